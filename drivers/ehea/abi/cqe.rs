@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Completion queue entries (§6.5).
+
+use core::mem::{offset_of, size_of};
+use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::bits::Bits8;
+
+/// Flags and error codes of the `status` field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CqeStatus(pub u16);
+
+impl CqeStatus {
+    /// The frame was not checked; `inet_checksum_value` is usable.
+    pub const BLIND_CKSUM: Self = Self(0x8000);
+    /// The TCP or UDP checksum is wrong.
+    pub const ERR_TCP: Self = Self(0x4000);
+    /// The IPv4 header checksum is wrong.
+    pub const ERR_IP: Self = Self(0x2000);
+    /// The frame CRC is wrong.
+    pub const ERR_CRC: Self = Self(0x1000);
+    /// A VLAN tag was stripped into `vlan_tag`.
+    pub const VLAN_TAG_XTRACT: Self = Self(0x0400);
+    /// Receive: any of these is fatal to the queue pair.
+    pub const FATAL_ERROR_MASK: Self = Self(0x000f);
+    /// Send: fatal to the queue pair.
+    pub const RESET_MASK: Self = Self(0x0002);
+    /// Any of these means that the frame is bad.
+    pub const ERROR_MASK: Self = Self(0x700f);
+
+    /// Whether any flag of `flags` is set.
+    pub const fn any_of(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// The flags of both.
+    #[must_use]
+    pub const fn with(self, flags: Self) -> Self {
+        Self(self.0 | flags.0)
+    }
+}
+
+/// A completion queue entry. Receive completions stand at the start of a slot of RQ1.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+#[repr(C)]
+pub struct Cqe {
+    /// Of the work request; not used for frames in RQ1.
+    pub wr_id: U64,
+    /// Carries the receive queue's number; see [`Cqe::receive_queue`].
+    pub kind: u8,
+    /// Carries the toggle bit; see [`Cqe::valid`].
+    pub valid: u8,
+    /// [`CqeStatus`].
+    pub status: U16,
+    /// Reserved.
+    pub reserved1: [u8; 2],
+    /// Receive: length of the frame in bytes, with four bytes of CRC.
+    pub num_bytes_transferred: U16,
+    /// Tag control information, valid with [`CqeStatus::VLAN_TAG_XTRACT`].
+    pub vlan_tag: U16,
+    /// Internet checksum of everything behind the Ethernet header, valid with
+    /// [`CqeStatus::BLIND_CKSUM`].
+    pub inet_checksum_value: U16,
+    /// Reserved.
+    pub reserved2: u8,
+    /// 0: no TCP or UDP header was recognised.
+    pub header_length: u8,
+    /// Reserved.
+    pub reserved3: [u8; 2],
+    /// Not documented.
+    pub page_offset: U16,
+    /// Not documented.
+    pub wqe_count: U16,
+    /// Token that the driver gave to the queue pair.
+    pub qp_token: U32,
+    /// Not documented.
+    pub timestamp: U32,
+    /// Reserved.
+    pub reserved4: [u8; 28],
+}
+
+const _: () = {
+    assert!(size_of::<Cqe>() == super::ring::CQE_SIZE);
+    assert!(offset_of!(Cqe, kind) == 0x08);
+    assert!(offset_of!(Cqe, valid) == 0x09);
+    assert!(offset_of!(Cqe, status) == 0x0a);
+    assert!(offset_of!(Cqe, num_bytes_transferred) == 0x0e);
+    assert!(offset_of!(Cqe, vlan_tag) == 0x10);
+    assert!(offset_of!(Cqe, inet_checksum_value) == 0x12);
+    assert!(offset_of!(Cqe, header_length) == 0x15);
+    assert!(offset_of!(Cqe, qp_token) == 0x1c);
+    assert!(offset_of!(Cqe, timestamp) == 0x20);
+};
+
+/// The receive queue that holds a frame's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiveQueue {
+    /// In the slot of RQ1 itself, behind the completion.
+    Rq1,
+    /// In a buffer of RQ2.
+    Rq2,
+    /// In a buffer of RQ3.
+    Rq3,
+}
+
+impl Cqe {
+    const RECEIVE_QUEUE: Bits8 = Bits8::range(1, 2);
+    const VALID: Bits8 = Bits8::bit(0);
+
+    /// Offset of the byte with the toggle bit: read it before everything else, write it after
+    /// everything else.
+    pub const VALID_OFFSET: usize = 0x09;
+    /// Where the data of a frame in RQ1 start in the slot.
+    pub const INLINE_DATA: usize = 0x40;
+    /// Bytes of CRC that `num_bytes_transferred` counts.
+    pub const CRC_LENGTH: u16 = 4;
+
+    /// The toggle bit in the byte at [`Cqe::VALID_OFFSET`].
+    pub const fn toggle_of(valid: u8) -> bool {
+        Self::VALID.is_set(valid as u64)
+    }
+
+    /// The byte at [`Cqe::VALID_OFFSET`] with that toggle bit.
+    pub const fn valid_byte(toggle: bool) -> u8 {
+        Self::VALID.flag(toggle) as u8
+    }
+
+    /// The status.
+    pub fn status(&self) -> CqeStatus {
+        CqeStatus(self.status.get())
+    }
+
+    /// The receive queue that holds the data; none if the adapter wrote a number that doesn't
+    /// exist.
+    pub const fn receive_queue(&self) -> Option<ReceiveQueue> {
+        match Self::RECEIVE_QUEUE.get(self.kind as u64) {
+            1 => Some(ReceiveQueue::Rq1),
+            2 => Some(ReceiveQueue::Rq2),
+            3 => Some(ReceiveQueue::Rq3),
+            _ => None,
+        }
+    }
+
+    /// The `kind` byte for data in that receive queue.
+    pub const fn kind_byte(queue: ReceiveQueue) -> u8 {
+        Self::RECEIVE_QUEUE.set(match queue {
+            ReceiveQueue::Rq1 => 1,
+            ReceiveQueue::Rq2 => 2,
+            ReceiveQueue::Rq3 => 3,
+        }) as u8
+    }
+
+    /// Length of a received frame without its CRC; none if it is shorter than the CRC.
+    pub fn frame_length(&self) -> Option<usize> {
+        self.num_bytes_transferred
+            .get()
+            .checked_sub(Self::CRC_LENGTH)
+            .map(usize::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes as _;
+
+    #[test]
+    fn cqe_bytes() {
+        let cqe = Cqe {
+            wr_id: U64::new(0x1122_3344_5566_7788),
+            kind: Cqe::kind_byte(ReceiveQueue::Rq2),
+            valid: Cqe::valid_byte(true),
+            status: U16::new(CqeStatus::BLIND_CKSUM.with(CqeStatus::VLAN_TAG_XTRACT).0),
+            num_bytes_transferred: U16::new(1518),
+            vlan_tag: U16::new(0x0064),
+            inet_checksum_value: U16::new(0xbeef),
+            header_length: 20,
+            qp_token: U32::new(3),
+            ..Cqe::default()
+        };
+        let mut bytes = [0u8; 64];
+        bytes[..0x16].copy_from_slice(&[
+            0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x40, 0x80, 0x84, 0x00, 0, 0, 0x05,
+            0xee, 0x00, 0x64, 0xbe, 0xef, 0, 20,
+        ]);
+        bytes[0x1f] = 3;
+        assert_eq!(cqe.as_bytes(), bytes);
+        assert_eq!(cqe.frame_length(), Some(1514));
+        assert_eq!(cqe.receive_queue(), Some(ReceiveQueue::Rq2));
+    }
+
+    #[test]
+    fn hostile_values() {
+        let cqe = Cqe::default();
+        assert_eq!(cqe.receive_queue(), None);
+        assert_eq!(cqe.frame_length(), None);
+        assert!(Cqe::toggle_of(0xff) && !Cqe::toggle_of(0x7f));
+    }
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Interface between the adapter model (a Rust static library) and its QEMU device (C).
+ *
+ * Threading: every function of either side is called with QEMU's big lock held. The model is never entered twice: while one
+ * of its functions runs, the device queues frames and flush requests and delivers them after the function has returned.
+ * Guest addresses are guest real addresses of RAM; registers and words are in host byte order unless a name says otherwise.
+ */
+#ifndef EHEA_MODEL_H
+#define EHEA_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define EHEA_MODEL_ABI 1
+#define EHEA_MODEL_PORTS_MAX 16
+#define EHEA_MODEL_HCALL_ARGS 9
+/* One register block per slot; the guest may have 64 KiB pages. */
+#define EHEA_MODEL_SLOT_SIZE 0x10000
+#define EHEA_MODEL_NO_DEADLINE UINT64_MAX
+
+struct ehea_model;
+
+struct ehea_model_config {
+    uint32_t abi_version;       /* EHEA_MODEL_ABI */
+    uint32_t num_ports;         /* 0..EHEA_MODEL_PORTS_MAX; logical port numbers are 1..num_ports */
+    uint64_t adapter_handle;    /* not 0 */
+    uint64_t mmio_base;         /* guest real address of slot 0 */
+    uint32_t mmio_slots;        /* register blocks: queue pairs plus completion queues */
+    uint32_t max_eqs;           /* interrupt numbers the device can give out */
+    uint32_t max_qps;
+    uint32_t max_mrs;
+    uint32_t mr_page_sizes;     /* capability mask, eHEA ABI section 12; 4 KiB is always supported */
+    uint32_t num_default_qps;   /* queue pairs that each port asks its driver to open, 1..16 */
+    uint8_t flow_control;       /* 1: a full receive FIFO holds frames back; 0: it drops them */
+    uint8_t reserved[7];
+    uint8_t mac[EHEA_MODEL_PORTS_MAX][8]; /* six octets each, then two zero octets */
+};
+
+enum ehea_trace_level { EHEA_TRACE_REFUSED = 0, EHEA_TRACE_EVENT = 1, EHEA_TRACE_VERBOSE = 2 };
+
+/* What the device does for the model. ctx is the pointer given to ehea_model_create(). */
+struct ehea_model_host {
+    /* Copies len bytes; 0 on success, -1 if any byte is not RAM (then the buffer's contents are unspecified). */
+    int (*mem_read)(void *ctx, uint64_t gpa, void *buf, uint64_t len);
+    int (*mem_write)(void *ctx, uint64_t gpa, const void *buf, uint64_t len);
+    /* One naturally aligned 64-bit big-endian store, after all earlier stores are visible. 0 or -1. */
+    int (*mem_write_u64_be)(void *ctx, uint64_t gpa, uint64_t value);
+    bool (*mem_is_ram)(void *ctx, uint64_t gpa, uint64_t len);
+    /* Bytes of RAM that the machine has now, plugged memory included. */
+    uint64_t (*ram_size)(void *ctx);
+    /* A free interrupt number, or -1. */
+    int64_t (*irq_alloc)(void *ctx);
+    void (*irq_free)(void *ctx, uint32_t irq);
+    void (*irq_pulse)(void *ctx, uint32_t irq);
+    /* Virtual time in nanoseconds. */
+    uint64_t (*now_ns)(void *ctx);
+    /* Call ehea_model_run() at this virtual time; EHEA_MODEL_NO_DEADLINE cancels. */
+    void (*timer_set)(void *ctx, uint64_t deadline_ns);
+    /* A frame without CRC to port index 0..; false: the backend is busy, ehea_model_tx_ready() will follow. */
+    bool (*tx_frame)(void *ctx, uint32_t port, const void *frame, size_t len);
+    /* ehea_model_can_rx() of this port became true again. */
+    void (*rx_flush)(void *ctx, uint32_t port);
+    bool (*trace_enabled)(void *ctx, uint32_t level);
+    /* msg is UTF-8 of len bytes, not terminated. */
+    void (*trace)(void *ctx, uint32_t level, const char *msg, size_t len);
+};
+
+uint32_t ehea_model_abi_version(void);
+/* NULL if the configuration is not valid; config and host are copied. */
+struct ehea_model *ehea_model_create(const struct ehea_model_config *config,
+                                     const struct ehea_model_host *host, void *ctx);
+void ehea_model_destroy(struct ehea_model *model);
+/* Machine reset: every object is released, its interrupts are given back, counters of live objects are zero. */
+void ehea_model_reset(struct ehea_model *model);
+
+/* Registers 4..12 in and out; the value is the return code for register 3. */
+int64_t ehea_model_hcall(struct ehea_model *model, uint64_t opcode, uint64_t args[EHEA_MODEL_HCALL_ARGS]);
+/* offset from mmio_base; size in bytes (anything but 8 is ignored and counted); value is the register's logical value. */
+uint64_t ehea_model_mmio_read(struct ehea_model *model, uint64_t offset, uint32_t size);
+void ehea_model_mmio_write(struct ehea_model *model, uint64_t offset, uint32_t size, uint64_t value);
+/* Does the work that is due; the model sets its next deadline itself through timer_set(). */
+void ehea_model_run(struct ehea_model *model, uint64_t now_ns);
+
+/* port is an index 0..num_ports-1. */
+bool ehea_model_can_rx(struct ehea_model *model, uint32_t port);
+/* A frame without CRC from the wire; false: hold it back until rx_flush(). */
+bool ehea_model_rx_frame(struct ehea_model *model, uint32_t port, const void *frame, size_t len);
+void ehea_model_tx_ready(struct ehea_model *model, uint32_t port);
+void ehea_model_set_link(struct ehea_model *model, uint32_t port, bool up);
+
+/* The guest gave this range back, or it left the machine. */
+void ehea_model_ram_removed(struct ehea_model *model, uint64_t gpa, uint64_t len);
+
+/* NUL-terminated JSON, owned by the model, valid until its next function is called. */
+const char *ehea_model_stats_json(struct ehea_model *model);
+const char *ehea_model_faults_json(struct ehea_model *model);
+/* NULL on success, else why the text was refused (same ownership as above). */
+const char *ehea_model_fault_add(struct ehea_model *model, const char *json);
+void ehea_model_fault_clear(struct ehea_model *model);
+const char *ehea_model_port_link(struct ehea_model *model, const char *json);
+
+#endif
