@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The files a guest is made of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{bail, Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// Environment variable with the path of a JSON file that holds [`Artifacts`].
+pub const ARTIFACTS_VARIABLE: &str = "EHEA_ARTIFACTS";
+
+/// Base page size of a guest kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PageSize {
+    /// 4 KiB.
+    #[serde(rename = "4k")]
+    K4,
+    /// 64 KiB, the default.
+    #[default]
+    #[serde(rename = "64k")]
+    K64,
+}
+
+impl PageSize {
+    /// Bytes in a page.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::K4 => 4 << 10,
+            Self::K64 => 64 << 10,
+        }
+    }
+}
+
+impl fmt::Display for PageSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::K4 => "4k",
+            Self::K64 => "64k",
+        })
+    }
+}
+
+impl FromStr for PageSize {
+    type Err = anyhow::Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        match s.to_ascii_lowercase().as_str() {
+            "4k" => Ok(Self::K4),
+            "64k" => Ok(Self::K64),
+            _ => bail!("page size is 4k or 64k, not {s}"),
+        }
+    }
+}
+
+/// A guest kernel and the modules built for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kernel {
+    /// The kernel image, an ELF file.
+    pub vmlinux: PathBuf,
+    /// Output directory of the kernel build: what a module build takes as its kernel.
+    pub build: PathBuf,
+    /// `ehea.ko`; absent when only the kernel is wanted.
+    #[serde(default)]
+    pub module: Option<PathBuf>,
+    /// `ehea_kunit.ko`.
+    #[serde(default)]
+    pub kunit_module: Option<PathBuf>,
+}
+
+/// Everything a guest is made of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Artifacts {
+    /// The build root, whose `/usr` QEMU runs with.
+    pub root: PathBuf,
+    /// `qemu-system-ppc64` with the adapter.
+    pub qemu: PathBuf,
+    /// Guest userland: a compressed cpio archive.
+    pub userland: PathBuf,
+    /// Kernels by page size.
+    pub kernels: BTreeMap<PageSize, Kernel>,
+    /// Directory that gets one directory of logs for each guest.
+    pub logs: PathBuf,
+}
+
+impl Artifacts {
+    /// Reads a JSON description.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a list of artifacts", path.display()))
+    }
+
+    /// Reads the description that [`ARTIFACTS_VARIABLE`] names.
+    pub fn from_env() -> Result<Self> {
+        match std::env::var_os(ARTIFACTS_VARIABLE) {
+            Some(path) => Self::load(Path::new(&path)),
+            None => bail!("{ARTIFACTS_VARIABLE} is not set: run this through `cargo xtask test --tier e2e` or `cargo xtask demo`"),
+        }
+    }
+
+    /// The kernel with this page size.
+    pub fn kernel(&self, page_size: PageSize) -> Result<&Kernel> {
+        self.kernels.get(&page_size).with_context(|| {
+            format!(
+                "no kernel with {page_size} pages: run `cargo xtask build --page-size {page_size}`"
+            )
+        })
+    }
+}

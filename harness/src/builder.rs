@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a guest is to look like, and its QEMU command line.
+
+use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use command_fds::{CommandFdExt, FdMapping};
+
+use crate::artifacts::{Artifacts, PageSize};
+use crate::guest::{Guest, Parts};
+use crate::initrd::{Content, Files};
+use crate::memory::Memory;
+use crate::netdev::Netdev;
+use crate::process;
+use crate::sandbox::Sandbox;
+
+const INIT: &str = include_str!("../../guest/init");
+
+/// Where the files of [`Builder::file`] are in the guest; commands run in this directory.
+const FILES: &str = "/root/files";
+
+/// Numbers under which QEMU inherits sockets start here.
+const FIRST_FD: i32 = 10;
+
+/// Ports that an adapter can have.
+const MAX_PORTS: usize = 16;
+
+/// Describes a guest; [`Builder::boot`] starts it.
+#[derive(Debug)]
+pub struct Builder {
+    name: String,
+    artifacts: Option<Artifacts>,
+    memory: Memory,
+    smp: u32,
+    page_size: PageSize,
+    adapter: bool,
+    ports: Option<usize>,
+    netdevs: Vec<Netdev>,
+    adapter_properties: Vec<String>,
+    entitlement: Option<u64>,
+    append: String,
+    qemu_args: Vec<String>,
+    sockets: Vec<(String, OwnedFd)>,
+    files: Files,
+    qmp_socket: Option<PathBuf>,
+    silence: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            name: "guest".to_owned(),
+            artifacts: None,
+            memory: Memory {
+                size: 2 << 30,
+                max: 2 << 30,
+            },
+            smp: 2,
+            page_size: PageSize::default(),
+            adapter: true,
+            ports: None,
+            netdevs: Vec::new(),
+            adapter_properties: Vec::new(),
+            entitlement: None,
+            append: String::new(),
+            qemu_args: Vec::new(),
+            sockets: Vec::new(),
+            files: Files::default(),
+            qmp_socket: None,
+            silence: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Builder {
+    /// Name of the directory with the guest's logs; a number is added.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.replace(
+            |c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c),
+            "_",
+        );
+        self
+    }
+
+    /// What the guest is made of; by default what [`Artifacts::from_env`] gives.
+    pub fn artifacts(mut self, artifacts: Artifacts) -> Self {
+        self.artifacts = Some(artifacts);
+        self
+    }
+
+    /// Memory as text, `2G` or `2G,max=16G`; 2 GiB without hotplug by default.
+    pub fn mem(self, memory: &str) -> Result<Self> {
+        Ok(self.memory(memory.parse()?))
+    }
+
+    /// Memory.
+    pub fn memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Number of processors, 2 by default.
+    pub fn smp(mut self, processors: u32) -> Self {
+        self.smp = processors;
+        self
+    }
+
+    /// Page size of the kernel, 64 KiB by default.
+    pub fn page_size(mut self, page_size: PageSize) -> Self {
+        self.page_size = page_size;
+        self
+    }
+
+    /// Number of ports; by default as many as there are netdevs, at least one. An adapter without
+    /// ports is `ports(0)`.
+    pub fn ports(mut self, ports: usize) -> Self {
+        self.ports = Some(ports);
+        self
+    }
+
+    /// Connects the next port. Without any call the first port has QEMU's user-mode network.
+    pub fn netdev(mut self, netdev: impl Into<Netdev>) -> Self {
+        self.netdevs.push(netdev.into());
+        self
+    }
+
+    /// Leaves the adapter out.
+    pub fn no_adapter(mut self) -> Self {
+        self.adapter = false;
+        self
+    }
+
+    /// Adds a property of the adapter device, such as `flow-control=off` or `mac0=52:54:00:00:00:01`.
+    pub fn adapter_property(mut self, property: &str) -> Self {
+        self.adapter_properties.push(property.to_owned());
+        self
+    }
+
+    /// Makes a CMO partition with an I/O entitlement of this many bytes. The warning that the stock
+    /// kernel prints at boot in such partitions is then allowed.
+    pub fn cmo(mut self, bytes: u64) -> Self {
+        self.entitlement = Some(bytes);
+        self
+    }
+
+    /// Adds to the kernel's command line.
+    pub fn kernel_append(mut self, text: &str) -> Self {
+        self.append.push(' ');
+        self.append.push_str(text);
+        self
+    }
+
+    /// Adds one argument to QEMU's command line.
+    pub fn qemu_arg(mut self, argument: &str) -> Self {
+        self.qemu_args.push(argument.to_owned());
+        self
+    }
+
+    /// Adds a netdev with this id that is not connected to the adapter, for another network device
+    /// given by [`Builder::qemu_arg`].
+    pub fn other_netdev(mut self, id: &str, netdev: impl Into<Netdev>) -> Self {
+        match netdev.into() {
+            Netdev::Socket(socket) => self.sockets.push((id.to_owned(), socket)),
+            netdev => {
+                if let Some(argument) = netdev.argument(id, 0) {
+                    self.qemu_args.extend(["-netdev".to_owned(), argument]);
+                }
+            }
+        }
+        self
+    }
+
+    /// Copies a file of the host into the directory in which commands run, with its permissions.
+    pub fn file(mut self, path: &Path) -> Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let cannot = || format!("cannot read {}", path.display());
+        let mode = std::fs::metadata(path)
+            .with_context(cannot)?
+            .permissions()
+            .mode()
+            & 0o777;
+        let name = path
+            .file_name()
+            .with_context(cannot)?
+            .to_string_lossy()
+            .into_owned();
+        self.files.add(
+            format!("{FILES}/{name}"),
+            mode,
+            Content::File(path.to_owned()),
+        );
+        Ok(self)
+    }
+
+    /// Makes an executable file with this content in the directory in which commands run.
+    pub fn script(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.add(
+            format!("{FILES}/{name}"),
+            0o755,
+            Content::Bytes(content.into()),
+        );
+        self
+    }
+
+    /// Offers a second monitor connection on a Unix socket at this path.
+    pub fn qmp_socket(mut self, path: &Path) -> Self {
+        self.qmp_socket = Some(path.to_owned());
+        self
+    }
+
+    /// A guest that neither prints anything nor ends a command for this long hangs; 10 minutes by
+    /// default.
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+
+    /// Starts the guest and waits until it takes commands.
+    pub fn boot(mut self) -> Result<Guest> {
+        let artifacts = self.take_artifacts()?;
+        let directory = new_directory(&artifacts.logs, &self.name)?;
+        let mut sockets = Vec::new();
+        let mut own = || -> Result<(UnixStream, i32)> {
+            let (ours, theirs) = UnixStream::pair().context("cannot make a socket pair")?;
+            let fd = FIRST_FD + i32::try_from(sockets.len())?;
+            sockets.push(FdMapping {
+                parent_fd: theirs.into(),
+                child_fd: fd,
+            });
+            Ok((ours, fd))
+        };
+        let mut arguments = Vec::new();
+        let mut consoles = Vec::new();
+        for (index, role) in ["kernel", "control", "stdout", "stderr"].iter().enumerate() {
+            let (socket, fd) = own()?;
+            consoles.push(socket);
+            arguments.extend(["-chardev".to_owned(), format!("socket,id={role},fd={fd}")]);
+            let reg = 0x7100_0000 + index;
+            arguments.extend([
+                "-device".to_owned(),
+                format!("spapr-vty,chardev={role},reg={reg:#x}"),
+            ]);
+        }
+        let (monitor, fd) = own()?;
+        arguments.extend(["-chardev".to_owned(), format!("socket,id=monitor,fd={fd}")]);
+        arguments.extend(["-mon".to_owned(), "chardev=monitor,mode=control".to_owned()]);
+
+        let mut command = self.command(&artifacts, &directory, "agent", &mut sockets)?;
+        command.args(arguments);
+        let log = std::fs::File::create(directory.join("qemu.log"))
+            .context("cannot create QEMU's log")?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        std::fs::write(directory.join("command"), format!("{command:?}\n"))?;
+        command.fd_mappings(sockets)?;
+        let child =
+            process::spawn(command).context("cannot start bwrap: run `cargo xtask doctor`")?;
+
+        let [kernel, control, stdout, stderr] = <[UnixStream; 4]>::try_from(consoles)
+            .map_err(|_| anyhow::anyhow!("a guest has four consoles"))?;
+        let allowed = self
+            .entitlement
+            .map(|_| "Firmware features changed after feature patching!");
+        Guest::start(Parts {
+            name: self.name,
+            directory,
+            child,
+            kernel,
+            control,
+            stdout,
+            stderr,
+            monitor,
+            silence: self.silence,
+            allowed: allowed.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    /// Starts the guest with a shell on this process's terminal and waits for its end.
+    pub fn interactive(mut self) -> Result<ExitStatus> {
+        let artifacts = self.take_artifacts()?;
+        let directory = new_directory(&artifacts.logs, &self.name)?;
+        let mut sockets = Vec::new();
+        let mut command = self.command(&artifacts, &directory, "shell", &mut sockets)?;
+        command.args(["-chardev", "stdio,id=kernel,mux=on,signal=off"]);
+        command.args([
+            "-device",
+            "spapr-vty,chardev=kernel,reg=0x71000000",
+            "-mon",
+            "chardev=kernel",
+        ]);
+        command.fd_mappings(sockets)?;
+        let mut child =
+            process::spawn(command).context("cannot start bwrap: run `cargo xtask doctor`")?;
+        let status = child.wait()?;
+        // The initial RAM disk is of no use to anybody afterwards.
+        let _ = std::fs::remove_dir_all(directory);
+        Ok(status)
+    }
+
+    fn take_artifacts(&mut self) -> Result<Artifacts> {
+        match self.artifacts.take() {
+            Some(artifacts) => Ok(artifacts),
+            None => Artifacts::from_env(),
+        }
+    }
+
+    /// The part of QEMU's command line that both kinds of guests share.
+    fn command(
+        &mut self,
+        artifacts: &Artifacts,
+        directory: &Path,
+        mode: &str,
+        sockets: &mut Vec<FdMapping>,
+    ) -> Result<Command> {
+        let kernel = artifacts.kernel(self.page_size)?;
+        self.files.add("/init", 0o755, Content::Bytes(INIT.into()));
+        self.files
+            .add(format!("{FILES}/.keep"), 0o644, Content::Bytes(Vec::new()));
+        self.files.add_modules(kernel)?;
+        let initrd = directory.join("initrd");
+        self.files.write(&artifacts.userland, &initrd)?;
+
+        let mut machine =
+            "pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off".to_owned();
+        if let Some(bytes) = self.entitlement {
+            write!(machine, ",cmo-entitlement={bytes}")?;
+        }
+        let append = format!(
+            "console=hvc0 panic=-1 oops=panic EHEA_MODE={mode}{}",
+            self.append
+        );
+        let mut command = Sandbox::new(&artifacts.root).command(&artifacts.qemu);
+        command.args([
+            "-M",
+            &machine,
+            "-cpu",
+            "power9",
+            "-smp",
+            &self.smp.to_string(),
+        ]);
+        command.args([
+            "-m",
+            &self.memory.to_string(),
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]);
+        command.args(["-L", "/usr/share/qemu", "-append", &append]);
+        command
+            .arg("-kernel")
+            .arg(&kernel.vmlinux)
+            .arg("-initrd")
+            .arg(&initrd);
+        if self.adapter {
+            self.adapter(&mut command, sockets)?;
+        } else if !self.netdevs.is_empty() || self.ports.is_some() {
+            bail!("ports and netdevs need the adapter");
+        }
+        for (id, socket) in self.sockets.drain(..) {
+            connect(&mut command, &id, Netdev::Socket(socket), sockets)?;
+        }
+        if let Some(path) = &self.qmp_socket {
+            let path = std::path::absolute(path)?;
+            command
+                .arg("-qmp")
+                .arg(format!("unix:{},server=on,wait=off", path.display()));
+        }
+        command.args(&self.qemu_args);
+        Ok(command)
+    }
+
+    fn adapter(&mut self, command: &mut Command, sockets: &mut Vec<FdMapping>) -> Result<()> {
+        if self.netdevs.is_empty() && self.ports != Some(0) {
+            self.netdevs.push(Netdev::User);
+        }
+        let ports = self.ports.unwrap_or(self.netdevs.len());
+        if self.netdevs.len() > ports || ports > MAX_PORTS {
+            bail!(
+                "{} netdevs for {ports} ports; an adapter has at most {MAX_PORTS} ports",
+                self.netdevs.len()
+            );
+        }
+        let mut device = format!("spapr-ehea,id=ehea0,ports={ports}");
+        for (index, netdev) in self.netdevs.drain(..).enumerate() {
+            let id = format!("n{index}");
+            if connect(command, &id, netdev, sockets)? {
+                write!(device, ",netdev{index}={id}")?;
+            }
+        }
+        for property in &self.adapter_properties {
+            write!(device, ",{property}")?;
+        }
+        command.args(["-device", &device]);
+        Ok(())
+    }
+}
+
+/// Adds a `-netdev`; false if there is none to add.
+fn connect(
+    command: &mut Command,
+    id: &str,
+    netdev: Netdev,
+    sockets: &mut Vec<FdMapping>,
+) -> Result<bool> {
+    let child_fd = FIRST_FD + i32::try_from(sockets.len())?;
+    let Some(argument) = netdev.argument(id, child_fd) else {
+        return Ok(false);
+    };
+    command.args(["-netdev", &argument]);
+    if let Netdev::Socket(parent_fd) = netdev {
+        sockets.push(FdMapping {
+            parent_fd,
+            child_fd,
+        });
+    }
+    Ok(true)
+}
+
+/// Makes a directory `name-N` that did not exist.
+fn new_directory(logs: &Path, name: &str) -> Result<PathBuf> {
+    let cannot = || format!("cannot create a directory in {}", logs.display());
+    std::fs::create_dir_all(logs).with_context(cannot)?;
+    for number in 1.. {
+        let path = logs.join(format!("{name}-{number}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(cannot),
+        }
+    }
+    bail!("{}: no number is free for {name}", logs.display())
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The adapter model and the memory of a guest, seen through the monitor.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use serde_json::{json, Value};
+
+use crate::guest::{Guest, TICK};
+
+/// The adapter's place in QEMU's object tree.
+const ADAPTER: &str = "/machine/peripheral/ehea0";
+
+impl Guest {
+    /// The adapter model's statistics.
+    pub fn stats<T: DeserializeOwned>(&self) -> Result<T> {
+        self.adapter_json("stats")
+    }
+
+    /// Arms a fault in the adapter model.
+    pub fn inject_fault(&self, fault: &impl Serialize) -> Result<()> {
+        self.qom_set(ADAPTER, "fault", serde_json::to_string(fault)?.into())
+    }
+
+    /// Armed faults, with how often each has fired.
+    pub fn faults<T: DeserializeOwned>(&self) -> Result<T> {
+        self.adapter_json("fault")
+    }
+
+    /// Disarms all faults.
+    pub fn clear_faults(&self) -> Result<()> {
+        self.qom_set(ADAPTER, "fault-clear", true.into())
+    }
+
+    /// Sets the external link of a port, numbered from 1.
+    pub fn set_port_link(&self, port: u32, up: bool) -> Result<()> {
+        self.qom_set(
+            ADAPTER,
+            "port-link",
+            json!({ "port": port, "up": up }).to_string().into(),
+        )
+    }
+
+    fn adapter_json<T: DeserializeOwned>(&self, property: &str) -> Result<T> {
+        let value = self.qom_get(ADAPTER, property)?;
+        let text = value
+            .as_str()
+            .with_context(|| format!("the adapter's {property} is not text"))?;
+        serde_json::from_str(text)
+            .with_context(|| format!("the adapter's {property} is not what was expected: {text}"))
+    }
+
+    /// Plugs in a DIMM of `bytes` (a multiple of 256 MiB). The guest onlines it in its own time.
+    pub fn plug_memory(&self, id: &str, bytes: u64) -> Result<()> {
+        let backend = format!("{id}-ram");
+        self.qmp(
+            "object-add",
+            json!({ "qom-type": "memory-backend-ram", "id": backend, "size": bytes }),
+        )?;
+        let device = json!({ "driver": "pc-dimm", "id": id, "memdev": backend });
+        if let Err(error) = self.qmp("device_add", device) {
+            self.qmp("object-del", json!({ "id": backend }))?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Asks the guest to give a DIMM back and waits until it has, or has refused.
+    pub fn unplug_memory(&self, id: &str) -> Result<()> {
+        self.qmp("device_del", json!({ "id": id }))?;
+        let deadline = Instant::now() + self.silence;
+        loop {
+            ensure!(Instant::now() < deadline, "DIMM {id} was not given back");
+            let is_it = |data: &Value| data["device"] == id;
+            if self.qmp.wait_event("DEVICE_DELETED", TICK, is_it).is_ok() {
+                break;
+            }
+            for refusal in ["DEVICE_UNPLUG_GUEST_ERROR", "MEM_UNPLUG_ERROR"] {
+                if self.qmp.wait_event(refusal, Duration::ZERO, is_it).is_ok() {
+                    bail!("the guest refuses to give DIMM {id} back");
+                }
+            }
+            self.check("unplug", &mut Instant::now())?;
+        }
+        self.qmp("object-del", json!({ "id": format!("{id}-ram") }))
+            .map(drop)
+    }
+}

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A running guest.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{mpsc, Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use base64::prelude::{Engine, BASE64_STANDARD};
+use serde_json::{json, Value};
+
+use crate::agent::{request, Frame, Output, Stream, READY};
+use crate::builder::Builder;
+use crate::console::{Console, Finding};
+use crate::qmp::Qmp;
+
+/// Why a guest failed, apart from what a command in it returned.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// The kernel panicked.
+    #[error("the guest's kernel panicked (log: {log})\n{}", list(.findings))]
+    Panic {
+        /// What the kernel reported.
+        findings: Vec<Finding>,
+        /// Directory with the logs.
+        log: String,
+    },
+    /// The kernel reported a WARN, an Oops, a stall or the like.
+    #[error("the guest's kernel reported a problem (log: {log})\n{}", list(.findings))]
+    Kernel {
+        /// What the kernel reported.
+        findings: Vec<Finding>,
+        /// Directory with the logs.
+        log: String,
+    },
+    /// No output from anywhere for too long.
+    #[error("the guest hangs: no output for {seconds} s during {during:?} (log: {log})")]
+    Hang {
+        /// Length of the silence.
+        seconds: u64,
+        /// The command that was running.
+        during: String,
+        /// Directory with the logs.
+        log: String,
+    },
+    /// QEMU ended before it was asked to.
+    #[error("QEMU ended during {during:?} (log: {log}){}{qemu}", if .qemu.is_empty() { "" } else { ": " })]
+    Gone {
+        /// The command that was running.
+        during: String,
+        /// Last lines of QEMU's own output.
+        qemu: String,
+        /// Directory with the logs.
+        log: String,
+    },
+}
+
+fn list(findings: &[Finding]) -> String {
+    findings
+        .iter()
+        .map(Finding::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// What [`Builder::boot`] hands over.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) child: Child,
+    pub(crate) kernel: UnixStream,
+    pub(crate) control: UnixStream,
+    pub(crate) stdout: UnixStream,
+    pub(crate) stderr: UnixStream,
+    pub(crate) monitor: UnixStream,
+    pub(crate) silence: Duration,
+    pub(crate) allowed: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Agent {
+    control: UnixStream,
+    output: mpsc::Receiver<(Stream, Vec<u8>)>,
+    log: File,
+}
+
+/// A booted guest. Commands may come from several threads; they run one after the other. Dropping it
+/// kills it; [`Guest::shutdown`] ends it properly and fails if the kernel reported anything.
+#[derive(Debug)]
+pub struct Guest {
+    name: String,
+    directory: PathBuf,
+    child: Mutex<Child>,
+    agent: Mutex<Agent>,
+    console: Arc<Console>,
+    readers: Vec<JoinHandle<()>>,
+    pub(crate) qmp: Qmp,
+    pub(crate) silence: Duration,
+}
+
+/// How often a waiting command looks whether the guest is still well.
+pub(crate) const TICK: Duration = Duration::from_millis(200);
+
+/// Time for QEMU to end once the guest is off or has panicked.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Guest {
+    /// Describes a guest to boot.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn start(parts: Parts) -> Result<Self> {
+        let Parts {
+            name,
+            directory,
+            mut child,
+            kernel,
+            control,
+            stdout,
+            stderr,
+            monitor,
+            silence,
+            allowed,
+        } = parts;
+        let console = Arc::new(Console::default());
+        for text in allowed {
+            console.allow(&text);
+        }
+        let mut readers = Vec::new();
+        let log =
+            File::create(directory.join("console.log")).context("cannot create the console log")?;
+        let sink = Arc::clone(&console);
+        readers.push(thread::spawn(move || read_console(kernel, log, &sink)));
+        let (sender, output) = mpsc::channel();
+        for (stream, socket) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+            let sender = sender.clone();
+            readers.push(thread::spawn(move || read_stream(socket, stream, &sender)));
+        }
+        let (ready, is_ready) = mpsc::channel();
+        let hello = control.try_clone().context("cannot duplicate a socket")?;
+        readers.push(thread::spawn(move || read_control(hello, &ready)));
+        let qmp = match Qmp::connect(monitor) {
+            Ok(qmp) => qmp,
+            Err(_) => {
+                let _ = child.wait();
+                let log = directory.display().to_string();
+                return Err(GuestError::Gone {
+                    during: "start".to_owned(),
+                    qemu: qemu_says(&directory),
+                    log,
+                }
+                .into());
+            }
+        };
+        let log = File::create(directory.join("commands.log"))
+            .context("cannot create the command log")?;
+        let agent = Mutex::new(Agent {
+            control,
+            output,
+            log,
+        });
+        let guest = Self {
+            name,
+            directory,
+            child: Mutex::new(child),
+            agent,
+            console,
+            readers,
+            qmp,
+            silence,
+        };
+        let mut since = Instant::now();
+        loop {
+            match is_ready.recv_timeout(TICK) {
+                Ok(()) => return Ok(guest),
+                Err(mpsc::RecvTimeoutError::Timeout) => guest.check("boot", &mut since)?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(guest.gone("boot")),
+            }
+        }
+    }
+
+    /// Name given to the builder.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Directory with `console.log` (kernel), `commands.log`, `qemu.log` and QEMU's command line.
+    pub fn log_directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The kernel's console.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// The monitor connection.
+    pub fn monitor(&self) -> &Qmp {
+        &self.qmp
+    }
+
+    /// Runs a shell command and returns its status and output. It is an error only if the guest
+    /// itself fails: panic, hang, QEMU gone.
+    ///
+    /// The command runs as root in the directory with the copied files; standard input is empty.
+    /// Background processes that keep writing must redirect their output.
+    pub fn run(&self, command: &str) -> Result<Output> {
+        let mut output = Output::default();
+        let (stdout, stderr) = (&mut output.stdout, &mut output.stderr);
+        let status = self.run_streaming(command, |stream, bytes| match stream {
+            Stream::Stdout => stdout.extend_from_slice(bytes),
+            Stream::Stderr => stderr.extend_from_slice(bytes),
+        })?;
+        output.status = status;
+        Ok(output)
+    }
+
+    /// Runs a shell command that must succeed; returns its standard output without trailing blanks.
+    pub fn sh(&self, command: &str) -> Result<String> {
+        let output = self.run(command)?;
+        ensure!(output.success(), "in the guest: {command}\n{output}");
+        Ok(output.out().trim_end().to_owned())
+    }
+
+    /// As [`Guest::run`], handing each piece of output to `sink` as it comes. Returns the status.
+    pub fn run_streaming(&self, command: &str, mut sink: impl FnMut(Stream, &[u8])) -> Result<i32> {
+        let mut agent = self.agent();
+        while agent.output.try_recv().is_ok() {}
+        let nonce = format!("{:016x}", fastrand::u64(..));
+        // Logs are a convenience: a full disk must not fail the command.
+        let _ = writeln!(agent.log, "[{}] $ {command}", self.console.position());
+        if agent
+            .control
+            .write_all(request(&nonce, command).as_bytes())
+            .is_err()
+        {
+            return Err(self.gone(command));
+        }
+        let mut frames = [Frame::new(&nonce), Frame::new(&nonce)];
+        let mut since = Instant::now();
+        loop {
+            match agent.output.recv_timeout(TICK) {
+                Ok((stream, bytes)) => {
+                    since = Instant::now();
+                    let frame = &mut frames[stream as usize];
+                    let log = &mut agent.log;
+                    frame.feed(&bytes, |piece| {
+                        let _ = log.write_all(piece);
+                        sink(stream, piece);
+                    });
+                    if let [Some(status), Some(_)] = frames.each_ref().map(Frame::status) {
+                        let _ =
+                            writeln!(agent.log, "[{}] status {status}", self.console.position());
+                        return Ok(status);
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => self.check(command, &mut since)?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(self.gone(command)),
+            }
+        }
+    }
+
+    /// Writes a file in the guest, executable.
+    pub fn push(&self, path: &str, content: &[u8]) -> Result<()> {
+        self.sh(&format!(
+            "base64 -d >'{path}' <<'END'\n{}\nEND\nchmod 755 '{path}'",
+            BASE64_STANDARD.encode(content)
+        ))?;
+        Ok(())
+    }
+
+    /// Runs a monitor command with JSON arguments.
+    pub fn qmp(&self, command: &str, arguments: Value) -> Result<Value> {
+        self.qmp.execute(command, arguments)
+    }
+
+    /// Reads a property of an object in QEMU.
+    pub fn qom_get(&self, path: &str, property: &str) -> Result<Value> {
+        self.qmp("qom-get", json!({ "path": path, "property": property }))
+    }
+
+    /// Sets a property of an object in QEMU.
+    pub fn qom_set(&self, path: &str, property: &str, value: Value) -> Result<()> {
+        self.qmp(
+            "qom-set",
+            json!({ "path": path, "property": property, "value": value }),
+        )
+        .map(drop)
+    }
+
+    /// Fails if the kernel has reported anything so far.
+    pub fn check_console(&self) -> Result<()> {
+        let findings = self.console.findings();
+        let log = self.log();
+        if findings.is_empty() {
+            Ok(())
+        } else if self.console.panicked() {
+            Err(GuestError::Panic { findings, log }.into())
+        } else {
+            Err(GuestError::Kernel { findings, log }.into())
+        }
+    }
+
+    /// Powers the guest off, waits for QEMU to end, and fails if the kernel has reported anything.
+    pub fn shutdown(mut self) -> Result<()> {
+        let sent = self
+            .agent()
+            .control
+            .write_all(request("off", "poweroff -f").as_bytes());
+        if sent.is_err() && self.console.findings().is_empty() {
+            return Err(self.gone("poweroff"));
+        }
+        let ended = self.wait(EXIT_TIMEOUT.max(self.silence))?;
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has printed why.
+            let _ = reader.join();
+        }
+        self.check_console()?;
+        if !ended {
+            let seconds = self.silence.as_secs();
+            return Err(GuestError::Hang {
+                seconds,
+                during: "poweroff".to_owned(),
+                log: self.log(),
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    fn agent(&self) -> MutexGuard<'_, Agent> {
+        self.agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    /// Waits for QEMU's end; false if it did not come in time.
+    fn wait(&self, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        while child.try_wait()?.is_none() {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            thread::sleep(TICK / 4);
+        }
+        Ok(true)
+    }
+
+    /// Fails if the kernel has panicked or nothing was heard from the guest since long before `since`.
+    pub(crate) fn check(&self, during: &str, since: &mut Instant) -> Result<()> {
+        if self.console.panicked() {
+            // The rest of the report is still on its way.
+            self.wait(EXIT_TIMEOUT / 6)?;
+            return self.check_console();
+        }
+        if let Some(last) = self.console.last_activity() {
+            *since = last.max(*since);
+        }
+        if since.elapsed() >= self.silence {
+            self.record_statistics();
+            let seconds = self.silence.as_secs();
+            return Err(GuestError::Hang {
+                seconds,
+                during: during.to_owned(),
+                log: self.log(),
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Keeps the adapter's state for whoever reads the logs of a guest that hangs.
+    fn record_statistics(&self) {
+        if let Ok(stats) = self.stats::<Value>() {
+            let _ = std::fs::write(self.directory.join("stats.json"), format!("{stats:#}\n"));
+        }
+    }
+
+    fn gone(&self, during: &str) -> anyhow::Error {
+        // QEMU's last words and the kernel's may still be on their way.
+        let _ = self.wait(EXIT_TIMEOUT / 6);
+        if let Err(error) = self.check_console() {
+            return error;
+        }
+        GuestError::Gone {
+            during: during.to_owned(),
+            qemu: qemu_says(&self.directory),
+            log: self.log(),
+        }
+        .into()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // It may have ended by itself; there is nobody to report another error to.
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = std::fs::remove_file(self.directory.join("initrd"));
+    }
+}
+
+/// The last lines of QEMU's own output.
+fn qemu_says(directory: &Path) -> String {
+    let text = std::fs::read(directory.join("qemu.log")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+fn read_console(mut socket: UnixStream, mut log: File, console: &Console) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = socket.read(&mut buffer) {
+        let bytes = &buffer[..length];
+        // The log is a convenience: a full disk must not end the scan.
+        let _ = log.write_all(bytes);
+        console.feed(bytes);
+    }
+    console.close();
+}
+
+fn read_stream(mut socket: UnixStream, stream: Stream, output: &mpsc::Sender<(Stream, Vec<u8>)>) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = socket.read(&mut buffer) {
+        if output.send((stream, buffer[..length].to_vec())).is_err() {
+            break;
+        }
+    }
+}
+
+fn read_control(mut socket: UnixStream, ready: &mpsc::Sender<()>) {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 256];
+    while let Ok(length @ 1..) = socket.read(&mut buffer) {
+        seen.extend_from_slice(&buffer[..length]);
+        if seen.windows(READY.len()).any(|w| w == READY) {
+            seen.clear();
+            if ready.send(()).is_err() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Boots a guest with the adapter and runs commands in it.
+//!
+//! `cargo xtask guest`, `shell`, `bench` and every end-to-end test use this one piece of machinery:
+//!
+//! ```no_run
+//! use ehea_harness::Guest;
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let guest = Guest::builder().name("ping").mem("2G,max=16G")?.ports(1).boot()?;
+//! guest.sh("modprobe ehea && ip link set eth0 up")?;
+//! let output = guest.run("ping -c 3 10.0.2.2")?;
+//! assert!(output.success(), "{output}");
+//! let stats: serde_json::Value = guest.stats()?;
+//! println!("live objects: {}", stats["live"]);
+//! guest.shutdown()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A guest has four consoles: the first is the kernel's, and every line of it is scanned (see
+//! [`Console`]); over the other three a small agent takes commands and gives back their standard
+//! output and standard error, byte for byte. QEMU runs in the build root's userland and dies with
+//! the process that booted it.
+//!
+//! What a guest is made of (kernel, QEMU, userland, modules) is named by [`Artifacts`], which
+//! `cargo xtask` builds and passes on in the environment.
+
+mod agent;
+mod artifacts;
+mod builder;
+mod console;
+mod devices;
+mod guest;
+mod initrd;
+mod job;
+mod memory;
+mod netdev;
+mod process;
+mod qmp;
+mod sandbox;
+
+pub use agent::{Output, Stream};
+pub use artifacts::{Artifacts, Kernel, PageSize, ARTIFACTS_VARIABLE};
+pub use builder::Builder;
+pub use console::{Console, Finding, FindingKind};
+pub use guest::{Guest, GuestError};
+pub use job::Job;
+pub use memory::{parse_size, Memory};
+pub use netdev::Netdev;
+pub use qmp::Qmp;
+pub use sandbox::Sandbox;

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Commands that run with the build root's userland.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A command line that sees this machine's files with `/usr` and `/etc` of the build root, in its own
+/// process namespace: all paths mean the same inside and outside, and nothing is left behind when the
+/// caller dies.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    root: PathBuf,
+}
+
+impl Sandbox {
+    /// A sandbox over the build root in `root`.
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// A command that runs `program` inside; arguments, directory and environment are set as usual.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.bubblewrap();
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// As [`Sandbox::command`], with `actual` mounted where the program sees `seen`; both exist.
+    pub fn command_with_mount(
+        &self,
+        actual: &Path,
+        seen: &Path,
+        program: impl AsRef<OsStr>,
+    ) -> Command {
+        let mut command = self.bubblewrap();
+        command
+            .arg("--bind")
+            .arg(actual)
+            .arg(seen)
+            .arg("--")
+            .arg(program);
+        command
+    }
+
+    fn bubblewrap(&self) -> Command {
+        let mut command = Command::new("bwrap");
+        command.args(["--dev-bind", "/", "/"]);
+        command
+            .arg("--ro-bind")
+            .arg(self.root.join("usr"))
+            .arg("/usr");
+        command
+            .arg("--ro-bind")
+            .arg(self.root.join("etc"))
+            .arg("/etc");
+        command.args(["--proc", "/proc", "--unshare-pid", "--die-with-parent"]);
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("LC_ALL", "C.UTF-8");
+        command
+    }
+}
