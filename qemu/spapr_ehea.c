@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * eHEA adapter on the pseries VIO bus: the QEMU device
+ *
+ * The adapter itself is a model in a library of its own, see ehea_model.h. This
+ * file makes it a device: device tree node, hypercalls, register window, reset
+ * and notice of memory that leaves the machine.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/module.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "exec/address-spaces.h"
+#include "hw/ppc/fdt.h"
+#include "hw/ppc/spapr_drc.h"
+#include "migration/vmstate.h"
+#include "net/eth.h"
+#include "trace.h"
+#include "spapr_ehea.h"
+
+#include <libfdt.h>
+
+SpaprEheaList spapr_ehea_adapters =
+    QLIST_HEAD_INITIALIZER(spapr_ehea_adapters);
+
+/*
+ * Hypercalls
+ */
+
+static target_ulong ehea_hcall(PowerPCCPU *cpu, SpaprMachineState *spapr,
+                               target_ulong opcode, target_ulong *args)
+{
+    uint64_t regs[EHEA_MODEL_HCALL_ARGS];
+    SpaprEhea *s;
+    int64_t rc;
+
+    /* As if the opcodes were not there, for a machine without an adapter. */
+    if (QLIST_EMPTY(&spapr_ehea_adapters)) {
+        return H_FUNCTION;
+    }
+    QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
+        if (s->adapter_handle == args[0]) {
+            break;
+        }
+    }
+    if (!s) {
+        trace_ehea_hcall_no_adapter(opcode, args[0]);
+        return H_PARAMETER;
+    }
+
+    for (int i = 0; i < EHEA_MODEL_HCALL_ARGS; i++) {
+        regs[i] = args[i];
+    }
+    spapr_ehea_enter(s);
+    rc = ehea_model_hcall(s->model, opcode, regs);
+    spapr_ehea_leave(s);
+    /* R4 to R12 only: the next one, R13, belongs to the guest's kernel. */
+    for (int i = 0; i < EHEA_MODEL_HCALL_ARGS; i++) {
+        args[i] = regs[i];
+    }
+    trace_ehea_hcall(s->sdev.qdev.id, opcode, rc);
+    return rc;
+}
+
+/*
+ * Registers
+ */
+
+static uint64_t ehea_mmio_read(void *opaque, hwaddr offset, unsigned size)
+{
+    SpaprEhea *s = opaque;
+    uint64_t value;
+
+    spapr_ehea_enter(s);
+    value = ehea_model_mmio_read(s->model, offset, size);
+    spapr_ehea_leave(s);
+    trace_ehea_mmio_read(s->sdev.qdev.id, offset, size, value);
+    return value;
+}
+
+static void ehea_mmio_write(void *opaque, hwaddr offset, uint64_t value,
+                            unsigned size)
+{
+    SpaprEhea *s = opaque;
+
+    trace_ehea_mmio_write(s->sdev.qdev.id, offset, size, value);
+    spapr_ehea_enter(s);
+    ehea_model_mmio_write(s->model, offset, size, value);
+    spapr_ehea_leave(s);
+}
+
+/*
+ * Registers are 64 bits wide, but every size goes to the model, which ignores
+ * and counts the others: what .valid refuses is a machine check in the guest.
+ */
+static const MemoryRegionOps ehea_mmio_ops = {
+    .read = ehea_mmio_read,
+    .write = ehea_mmio_write,
+    .endianness = DEVICE_BIG_ENDIAN,
+    .valid = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+    .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+};
+
+static void ehea_timer(void *opaque)
+{
+    SpaprEhea *s = opaque;
+
+    spapr_ehea_enter(s);
+    ehea_model_run(s->model, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
+    spapr_ehea_leave(s);
+}
+
+/*
+ * Memory that goes away
+ */
+
+static void ehea_ram_removed(SpaprEhea *s, uint64_t gpa, uint64_t len)
+{
+    trace_ehea_ram_removed(s->sdev.qdev.id, gpa, len);
+    spapr_ehea_enter(s);
+    ehea_model_ram_removed(s->model, gpa, len);
+    spapr_ehea_leave(s);
+}
+
+/* A DIMM left the machine, when the guest has given back its last LMB. */
+static void ehea_region_del(MemoryListener *listener,
+                            MemoryRegionSection *section)
+{
+    SpaprEhea *s = container_of(listener, SpaprEhea, listener);
+
+    if (memory_region_is_ram(section->mr) &&
+        !memory_region_is_ram_device(section->mr)) {
+        ehea_ram_removed(s, section->offset_within_address_space,
+                         int128_get64(section->size));
+    }
+}
+
+/* The machine's own handler for LMBs */
+static uint32_t (*ehea_lmb_isolate_next)(SpaprDrc *drc);
+
+/*
+ * The guest gives back one LMB of a DIMM. From now on it must not be touched,
+ * though it stays in the memory map until the whole DIMM is gone.
+ */
+static uint32_t ehea_lmb_isolate(SpaprDrc *drc)
+{
+    bool in_use = drc->state == SPAPR_DRC_STATE_LOGICAL_CONFIGURED;
+    uint32_t rc = ehea_lmb_isolate_next(drc);
+    SpaprEhea *s;
+
+    if (in_use && rc == RTAS_OUT_SUCCESS) {
+        QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
+            ehea_ram_removed(s, drc->id * SPAPR_MEMORY_BLOCK_SIZE,
+                             SPAPR_MEMORY_BLOCK_SIZE);
+        }
+    }
+    return rc;
+}
+
+static void ehea_wrap_lmb_isolate(void)
+{
+    ObjectClass *klass = object_class_by_name(TYPE_SPAPR_DRC_LMB);
+    SpaprDrcClass *drck = SPAPR_DR_CONNECTOR_CLASS(klass);
+
+    if (drck->isolate != ehea_lmb_isolate) {
+        ehea_lmb_isolate_next = drck->isolate;
+        drck->isolate = ehea_lmb_isolate;
+    }
+}
+
+/*
+ * Device tree
+ */
+
+static int ehea_port_devnode(void *fdt, int parent, uint32_t port_no)
+{
+    g_autofree char *name = g_strdup_printf("port@%x", port_no);
+    int off, ret;
+
+    off = fdt_add_subnode(fdt, parent, name);
+    if (off < 0) {
+        return off;
+    }
+    ret = fdt_setprop_cell(fdt, off, "reg", port_no);
+    if (!ret) {
+        ret = fdt_setprop_string(fdt, off, "device_type", "network");
+    }
+    if (!ret) {
+        ret = fdt_setprop_string(fdt, off, "compatible", "IBM,lhea-ethernet");
+    }
+    if (!ret) {
+        ret = fdt_setprop_cell(fdt, off, "ibm,hea-port-no", port_no);
+    }
+    return ret;
+}
+
+/*
+ * Called at reset and again when the guest negotiates its options: must always
+ * make the same node.
+ */
+static int ehea_devnode(SpaprVioDevice *sdev, void *fdt, int off)
+{
+    SpaprEhea *s = SPAPR_EHEA(sdev);
+    int ret;
+
+    ret = fdt_setprop_u64(fdt, off, "ibm,hea-handle", s->adapter_handle);
+    if (!ret) {
+        ret = fdt_setprop_cell(fdt, off, "#address-cells", 1);
+    }
+    if (!ret) {
+        ret = fdt_setprop_cell(fdt, off, "#size-cells", 0);
+    }
+    /* libfdt puts a new node in front of its siblings. */
+    for (uint32_t port_no = s->num_ports; !ret && port_no; port_no--) {
+        ret = ehea_port_devnode(fdt, off, port_no);
+    }
+    return ret;
+}
+
+/*
+ * Life
+ */
+
+static void ehea_reset(SpaprVioDevice *sdev)
+{
+    SpaprEhea *s = SPAPR_EHEA(sdev);
+
+    /*
+     * The timer goes first, the model may set it anew. Frames that wait for a
+     * busy backend are of the old guest and dropped; their callbacks would let
+     * the model send more of them, so this is done "inside" the model, where
+     * such requests are only noted, and forgotten in restart. What waits to be
+     * received is offered again: nothing holds it back now.
+     */
+    spapr_ehea_enter(s);
+    timer_del(s->timer);
+    spapr_ehea_net_purge(s);
+    ehea_model_reset(s->model);
+    spapr_ehea_net_restart(s);
+    spapr_ehea_leave(s);
+}
+
+static struct ehea_model *ehea_create_model(SpaprEhea *s, hwaddr mmio_base)
+{
+    struct ehea_model_config config = {
+        .abi_version = EHEA_MODEL_ABI,
+        .num_ports = s->num_ports,
+        .adapter_handle = s->adapter_handle,
+        .mmio_base = mmio_base,
+        .mmio_slots = EHEA_MMIO_SLOTS,
+        .max_eqs = EHEA_IRQ_COUNT,
+        .max_qps = s->max_queue_pairs,
+        .max_mrs = s->max_mrs,
+        .mr_page_sizes = s->mr_page_sizes | EHEA_MR_PAGE_SIZE_4K,
+        .num_default_qps = s->num_queue_pairs,
+        .flow_control = s->flow_control,
+    };
+
+    for (unsigned i = 0; i < s->num_ports; i++) {
+        memcpy(config.mac[i], s->port[i].conf.macaddr.a, ETH_ALEN);
+    }
+    return ehea_model_create(&config, &spapr_ehea_host, s);
+}
+
+static void ehea_realize(SpaprVioDevice *sdev, Error **errp)
+{
+    SpaprEhea *s = SPAPR_EHEA(sdev);
+    hwaddr mmio_base;
+
+    if (ehea_model_abi_version() != EHEA_MODEL_ABI) {
+        error_setg(errp, "the adapter model has interface version %" PRIu32
+                   ", this device needs %d", ehea_model_abi_version(),
+                   EHEA_MODEL_ABI);
+        return;
+    }
+    if (!spapr_ehea_check_properties(s, errp) || !spapr_ehea_irq_init(errp)) {
+        return;
+    }
+
+    mmio_base = EHEA_MMIO_BASE + s->window * EHEA_MMIO_WINDOW;
+    s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, ehea_timer, s);
+    s->model = ehea_create_model(s, mmio_base);
+    if (!s->model) {
+        timer_free(s->timer);
+        s->timer = NULL;
+        error_setg(errp, "the adapter model refuses this configuration");
+        return;
+    }
+
+    memory_region_init_io(&s->mmio, OBJECT(s), &ehea_mmio_ops, s,
+                          TYPE_SPAPR_EHEA, EHEA_MMIO_WINDOW);
+    memory_region_add_subregion(get_system_memory(), mmio_base, &s->mmio);
+    spapr_ehea_net_init(s);
+    QLIST_INSERT_HEAD(&spapr_ehea_adapters, s, next);
+    ehea_wrap_lmb_isolate();
+    s->listener = (MemoryListener) {
+        .name = TYPE_SPAPR_EHEA,
+        .region_del = ehea_region_del,
+    };
+    memory_listener_register(&s->listener, &address_space_memory);
+}
+
+static void ehea_unrealize(DeviceState *dev)
+{
+    SpaprEhea *s = SPAPR_EHEA(dev);
+
+    memory_listener_unregister(&s->listener);
+    QLIST_REMOVE(s, next);
+    ehea_reset(&s->sdev);
+    spapr_ehea_net_cleanup(s);
+    memory_region_del_subregion(get_system_memory(), &s->mmio);
+    timer_free(s->timer);
+    ehea_model_destroy(s->model);
+    s->model = NULL;
+}
+
+static void ehea_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    SpaprVioDeviceClass *k = VIO_SPAPR_DEVICE_CLASS(klass);
+    /* Counters and objects live in the model, which can't be moved. */
+    static const VMStateDescription vmstate = {
+        .name = TYPE_SPAPR_EHEA,
+        .unmigratable = 1,
+    };
+
+    k->realize = ehea_realize;
+    k->reset = ehea_reset;
+    k->devnode = ehea_devnode;
+    k->dt_name = "ethernet";
+    k->dt_type = "network";
+    k->dt_compatible = "IBM,lhea";
+    dc->unrealize = ehea_unrealize;
+    dc->desc = "eHEA Ethernet adapter";
+    dc->hotpluggable = false;
+    dc->vmsd = &vmstate;
+    set_bit(DEVICE_CATEGORY_NETWORK, dc->categories);
+    spapr_ehea_add_properties(klass);
+}
+
+static const TypeInfo ehea_info = {
+    .name          = TYPE_SPAPR_EHEA,
+    .parent        = TYPE_VIO_SPAPR_DEVICE,
+    .instance_size = sizeof(SpaprEhea),
+    .class_init    = ehea_class_init,
+};
+
+static void ehea_register_types(void)
+{
+    static const target_ulong opcodes[] = {
+        H_RESET_EVENTS, H_FREE_RESOURCE, H_REGISTER_SMR, H_ERROR_DATA,
+        H_MODIFY_HEA_QP, H_QUERY_HEA_QP, H_QUERY_HEA, H_QUERY_HEA_PORT,
+        H_MODIFY_HEA_PORT, H_REG_BCMC, H_DEREG_BCMC, H_REGISTER_HEA_RPAGES,
+        H_DISABLE_AND_GET_HEA, H_GET_HEA_INFO, H_ALLOC_HEA_RESOURCE,
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(opcodes); i++) {
+        spapr_register_hypercall(opcodes[i], ehea_hcall);
+    }
+    type_register_static(&ehea_info);
+}
+
+type_init(ehea_register_types)

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * eHEA adapter on the pseries VIO bus: what the two files of the device share
+ */
+#ifndef HW_NET_SPAPR_EHEA_H
+#define HW_NET_SPAPR_EHEA_H
+
+#include "qemu/bitmap.h"
+#include "qemu/queue.h"
+#include "qemu/timer.h"
+#include "exec/memory.h"
+#include "net/net.h"
+#include "hw/ppc/spapr.h"
+#include "hw/ppc/spapr_vio.h"
+#include "qom/object.h"
+#include "ehea_model.h"
+
+#define TYPE_SPAPR_EHEA "spapr-ehea"
+OBJECT_DECLARE_SIMPLE_TYPE(SpaprEhea, SPAPR_EHEA)
+
+/*
+ * Register blocks of all adapters: above RAM, below the PCI host bridges. An
+ * adapter's window is always this large, so a doorbell to a block that is not
+ * in use reaches the model; an unmapped address would be a machine check.
+ */
+#define EHEA_MMIO_BASE        0x1F0000000000ULL
+#define EHEA_MMIO_WINDOW      (16 * MiB)
+#define EHEA_MMIO_SLOTS       (EHEA_MMIO_WINDOW / EHEA_MODEL_SLOT_SIZE)
+#define EHEA_ADAPTERS_MAX     16
+
+#define EHEA_MR_PAGE_SIZE_4K  0x80000000U
+
+/*
+ * Interrupt numbers of all adapters. The range of PCI INTx ends at 0x127B, and
+ * the numbers are not in the bitmap for MSIs, which spapr_irq_reset() requires
+ * to be empty: so they can stay claimed over a reset.
+ */
+#define EHEA_IRQ_BASE         (SPAPR_IRQ_PCI_LSI + 0x80)
+#define EHEA_IRQ_COUNT        128
+
+typedef struct SpaprEheaPort {
+    NICConf conf;
+    NICState *nic;              /* NULL without a netdev */
+    /* QEMU's network layer holds one frame of this port for a busy peer. */
+    bool tx_busy;
+    /* The model was turned away meanwhile and waits to be called. */
+    bool tx_waiting;
+} SpaprEheaPort;
+
+struct SpaprEhea {
+    SpaprVioDevice sdev;
+
+    /* Properties */
+    uint32_t num_ports;
+    uint64_t adapter_handle;
+    uint32_t max_queue_pairs;
+    uint32_t max_mrs;
+    uint32_t mr_page_sizes;
+    uint32_t num_queue_pairs;
+    bool flow_control;
+    SpaprEheaPort port[EHEA_MODEL_PORTS_MAX];
+
+    struct ehea_model *model;   /* NULL until realized */
+    MemoryRegion mmio;
+    uint32_t window;            /* number of our MMIO window */
+    MemoryListener listener;
+    QEMUTimer *timer;
+    DECLARE_BITMAP(irqs, EHEA_IRQ_COUNT);   /* ours, out of the common pool */
+
+    /* See spapr_ehea_enter() */
+    bool in_model;
+    bool delivering;
+    uint32_t flush_mask;        /* ports whose held-back frames are due */
+    uint32_t ready_mask;        /* ports to be told that they may send */
+
+    QLIST_ENTRY(SpaprEhea) next;
+};
+
+typedef QLIST_HEAD(, SpaprEhea) SpaprEheaList;
+extern SpaprEheaList spapr_ehea_adapters;
+
+/* Properties: class and checks; derives what was left to us. */
+void spapr_ehea_add_properties(ObjectClass *klass);
+bool spapr_ehea_check_properties(SpaprEhea *s, Error **errp);
+
+/*
+ * Bracket of every call into the model. The model must not be entered twice,
+ * but the network layer is synchronous: sending a frame can bring the answer
+ * back before the call returns. So while the model runs, frames stay in QEMU's
+ * queues, and what they wait for is noted and done when the model is left.
+ */
+void spapr_ehea_enter(SpaprEhea *s);
+void spapr_ehea_leave(SpaprEhea *s);
+
+/* What the device does for the model; ctx is the SpaprEhea. */
+extern const struct ehea_model_host spapr_ehea_host;
+
+bool spapr_ehea_irq_init(Error **errp);
+
+/* Both are called by the model. */
+bool spapr_ehea_tx_frame(void *ctx, uint32_t port, const void *frame,
+                         size_t len);
+void spapr_ehea_rx_flush(void *ctx, uint32_t port);
+
+void spapr_ehea_net_init(SpaprEhea *s);
+void spapr_ehea_net_cleanup(SpaprEhea *s);
+/* Drops the frames that wait for a busy peer; to be called inside the model. */
+void spapr_ehea_net_purge(SpaprEhea *s);
+/* After a reset of the model: nobody waits, held-back frames are due. */
+void spapr_ehea_net_restart(SpaprEhea *s);
+
+#endif

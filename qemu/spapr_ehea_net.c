@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * eHEA adapter on the pseries VIO bus: ports and frames
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/host-utils.h"
+#include "qemu/main-loop.h"
+#include "net/net.h"
+#include "spapr_ehea.h"
+
+static unsigned ehea_port_index(SpaprEhea *s, SpaprEheaPort *port)
+{
+    return port - s->port;
+}
+
+/* A NIC's opaque pointer is the device; its configuration tells the port. */
+static SpaprEheaPort *ehea_nc_to_port(NetClientState *nc)
+{
+    return container_of(qemu_get_nic(nc)->conf, SpaprEheaPort, conf);
+}
+
+void spapr_ehea_enter(SpaprEhea *s)
+{
+    g_assert(bql_locked() && !s->in_model);
+    s->in_model = true;
+}
+
+void spapr_ehea_leave(SpaprEhea *s)
+{
+    s->in_model = false;
+
+    /* The outermost leave does the work, also that which its work causes. */
+    if (s->delivering) {
+        return;
+    }
+    s->delivering = true;
+    while (s->flush_mask || s->ready_mask) {
+        unsigned i;
+
+        /*
+         * Flush first: as long as older frames wait in the queue of a port that
+         * can receive, a newer one would overtake them.
+         */
+        if (s->flush_mask) {
+            i = ctz32(s->flush_mask);
+            s->flush_mask &= ~BIT(i);
+            qemu_flush_queued_packets(qemu_get_queue(s->port[i].nic));
+        } else {
+            i = ctz32(s->ready_mask);
+            s->ready_mask &= ~BIT(i);
+            spapr_ehea_enter(s);
+            ehea_model_tx_ready(s->model, i);
+            s->in_model = false;
+        }
+    }
+    s->delivering = false;
+}
+
+static bool ehea_can_receive(NetClientState *nc)
+{
+    SpaprEhea *s = qemu_get_nic_opaque(nc);
+    unsigned i = ehea_port_index(s, ehea_nc_to_port(nc));
+    bool ret;
+
+    if (s->in_model) {
+        s->flush_mask |= BIT(i);
+        return false;
+    }
+    spapr_ehea_enter(s);
+    ret = ehea_model_can_rx(s->model, i);
+    spapr_ehea_leave(s);
+    return ret;
+}
+
+static ssize_t ehea_receive(NetClientState *nc, const uint8_t *buf, size_t size)
+{
+    SpaprEhea *s = qemu_get_nic_opaque(nc);
+    unsigned i = ehea_port_index(s, ehea_nc_to_port(nc));
+    bool taken;
+
+    if (!size) {
+        return -1;      /* 0 would mean: keep it for later */
+    }
+    if (s->in_model) {
+        s->flush_mask |= BIT(i);
+        return 0;
+    }
+    spapr_ehea_enter(s);
+    taken = ehea_model_rx_frame(s->model, i, buf, size);
+    spapr_ehea_leave(s);
+    return taken ? size : 0;
+}
+
+static void ehea_link_status_changed(NetClientState *nc)
+{
+    SpaprEhea *s = qemu_get_nic_opaque(nc);
+
+    spapr_ehea_enter(s);
+    ehea_model_set_link(s->model, ehea_port_index(s, ehea_nc_to_port(nc)),
+                        !nc->link_down);
+    spapr_ehea_leave(s);
+}
+
+static void ehea_net_client_cleanup(NetClientState *nc)
+{
+    ehea_nc_to_port(nc)->nic = NULL;
+}
+
+static void ehea_tx_done(NetClientState *nc, ssize_t len)
+{
+    SpaprEhea *s = qemu_get_nic_opaque(nc);
+    SpaprEheaPort *port = ehea_nc_to_port(nc);
+
+    port->tx_busy = false;
+    if (port->tx_waiting) {
+        port->tx_waiting = false;
+        s->ready_mask |= BIT(ehea_port_index(s, port));
+        if (!s->in_model) {
+            spapr_ehea_enter(s);
+            spapr_ehea_leave(s);
+        }
+    }
+}
+
+bool spapr_ehea_tx_frame(void *ctx, uint32_t i, const void *frame,
+                         size_t len)
+{
+    SpaprEhea *s = ctx;
+    SpaprEheaPort *port;
+
+    g_assert(i < s->num_ports);
+    port = &s->port[i];
+    if (!port->nic) {
+        return true;
+    }
+    if (port->tx_busy) {
+        port->tx_waiting = true;
+        return false;
+    }
+    /*
+     * 0: the frame waits in QEMU's queue. It is out of the model's hands, but
+     * the next one must wait for the callback. (Without a callback frames
+     * beyond the queue's length would be dropped silently.)
+     */
+    if (!qemu_send_packet_async(qemu_get_queue(port->nic), frame, len,
+                                ehea_tx_done)) {
+        port->tx_busy = true;
+    }
+    return true;
+}
+
+void spapr_ehea_rx_flush(void *ctx, uint32_t i)
+{
+    SpaprEhea *s = ctx;
+
+    g_assert(i < s->num_ports);
+    if (s->port[i].nic) {
+        s->flush_mask |= BIT(i);
+    }
+}
+
+static NetClientInfo ehea_net_info = {
+    .type = NET_CLIENT_DRIVER_NIC,
+    .size = sizeof(NICState),
+    .can_receive = ehea_can_receive,
+    .receive = ehea_receive,
+    .link_status_changed = ehea_link_status_changed,
+    .cleanup = ehea_net_client_cleanup,
+};
+
+void spapr_ehea_net_init(SpaprEhea *s)
+{
+    for (unsigned i = 0; i < s->num_ports; i++) {
+        SpaprEheaPort *port = &s->port[i];
+        g_autofree char *name = NULL;
+
+        if (!port->conf.peers.ncs[0]) {
+            continue;
+        }
+        /* One name per port: set_link changes all clients of a name. */
+        name = g_strdup_printf("%s.p%u", s->sdev.qdev.id, i + 1);
+        port->nic = qemu_new_nic(&ehea_net_info, &port->conf, TYPE_SPAPR_EHEA,
+                                 name, &s->sdev.qdev.mem_reentrancy_guard, s);
+        qemu_format_nic_info_str(qemu_get_queue(port->nic),
+                                 port->conf.macaddr.a);
+    }
+}
+
+void spapr_ehea_net_cleanup(SpaprEhea *s)
+{
+    for (unsigned i = 0; i < s->num_ports; i++) {
+        if (s->port[i].nic) {
+            qemu_del_nic(s->port[i].nic);
+        }
+    }
+}
+
+void spapr_ehea_net_purge(SpaprEhea *s)
+{
+    for (unsigned i = 0; i < s->num_ports; i++) {
+        if (s->port[i].nic) {
+            qemu_purge_queued_packets(qemu_get_queue(s->port[i].nic));
+        }
+    }
+}
+
+void spapr_ehea_net_restart(SpaprEhea *s)
+{
+    s->ready_mask = 0;
+    for (unsigned i = 0; i < s->num_ports; i++) {
+        s->port[i].tx_waiting = false;
+        spapr_ehea_rx_flush(s, i);
+    }
+}
