@@ -27,6 +27,12 @@ const FILES: &str = "/root/files";
 /// Numbers under which QEMU inherits sockets start here.
 const FIRST_FD: i32 = 10;
 
+/// Unit address of the kernel console, below those that QEMU gives out.
+const FIRST_CONSOLE: usize = 0x3000_0000;
+
+/// Distance of the consoles: QEMU derives the interrupt number from the address.
+const CONSOLE_STEP: usize = 0x1000;
+
 /// Ports that an adapter can have.
 const MAX_PORTS: usize = 16;
 
@@ -240,7 +246,7 @@ impl Builder {
             let (socket, fd) = own()?;
             consoles.push(socket);
             arguments.extend(["-chardev".to_owned(), format!("socket,id={role},fd={fd}")]);
-            let reg = 0x7100_0000 + index;
+            let reg = FIRST_CONSOLE + index * CONSOLE_STEP;
             arguments.extend([
                 "-device".to_owned(),
                 format!("spapr-vty,chardev={role},reg={reg:#x}"),
@@ -291,7 +297,7 @@ impl Builder {
         command.args(["-chardev", "stdio,id=kernel,mux=on,signal=off"]);
         command.args([
             "-device",
-            "spapr-vty,chardev=kernel,reg=0x71000000",
+            "spapr-vty,chardev=kernel,reg=0x30000000",
             "-mon",
             "chardev=kernel",
         ]);
@@ -322,7 +328,6 @@ impl Builder {
         let kernel = artifacts.kernel(self.page_size)?;
         self.files.add("/init", 0o755, Content::Bytes(INIT.into()));
         self.files
-            .add(format!("{FILES}/.keep"), 0o644, Content::Bytes(Vec::new()));
         self.files.add_modules(kernel)?;
         let initrd = directory.join("initrd");
         self.files.write(&artifacts.userland, &initrd)?;

@@ -52,11 +52,11 @@ impl FromStr for Memory {
 }
 
 impl fmt::Display for Memory {
-    /// The value of QEMU's `-m`.
+    /// The value of QEMU's `-m`, which takes mebibytes unless a unit follows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "size={}", self.size)?;
+        write!(f, "size={}B", self.size)?;
         if self.max > self.size {
-            write!(f, ",slots=32,maxmem={}", self.max)?;
+            write!(f, ",slots=32,maxmem={}B", self.max)?;
         }
         Ok(())
     }
@@ -80,11 +80,11 @@ mod tests {
     fn memory_has_an_optional_limit() {
         assert_eq!(
             "2G".parse::<Memory>().unwrap().to_string(),
-            "size=2147483648"
+            "size=2147483648B"
         );
         assert_eq!(
             "2G,max=16G".parse::<Memory>().unwrap().to_string(),
-            "size=2147483648,slots=32,maxmem=17179869184"
+            "size=2147483648B,slots=32,maxmem=17179869184B"
         );
         assert!("2G,max=1G".parse::<Memory>().is_err());
         assert!("2G,slots=1".parse::<Memory>().is_err());

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guest's userland: Debian packages for ppc64el, unpacked and archived, never run on the host.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use ehea_harness::Sandbox;
+
+use crate::artifacts::root::SUITE;
+use crate::cache::{Artifact, Build};
+use crate::key::Key;
+use crate::mirror::Mirror;
+use crate::prerequisites;
+
+const PACKAGES: &str = include_str!("../../../guest/packages");
+
+/// What no guest needs.
+const REMOVED: &[&str] = &[
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/lintian",
+    "usr/share/zoneinfo",
+    "usr/lib/systemd",
+    "var/cache/apt",
+    "var/lib/apt",
+    "var/lib/dpkg",
+];
+
+/// The archive that every guest starts from.
+#[derive(Debug)]
+pub(crate) struct Userland {
+    /// The build root, whose cpio is used.
+    pub(crate) root: PathBuf,
+}
+
+impl Userland {
+    /// Name of the archive in the entry.
+    pub(crate) const ARCHIVE: &str = "userland.cpio.gz";
+
+    fn packages() -> String {
+        let lines = PACKAGES
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default().trim());
+        lines
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+}
+
+impl Artifact for Userland {
+    fn kind(&self) -> &'static str {
+        "userland"
+    }
+
+    fn title(&self) -> String {
+        "guest userland".to_owned()
+    }
+
+    fn inputs(&self, key: &mut Key) -> Result<()> {
+        key.text("suite", SUITE);
+        key.text("packages", Self::packages());
+        key.text("removed", REMOVED.join(" "));
+        Ok(())
+    }
+
+    fn build(&self, build: &Build<'_>) -> Result<()> {
+        prerequisites::ensure()?;
+        let mirror = Mirror::find()?;
+        mirror.check(SUITE)?;
+        let tree = build.directory.join("tree");
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--architectures=ppc64el", "--variant=extract"]);
+        command.arg(format!("--include={}", Self::packages()));
+        command
+            .args(["--aptopt=Acquire::Retries \"3\"", SUITE])
+            .arg(&tree)
+            .arg(mirror.line("deb", SUITE));
+        build.step.run("unpacking packages", &mut command)?;
+        for path in REMOVED {
+            remove(&tree.join(path))?;
+        }
+        let mut command = Sandbox::new(&self.root).command("sh");
+        command.args(["-ec", "find . -print0 | LC_ALL=C sort -z | cpio --null --quiet -R 0:0 -o -H newc | gzip -n -1 >\"$0\""]);
+        command
+            .arg(build.directory.join(Self::ARCHIVE))
+            .current_dir(&tree);
+        build.step.run("archiving", &mut command)?;
+        remove(&tree)
+    }
+
+    fn outputs(&self) -> Vec<PathBuf> {
+        vec![Self::ARCHIVE.into()]
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

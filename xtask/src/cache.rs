@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The cache of things that are slow to make.
+//!
+//! An entry is a directory `KIND/KEY`, where the key is the hash of all inputs. It is made in a
+//! temporary directory beside its place and renamed when complete; its manifest, written last, lists
+//! the files that matter with their sizes and hashes. An entry whose manifest is missing or does not
+//! match is made again. A lock file for each entry lets one run build it and others wait.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{ensure, Context, Result};
+use rustix::fs::{flock, FlockOperation};
+use serde::{Deserialize, Serialize};
+
+use crate::key::{hash_file, Key};
+use crate::progress::Step;
+
+const MANIFEST: &str = "manifest.json";
+
+/// File whose modification time is the last use of an entry.
+const USED: &str = "used";
+
+/// Entries of a kind that are kept however old they are.
+const KEPT: usize = 2;
+
+/// An entry used within this time is never removed automatically: somebody may be using it.
+const RECENT: Duration = Duration::from_secs(24 * 3600);
+
+/// As [`RECENT`], when the user asks for removal.
+const RECENT_ON_REQUEST: Duration = Duration::from_secs(3600);
+
+/// Something that is made once for each set of inputs.
+pub(crate) trait Artifact {
+    /// Directory name, the same for all inputs.
+    fn kind(&self) -> &'static str;
+
+    /// What it is, for the user.
+    fn title(&self) -> String;
+
+    /// All that the result depends on.
+    fn inputs(&self, key: &mut Key) -> Result<()>;
+
+    /// Makes it in `build.directory`.
+    fn build(&self, build: &Build<'_>) -> Result<()>;
+
+    /// Files, relative to the entry, that must be there; they are checked on every use.
+    fn outputs(&self) -> Vec<PathBuf>;
+
+    /// Told to what is made from this artifact: differs when the result does. By default the key.
+    fn identity(&self, _directory: &Path, key: &str) -> Result<String> {
+        Ok(key.to_owned())
+    }
+}
+
+/// What an [`Artifact`] is built with.
+#[derive(Debug)]
+pub(crate) struct Build<'a> {
+    /// Empty directory for the result.
+    pub(crate) directory: &'a Path,
+    /// Where the directory will be in the end, which exists and is empty: for mounting, so that
+    /// paths which get recorded stay right.
+    pub(crate) place: &'a Path,
+    /// Runs commands and keeps their output.
+    pub(crate) step: &'a Step,
+}
+
+/// A complete entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Where it is.
+    pub(crate) directory: PathBuf,
+    /// What it is, for the keys of artifacts made from it.
+    pub(crate) identity: String,
+}
+
+impl Entry {
+    /// A file of the entry.
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.directory.join(relative)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Output {
+    path: PathBuf,
+    size: u64,
+    modified_ns: u128,
+    sha256: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    title: String,
+    identity: String,
+    inputs: Vec<(String, String)>,
+    outputs: Vec<Output>,
+}
+
+/// The cache directory.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    directory: PathBuf,
+}
+
+/// State of an artifact in the cache, for `doctor`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Present,
+    Missing,
+    Broken(String),
+}
+
+impl Cache {
+    /// Opens the cache in `directory`, which is created if need be.
+    pub(crate) fn open(directory: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        Ok(Self { directory })
+    }
+
+    /// Where the cache is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Takes the lock called `name`, waiting for another run that holds it.
+    pub(crate) fn lock(&self, name: &str, what: &str) -> Result<File> {
+        let path = self.directory.join("locks").join(name);
+        fs::create_dir_all(self.directory.join("locks"))?;
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            eprintln!("{what}: waiting for another run that is making it");
+            flock(&file, FlockOperation::LockExclusive)
+                .with_context(|| format!("cannot lock {}", path.display()))?;
+        }
+        Ok(file)
+    }
+
+    /// Whether the artifact is there.
+    pub(crate) fn state(&self, artifact: &dyn Artifact) -> Result<State> {
+        let mut key = Key::default();
+        artifact.inputs(&mut key)?;
+        let directory = self
+            .directory
+            .join(artifact.kind())
+            .join(&key.digest()[..32]);
+        if !directory.join(MANIFEST).exists() {
+            return Ok(State::Missing);
+        }
+        Ok(match check(&directory) {
+            Ok(_) => State::Present,
+            Err(error) => State::Broken(format!("{error:#}")),
+        })
+    }
+
+    /// Returns the artifact, making it if it isn't there.
+    pub(crate) fn ensure(&self, artifact: &dyn Artifact) -> Result<Entry> {
+        let mut key = Key::default();
+        artifact.inputs(&mut key)?;
+        let digest = &key.digest()[..32];
+        let directory = self.directory.join(artifact.kind()).join(digest);
+        if let Ok(manifest) = check(&directory) {
+            return used(directory, manifest);
+        }
+
+        let title = artifact.title();
+        let _lock = self.lock(&format!("{}-{digest}", artifact.kind()), &title)?;
+        // Another run may have made it meanwhile.
+        match check(&directory) {
+            Ok(manifest) => return used(directory, manifest),
+            Err(error) if directory.join(MANIFEST).exists() => {
+                eprintln!("{title}: the cached one is damaged ({error:#}), making it again");
+            }
+            Err(_) => {}
+        }
+        let log =
+            self.directory
+                .join("logs")
+                .join(format!("{}-{}.log", artifact.kind(), &digest[..8]));
+        let step = Step::start(&title, &log)?;
+        let temporary = self
+            .directory
+            .join(artifact.kind())
+            .join(format!("{digest}.new"));
+        for stale in [&temporary, &directory] {
+            remove(stale)?;
+            fs::create_dir_all(stale)
+                .with_context(|| format!("cannot create {}", stale.display()))?;
+        }
+        artifact
+            .build(&Build {
+                directory: &temporary,
+                place: &directory,
+                step: &step,
+            })
+            .with_context(|| format!("cannot make: {title}"))?;
+        let mut outputs = Vec::new();
+        for path in artifact.outputs() {
+            outputs.push(describe(&temporary, path)?);
+        }
+        let identity = artifact.identity(&temporary, digest)?;
+        let inputs = key.inputs().to_vec();
+        let manifest = Manifest {
+            title,
+            identity,
+            inputs,
+            outputs,
+        };
+        let mut file = File::create(temporary.join(MANIFEST))?;
+        file.write_all(serde_json::to_string_pretty(&manifest)?.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, &directory)
+            .with_context(|| format!("cannot move the result to {}", directory.display()))?;
+        step.done();
+        self.collect_garbage(artifact.kind(), KEPT, RECENT)?;
+        used(directory, manifest)
+    }
+
+    /// Removes old entries of all kinds; returns what was removed.
+    pub(crate) fn collect_all_garbage(&self) -> Result<Vec<PathBuf>> {
+        let mut removed = Vec::new();
+        for kind in fs::read_dir(&self.directory)? {
+            let kind = kind?.file_name().to_string_lossy().into_owned();
+            removed.extend(self.collect_garbage(&kind, 1, RECENT_ON_REQUEST)?);
+        }
+        Ok(removed)
+    }
+
+    fn collect_garbage(&self, kind: &str, kept: usize, recent: Duration) -> Result<Vec<PathBuf>> {
+        let mut entries = Vec::new();
+        let directory = self.directory.join(kind);
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            if path.join(MANIFEST).exists() {
+                entries.push((last_use(&path), path));
+            }
+        }
+        entries.sort_by(|a, b| b.cmp(a));
+        let mut removed = Vec::new();
+        for (time, path) in entries.into_iter().skip(kept) {
+            if time.elapsed().is_ok_and(|age| age > recent) {
+                remove(&path)?;
+                removed.push(path);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+fn last_use(directory: &Path) -> SystemTime {
+    let time = |name: &str| fs::metadata(directory.join(name)).and_then(|m| m.modified());
+    time(USED).or_else(|_| time(MANIFEST)).unwrap_or(UNIX_EPOCH)
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn used(directory: PathBuf, manifest: Manifest) -> Result<Entry> {
+    // Only the garbage collection looks at it: a read-only cache is fine.
+    let _ = File::create(directory.join(USED));
+    Ok(Entry {
+        directory,
+        identity: manifest.identity,
+    })
+}
+
+fn describe(directory: &Path, path: PathBuf) -> Result<Output> {
+    let full = directory.join(&path);
+    let metadata = fs::metadata(&full)
+        .with_context(|| format!("the build did not make {}", path.display()))?;
+    let modified_ns = modified(&metadata)?;
+    Ok(Output {
+        sha256: hash_file(&full)?,
+        size: metadata.len(),
+        modified_ns,
+        path,
+    })
+}
+
+fn modified(metadata: &fs::Metadata) -> Result<u128> {
+    Ok(metadata
+        .modified()?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos())
+}
+
+/// Compares an entry with its manifest: the sizes always, the contents if a file was touched.
+fn check(directory: &Path) -> Result<Manifest> {
+    let text = fs::read_to_string(directory.join(MANIFEST)).context("no manifest")?;
+    let manifest: Manifest = serde_json::from_str(&text).context("unreadable manifest")?;
+    for output in &manifest.outputs {
+        let path = directory.join(&output.path);
+        let name = output.path.display();
+        let metadata = fs::metadata(&path).with_context(|| format!("{name} is missing"))?;
+        ensure!(
+            metadata.len() == output.size,
+            "{name} has {} bytes instead of {}",
+            metadata.len(),
+            output.size
+        );
+        if modified(&metadata)? != output.modified_ns {
+            ensure!(hash_file(&path)? == output.sha256, "{name} has changed");
+        }
+    }
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    struct Toy {
+        input: &'static str,
+        builds: Cell<u32>,
+        fails: Cell<bool>,
+    }
+
+    impl Toy {
+        fn new(input: &'static str) -> Self {
+            Self {
+                input,
+                builds: Cell::new(0),
+                fails: Cell::new(false),
+            }
+        }
+    }
+
+    impl Artifact for Toy {
+        fn kind(&self) -> &'static str {
+            "toy"
+        }
+        fn title(&self) -> String {
+            "toy".to_owned()
+        }
+        fn inputs(&self, key: &mut Key) -> Result<()> {
+            key.text("input", self.input);
+            Ok(())
+        }
+        fn build(&self, build: &Build<'_>) -> Result<()> {
+            self.builds.set(self.builds.get() + 1);
+            fs::write(build.directory.join("out"), self.input)?;
+            ensure!(!self.fails.get(), "broken on purpose");
+            Ok(())
+        }
+        fn outputs(&self) -> Vec<PathBuf> {
+            vec!["out".into()]
+        }
+    }
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        (dir, cache)
+    }
+
+    #[test]
+    fn an_artifact_is_built_once_for_each_input() {
+        let (_dir, cache) = cache();
+        let (a, b) = (Toy::new("a"), Toy::new("b"));
+        assert_eq!(cache.state(&a).unwrap(), State::Missing);
+        let one = cache.ensure(&a).unwrap();
+        assert_eq!(cache.ensure(&a).unwrap().directory, one.directory);
+        assert_ne!(cache.ensure(&b).unwrap().directory, one.directory);
+        assert_eq!((a.builds.get(), b.builds.get()), (1, 1));
+        assert_eq!(cache.state(&a).unwrap(), State::Present);
+    }
+
+    #[test]
+    fn damage_is_noticed_and_repaired() {
+        let (_dir, cache) = cache();
+        let toy = Toy::new("aaaa");
+        let out = cache.ensure(&toy).unwrap().path("out");
+        let damages: [&dyn Fn(); 4] = [
+            &|| fs::remove_file(&out).unwrap(),
+            &|| fs::write(&out, "aa").unwrap(),
+            &|| fs::write(&out, "bbbb").unwrap(),
+            &|| fs::write(out.with_file_name(MANIFEST), "{").unwrap(),
+        ];
+        for (number, damage) in damages.iter().enumerate() {
+            damage();
+            assert!(matches!(cache.state(&toy).unwrap(), State::Broken(_)));
+            cache.ensure(&toy).unwrap();
+            assert_eq!(toy.builds.get(), number as u32 + 2);
+            assert_eq!(fs::read_to_string(&out).unwrap(), "aaaa");
+        }
+    }
+
+    #[test]
+    fn a_failed_build_leaves_no_entry() {
+        let (_dir, cache) = cache();
+        let toy = Toy::new("a");
+        toy.fails.set(true);
+        assert!(cache.ensure(&toy).is_err());
+        assert_eq!(cache.state(&toy).unwrap(), State::Missing);
+        toy.fails.set(false);
+        cache.ensure(&toy).unwrap();
+    }
+
+    #[test]
+    fn garbage_is_what_is_old_and_not_among_the_newest() {
+        let (_dir, cache) = cache();
+        let mut entries = Vec::new();
+        for (index, input) in ["a", "b", "c"].into_iter().enumerate() {
+            let entry = cache.ensure(&Toy::new(input)).unwrap();
+            let file = File::open(entry.path(USED)).unwrap();
+            file.set_modified(SystemTime::now() - RECENT * (4 - index as u32))
+                .unwrap();
+            entries.push(entry.directory);
+        }
+        let removed = cache.collect_garbage("toy", KEPT, RECENT).unwrap();
+        assert_eq!(removed, entries[..1]);
+        assert_eq!(cache.collect_all_garbage().unwrap(), entries[1..2]);
+    }
+}

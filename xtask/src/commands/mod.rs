@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The commands, one file each.
+
+pub(crate) mod guest;
+pub(crate) mod shell;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::context::Context;
+
+/// A command with its arguments.
+pub(crate) trait Task {
+    /// Does it. The exit code is the command's own; an error is exit code 1.
+    fn run(self, context: &Context) -> Result<ExitCode>;
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Programs of the host that set-up needs, installed on demand.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{bail, Context, Result};
+
+/// A program, and the Debian package that has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) purpose: &'static str,
+}
+
+/// Everything that is needed and not part of every Debian.
+pub(crate) const PROGRAMS: &[Program] = &[
+    Program {
+        name: "mmdebstrap",
+        package: "mmdebstrap",
+        purpose: "makes the build root and the guest's userland",
+    },
+    Program {
+        name: "bwrap",
+        package: "bubblewrap",
+        purpose: "runs commands in the build root",
+    },
+];
+
+/// Whether this process may install packages.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Where a program is.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
+}
+
+/// Refreshes the machine's package lists.
+pub(crate) fn update_lists() -> Result<()> {
+    eprintln!("updating this machine's package lists (apt-get update)");
+    apt_get(&["update"])
+}
+
+/// Installs what is missing. Without the right to do so, says what to install.
+pub(crate) fn ensure() -> Result<()> {
+    let missing: Vec<_> = PROGRAMS
+        .iter()
+        .filter(|p| find(p.name).is_none())
+        .map(|p| p.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if !is_root() {
+        bail!("missing on this machine: {list}; run `apt-get install {list}` as root");
+    }
+    eprintln!("installing on this machine: {list} (apt-get install)");
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(&missing);
+    if apt_get(&install).is_err() {
+        update_lists()?;
+        apt_get(&install)?;
+    }
+    Ok(())
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command
+        .args([
+            "-q",
+            "-o",
+            "Acquire::Retries=3",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+        ])
+        .args(arguments);
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    let output = command
+        .output()
+        .context("cannot run apt-get: this is not a Debian machine")?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let why = text
+            .lines()
+            .find(|line| line.starts_with("E:"))
+            .unwrap_or("no reason given");
+        bail!("apt-get {} failed: {why}", arguments.join(" "));
+    }
+    Ok(())
+}
