@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Guest side of the frame generator and checker in tests/src/peer/: what both sides agree on, and
+ * the helpers that the subcommands share.
+ */
+#ifndef EHEA_NET_H
+#define EHEA_NET_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* IEEE Std 802 local experimental Ethertype 1: numbered frames. */
+#define TEST_ETHERTYPE		0x88b5
+/* IEEE Std 802 local experimental Ethertype 2: the end of a series of frames. */
+#define END_ETHERTYPE		0x88b6
+
+/* Largest frame without CRC: an MTU of 9000 and the Ethernet header. */
+#define MAX_FRAME		9014
+/* Largest fragment count of a socket buffer (MAX_SKB_FRAGS). */
+#define MAX_FRAGMENTS		17
+
+/* Bytes of a numbered payload before the pattern: magic, stream, sequence number, length. */
+#define PAYLOAD_HEADER		18
+#define PAYLOAD_MAGIC		0x65484541u	/* "eHEA" */
+
+/* Fills a payload of len >= PAYLOAD_HEADER bytes; see tests/src/peer/pattern.rs. */
+void pattern_fill(uint8_t *payload, size_t len, uint32_t stream, uint64_t seq);
+
+/* A pseudo-random number generator with the whole state in *state (splitmix64). */
+uint64_t splitmix64(uint64_t *state);
+
+/* Prints a message with the reason in errno and exits with status 1. */
+_Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Parses a number with any C prefix; exits with a message if it is none. */
+uint64_t parse_number(const char *text);
+
+/* Opens a packet socket that sees frames of one Ethertype on one interface. */
+int packet_socket(const char *interface, uint16_t ethertype);
+
+/* Reads an interface's own address. */
+void interface_address(int fd, const char *interface, uint8_t address[6]);
+
+/* Lets a socket hold size bytes in each direction, whatever the system's limits are. */
+void socket_buffers(int fd, int size);
+
+/* Bytes that a socket has handed down and that are not sent yet. */
+int socket_outstanding(int fd);
+
+/* Subcommands; argv[0] is the subcommand's name. They return the exit status. */
+int cmd_reflect(int argc, char **argv);
+int cmd_blast(int argc, char **argv);
+int cmd_fragments(int argc, char **argv);
+int cmd_sendpages(int argc, char **argv);
+int cmd_receive(int argc, char **argv);
+int cmd_soak(int argc, char **argv);
+int cmd_await(int argc, char **argv);
+
+#endif /* EHEA_NET_H */

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sends datagrams whose payload is in 1 to MAX_FRAGMENTS pieces, each in another page. Zero-copy
+ * transmission makes every piece a fragment of the socket buffer; the kernel tells whether it had to
+ * copy after all, and that is a failure.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/errqueue.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "ehea-net.h"
+
+/* Largest UDP payload of one frame with an MTU of 9000. */
+#define MAX_DATAGRAM	(9000 - 20 - 8)
+
+static int connect_udp(const char *address, uint16_t port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	int one = 1;
+
+	if (inet_pton(AF_INET, address, &to.sin_addr) != 1)
+		die("%s is not an address", address);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)))
+		die("cannot connect to %s", address);
+	if (setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)))
+		die("no zero-copy transmission");
+	return fd;
+}
+
+/* Waits until the kernel is done with a datagram's pages. */
+static void wait_done(int fd)
+{
+	char control[256];
+	struct msghdr msg = { .msg_control = control, .msg_controllen = sizeof(control) };
+	struct pollfd pollfd = { .fd = fd };
+	struct sock_extended_err *error;
+	struct cmsghdr *cmsg;
+
+	while (recvmsg(fd, &msg, MSG_ERRQUEUE) < 0) {
+		if (errno != EAGAIN)
+			die("no completion");
+		if (poll(&pollfd, 1, -1) < 0)
+			die("poll");
+	}
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg)
+		die("a completion without content");
+	error = (void *)CMSG_DATA(cmsg);
+	errno = 0;
+	if (error->ee_origin != SO_EE_ORIGIN_ZEROCOPY)
+		die("an error instead of a completion: %u", error->ee_errno);
+	if (error->ee_code & SO_EE_CODE_ZEROCOPY_COPIED)
+		die("the kernel copied the payload: the interface has no scatter-gather or no checksum offload");
+}
+
+/* Cuts len bytes into n pieces of at least one byte. */
+static void cut(size_t *pieces, unsigned int n, size_t len, uint64_t *random)
+{
+	size_t left = len;
+	unsigned int i;
+
+	for (i = 0; i + 1 < n; i++) {
+		size_t most = (left - (n - i - 1)) * 2 / (n - i);
+
+		pieces[i] = 1 + splitmix64(random) % (most ? most : 1);
+		if (pieces[i] > left - (n - i - 1))
+			pieces[i] = left - (n - i - 1);
+		left -= pieces[i];
+	}
+	pieces[n - 1] = left;
+}
+
+/* Arguments: ADDRESS PORT ROUNDS STREAM. Each round is one datagram with each number of pieces. */
+int cmd_fragments(int argc, char **argv)
+{
+	int fd = connect_udp(argv[1], parse_number(argv[2]));
+	uint64_t rounds = parse_number(argv[3]);
+	uint32_t stream = parse_number(argv[4]);
+	size_t page = sysconf(_SC_PAGESIZE);
+	uint8_t payload[MAX_DATAGRAM];
+	struct iovec iov[MAX_FRAGMENTS];
+	size_t pieces[MAX_FRAGMENTS];
+	uint64_t seq = 0, random = stream;
+	uint64_t round;
+	unsigned int n;
+	uint8_t *area;
+
+	(void)argc;
+	area = mmap(NULL, page * 2 * MAX_FRAGMENTS, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (area == MAP_FAILED)
+		die("no memory");
+	for (round = 0; round < rounds; round++) {
+		for (n = 1; n <= MAX_FRAGMENTS; n++, seq++) {
+			struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
+			size_t len = PAYLOAD_HEADER + splitmix64(&random) % (MAX_DATAGRAM - PAYLOAD_HEADER + 1);
+			size_t at = 0;
+			unsigned int i;
+
+			pattern_fill(payload, len, stream, seq);
+			cut(pieces, n, len, &random);
+			for (i = 0; i < n; i++) {
+				/* Anywhere in its page, so that alignments and page ends occur. */
+				size_t room = pieces[i] < page ? page - pieces[i] : 0;
+				uint8_t *to = area + 2 * i * page + splitmix64(&random) % (room + 1);
+
+				memcpy(to, payload + at, pieces[i]);
+				iov[i] = (struct iovec){ to, pieces[i] };
+				at += pieces[i];
+			}
+			if (sendmsg(fd, &msg, MSG_ZEROCOPY) != (ssize_t)len)
+				die("sendmsg of %u pieces", n);
+			wait_done(fd);
+		}
+	}
+	printf("sent %llu\n", (unsigned long long)seq);
+	return 0;
+}

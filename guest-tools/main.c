@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ehea-net: traffic tools for the guest, one subcommand for each job.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ehea-net.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	int arguments;
+	const char *usage;
+} commands[] = {
+	{ "reflect", cmd_reflect, 2, "INTERFACE REPORT" },
+	{ "blast", cmd_blast, 4, "INTERFACE COUNT LENGTH STREAM" },
+	{ "fragments", cmd_fragments, 4, "ADDRESS PORT ROUNDS STREAM" },
+	{ "sendpages", cmd_sendpages, 5, "FILE ADDRESS PORT LOW HIGH" },
+	{ "receive", cmd_receive, 2, "ADDRESS PORT" },
+	{ "soak", cmd_soak, 1, "COMMAND" },
+	{ "await", cmd_await, 2, "INTERFACE READY" },
+};
+
+void die(const char *format, ...)
+{
+	int error = errno;
+	va_list args;
+
+	fprintf(stderr, "ehea-net: ");
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	if (error)
+		fprintf(stderr, ": %s", strerror(error));
+	fprintf(stderr, "\n");
+	exit(1);
+}
+
+uint64_t parse_number(const char *text)
+{
+	uint64_t number;
+	char *end;
+
+	errno = 0;
+	number = strtoull(text, &end, 0);
+	if (errno || end == text || *end)
+		die("%s is not a number", text);
+	return number;
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	for (i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		if (argc - 2 != commands[i].arguments) {
+			fprintf(stderr, "usage: ehea-net %s %s\n", argv[1], commands[i].usage);
+			return 2;
+		}
+		return commands[i].run(argc - 1, argv + 1);
+	}
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(stderr, "usage: ehea-net %s %s\n", commands[i].name, commands[i].usage);
+	return 2;
+}

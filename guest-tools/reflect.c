@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sends every numbered frame back to where it came from, unchanged but for the swapped addresses.
+ * The peer on the host compares what comes back with what it sent: one pass checks receive and
+ * transmit.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ehea-net.h"
+
+struct reflector {
+	int fd;
+	unsigned long received;
+	unsigned long reflected;
+	/* The queue below was full; the frame was sent again. */
+	unsigned long retries;
+	/* The interface was down. */
+	unsigned long discarded;
+};
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal)
+{
+	(void)signal;
+	stopped = 1;
+}
+
+static void send_frame(struct reflector *reflector, const uint8_t *frame, size_t len)
+{
+	while (!stopped) {
+		if (send(reflector->fd, frame, len, 0) == (ssize_t)len) {
+			reflector->reflected++;
+			return;
+		}
+		if (errno == ENETDOWN || errno == ENXIO || errno == ENODEV || errno == EMSGSIZE) {
+			reflector->discarded++;
+			return;
+		}
+		if (errno != ENOBUFS && errno != EAGAIN && errno != EINTR)
+			die("send");
+		reflector->retries++;
+	}
+}
+
+static void reflect(struct reflector *reflector)
+{
+	uint8_t frame[MAX_FRAME + 64];
+	uint8_t address[6];
+	ssize_t len;
+
+	while (!stopped) {
+		len = recv(reflector->fd, frame, sizeof(frame), MSG_TRUNC);
+		if (len < 0) {
+			if (errno != EINTR && errno != ENETDOWN)
+				die("recv");
+			continue;
+		}
+		reflector->received++;
+		if (len < 14 || len > (ssize_t)sizeof(frame)) {
+			reflector->discarded++;
+			continue;
+		}
+		memcpy(address, frame, 6);
+		memcpy(frame, frame + 6, 6);
+		memcpy(frame + 6, address, 6);
+		send_frame(reflector, frame, len);
+	}
+}
+
+/*
+ * Arguments: INTERFACE REPORT. Goes to the background once frames are being received, prints its
+ * process id, and writes what it counted to the file REPORT when it is terminated.
+ */
+int cmd_reflect(int argc, char **argv)
+{
+	struct sigaction action = { .sa_handler = stop };
+	struct reflector reflector = { .fd = packet_socket(argv[1], TEST_ETHERTYPE) };
+	struct tpacket_stats stats;
+	socklen_t len = sizeof(stats);
+	FILE *report;
+	pid_t pid;
+	int null;
+
+	(void)argc;
+	/* A stale report must not be taken for this one's. */
+	unlink(argv[2]);
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (pid) {
+		printf("%d\n", pid);
+		return 0;
+	}
+	setsid();
+	null = open("/dev/null", O_RDWR);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+		die("/dev/null");
+	sigaction(SIGTERM, &action, NULL);
+	reflect(&reflector);
+
+	if (getsockopt(reflector.fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len))
+		die("no statistics");
+	report = fopen(argv[2], "w");
+	if (!report)
+		die("%s", argv[2]);
+	fprintf(report, "received %lu reflected %lu retries %lu discarded %lu overflow %u\n",
+		reflector.received, reflector.reflected, reflector.retries, reflector.discarded,
+		stats.tp_drops);
+	return fclose(report) ? 1 : 0;
+}

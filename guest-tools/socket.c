@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Socket helpers.
+ */
+#include <arpa/inet.h>
+#include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "ehea-net.h"
+
+int packet_socket(const char *interface, uint16_t ethertype)
+{
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ethertype),
+		.sll_ifindex = if_nametoindex(interface),
+	};
+	int fd;
+
+	if (!address.sll_ifindex)
+		die("no interface %s", interface);
+	fd = socket(AF_PACKET, SOCK_RAW, 0);
+	if (fd < 0)
+		die("cannot make a packet socket");
+	/* Before binding: not one frame may find the small default buffer. */
+	socket_buffers(fd, 256 << 20);
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)))
+		die("cannot bind to %s", interface);
+	return fd;
+}
+
+void interface_address(int fd, const char *interface, uint8_t address[6])
+{
+	struct ifreq request = {};
+
+	strncpy(request.ifr_name, interface, IFNAMSIZ - 1);
+	if (ioctl(fd, SIOCGIFHWADDR, &request))
+		die("no address of %s", interface);
+	memcpy(address, request.ifr_hwaddr.sa_data, 6);
+}
+
+void socket_buffers(int fd, int size)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		die("cannot enlarge a socket's buffers");
+}
+
+int socket_outstanding(int fd)
+{
+	int bytes;
+
+	if (ioctl(fd, SIOCOUTQ, &bytes))
+		die("cannot ask for outstanding bytes");
+	return bytes;
+}

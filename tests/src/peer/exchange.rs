@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Sends numbered frames to a reflecting guest and checks what comes back.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Result};
+
+use super::{
+    header, pattern, split, Checker, Port, Summary, ETHERNET_HEADER, MAX_FRAME, TEST_ETHERTYPE,
+};
+
+/// With nothing coming back for this long, a frame is sent beyond the window: those in it may be lost.
+const PROBE: Duration = Duration::from_millis(250);
+
+/// What to send.
+#[derive(Clone)]
+pub struct Plan {
+    stream: u32,
+    count: u64,
+    window: u64,
+    patience: Duration,
+    length: Arc<dyn Fn(u64) -> usize + Send + Sync>,
+    destination: [u8; 6],
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} frames in stream {}", self.count, self.stream)
+    }
+}
+
+impl Plan {
+    /// Frames of the lengths (without CRC) that `length` gives for their numbers.
+    pub fn new(
+        stream: u32,
+        count: u64,
+        length: impl Fn(u64) -> usize + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            stream,
+            count,
+            window: 128,
+            patience: Duration::from_secs(60),
+            length: Arc::new(length),
+            destination: [0xff; 6],
+        }
+    }
+
+    /// To this address; to all by default.
+    pub fn to(mut self, destination: [u8; 6]) -> Self {
+        self.destination = destination;
+        self
+    }
+
+    /// At most so many frames are under way, 128 by default.
+    pub fn window(mut self, frames: u64) -> Self {
+        self.window = frames;
+        self
+    }
+
+    /// After so long without any frame, those that have not come count as lost; a minute by default.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sends the frames and waits for all of them to come back.
+    pub fn run(&self, port: &Port) -> Result<Summary> {
+        self.run_until(port, &AtomicBool::new(false), &AtomicU64::new(0))
+    }
+
+    /// Sends frames in the background until told to stop.
+    pub fn start(self, port: Arc<Port>) -> Traffic {
+        let stop = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(AtomicU64::new(0));
+        let (stopped, made) = (Arc::clone(&stop), Arc::clone(&progress));
+        let thread = thread::spawn(move || self.run_until(&port, &stopped, &made));
+        Traffic {
+            stop,
+            progress,
+            thread,
+        }
+    }
+
+    fn payload_length(&self, sequence: u64) -> usize {
+        (self.length)(sequence).clamp(ETHERNET_HEADER + pattern::HEADER, MAX_FRAME)
+            - ETHERNET_HEADER
+    }
+
+    fn run_until(&self, port: &Port, stop: &AtomicBool, progress: &AtomicU64) -> Result<Summary> {
+        let mut checker = Checker::new(self.stream);
+        let mut sent = 0;
+        let mut count = self.count;
+        let mut buffer = [0; 1 << 16];
+        let mut frame = Vec::new();
+        let mut last = Instant::now();
+        let mut probe = last;
+        while checker.next() < count && last.elapsed() < self.patience {
+            if stop.load(Ordering::Relaxed) {
+                count = count.min(sent);
+            }
+            let mut blocked = false;
+            while sent < count && (sent < checker.next() + self.window || probe.elapsed() > PROBE) {
+                if frame.is_empty() {
+                    frame.extend(header(self.destination, TEST_ETHERTYPE));
+                    frame.resize(ETHERNET_HEADER + self.payload_length(sent), 0);
+                    pattern::fill(&mut frame[ETHERNET_HEADER..], self.stream, sent);
+                }
+                blocked = !port.try_send(&frame)?;
+                if blocked {
+                    break;
+                }
+                frame.clear();
+                sent += 1;
+                probe = Instant::now();
+            }
+            let mut came = false;
+            while let Some(length) = port.try_receive(&mut buffer)? {
+                if let Some((TEST_ETHERTYPE, payload)) = split(&buffer[..length]) {
+                    checker.take(payload, |n| self.payload_length(n));
+                    came = true;
+                }
+            }
+            if came {
+                last = Instant::now();
+                probe = last;
+                progress.store(checker.received(), Ordering::Relaxed);
+            } else {
+                port.wait(blocked, Duration::from_millis(20))?;
+            }
+        }
+        Ok(checker.finish(sent))
+    }
+}
+
+/// Receives the payloads of the frames that `payload` recognises until `count` have come, or none has
+/// come for `patience`.
+pub fn collect(
+    port: &Port,
+    checker: &mut Checker,
+    count: u64,
+    patience: Duration,
+    payload: impl Fn(&[u8]) -> Result<Option<&[u8]>>,
+) -> Result<()> {
+    let mut buffer = [0; 1 << 16];
+    let mut last = Instant::now();
+    while checker.next() < count && last.elapsed() < patience {
+        let Some(length) = port.try_receive(&mut buffer)? else {
+            port.wait(false, Duration::from_millis(20))?;
+            continue;
+        };
+        if let Some(payload) = payload(&buffer[..length])? {
+            checker.take(payload, |_| payload.len());
+            last = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+/// Frames that are being sent in the background.
+#[derive(Debug)]
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    progress: Arc<AtomicU64>,
+    thread: JoinHandle<Result<Summary>>,
+}
+
+impl Traffic {
+    /// Frames that have come back so far.
+    pub fn received(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// Waits until `more` frames have come back from now on.
+    pub fn wait_progress(&self, more: u64, patience: Duration) -> Result<()> {
+        let goal = self.received() + more;
+        let start = Instant::now();
+        while self.received() < goal {
+            if start.elapsed() > patience || self.thread.is_finished() {
+                bail!("traffic has stopped");
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Sends no more, waits for what is under way, and tells what became of all of it.
+    pub fn stop(self) -> Result<Summary> {
+        self.stop.store(true, Ordering::Relaxed);
+        match self.thread.join() {
+            Ok(summary) => summary,
+            Err(_) => bail!("the traffic generator panicked"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::OwnedFd;
+
+    /// Sends back what comes, altered by `alter` (which may drop or add frames).
+    fn reflector(
+        socket: OwnedFd,
+        mut alter: impl FnMut(u64, Vec<u8>) -> Vec<Vec<u8>> + Send + 'static,
+    ) {
+        thread::spawn(move || {
+            use rustix::net::{recv, send, RecvFlags, SendFlags};
+            let mut buffer = [0; 1 << 16];
+            for number in 0.. {
+                let Ok((length @ 1.., _)) = recv(&socket, &mut buffer, RecvFlags::empty()) else {
+                    return;
+                };
+                for frame in alter(number, buffer[..length].to_vec()) {
+                    if send(&socket, &frame, SendFlags::NOSIGNAL).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    fn plan(count: u64) -> Plan {
+        Plan::new(3, count, |n| 60 + (n as usize * 37) % 8955).patience(Duration::from_millis(600))
+    }
+
+    #[test]
+    fn a_faithful_reflector_is_flawless() {
+        let (port, socket) = Port::new().unwrap();
+        reflector(socket, |_, frame| vec![frame]);
+        let summary = plan(3000).run(&port).unwrap();
+        assert_eq!(summary.received, 3000);
+        summary.flawless().unwrap();
+    }
+
+    #[test]
+    fn an_unfaithful_one_is_found_out() {
+        let (port, socket) = Port::new().unwrap();
+        let mut held = None;
+        reflector(socket, move |number, mut frame| match number {
+            10 => vec![],
+            20 => vec![frame.clone(), frame],
+            30 => {
+                held = Some(frame);
+                vec![]
+            }
+            32 => vec![frame, held.take().unwrap()],
+            40 => {
+                frame[33] ^= 1;
+                vec![frame]
+            }
+            _ => vec![frame],
+        });
+        let summary = plan(1000).run(&port).unwrap();
+        assert_eq!(
+            (
+                summary.lost,
+                summary.duplicated,
+                summary.reordered,
+                summary.corrupted
+            ),
+            (1, 1, 1, 1),
+            "{summary}"
+        );
+    }
+
+    #[test]
+    fn a_window_of_lost_frames_does_not_end_the_stream() {
+        let (port, socket) = Port::new().unwrap();
+        reflector(socket, |number, frame| {
+            if (100..130).contains(&number) {
+                vec![]
+            } else {
+                vec![frame]
+            }
+        });
+        let summary = plan(500)
+            .window(16)
+            .patience(Duration::from_secs(30))
+            .run(&port)
+            .unwrap();
+        assert_eq!((summary.lost, summary.received), (30, 470), "{summary}");
+        summary.sound().unwrap();
+    }
+
+    #[test]
+    fn background_traffic_ends_when_told() {
+        let (port, socket) = Port::new().unwrap();
+        reflector(socket, |_, frame| vec![frame]);
+        let traffic = plan(u64::MAX).start(Arc::new(port));
+        traffic.wait_progress(500, Duration::from_secs(60)).unwrap();
+        let summary = traffic.stop().unwrap();
+        assert!(summary.sent >= 500);
+        summary.flawless().unwrap();
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The host side of a port: generates numbered frames, checks what comes back, and connects ports.
+//!
+//! Every frame carries a stream, a sequence number, its length and a pattern that depends on all of
+//! them (see [`pattern`]), so loss, duplication, reordering and corruption are all found, and told
+//! apart, by [`Checker`]. The guest's side is the program in `guest-tools/`.
+
+pub mod pattern;
+
+mod cable;
+mod checker;
+mod exchange;
+mod port;
+mod udp;
+
+pub use cable::{Cable, Carried};
+pub use checker::{Checker, Summary};
+pub use exchange::{collect, Plan, Traffic};
+pub use port::Port;
+pub use udp::udp_payload;
+
+/// Shortest frame without CRC.
+pub const MIN_FRAME: usize = 60;
+/// Longest frame without CRC: an MTU of 9000 and the Ethernet header.
+pub const MAX_FRAME: usize = 9014;
+/// Bytes of an Ethernet header.
+pub const ETHERNET_HEADER: usize = 14;
+/// Ethertype of numbered frames: IEEE Std 802 local experimental 1.
+pub const TEST_ETHERTYPE: u16 = 0x88b5;
+/// Ethertype of the frame that ends a series: IEEE Std 802 local experimental 2.
+pub const END_ETHERTYPE: u16 = 0x88b6;
+/// Address of the peer.
+pub const PEER_ADDRESS: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0xff, 0x01];
+
+/// Ethertype of a frame, and what follows the Ethernet header.
+fn split(frame: &[u8]) -> Option<(u16, &[u8])> {
+    let (header, payload) = frame.split_at_checked(ETHERNET_HEADER)?;
+    let &[high, low] = header.last_chunk::<2>()?;
+    Some((u16::from_be_bytes([high, low]), payload))
+}
+
+/// An Ethernet header.
+fn header(destination: [u8; 6], ethertype: u16) -> [u8; ETHERNET_HEADER] {
+    let mut header = [0; ETHERNET_HEADER];
+    header[..6].copy_from_slice(&destination);
+    header[6..12].copy_from_slice(&PEER_ADDRESS);
+    header[12..].copy_from_slice(&ethertype.to_be_bytes());
+    header
+}
