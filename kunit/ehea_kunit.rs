@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit tests of the parts of the eHEA driver that don't need an adapter.
+//!
+//! A module of its own: suites of a module run after its init has succeeded, which that of the
+//! driver doesn't on a machine without VIO. Loading it runs the tests once.
+
+use kernel::prelude::*;
+
+#[path = "../rust/kernel/mod.rs"]
+pub mod kernel_ext;
+
+/// The module, which is but a frame for its tests.
+struct TestModule;
+
+impl kernel::Module for TestModule {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
+module! {
+    type: TestModule,
+    name: "ehea_kunit",
+    authors: ["The eHEA driver authors"],
+    description: "KUnit tests of the eHEA driver",
+    license: "GPL",
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The test module's own copy of the helpers: kbuild doesn't let two modules
+ * share an object.
+ */
+#include "../rust/helpers/memory.c"
+#include "../rust/helpers/napi.c"
+#include "../rust/helpers/netdev.c"
+#include "../rust/helpers/platform.c"
+#include "../rust/helpers/skbuff.c"
+#include "../rust/helpers/workqueue.c"

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * C side of the Rust abstractions in rust/kernel/.
+ *
+ * What is here is a macro, static inline or variadic in C, or concerns a
+ * structure that the kernel's Rust bindings don't know the layout of. Every
+ * function is declared a second time in rust/kernel/sys.rs: change both.
+ */
+#ifndef RUST_EXT_HELPERS_H
+#define RUST_EXT_HELPERS_H
+
+#include <linux/netdevice.h>
+#include <linux/types.h>
+
+struct device_node;
+struct module;
+struct vio_dev;
+struct vio_device_id;
+
+/* platform.c: VIO */
+struct rust_ext_vio_callbacks {
+	int (*probe)(struct vio_dev *vdev, const struct vio_device_id *id);
+	void (*remove)(struct vio_dev *vdev);
+	void (*shutdown)(struct vio_dev *vdev);
+	unsigned long (*get_desired_dma)(struct vio_dev *vdev);
+};
+
+struct rust_ext_vio_driver;
+
+struct rust_ext_vio_driver *
+rust_ext_vio_register(const char *name, const struct vio_device_id *ids,
+		      const struct rust_ext_vio_callbacks *callbacks,
+		      struct module *owner);
+void rust_ext_vio_unregister(struct rust_ext_vio_driver *driver);
+struct device *rust_ext_vio_device(struct vio_dev *vdev);
+u32 rust_ext_vio_unit_address(const struct vio_dev *vdev);
+u32 rust_ext_vio_irq(const struct vio_dev *vdev);
+size_t rust_ext_vio_cmo_entitled(const struct vio_dev *vdev);
+void rust_ext_vio_cmo_set_desired(struct vio_dev *vdev, size_t desired);
+
+/* platform.c: device tree */
+struct device_node *rust_ext_of_node_get(struct device_node *node);
+void rust_ext_of_node_put(struct device_node *node);
+struct device_node *rust_ext_vio_of_node(struct vio_dev *vdev);
+const char *rust_ext_of_name(const struct device_node *node);
+bool rust_ext_of_is_type(const struct device_node *node, const char *type);
+
+/* platform.c: hypercalls and registers */
+long rust_ext_hcall9(unsigned long opcode, const u64 *args, u64 *rets);
+u32 rust_ext_long_busy_msecs(long status);
+void __iomem *rust_ext_ioremap(u64 base, size_t len);
+void rust_ext_iounmap(void __iomem *addr);
+void rust_ext_out_be64(void __iomem *addr, u64 value);
+u64 rust_ext_in_be64(const void __iomem *addr);
+
+/* memory.c */
+typedef int (*rust_ext_range_fn)(void *context, u64 base, u64 len);
+typedef int (*rust_ext_memory_event_fn)(void *context, u32 event, u64 base,
+					u64 len);
+enum rust_ext_memory_event {
+	RUST_EXT_MEMORY_GOING_ONLINE,
+	RUST_EXT_MEMORY_CANCEL_ONLINE,
+	RUST_EXT_MEMORY_ONLINE,
+	RUST_EXT_MEMORY_GOING_OFFLINE,
+	RUST_EXT_MEMORY_CANCEL_OFFLINE,
+	RUST_EXT_MEMORY_OFFLINE,
+};
+
+struct rust_ext_memory_notifier;
+
+int rust_ext_walk_online_sections(rust_ext_range_fn fn, void *context);
+struct rust_ext_memory_notifier *
+rust_ext_memory_notifier_register(rust_ext_memory_event_fn fn, void *context);
+void rust_ext_memory_notifier_unregister(struct rust_ext_memory_notifier *mn);
+void *rust_ext_alloc_pages_exact(size_t len, u64 *real_address);
+void rust_ext_free_pages_exact(void *addr, size_t len);
+
+/* workqueue.c */
+struct rust_ext_work;
+
+struct rust_ext_work *rust_ext_work_alloc(void (*fn)(void *context),
+					  void *context);
+void rust_ext_work_free(struct rust_ext_work *work);
+void rust_ext_work_schedule(struct rust_ext_work *work);
+void rust_ext_work_schedule_after(struct rust_ext_work *work, u64 msecs);
+void rust_ext_work_flush(struct rust_ext_work *work);
+void rust_ext_work_cancel(struct rust_ext_work *work);
+
+/* netdev.c */
+
+/* The standard counters that a driver can fill in. */
+struct rust_ext_stats64 {
+	u64 rx_packets;
+	u64 tx_packets;
+	u64 rx_bytes;
+	u64 tx_bytes;
+	u64 rx_errors;
+	u64 tx_errors;
+	u64 rx_dropped;
+	u64 tx_dropped;
+	u64 multicast;
+	u64 rx_length_errors;
+	u64 rx_crc_errors;
+	u64 rx_frame_errors;
+	u64 rx_fifo_errors;
+	u64 rx_missed_errors;
+	u64 rx_over_errors;
+};
+
+struct rust_ext_netdev_callbacks {
+	int (*open)(struct net_device *dev);
+	int (*stop)(struct net_device *dev);
+	netdev_tx_t (*start_xmit)(struct sk_buff *skb, struct net_device *dev);
+	netdev_features_t (*features_check)(struct sk_buff *skb,
+					    struct net_device *dev,
+					    netdev_features_t features);
+	netdev_features_t (*fix_features)(struct net_device *dev,
+					  netdev_features_t features);
+	int (*set_features)(struct net_device *dev, netdev_features_t features);
+	int (*set_rx_mode)(struct net_device *dev,
+			   struct netdev_hw_addr_list *uc,
+			   struct netdev_hw_addr_list *mc);
+	int (*set_mac_address)(struct net_device *dev, void *addr);
+	int (*change_mtu)(struct net_device *dev, int mtu);
+	void (*tx_timeout)(struct net_device *dev, unsigned int queue);
+	void (*get_stats64)(struct net_device *dev,
+			    struct rust_ext_stats64 *stats);
+	int (*vlan_rx_add_vid)(struct net_device *dev, __be16 proto, u16 vid);
+	int (*vlan_rx_kill_vid)(struct net_device *dev, __be16 proto, u16 vid);
+	void (*deferred)(struct net_device *dev, u32 events);
+};
+
+/*
+ * The features that Rust names; netdev.c compares them with the kernel's, and
+ * rust/kernel/net/device.rs has the same numbers.
+ */
+#define RUST_EXT_F_SG		BIT_ULL(0)
+#define RUST_EXT_F_IP_CSUM	BIT_ULL(1)
+#define RUST_EXT_F_HW_CSUM	BIT_ULL(3)
+#define RUST_EXT_F_IPV6_CSUM	BIT_ULL(4)
+#define RUST_EXT_F_HIGHDMA	BIT_ULL(5)
+#define RUST_EXT_F_VLAN_TX	BIT_ULL(7)
+#define RUST_EXT_F_VLAN_RX	BIT_ULL(8)
+#define RUST_EXT_F_VLAN_FILTER	BIT_ULL(9)
+#define RUST_EXT_F_GRO		BIT_ULL(14)
+#define RUST_EXT_F_TSO		BIT_ULL(16)
+#define RUST_EXT_F_TSO_ECN	BIT_ULL(18)
+#define RUST_EXT_F_TSO6		BIT_ULL(20)
+#define RUST_EXT_F_RXHASH	BIT_ULL(39)
+#define RUST_EXT_F_RXCSUM	BIT_ULL(40)
+
+struct rust_ext_rx_mode {
+	u8 promiscuous;
+	u8 all_multicast;
+};
+
+/* Byte offset of the Rust data from the start of the net_device. */
+extern const size_t rust_ext_netdev_data_offset;
+
+struct net_device *
+rust_ext_netdev_alloc(size_t data_len, size_t data_align, u16 txqs, u16 rxqs,
+		      struct device *parent,
+		      const struct rust_ext_netdev_callbacks *callbacks);
+bool rust_ext_netdev_unused(const struct net_device *dev);
+void rust_ext_netdev_free(struct net_device *dev);
+int rust_ext_netdev_register(struct net_device *dev);
+void rust_ext_netdev_unregister(struct net_device *dev);
+void rust_ext_netdev_stop_deferred(struct net_device *dev);
+void rust_ext_netdev_defer(struct net_device *dev, u32 events);
+void rust_ext_netdev_defer_after(struct net_device *dev, u32 events,
+				 u64 msecs);
+void rust_ext_netdev_hold(struct net_device *dev);
+void rust_ext_netdev_put(struct net_device *dev);
+
+int rust_ext_netdev_set_name(struct net_device *dev, const char *name);
+const char *rust_ext_netdev_name(const struct net_device *dev);
+void rust_ext_netdev_set_mac(struct net_device *dev, const u8 *addr);
+void rust_ext_netdev_random_mac(struct net_device *dev);
+void rust_ext_netdev_mac(const struct net_device *dev, u8 *addr);
+int rust_ext_netdev_prepare_mac(struct net_device *dev, void *addr, u8 *mac);
+void rust_ext_netdev_commit_mac(struct net_device *dev, void *addr);
+void rust_ext_netdev_set_mtu_range(struct net_device *dev, u32 mtu, u32 min,
+				   u32 max);
+u32 rust_ext_netdev_mtu(const struct net_device *dev);
+void rust_ext_netdev_commit_mtu(struct net_device *dev, u32 mtu);
+void rust_ext_netdev_set_features(struct net_device *dev, u64 features);
+void rust_ext_netdev_set_hw_features(struct net_device *dev, u64 features);
+void rust_ext_netdev_set_vlan_features(struct net_device *dev, u64 features);
+u64 rust_ext_netdev_get_features(const struct net_device *dev);
+u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features);
+void rust_ext_netdev_update_features(struct net_device *dev);
+void rust_ext_netdev_set_tso_max(struct net_device *dev, u32 size, u16 segs);
+void rust_ext_netdev_set_watchdog(struct net_device *dev, u64 msecs);
+void rust_ext_netdev_set_dev_port(struct net_device *dev, u16 port);
+void rust_ext_netdev_set_ethtool_ops(struct net_device *dev,
+				     const struct ethtool_ops *ops);
+int rust_ext_netdev_set_real_queues(struct net_device *dev, u16 txqs,
+				    u16 rxqs);
+u16 rust_ext_netdev_real_tx_queues(const struct net_device *dev);
+bool rust_ext_netdev_running(const struct net_device *dev);
+void rust_ext_netdev_carrier(struct net_device *dev, bool on);
+bool rust_ext_netdev_carrier_ok(const struct net_device *dev);
+void rust_ext_netdev_notify_peers(struct net_device *dev);
+void rust_ext_netdev_detach(struct net_device *dev);
+void rust_ext_netdev_attach(struct net_device *dev);
+void rust_ext_netdev_rx_mode(const struct net_device *dev,
+			     struct rust_ext_rx_mode *mode);
+const u8 *rust_ext_hw_addr_next(const struct netdev_hw_addr_list *list,
+				const struct netdev_hw_addr **cursor);
+int rust_ext_hw_addr_count(const struct netdev_hw_addr_list *list);
+
+void rust_ext_tx_start_all(struct net_device *dev);
+void rust_ext_tx_stop_all(struct net_device *dev);
+void rust_ext_tx_wake_all(struct net_device *dev);
+void rust_ext_tx_disable(struct net_device *dev);
+void rust_ext_tx_stop(struct net_device *dev, u16 queue);
+void rust_ext_tx_start(struct net_device *dev, u16 queue);
+void rust_ext_tx_wake(struct net_device *dev, u16 queue);
+bool rust_ext_tx_stopped(struct net_device *dev, u16 queue);
+void rust_ext_tx_reset(struct net_device *dev, u16 queue);
+bool rust_ext_tx_lock(struct net_device *dev, u16 queue);
+void rust_ext_tx_unlock(struct net_device *dev, u16 queue);
+bool rust_ext_tx_sent(struct net_device *dev, u16 queue, struct sk_buff *skb);
+bool rust_ext_tx_more(void);
+void rust_ext_tx_completed(struct net_device *dev, u16 queue, u32 packets,
+			   u32 bytes, bool may_wake);
+
+void rust_ext_rtnl_lock(void);
+void rust_ext_rtnl_unlock(void);
+
+/* napi.c */
+struct rust_ext_napi;
+
+/* Byte offset of the Rust context from the napi_struct that poll gets. */
+extern const size_t rust_ext_napi_context_offset;
+
+struct rust_ext_napi *
+rust_ext_napi_add(struct net_device *dev,
+		  int (*poll)(struct napi_struct *napi, int budget),
+		  void *context);
+void rust_ext_napi_del(struct rust_ext_napi *napi);
+void rust_ext_napi_enable(struct rust_ext_napi *napi);
+void rust_ext_napi_disable(struct rust_ext_napi *napi);
+void rust_ext_napi_schedule(struct rust_ext_napi *napi);
+bool rust_ext_napi_complete(struct napi_struct *napi, int done);
+
+/* skbuff.c */
+#define RUST_EXT_MAX_SEGMENTS 18
+
+struct rust_ext_segment {
+	u64 address;
+	u32 len;
+	u32 reserved;
+};
+
+#define RUST_EXT_GSO_TCPV4	BIT(0)
+#define RUST_EXT_GSO_TCPV6	BIT(1)
+#define RUST_EXT_GSO_OTHER	BIT(2)
+
+struct rust_ext_tx_info {
+	u32 len;
+	u32 linear_len;
+	u32 header_len;		/* Headers of a TCP segment, 0 without GSO. */
+	u16 queue;
+	u16 protocol;		/* Ethertype behind VLAN tags, CPU order. */
+	u16 vlan_tci;
+	u16 network_offset;
+	u16 transport_offset;
+	u16 checksum_start;
+	u16 checksum_offset;
+	u16 gso_size;
+	u16 gso_segs;
+	u8 gso_type;		/* RUST_EXT_GSO_* */
+	u8 ip_protocol;		/* 0: not IP, or not known. */
+	u8 vlan_present;
+	u8 checksum_partial;
+	u8 is_fragment;
+	u8 nr_segments;		/* 0: must be linearized. */
+	struct rust_ext_segment segments[RUST_EXT_MAX_SEGMENTS];
+};
+
+enum rust_ext_rx_checksum {
+	RUST_EXT_CHECKSUM_NONE,
+	RUST_EXT_CHECKSUM_UNNECESSARY,
+	RUST_EXT_CHECKSUM_COMPLETE,
+};
+
+struct rust_ext_rx_meta {
+	u32 len;
+	u16 checksum;		/* CHECKSUM_COMPLETE: sum in memory order. */
+	u16 vlan_tci;
+	u16 queue;
+	u8 checksum_kind;	/* enum rust_ext_rx_checksum */
+	u8 vlan_present;
+};
+
+void rust_ext_skb_describe(const struct sk_buff *skb,
+			   struct rust_ext_tx_info *info);
+int rust_ext_skb_copy_bits(const struct sk_buff *skb, u32 offset, void *to,
+			   u32 len);
+int rust_ext_skb_linearize(struct sk_buff *skb);
+int rust_ext_skb_pad(struct sk_buff *skb, u32 len);
+int rust_ext_skb_checksum_help(struct sk_buff *skb);
+void rust_ext_skb_free(struct sk_buff *skb);
+void rust_ext_skb_consume(struct sk_buff *skb);
+void rust_ext_skb_napi_consume(struct sk_buff *skb, int budget);
+struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len,
+				   u64 *address);
+struct sk_buff *rust_ext_skb_napi_alloc(struct napi_struct *napi, u32 len,
+					u64 *address);
+int rust_ext_skb_receive(struct napi_struct *napi, struct sk_buff *skb,
+			 const struct rust_ext_rx_meta *meta);
+/* @data may be written by the device meanwhile; it is copied once. */
+int rust_ext_skb_receive_copy(struct napi_struct *napi, const void *data,
+			      const struct rust_ext_rx_meta *meta);
+
+#endif /* RUST_EXT_HELPERS_H */

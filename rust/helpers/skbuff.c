@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Socket buffers. A call costs as much as a dozen loads, so the functions of
+ * the packet path do all there is to do for one packet.
+ */
+#include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
+#include <linux/io.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/tcp.h>
+#include <net/ip.h>
+
+#include "helpers.h"
+
+static void describe_ip(const struct sk_buff *skb,
+			struct rust_ext_tx_info *info)
+{
+	unsigned int room = skb_headlen(skb);
+	int offset = skb_network_offset(skb);
+
+	if (offset < 0 || offset > room)
+		return;
+
+	info->network_offset = offset;
+	room -= offset;
+	switch (info->protocol) {
+	case ETH_P_IP:
+		if (room < sizeof(struct iphdr))
+			return;
+		info->ip_protocol = ip_hdr(skb)->protocol;
+		info->is_fragment = ip_is_fragment(ip_hdr(skb));
+		break;
+	case ETH_P_IPV6:
+		if (room < sizeof(struct ipv6hdr))
+			return;
+		info->ip_protocol = ipv6_hdr(skb)->nexthdr;
+		break;
+	default:
+		return;
+	}
+
+	if (skb_transport_header_was_set(skb) &&
+	    skb_transport_offset(skb) > offset)
+		info->transport_offset = skb_transport_offset(skb);
+}
+
+static void describe_gso(const struct sk_buff *skb,
+			 struct rust_ext_tx_info *info)
+{
+	const struct skb_shared_info *shinfo = skb_shinfo(skb);
+
+	info->gso_size = shinfo->gso_size;
+	info->gso_segs = shinfo->gso_segs;
+	if (shinfo->gso_type & SKB_GSO_TCPV4)
+		info->gso_type |= RUST_EXT_GSO_TCPV4;
+	if (shinfo->gso_type & SKB_GSO_TCPV6)
+		info->gso_type |= RUST_EXT_GSO_TCPV6;
+	if (shinfo->gso_type & ~(SKB_GSO_TCPV4 | SKB_GSO_TCPV6 | SKB_GSO_DODGY |
+				 SKB_GSO_TCP_ECN | SKB_GSO_TCP_FIXEDID))
+		info->gso_type |= RUST_EXT_GSO_OTHER;
+	if (info->gso_type & (RUST_EXT_GSO_TCPV4 | RUST_EXT_GSO_TCPV6) &&
+	    skb_transport_header_was_set(skb))
+		info->header_len = skb_tcp_all_headers(skb);
+}
+
+static void describe_segments(const struct sk_buff *skb,
+			      struct rust_ext_tx_info *info)
+{
+	const struct skb_shared_info *shinfo = skb_shinfo(skb);
+	struct rust_ext_segment *seg = info->segments;
+	int i;
+
+	if (skb_has_frag_list(skb) || !skb_frags_readable(skb) ||
+	    shinfo->nr_frags >= RUST_EXT_MAX_SEGMENTS)
+		return;
+
+	if (info->linear_len) {
+		seg->address = virt_to_phys(skb->data);
+		seg->len = info->linear_len;
+		seg++;
+	}
+	for (i = 0; i < shinfo->nr_frags; i++, seg++) {
+		const skb_frag_t *frag = &shinfo->frags[i];
+
+		seg->address = page_to_phys(skb_frag_page(frag)) +
+			       skb_frag_off(frag);
+		seg->len = skb_frag_size(frag);
+	}
+	info->nr_segments = seg - info->segments;
+}
+
+void rust_ext_skb_describe(const struct sk_buff *skb,
+			   struct rust_ext_tx_info *info)
+{
+	/* The segments that are used are written below. */
+	memset(info, 0, offsetof(struct rust_ext_tx_info, segments));
+	info->len = skb->len;
+	info->linear_len = skb_headlen(skb);
+	info->queue = skb_get_queue_mapping(skb);
+	info->protocol = ntohs(vlan_get_protocol(skb));
+	if (skb_vlan_tag_present(skb)) {
+		info->vlan_present = 1;
+		info->vlan_tci = skb_vlan_tag_get(skb);
+	}
+	describe_ip(skb, info);
+	if (skb->ip_summed == CHECKSUM_PARTIAL) {
+		info->checksum_partial = 1;
+		info->checksum_start = skb_checksum_start_offset(skb);
+		info->checksum_offset = skb->csum_offset;
+	}
+	if (skb_is_gso(skb))
+		describe_gso(skb, info);
+	describe_segments(skb, info);
+}
+
+int rust_ext_skb_copy_bits(const struct sk_buff *skb, u32 offset, void *to,
+			   u32 len)
+{
+	if (offset > skb->len || len > skb->len - offset)
+		return -EINVAL;
+	return skb_copy_bits(skb, offset, to, len);
+}
+
+int rust_ext_skb_linearize(struct sk_buff *skb)
+{
+	return skb_linearize(skb);
+}
+
+int rust_ext_skb_pad(struct sk_buff *skb, u32 len)
+{
+	/* On failure the caller still owns the buffer. */
+	return __skb_put_padto(skb, len, false);
+}
+
+int rust_ext_skb_checksum_help(struct sk_buff *skb)
+{
+	if (skb->ip_summed != CHECKSUM_PARTIAL)
+		return 0;
+	return skb_checksum_help(skb);
+}
+
+void rust_ext_skb_free(struct sk_buff *skb)
+{
+	dev_kfree_skb_any(skb);
+}
+
+void rust_ext_skb_consume(struct sk_buff *skb)
+{
+	dev_consume_skb_any(skb);
+}
+
+void rust_ext_skb_napi_consume(struct sk_buff *skb, int budget)
+{
+	napi_consume_skb(skb, budget);
+}
+
+struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len,
+				   u64 *address)
+{
+	struct sk_buff *skb;
+
+	skb = __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL | __GFP_NOWARN);
+	if (skb)
+		*address = virt_to_phys(skb->data);
+	return skb;
+}
+
+struct sk_buff *rust_ext_skb_napi_alloc(struct napi_struct *napi, u32 len,
+					u64 *address)
+{
+	struct sk_buff *skb;
+
+	skb = napi_alloc_skb(napi, len);
+	if (skb)
+		*address = virt_to_phys(skb->data);
+	return skb;
+}
+
+static void receive(struct napi_struct *napi, struct sk_buff *skb,
+		    const struct rust_ext_rx_meta *meta)
+{
+	skb->protocol = eth_type_trans(skb, napi->dev);
+	switch (meta->checksum_kind) {
+	case RUST_EXT_CHECKSUM_UNNECESSARY:
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+		break;
+	case RUST_EXT_CHECKSUM_COMPLETE:
+		skb->csum = csum_unfold((__force __sum16)meta->checksum);
+		skb->ip_summed = CHECKSUM_COMPLETE;
+		break;
+	default:
+		skb_checksum_none_assert(skb);
+	}
+	if (meta->vlan_present)
+		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), meta->vlan_tci);
+	skb_record_rx_queue(skb, meta->queue);
+	napi_gro_receive(napi, skb);
+}
+
+/* Takes the buffer in any case. */
+int rust_ext_skb_receive(struct napi_struct *napi, struct sk_buff *skb,
+			 const struct rust_ext_rx_meta *meta)
+{
+	if (meta->len < ETH_HLEN || meta->len > skb_tailroom(skb)) {
+		dev_kfree_skb_any(skb);
+		return -EMSGSIZE;
+	}
+	skb_put(skb, meta->len);
+	receive(napi, skb, meta);
+	return 0;
+}
+
+int rust_ext_skb_receive_copy(struct napi_struct *napi, const void *data,
+			      const struct rust_ext_rx_meta *meta)
+{
+	struct sk_buff *skb;
+
+	if (meta->len < ETH_HLEN)
+		return -EMSGSIZE;
+	skb = napi_alloc_skb(napi, meta->len);
+	if (!skb)
+		return -ENOMEM;
+	skb_put_data(skb, data, meta->len);
+	receive(napi, skb, meta);
+	return 0;
+}

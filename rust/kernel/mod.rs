@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe abstractions that the `kernel` crate lacks, laid out as they would be upstreamed.
+//!
+//! The only place of the module with `unsafe` code; the C side is in `rust/helpers`. See
+//! `rust/README.md` for rules, contexts and locks.
+
+pub mod ethtool;
+pub mod hypercall;
+pub mod io_be;
+pub mod irq;
+pub mod memory;
+pub mod memory_hotplug;
+pub mod net;
+pub mod of;
+pub mod page;
+mod sys;
+pub mod vio;
+pub mod workqueue;

@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network devices.
+//!
+//! C header: `include/linux/netdevice.h`
+
+use super::{
+    operations::{
+        self,
+        Operations, //
+    },
+    queue::TxQueueGuard,
+    rtnl::Rtnl,
+    Features, //
+};
+use crate::kernel_ext::{
+    ethtool,
+    sys, //
+};
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    device,
+    error::to_result,
+    prelude::*,
+    str::CString,
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
+    time::Delta,
+    types::Opaque, //
+};
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// Whether a device may have this address: neither zero nor a group's.
+    pub fn is_valid(&self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+}
+
+impl From<[u8; 6]> for MacAddress {
+    fn from(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Milliseconds, as the helpers want them; 0 for negative times.
+fn msecs(delta: Delta) -> u64 {
+    u64::try_from(delta.as_millis()).unwrap_or(0)
+}
+
+/// A registered network device, whatever driver it belongs to.
+///
+/// # Invariants
+///
+/// The object is a valid `struct net_device`, which has been registered and has not been freed.
+#[repr(transparent)]
+pub struct Device(Opaque<sys::net_device>);
+
+// SAFETY: Network devices aren't bound to a thread.
+unsafe impl Send for Device {}
+
+// SAFETY: The methods that take `&self` may be called by several threads at once.
+unsafe impl Sync for Device {}
+
+// SAFETY: The device isn't freed while it has references: unregistration waits for them.
+unsafe impl AlwaysRefCounted for Device {
+    fn inc_ref(&self) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_hold(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: By the safety requirement a reference is given away.
+        unsafe { sys::rust_ext_netdev_put(obj.cast().as_ptr()) };
+    }
+}
+
+impl Device {
+    pub(super) fn as_raw(&self) -> *mut sys::net_device {
+        self.0.get()
+    }
+
+    /// The name, like `eth0`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn name(&self) -> Result<CString> {
+        // SAFETY: The device is valid. The name is always terminated; if it is changed meanwhile, a
+        // mixture of both may be seen.
+        let name = unsafe { CStr::from_char_ptr(sys::rust_ext_netdev_name(self.as_raw())) };
+        Ok(CString::try_from(name)?)
+    }
+
+    /// The MTU in bytes.
+    pub fn mtu(&self) -> u32 {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_mtu(self.as_raw()) }
+    }
+
+    /// The address. It is changed under RTNL only.
+    pub fn mac_address(&self) -> MacAddress {
+        let mut mac = MacAddress([0; 6]);
+        // SAFETY: The device is valid, and there is room for six bytes.
+        unsafe { sys::rust_ext_netdev_mac(self.as_raw(), mac.0.as_mut_ptr()) };
+        mac
+    }
+
+    /// The features in use.
+    pub fn features(&self) -> Features {
+        // SAFETY: The device is valid.
+        Features::from_raw(unsafe { sys::rust_ext_netdev_get_features(self.as_raw()) })
+    }
+
+    /// Computes the features anew, with calls of `fix_features` and `set_features`.
+    pub fn update_features(&self, _rtnl: &Rtnl) {
+        // SAFETY: The device is valid, RTNL is held.
+        unsafe { sys::rust_ext_netdev_update_features(self.as_raw()) };
+    }
+
+    /// Whether the device is up; set before `open` and reset before `stop`.
+    pub fn is_running(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_running(self.as_raw()) }
+    }
+
+    /// Tells that there is a link. Any context.
+    pub fn carrier_on(&self) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_carrier(self.as_raw(), true) };
+    }
+
+    /// Tells that there is no link. Any context.
+    pub fn carrier_off(&self) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_carrier(self.as_raw(), false) };
+    }
+
+    /// Whether there is a link, as told.
+    pub fn carrier_ok(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_carrier_ok(self.as_raw()) }
+    }
+
+    /// Announces the device's addresses, because it may have moved to another port of a switch.
+    /// Process context, takes RTNL.
+    pub fn notify_peers(&self) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_notify_peers(self.as_raw()) };
+    }
+
+    /// Marks the device as gone for now: its queues are stopped, and it can't be configured.
+    pub fn detach(&self, _rtnl: &Rtnl) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_detach(self.as_raw()) };
+    }
+
+    /// Undoes [`detach`](Self::detach).
+    pub fn attach(&self, _rtnl: &Rtnl) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_attach(self.as_raw()) };
+    }
+
+    /// The number of transmit queues in use.
+    pub fn tx_queues(&self) -> u16 {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_real_tx_queues(self.as_raw()) }
+    }
+
+    /// Changes the numbers of queues in use.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are not as many queues, or none; `ENOMEM`.
+    pub fn set_real_queues(&self, tx: u16, rx: u16, _rtnl: &Rtnl) -> Result {
+        // SAFETY: The device is valid, RTNL is held.
+        to_result(unsafe { sys::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
+    }
+
+    /// Starts all transmit queues, in `open`.
+    pub fn tx_start_all(&self) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_tx_start_all(self.as_raw()) };
+    }
+
+    /// Wakes all transmit queues.
+    pub fn tx_wake_all(&self) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_tx_wake_all(self.as_raw()) };
+    }
+
+    /// Stops all transmit queues, without waiting for those who transmit right now.
+    pub fn tx_stop_all(&self) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_tx_stop_all(self.as_raw()) };
+    }
+
+    /// Stops all transmit queues, and waits until nobody is in `start_xmit`. Takes the locks of all
+    /// queues, one after the other; process context.
+    pub fn tx_disable(&self) {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_tx_disable(self.as_raw()) };
+    }
+
+    /// Stops transmit queue `queue`; it should be locked.
+    pub fn stop_tx_queue(&self, queue: u16) {
+        // SAFETY: The device is valid; the helper checks the number.
+        unsafe { sys::rust_ext_tx_stop(self.as_raw(), queue) };
+    }
+
+    /// Wakes transmit queue `queue`.
+    pub fn wake_tx_queue(&self, queue: u16) {
+        // SAFETY: The device is valid; the helper checks the number.
+        unsafe { sys::rust_ext_tx_wake(self.as_raw(), queue) };
+    }
+
+    /// Forgets what is known of the byte queue limits of transmit queue `queue`, which must be
+    /// empty.
+    pub fn reset_tx_queue(&self, queue: u16) {
+        // SAFETY: The device is valid; the helper checks the number.
+        unsafe { sys::rust_ext_tx_reset(self.as_raw(), queue) };
+    }
+
+    /// Locks transmit queue `queue`; `None` if there is none. Not in hard interrupts, and not in
+    /// `start_xmit`, which has a lock of this class already.
+    pub fn lock_tx_queue(&self, queue: u16) -> Option<TxQueueGuard<'_>> {
+        TxQueueGuard::new(self, queue)
+    }
+
+    /// Reports that frames of transmit queue `queue` were sent, and wakes the queue if it was
+    /// stopped for lack of room and `may_wake`, that is, if there is room now.
+    ///
+    /// Once for each round of completions, after the slots were freed. The bytes are those that
+    /// were reported by [`TxQueue::sent`](super::queue::TxQueue::sent), not more.
+    pub fn tx_completed(&self, queue: u16, packets: u32, bytes: u32, may_wake: bool) {
+        // SAFETY: The device is valid; the helper checks the number.
+        unsafe {
+            sys::rust_ext_tx_completed(self.as_raw(), queue, packets, bytes, may_wake);
+        }
+    }
+}
+
+/// A registered network device of a driver with the operations `T`.
+///
+/// # Invariants
+///
+/// The device's private area has a `T::Data`, which is initialised and pinned.
+#[repr(transparent)]
+pub struct NetDevice<T: Operations> {
+    device: Device,
+    _operations: PhantomData<fn() -> T>,
+}
+
+// SAFETY: As for `Device`: the data too are dropped only after unregistration has waited for all
+// references.
+unsafe impl<T: Operations> AlwaysRefCounted for NetDevice<T> {
+    fn inc_ref(&self) {
+        self.device.inc_ref();
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: By the safety requirement a reference is given away.
+        unsafe { Device::dec_ref(obj.cast()) };
+    }
+}
+
+impl<T: Operations> Deref for NetDevice<T> {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
+    }
+}
+
+/// The data in the private area of a device.
+///
+/// # Safety
+///
+/// `dev` was allocated by [`UnregisteredNetDevice<T>`] and isn't freed.
+unsafe fn data_ptr<T: Operations>(dev: *mut sys::net_device) -> *mut T::Data {
+    // SAFETY: The helper has allocated room for a `T::Data` at this offset.
+    unsafe { dev.cast::<u8>().add(sys::NETDEV_DATA_OFFSET).cast() }
+}
+
+impl<T: Operations> NetDevice<T> {
+    /// The device that C passes to a callback.
+    ///
+    /// # Safety
+    ///
+    /// `dev` satisfies the type invariants, and does so for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(dev: *mut sys::net_device) -> &'a Self {
+        // SAFETY: By the safety requirement; `Self` is a transparent wrapper.
+        unsafe { &*dev.cast() }
+    }
+
+    /// The driver's data.
+    #[inline]
+    pub fn data(&self) -> Pin<&T::Data> {
+        // SAFETY: By the type invariant the data are initialised and pinned; they are shared only.
+        unsafe { Pin::new_unchecked(&*data_ptr::<T>(self.as_raw())) }
+    }
+
+    /// Has [`Operations::deferred`] called with `events`, and with what else was deferred until it
+    /// runs. Any context.
+    ///
+    /// No effect once the device is being unregistered.
+    pub fn defer(&self, events: u32) {
+        // SAFETY: The device is valid, and of the helper's making.
+        unsafe { sys::rust_ext_netdev_defer(self.as_raw(), events) };
+    }
+
+    /// Does [`defer`](Self::defer) after `delay`, or earlier if there is a delay already. Any
+    /// context.
+    pub fn defer_after(&self, events: u32, delay: Delta) {
+        // SAFETY: The device is valid, and of the helper's making.
+        unsafe { sys::rust_ext_netdev_defer_after(self.as_raw(), events, msecs(delay)) };
+    }
+}
+
+/// Owner of an allocated device and its data.
+///
+/// # Invariants
+///
+/// `raw` was allocated for a `T::Data`, which is initialised; it isn't registered.
+struct Allocated<T: Operations> {
+    raw: NonNull<sys::net_device>,
+    // Referenced until the device is freed.
+    _parent: ARef<device::Device>,
+    _operations: PhantomData<T>,
+}
+
+impl<T: Operations> Drop for Allocated<T> {
+    fn drop(&mut self) {
+        let dev = self.raw.as_ptr();
+
+        // SAFETY: By the type invariant the device is valid.
+        unsafe { sys::rust_ext_netdev_stop_deferred(dev) };
+        // A failed registration may leave references behind, if a callback has taken one and not
+        // returned it: rather leak the device. After an unregistration there are none.
+        // SAFETY: As above.
+        if !unsafe { sys::rust_ext_netdev_unused(dev) } {
+            return;
+        }
+        // SAFETY: By the type invariant the data are initialised; nobody else can reach them, since
+        // there is neither a registration nor a reference. They are dropped only here.
+        unsafe { core::ptr::drop_in_place(data_ptr::<T>(dev)) };
+        // SAFETY: As above; the device isn't used any more.
+        unsafe { sys::rust_ext_netdev_free(dev) };
+    }
+}
+
+/// A network device that is being prepared for registration. On drop its data are dropped and it is
+/// freed.
+pub struct UnregisteredNetDevice<T: Operations>(Allocated<T>);
+
+// SAFETY: Network devices aren't bound to a thread, and the data are `Send`.
+unsafe impl<T: Operations> Send for UnregisteredNetDevice<T> {}
+
+// SAFETY: Shared access is to the data only, which are `Sync`.
+unsafe impl<T: Operations> Sync for UnregisteredNetDevice<T> {}
+
+impl<T: Operations> UnregisteredNetDevice<T> {
+    /// Allocates an Ethernet device with room for `tx_queues` and `rx_queues`, which are also the
+    /// numbers in use, and initialises its data in place. Process context.
+    ///
+    /// # Errors
+    ///
+    /// Those of the initialiser; `ENOMEM`.
+    pub fn new<E>(
+        parent: &device::Device,
+        tx_queues: u16,
+        rx_queues: u16,
+        data: impl PinInit<T::Data, E>,
+    ) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        let parent: ARef<device::Device> = parent.into();
+        let parent_raw = core::ptr::from_ref::<device::Device>(&parent)
+            .cast_mut()
+            .cast::<bindings::device>();
+
+        // SAFETY: The callbacks are made for devices of this kind, and are copied. `device::Device`
+        // is a transparent wrapper of the C type; the parent stays referenced until the device is
+        // freed.
+        let raw = NonNull::new(unsafe {
+            sys::rust_ext_netdev_alloc(
+                size_of::<T::Data>(),
+                align_of::<T::Data>(),
+                tx_queues,
+                rx_queues,
+                parent_raw,
+                &operations::Table::<T>::CALLBACKS,
+            )
+        })
+        .ok_or(ENOMEM)?;
+
+        // SAFETY: The place is allocated for a `T::Data` and isn't moved until it is freed; on
+        // error it is left uninitialised, and only the device is freed.
+        unsafe {
+            if let Err(err) = pin_init::raw_try_init(data_ptr::<T>(raw.as_ptr()), data) {
+                sys::rust_ext_netdev_free(raw.as_ptr());
+                return Err(err.into());
+            }
+        }
+        // INVARIANT: Both were done just now.
+        Ok(Self(Allocated {
+            raw,
+            _parent: parent,
+            _operations: PhantomData,
+        }))
+    }
+
+    fn as_raw(&self) -> *mut sys::net_device {
+        self.0.raw.as_ptr()
+    }
+
+    /// The driver's data.
+    pub fn data(&self) -> Pin<&T::Data> {
+        // SAFETY: By the type invariant the data are initialised and pinned; they are shared only.
+        unsafe { Pin::new_unchecked(&*data_ptr::<T>(self.as_raw())) }
+    }
+
+    /// Sets the name, or a template like `eth%d`, which is the default.
+    ///
+    /// # Errors
+    ///
+    /// `ENAMETOOLONG`.
+    pub fn set_name(&mut self, name: &CStr) -> Result {
+        // SAFETY: The device is valid and ours, the string is copied.
+        to_result(unsafe { sys::rust_ext_netdev_set_name(self.as_raw(), name.as_char_ptr()) })
+    }
+
+    /// Sets the address.
+    pub fn set_mac_address(&mut self, mac: &MacAddress) {
+        // SAFETY: The device is valid and ours, the address has six bytes.
+        unsafe { sys::rust_ext_netdev_set_mac(self.as_raw(), mac.0.as_ptr()) };
+    }
+
+    /// Sets an address by chance, marked as such.
+    pub fn set_random_mac_address(&mut self) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_random_mac(self.as_raw()) };
+    }
+
+    /// Sets the MTU and its limits, in bytes. The stack keeps `change_mtu` within the limits.
+    pub fn set_mtu(&mut self, mtu: u32, min: u32, max: u32) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_set_mtu_range(self.as_raw(), mtu, min, max) };
+    }
+
+    /// Sets the features that are in use at first.
+    pub fn set_features(&mut self, features: Features) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_set_features(self.as_raw(), features.into_raw()) };
+    }
+
+    /// Sets the features that the user may turn on and off.
+    pub fn set_hw_features(&mut self, features: Features) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_set_hw_features(self.as_raw(), features.into_raw()) };
+    }
+
+    /// Sets the features that work for frames with a VLAN tag, too.
+    pub fn set_vlan_features(&mut self, features: Features) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_set_vlan_features(self.as_raw(), features.into_raw()) };
+    }
+
+    /// Limits what is given for segmentation: bytes and segments of a frame.
+    pub fn set_tso_max(&mut self, bytes: u32, segments: u16) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_set_tso_max(self.as_raw(), bytes, segments) };
+    }
+
+    /// Sets the time after which `tx_timeout` is called for a stopped queue.
+    pub fn set_watchdog(&mut self, timeout: Delta) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_set_watchdog(self.as_raw(), msecs(timeout)) };
+    }
+
+    /// Sets the number of the port, for adapters that have several; from 0.
+    pub fn set_port(&mut self, port: u16) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_set_dev_port(self.as_raw(), port) };
+    }
+
+    /// Sets the numbers of queues in use at first.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are not as many queues, or none.
+    pub fn set_real_queues(&mut self, tx: u16, rx: u16) -> Result {
+        // SAFETY: The device is valid and ours; the lock isn't needed before registration.
+        to_result(unsafe { sys::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
+    }
+
+    /// Sets the operations for ethtool.
+    pub fn set_ethtool<E: ethtool::Operations<Net = T>>(&mut self) {
+        // SAFETY: The device is valid and ours; the table is static and made for devices of `T`.
+        unsafe {
+            sys::rust_ext_netdev_set_ethtool_ops(self.as_raw(), &ethtool::Table::<E>::OPS);
+        }
+    }
+
+    /// Tells that there is no link at first; the default is that there is one.
+    pub fn carrier_off(&mut self) {
+        // SAFETY: The device is valid and ours.
+        unsafe { sys::rust_ext_netdev_carrier(self.as_raw(), false) };
+    }
+
+    /// Registers the device. Callbacks may be made before this returns. Process context, takes
+    /// RTNL.
+    ///
+    /// # Errors
+    ///
+    /// Those of `register_netdev()`; the data are dropped and the device is freed.
+    pub fn register(self) -> Result<Registered<T>> {
+        // SAFETY: The device is valid, its data are initialised: the type invariants of `NetDevice`
+        // hold for callbacks.
+        to_result(unsafe { sys::rust_ext_netdev_register(self.as_raw()) })?;
+        // INVARIANT: Just registered.
+        Ok(Registered(ManuallyDrop::new(self.0)))
+    }
+}
+
+/// A registered network device of its own driver.
+///
+/// On drop nothing deferred runs any more; the device is unregistered, which calls `stop` if it is
+/// up and waits until nobody refers to it; then the data are dropped. Process context, takes RTNL.
+///
+/// # Invariants
+///
+/// The device is registered, contrary to what the type inside says.
+pub struct Registered<T: Operations>(ManuallyDrop<Allocated<T>>);
+
+// SAFETY: Network devices aren't bound to a thread, and the data are `Send`.
+unsafe impl<T: Operations> Send for Registered<T> {}
+
+// SAFETY: Shared access is to the device, which is `Sync`, and to the data, which are `Sync`.
+unsafe impl<T: Operations> Sync for Registered<T> {}
+
+impl<T: Operations> Deref for Registered<T> {
+    type Target = NetDevice<T>;
+
+    fn deref(&self) -> &NetDevice<T> {
+        // SAFETY: By the type invariants the device is registered and its data are initialised, as
+        // long as `self` exists.
+        unsafe { NetDevice::from_raw(self.0.raw.as_ptr()) }
+    }
+}
+
+impl<T: Operations> Drop for Registered<T> {
+    fn drop(&mut self) {
+        let dev = self.0.raw.as_ptr();
+
+        // First, so that no callback is left that could take a reference after unregistration has
+        // waited for them.
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_netdev_stop_deferred(dev) };
+        // SAFETY: By the type invariant the device is registered; it is unregistered only here.
+        unsafe { sys::rust_ext_netdev_unregister(dev) };
+        // SAFETY: Dropped only here. The device isn't registered any more, as its type demands.
+        unsafe { ManuallyDrop::drop(&mut self.0) };
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Statistics.
+
+use crate::kernel_ext::sys;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering, //
+};
+
+/// A counter that one context increments and others read.
+///
+/// Accesses are relaxed: a counter orders nothing.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// A counter at 0.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Adds `n`, also when several contexts do so at once; wraps at 2^64.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds 1.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// The present value.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The standard counters of a network device, to be filled in; those not set are 0.
+pub struct Stats64<'a>(pub(super) &'a mut sys::stats64);
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident => $field:ident;)*) => {
+        impl Stats64<'_> {
+            $(
+                $(#[$doc])*
+                pub fn $name(&mut self, value: u64) -> &mut Self {
+                    self.0.$field = value;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// Frames received.
+    set_rx_packets => rx_packets;
+    /// Frames sent.
+    set_tx_packets => tx_packets;
+    /// Bytes received, without CRC.
+    set_rx_bytes => rx_bytes;
+    /// Bytes sent, without CRC.
+    set_tx_bytes => tx_bytes;
+    /// Bad frames received.
+    set_rx_errors => rx_errors;
+    /// Frames that could not be sent because of an error of the device.
+    set_tx_errors => tx_errors;
+    /// Good frames dropped for lack of memory.
+    set_rx_dropped => rx_dropped;
+    /// Frames dropped before they were sent.
+    set_tx_dropped => tx_dropped;
+    /// Multicast frames received.
+    set_multicast => multicast;
+    /// Frames of a wrong length.
+    set_rx_length_errors => rx_length_errors;
+    /// Frames with a wrong CRC.
+    set_rx_crc_errors => rx_crc_errors;
+    /// Frames with a framing error.
+    set_rx_frame_errors => rx_frame_errors;
+    /// Frames lost because a receive FIFO overran.
+    set_rx_fifo_errors => rx_fifo_errors;
+    /// Frames lost because no receive buffer was posted.
+    set_rx_missed_errors => rx_missed_errors;
+    /// Ring buffer overflows.
+    set_rx_over_errors => rx_over_errors;
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that the adapter reads and writes.
+//!
+//! The adapter may change it at any time, so nothing here gives out a reference to its contents:
+//! they are copied, by volatile accesses. A copy of more than eight bytes isn't atomic; the driver
+//! orders accesses with the barriers of [`kernel::sync::barrier`].
+
+use super::sys;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    alloc::flags::GFP_KERNEL,
+    prelude::*, //
+};
+use zerocopy::Immutable;
+
+/// Bytes in a page of the adapter's queues, whatever the size of the kernel's pages.
+pub const QUEUE_PAGE_SIZE: usize = 4096;
+
+/// Bytes of a queue that are allocated as one piece, if there are that many: what the buddy
+/// allocator gives without effort.
+const PIECE_SIZE: usize = 64 << 10;
+
+/// A window of memory shared with the adapter.
+///
+/// # Invariants
+///
+/// `base` is valid for volatile accesses of `len` bytes for `'a`, and aligned to 8 bytes.
+#[derive(Clone, Copy)]
+pub struct Window<'a> {
+    base: NonNull<u8>,
+    len: usize,
+    _owner: PhantomData<&'a ContiguousBuffer>,
+}
+
+// SAFETY: Accesses are volatile copies, as by any device; a window is as good on another thread.
+unsafe impl Send for Window<'_> {}
+
+// SAFETY: As for `Send`.
+unsafe impl Sync for Window<'_> {}
+
+impl<'a> Window<'a> {
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the length is 0.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The address of `len` bytes at `offset`.
+    #[inline]
+    fn at(&self, offset: usize, len: usize) -> Result<*mut u8> {
+        if offset > self.len || len > self.len - offset {
+            return Err(EINVAL);
+        }
+        Ok(self.base.as_ptr().wrapping_add(offset))
+    }
+
+    /// The part of `len` bytes from `offset`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it isn't inside, or `offset` isn't a multiple of 8.
+    pub fn part(&self, offset: usize, len: usize) -> Result<Window<'a>> {
+        if offset % 8 != 0 {
+            return Err(EINVAL);
+        }
+        let base = NonNull::new(self.at(offset, len)?).ok_or(EINVAL)?;
+        // INVARIANT: Inside of `self`; a multiple of 8 keeps the alignment.
+        Ok(Window {
+            base,
+            len,
+            _owner: PhantomData,
+        })
+    }
+
+    /// Reads the big-endian value at `offset`, a multiple of 8, as one access.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the value isn't inside or not aligned.
+    #[inline]
+    pub fn read_u64_be(&self, offset: usize) -> Result<u64> {
+        if offset % 8 != 0 {
+            return Err(EINVAL);
+        }
+        let from = self.at(offset, 8)?.cast::<u64>();
+        // SAFETY: Checked to be inside and aligned, by the type invariant.
+        Ok(u64::from_be(unsafe { from.read_volatile() }))
+    }
+
+    /// Writes the big-endian value at `offset`, a multiple of 8, as one access.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the value isn't inside or not aligned.
+    #[inline]
+    pub fn write_u64_be(&self, offset: usize, value: u64) -> Result {
+        if offset % 8 != 0 {
+            return Err(EINVAL);
+        }
+        let to = self.at(offset, 8)?.cast::<u64>();
+        // SAFETY: Checked to be inside and aligned, by the type invariant.
+        unsafe { to.write_volatile(value.to_be()) };
+        Ok(())
+    }
+
+    /// Copies from `offset` to all of `buf`; eight bytes at a time where the offset allows it.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the source isn't inside.
+    #[inline]
+    pub fn read_bytes(&self, offset: usize, buf: &mut [u8]) -> Result {
+        let mut from = self.at(offset, buf.len())?;
+        let words = if offset % 8 == 0 { buf.len() / 8 } else { 0 };
+        let (head, tail) = buf.split_at_mut(words * 8);
+
+        for word in head.chunks_exact_mut(8) {
+            // SAFETY: Inside, as the sum of all chunks is; aligned, as `base` and `offset` are.
+            let value = unsafe { from.cast::<u64>().read_volatile() };
+            word.copy_from_slice(&value.to_ne_bytes());
+            from = from.wrapping_add(8);
+        }
+        for byte in tail {
+            // SAFETY: Inside, as checked above.
+            *byte = unsafe { from.read_volatile() };
+            from = from.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// Copies all of `data` to `offset`; eight bytes at a time where the offset allows it, in
+    /// ascending order.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the destination isn't inside.
+    #[inline]
+    pub fn write_bytes(&self, offset: usize, data: &[u8]) -> Result {
+        let mut to = self.at(offset, data.len())?;
+        let words = if offset % 8 == 0 { data.len() / 8 } else { 0 };
+        let (head, tail) = data.split_at(words * 8);
+
+        for word in head.chunks_exact(8) {
+            let mut value = [0; 8];
+            value.copy_from_slice(word);
+            // SAFETY: Inside, as the sum of all chunks is; aligned, as `base` and `offset` are.
+            unsafe { to.cast::<u64>().write_volatile(u64::from_ne_bytes(value)) };
+            to = to.wrapping_add(8);
+        }
+        for byte in tail {
+            // SAFETY: Inside, as checked above.
+            unsafe { to.write_volatile(*byte) };
+            to = to.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// Copies out a `T` from `offset`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it isn't inside.
+    #[inline]
+    pub fn read<T: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T> {
+        let mut value = T::new_zeroed();
+        self.read_bytes(offset, value.as_mut_bytes())?;
+        Ok(value)
+    }
+
+    /// Copies `value` to `offset`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it isn't inside.
+    #[inline]
+    pub fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: &T) -> Result {
+        self.write_bytes(offset, value.as_bytes())
+    }
+
+    /// Sets all bytes to 0.
+    pub fn zero(&self) {
+        for offset in 0..self.len {
+            // SAFETY: Inside, by the type invariant.
+            unsafe { self.base.as_ptr().wrapping_add(offset).write_volatile(0) };
+        }
+    }
+
+    /// The address, for C code that copies from the window.
+    pub(super) fn as_ptr(&self) -> *const u8 {
+        self.base.as_ptr()
+    }
+}
+
+/// Zeroed, physically contiguous memory, aligned to the kernel's page size.
+///
+/// # Invariants
+///
+/// `base` is an allocation of `alloc_pages_exact()` of `len` bytes that belongs to `self`, and
+/// `real_address` its real address.
+pub struct ContiguousBuffer {
+    base: NonNull<u8>,
+    len: usize,
+    real_address: u64,
+}
+
+// SAFETY: An allocation isn't bound to a thread.
+unsafe impl Send for ContiguousBuffer {}
+
+// SAFETY: Contents are accessed by volatile copies only.
+unsafe impl Sync for ContiguousBuffer {}
+
+impl ContiguousBuffer {
+    /// Allocates `len` bytes. Process context.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `len` is 0, `ENOMEM`.
+    pub fn new(len: usize) -> Result<Self> {
+        if len == 0 || len > isize::MAX as usize {
+            return Err(EINVAL);
+        }
+
+        let mut real_address = 0;
+        // SAFETY: `real_address` can be written.
+        let base = unsafe { sys::rust_ext_alloc_pages_exact(len, &mut real_address) };
+        // INVARIANT: Just allocated.
+        Ok(Self {
+            base: NonNull::new(base.cast()).ok_or(ENOMEM)?,
+            len,
+            real_address,
+        })
+    }
+
+    /// The address that the hypervisor knows the first byte by.
+    pub fn real_address(&self) -> u64 {
+        self.real_address
+    }
+
+    /// The contents.
+    #[inline]
+    pub fn window(&self) -> Window<'_> {
+        // INVARIANT: The allocation is valid as long as `self` is borrowed; pages are aligned.
+        Window {
+            base: self.base,
+            len: self.len,
+            _owner: PhantomData,
+        }
+    }
+}
+
+impl Drop for ContiguousBuffer {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the allocation is ours, of this length.
+        unsafe { sys::rust_ext_free_pages_exact(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// The memory of a queue: zeroed pages of [`QUEUE_PAGE_SIZE`], seen as entries of equal size.
+///
+/// Pages are contiguous as far as that is cheap; the adapter is told the address of each.
+pub struct QueueMemory {
+    pieces: KVec<ContiguousBuffer>,
+    pages: usize,
+    // Of the size of an entry, in bytes.
+    entry_shift: u32,
+}
+
+impl QueueMemory {
+    /// Allocates `pages` pages for entries of `entry_size` bytes. Process context.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `pages` is 0, or `entry_size` isn't a power of two from 8 to
+    /// [`QUEUE_PAGE_SIZE`]; `ENOMEM`.
+    pub fn new(pages: usize, entry_size: usize) -> Result<Self> {
+        if !entry_size.is_power_of_two() || !(8..=QUEUE_PAGE_SIZE).contains(&entry_size) {
+            return Err(EINVAL);
+        }
+
+        let mut left = pages.checked_mul(QUEUE_PAGE_SIZE).ok_or(EINVAL)?;
+        if left == 0 {
+            return Err(EINVAL);
+        }
+        let mut pieces = KVec::with_capacity(left.div_ceil(PIECE_SIZE), GFP_KERNEL)?;
+        while left > 0 {
+            let len = left.min(PIECE_SIZE);
+            pieces.push(ContiguousBuffer::new(len)?, GFP_KERNEL)?;
+            left -= len;
+        }
+        Ok(Self {
+            pieces,
+            pages,
+            entry_shift: entry_size.trailing_zeros(),
+        })
+    }
+
+    /// Number of pages.
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// The real address of page `page`; `None` behind the last one.
+    pub fn page_real_address(&self, page: usize) -> Option<u64> {
+        let offset = page.checked_mul(QUEUE_PAGE_SIZE)?;
+        let piece = self.pieces.get(offset / PIECE_SIZE)?;
+        let offset = offset % PIECE_SIZE;
+        (offset < piece.len).then_some(piece.real_address + offset as u64)
+    }
+
+    /// Number of entries.
+    pub fn entries(&self) -> usize {
+        (self.pages * QUEUE_PAGE_SIZE) >> self.entry_shift
+    }
+
+    /// Entry `index`; `None` behind the last one.
+    #[inline]
+    pub fn entry(&self, index: usize) -> Option<Window<'_>> {
+        if index >= self.entries() {
+            return None;
+        }
+        let offset = index << self.entry_shift;
+        let piece = self.pieces.get(offset / PIECE_SIZE)?;
+        piece
+            .window()
+            .part(offset % PIECE_SIZE, 1 << self.entry_shift)
+            .ok()
+    }
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The VIO bus of pseries.
+//!
+//! C header: `arch/powerpc/include/asm/vio.h`
+
+use super::{
+    of,
+    sys, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    device,
+    device_id::RawDeviceId,
+    error::{
+        from_err_ptr,
+        from_result, //
+    },
+    prelude::*,
+    sync::aref::AlwaysRefCounted,
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    }, //
+};
+
+/// A pair of `device_type` and `compatible` that a driver supports.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct DeviceId(sys::vio_device_id);
+
+impl DeviceId {
+    /// From the two strings, which must be shorter than 32 bytes; doesn't compile otherwise when
+    /// used in a constant.
+    pub const fn new(device_type: &CStr, compatible: &CStr) -> Self {
+        Self(sys::vio_device_id {
+            type_: Self::field(device_type),
+            compat: Self::field(compatible),
+        })
+    }
+
+    const fn field(string: &CStr) -> [u8; 32] {
+        let bytes = string.to_bytes_with_nul();
+        let mut field = [0; 32];
+        let mut i = 0;
+        while i < bytes.len() {
+            // PANIC: While compiling, if the string is too long.
+            field[i] = bytes[i];
+            i += 1;
+        }
+        field
+    }
+}
+
+// SAFETY: `DeviceId` is a transparent wrapper of `vio_device_id`.
+unsafe impl RawDeviceId for DeviceId {
+    type RawType = RawId;
+}
+
+/// `struct vio_device_id`, as the element of the table that C sees.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct RawId(sys::vio_device_id);
+
+/// The ids a driver supports; made by `vio_device_table!`.
+pub type IdTable = &'static dyn kernel::device_id::IdTable<DeviceId, ()>;
+
+/// Defines the table of supported devices, and the module aliases.
+///
+/// ```ignore
+/// vio_device_table!(TABLE, [(c"network", c"IBM,lhea")]);
+/// ```
+#[macro_export]
+macro_rules! vio_device_table {
+    ($table:ident, [$(($type:literal, $compatible:literal)),+ $(,)?]) => {
+        ::kernel::module_device_table!(
+            "vio",
+            $crate::kernel_ext::vio::DeviceId,
+            $table,
+            @none,
+            [$($crate::kernel_ext::vio::DeviceId::new($type, $compatible)),+]
+        );
+    };
+}
+
+/// A driver of VIO devices.
+#[vtable]
+pub trait Driver: 'static {
+    /// What the driver keeps for each device.
+    type Data: Send + Sync + 'static;
+
+    /// The name of the driver on the bus.
+    const NAME: &'static CStr;
+
+    /// The supported devices; see `vio_device_table!`.
+    const ID_TABLE: IdTable;
+
+    /// Called when a device was found; starts to drive it.
+    ///
+    /// # Errors
+    ///
+    /// Any; `ENODEV` and `ENXIO` are not logged by the bus.
+    fn probe(dev: &Device<device::Core<'_>>) -> impl PinInit<Self::Data, Error>;
+
+    /// Called before `data` is dropped, for what needs the device. The drop follows at once, still
+    /// inside of the bus's own remove, so that all DMA memory is returned before CMO looks.
+    fn remove(dev: &Device<device::Core<'_>>, data: Pin<&Self::Data>) {
+        let _ = (dev, data);
+    }
+
+    /// Called on reboot, halt and kexec: must quiesce the device. [`Driver::remove`] doesn't
+    /// follow. Without it, kexec removes the device and the others do nothing.
+    fn shutdown(dev: &Device<device::Core<'_>>, data: Pin<&Self::Data>) {
+        let _ = (dev, data);
+        build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
+    /// The number of bytes that the driver would like to map for DMA in its default
+    /// configuration. The bus asks once before it probes, and only under CMO.
+    fn desired_dma(dev: &Device<device::Core<'_>>) -> usize {
+        let _ = dev;
+        build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// A device on the VIO bus.
+///
+/// # Invariants
+///
+/// The object is a valid `struct vio_dev`, made by C.
+#[repr(transparent)]
+pub struct Device<Ctx: device::DeviceContext = device::Normal>(
+    Opaque<sys::vio_dev>,
+    PhantomData<Ctx>,
+);
+
+// SAFETY: `Device` is a transparent wrapper of a type that doesn't depend on its generic argument.
+kernel::impl_device_context_deref!(unsafe { Device });
+kernel::impl_device_context_into_aref!(Device);
+
+// SAFETY: A device is always counted, and its last reference may be dropped by any thread.
+unsafe impl Send for Device {}
+
+// SAFETY: The methods of `Device` may be called by several threads at once.
+unsafe impl Sync for Device {}
+
+// SAFETY: As for `Device`; `Bound` is a marker without content.
+unsafe impl Sync for Device<device::Bound> {}
+
+impl<Ctx: device::DeviceContext> Device<Ctx> {
+    fn as_raw(&self) -> *mut sys::vio_dev {
+        self.0.get()
+    }
+
+    /// The unit address: the number in the node's name and in the device's.
+    pub fn unit_address(&self) -> u32 {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_vio_unit_address(self.as_raw()) }
+    }
+
+    /// The kernel's number of the first interrupt in the device's node, if there is one.
+    pub fn irq(&self) -> Option<u32> {
+        // SAFETY: The device is valid.
+        match unsafe { sys::rust_ext_vio_irq(self.as_raw()) } {
+            0 => None,
+            irq => Some(irq),
+        }
+    }
+
+    /// The device's node in the device tree.
+    pub fn of_node(&self) -> Option<of::Node> {
+        // SAFETY: The device is valid; the helper returns a counted reference or NULL.
+        unsafe { of::Node::from_raw(sys::rust_ext_vio_of_node(self.as_raw())) }
+    }
+
+    /// The bytes that the device may hold mapped for DMA now; 0 outside of CMO.
+    pub fn cmo_entitled(&self) -> usize {
+        // SAFETY: The device is valid.
+        unsafe { sys::rust_ext_vio_cmo_entitled(self.as_raw()) }
+    }
+}
+
+impl Device<device::Bound> {
+    /// Tells the bus how many bytes the device would like to map for DMA; has no effect outside of
+    /// CMO. Process context.
+    pub fn cmo_set_desired(&self, bytes: usize) {
+        // SAFETY: The device is valid, and on the bus's list as long as it is bound.
+        unsafe { sys::rust_ext_vio_cmo_set_desired(self.as_raw(), bytes) };
+    }
+}
+
+impl<Ctx: device::DeviceContext> AsRef<device::Device<Ctx>> for Device<Ctx> {
+    fn as_ref(&self) -> &device::Device<Ctx> {
+        // SAFETY: The device is valid.
+        let dev = unsafe { sys::rust_ext_vio_device(self.as_raw()) };
+        // SAFETY: `dev` is the device embedded in `self`, and has the same context.
+        unsafe { device::Device::from_raw(dev) }
+    }
+}
+
+// SAFETY: VIO devices are counted by the embedded device.
+unsafe impl AlwaysRefCounted for Device {
+    fn inc_ref(&self) {
+        let dev: &device::Device = self.as_ref();
+        dev.inc_ref();
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: By the safety requirement there is a reference, so the object is valid.
+        let dev: &device::Device = unsafe { obj.as_ref() }.as_ref();
+        // SAFETY: The reference is given away by the caller.
+        unsafe { device::Device::dec_ref(NonNull::from(dev)) };
+    }
+}
+
+/// The registration of a driver with the bus, undone on drop; removes all its devices then.
+///
+/// # Invariants
+///
+/// `raw` is a registered driver whose callbacks are those of `Registration<T>`.
+pub struct Registration<T: Driver> {
+    raw: NonNull<sys::vio_driver_handle>,
+    _driver: PhantomData<T>,
+}
+
+// SAFETY: A driver may be unregistered by another thread than that which registered it.
+unsafe impl<T: Driver> Send for Registration<T> {}
+
+// SAFETY: There is nothing to do with a shared reference.
+unsafe impl<T: Driver> Sync for Registration<T> {}
+
+impl<T: Driver> Registration<T> {
+    const CALLBACKS: sys::vio_callbacks = sys::vio_callbacks {
+        probe: Some(Self::probe_callback),
+        remove: Some(Self::remove_callback),
+        shutdown: if T::HAS_SHUTDOWN {
+            Some(Self::shutdown_callback)
+        } else {
+            None
+        },
+        get_desired_dma: if T::HAS_DESIRED_DMA {
+            Some(Self::desired_dma_callback)
+        } else {
+            None
+        },
+    };
+
+    /// Registers the driver. Process context.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if this isn't pseries; those of `driver_register()`.
+    pub fn new(module: &'static ThisModule) -> Result<Self> {
+        // SAFETY: The name and the table are static; the callbacks are made for such a driver, and
+        // are copied. `module` is the module that they are in.
+        let raw = from_err_ptr(unsafe {
+            sys::rust_ext_vio_register(
+                T::NAME.as_char_ptr(),
+                T::ID_TABLE.as_ptr().cast(),
+                &Self::CALLBACKS,
+                module.as_ptr(),
+            )
+        })?;
+        // INVARIANT: Just registered.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+            _driver: PhantomData,
+        })
+    }
+
+    unsafe extern "C" fn probe_callback(
+        vdev: *mut sys::vio_dev,
+        _id: *const sys::vio_device_id,
+    ) -> c_int {
+        // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+
+        from_result(|| {
+            vdev.as_ref().set_drvdata(T::probe(vdev))?;
+            Ok(0)
+        })
+    }
+
+    /// The data of a device that is bound to this driver.
+    fn data<'a>(vdev: &'a Device<device::CoreInternal<'_>>) -> Pin<&'a T::Data> {
+        // SAFETY: Called from callbacks that the bus makes for a bound device only, hence after
+        // `probe_callback()` has stored data of this type, and before `remove_callback()` takes
+        // them out, under the same device lock.
+        unsafe { vdev.as_ref().drvdata_borrow::<T::Data>() }
+    }
+
+    unsafe extern "C" fn remove_callback(vdev: *mut sys::vio_dev) {
+        // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+
+        T::remove(vdev, Self::data(vdev));
+
+        let dev = core::ptr::from_ref::<device::Device<_>>(vdev.as_ref())
+            .cast_mut()
+            .cast::<bindings::device>();
+        // SAFETY: `device::Device` is a transparent wrapper of the C type, and the device is valid.
+        let data = unsafe { bindings::dev_get_drvdata(dev) };
+        // SAFETY: As above. Nobody finds the data from now on.
+        unsafe { bindings::dev_set_drvdata(dev, core::ptr::null_mut()) };
+        // SAFETY: `set_drvdata()` has stored a box of this type in the probe that preceded this
+        // removal; it was taken out just now, so nobody else drops it, and the borrow for
+        // `T::remove()` has ended.
+        drop(unsafe { Pin::<KBox<T::Data>>::from_foreign(data.cast()) });
+    }
+
+    unsafe extern "C" fn shutdown_callback(vdev: *mut sys::vio_dev) {
+        // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+
+        T::shutdown(vdev, Self::data(vdev));
+    }
+
+    unsafe extern "C" fn desired_dma_callback(vdev: *mut sys::vio_dev) -> c_ulong {
+        // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+
+        T::desired_dma(vdev)
+    }
+}
+
+impl<T: Driver> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the driver is registered; it is unregistered only here.
+        unsafe { sys::rust_ext_vio_unregister(self.raw.as_ptr()) };
+    }
+}
+
+/// Declares a module that has one VIO driver.
+///
+/// ```ignore
+/// module_vio_driver! {
+///     type: MyDriver,
+///     name: "my_driver",
+///     authors: ["Name"],
+///     description: "My driver",
+///     license: "GPL",
+/// }
+/// ```
+#[macro_export]
+macro_rules! module_vio_driver {
+    (type: $driver:ty, $($rest:tt)*) => {
+        struct DriverModule {
+            _registration: $crate::kernel_ext::vio::Registration<$driver>,
+        }
+
+        impl ::kernel::Module for DriverModule {
+            fn init(module: &'static ::kernel::ThisModule) -> ::kernel::error::Result<Self> {
+                Ok(Self {
+                    _registration: $crate::kernel_ext::vio::Registration::new(module)?,
+                })
+            }
+        }
+
+        ::kernel::prelude::module! {
+            type: DriverModule,
+            $($rest)*
+        }
+    };
+}
