@@ -1,4 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
+
 //! The parts of the driver that need no kernel, for tests and benchmarks on the host.
-#![no_std]
+//!
+//! The kernel build compiles the same files as modules of the driver's crate, under the same paths.
+
+#![cfg_attr(not(test), no_std)]
+
 pub use ehea_abi as abi;
+
+pub mod bmap;
+pub mod mr;
+pub mod queue;

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ranges of real addresses.
+
+use super::{Run, SECTION_SIZE};
+
+/// A range of real addresses, for example a memory block that goes offline.
+///
+/// # Invariants
+///
+/// `start + len` does not overflow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RealRange {
+    start: u64,
+    len: u64,
+}
+
+impl RealRange {
+    /// The range without any address.
+    pub const EMPTY: Self = Self { start: 0, len: 0 };
+
+    /// The `len` bytes from `start`; none if the range goes beyond the end of the address space.
+    #[inline]
+    pub const fn new(start: u64, len: u64) -> Option<Self> {
+        match start.checked_add(len) {
+            // INVARIANT: The sum was just checked.
+            Some(_) => Some(Self { start, len }),
+            None => None,
+        }
+    }
+
+    /// The real addresses of `run`.
+    #[inline]
+    pub(super) const fn of_run(run: &Run) -> Self {
+        // INVARIANT: By the type invariants of `Run`.
+        Self {
+            start: run.real,
+            len: run.len,
+        }
+    }
+
+    /// The bytes from `start` up to but without `end`; empty if there are none.
+    #[inline]
+    const fn between(start: u64, end: u64) -> Self {
+        // INVARIANT: `start + (end - start)` is `end`, or `len` is 0.
+        Self {
+            start,
+            len: end.saturating_sub(start),
+        }
+    }
+
+    /// First address.
+    #[inline]
+    pub const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Length in bytes.
+    #[inline]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The address behind the last one.
+    #[inline]
+    pub const fn end(&self) -> u64 {
+        // By the type invariants this does not wrap.
+        self.start.wrapping_add(self.len)
+    }
+
+    /// Whether the range has no address.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether both ranges have an address in common.
+    #[inline]
+    pub const fn intersects(&self, other: &Self) -> bool {
+        !self.is_empty()
+            && !other.is_empty()
+            && self.start < other.end()
+            && other.start < self.end()
+    }
+
+    /// Whether all addresses of `other` are in this range.
+    #[inline]
+    pub const fn contains(&self, other: &Self) -> bool {
+        other.is_empty() || (self.start <= other.start && other.end() <= self.end())
+    }
+
+    /// The smallest range of whole sections that contains this one.
+    ///
+    /// A memory block that carries its own memory map goes offline without the pages of that map,
+    /// so that the range need not start on a section boundary. The last section of the address
+    /// space, which can't be mapped, is cut off.
+    pub const fn whole_sections(&self) -> Self {
+        if self.is_empty() {
+            return Self::EMPTY;
+        }
+        let mask = SECTION_SIZE - 1;
+        Self::between(
+            self.start & !mask,
+            match self.end().checked_add(mask) {
+                Some(end) => end & !mask,
+                None => !mask,
+            },
+        )
+    }
+
+    /// What remains below and above `other`; either may be empty.
+    pub const fn without(&self, other: &Self) -> [Self; 2] {
+        if !self.intersects(other) {
+            return [*self, Self::EMPTY];
+        }
+        [
+            Self::between(self.start, other.start),
+            Self::between(other.end(), self.end()),
+        ]
+    }
+}

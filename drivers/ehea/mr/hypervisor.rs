@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Hypercalls, repeated while firmware is busy (eHEA ABI §3.0).
+
+use core::fmt;
+
+use crate::abi::hcall::{FreeResource, Opcode, Regs, ReturnCode};
+
+/// For how long a call is repeated while firmware is busy, in milliseconds of sleep.
+pub const BUSY_TIMEOUT_MS: u32 = 60_000;
+
+/// How long to sleep after `H_BUSY`, which carries no hint, in milliseconds.
+const BUSY_SLEEP_MS: u32 = 1;
+
+/// The platform below: it makes hypercalls and sleeps.
+///
+/// Everything that uses it runs in process context.
+pub trait Hypervisor {
+    /// Makes one hypercall with the argument registers `regs`. Returns its code and its result
+    /// registers.
+    fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs);
+
+    /// Sleeps, uninterruptibly, for at least `ms` milliseconds.
+    fn sleep_ms(&self, ms: u32);
+
+    /// Firmware refused to free a resource whose owner is gone, so that it is lost until the
+    /// adapter is reset. To be reported.
+    fn not_freed(&self, error: &HcallError);
+}
+
+impl<T: Hypervisor + ?Sized> Hypervisor for &T {
+    fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
+        T::call(self, opcode, regs)
+    }
+
+    fn sleep_ms(&self, ms: u32) {
+        T::sleep_ms(self, ms);
+    }
+
+    fn not_freed(&self, error: &HcallError) {
+        T::not_freed(self, error);
+    }
+}
+
+/// A hypercall that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HcallError {
+    /// The call.
+    pub opcode: Opcode,
+    /// Its answer. A busy code means that firmware was busy for all of [`BUSY_TIMEOUT_MS`].
+    pub code: ReturnCode,
+    /// What the call was about, for messages.
+    pub what: &'static str,
+}
+
+impl fmt::Display for HcallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}) failed: {}", self.opcode, self.what, self.code)
+    }
+}
+
+/// The firmware interface of one adapter.
+#[derive(Clone, Copy, Debug)]
+pub struct Firmware<H> {
+    hypervisor: H,
+    adapter: u64,
+}
+
+/// How a call ended, after all repetitions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) code: ReturnCode,
+    pub(super) regs: Regs,
+    /// How many calls were made.
+    pub(super) calls: u64,
+}
+
+impl<H: Hypervisor> Firmware<H> {
+    /// The interface of the adapter with the handle `adapter`.
+    pub const fn new(hypervisor: H, adapter: u64) -> Self {
+        Self {
+            hypervisor,
+            adapter,
+        }
+    }
+
+    /// The adapter's handle, the first argument of all its calls.
+    pub const fn adapter(&self) -> u64 {
+        self.adapter
+    }
+
+    /// The platform below.
+    pub const fn hypervisor(&self) -> &H {
+        &self.hypervisor
+    }
+
+    /// Makes a call. While firmware is busy, repeats it with the same arguments, and sleeps in
+    /// between for as long as firmware hints.
+    pub(super) fn answer(&self, opcode: Opcode, regs: Regs) -> Answer {
+        let mut left = BUSY_TIMEOUT_MS;
+        let mut calls = 0u64;
+        loop {
+            let (code, out) = self.hypervisor.call(opcode, regs);
+            calls = calls.saturating_add(1);
+            let hint = match code {
+                ReturnCode::BUSY => Some(BUSY_SLEEP_MS),
+                code => code.long_busy_ms(),
+            };
+            match hint {
+                Some(ms) if left > 0 => {
+                    let ms = ms.min(left);
+                    self.hypervisor.sleep_ms(ms);
+                    left = left.saturating_sub(ms);
+                }
+                _ => {
+                    return Answer {
+                        code,
+                        regs: out,
+                        calls,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a call that must return `H_SUCCESS`, and returns its result registers. `what` says in
+    /// error messages what the call is about.
+    ///
+    /// # Errors
+    ///
+    /// Every other answer, and firmware that is busy for longer than [`BUSY_TIMEOUT_MS`].
+    pub fn call(&self, opcode: Opcode, regs: Regs, what: &'static str) -> Result<Regs, HcallError> {
+        match self.answer(opcode, regs) {
+            Answer { code, regs, .. } if code.is_success() => Ok(regs),
+            Answer { code, .. } => Err(HcallError { opcode, code, what }),
+        }
+    }
+
+    /// Frees a resource; with `force` even if something depends on it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Firmware::call`].
+    pub fn free(&self, resource: u64, force: bool, what: &'static str) -> Result<(), HcallError> {
+        let call = FreeResource {
+            adapter: self.adapter,
+            resource,
+            force,
+        };
+        self.call(Opcode::FREE_RESOURCE, call.pack(), what)?;
+        Ok(())
+    }
+
+    /// Frees, with force, a resource whose owner can't be told of a failure any more.
+    pub(super) fn free_or_report(&self, resource: u64, what: &'static str) {
+        if let Err(error) = self.free(resource, true, what) {
+            self.hypervisor.not_freed(&error);
+        }
+    }
+}

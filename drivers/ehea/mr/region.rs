@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory regions and shared memory regions (eHEA ABI §3.4 to §3.7, §8.2, §8.3).
+
+use core::fmt;
+use core::ops::Deref;
+
+use super::pages::next_count;
+use super::{Firmware, HcallError, Hypervisor, PageList};
+use crate::abi::cb::adapter::{PageSize, PageSizes};
+use crate::abi::hcall::{
+    AllocMr, MrAllocated, Opcode, QueueSelect, RegisterRpages, RegisterSmr, ReturnCode,
+    ACCESS_LOCAL_WRITE,
+};
+use crate::bmap::{Busmap, RunStore, START};
+
+/// The protection domain of all queue pairs and memory regions.
+pub const PROTECTION_DOMAIN: u32 = 0xaabc_deff;
+
+const REGION: &str = "memory region";
+const REGION_PAGES: &str = "pages of a memory region";
+const SHARED_REGION: &str = "shared memory region";
+
+/// Why a memory region can't be registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterError {
+    /// The busmap is empty.
+    NoMemory,
+    /// Firmware refused.
+    Hcall(HcallError),
+}
+
+impl From<HcallError> for RegisterError {
+    fn from(error: HcallError) -> Self {
+        Self::Hcall(error)
+    }
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemory => f.write_str("no memory to register"),
+            Self::Hcall(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A registered memory region: the adapter may access all memory of one busmap.
+///
+/// Dropping it frees it, in process context; use [`MemoryRegion::free`] to learn of failures.
+#[derive(Debug)]
+pub struct MemoryRegion<H: Hypervisor> {
+    firmware: Firmware<H>,
+    /// `None` once freed.
+    allocated: Option<MrAllocated>,
+    bytes: u64,
+    page_size: PageSize,
+    register_calls: u64,
+}
+
+impl<H: Hypervisor + Clone> MemoryRegion<H> {
+    /// Registers all memory of `map`, with the largest of the page sizes `sizes` that the adapter
+    /// offers. If firmware does not accept that size after all, tries the smaller ones.
+    ///
+    /// # Errors
+    ///
+    /// The last refusal of firmware; nothing stays allocated then. [`RegisterError::NoMemory`] if
+    /// the map is empty.
+    pub fn register<R: RunStore>(
+        firmware: &Firmware<H>,
+        list: &mut impl PageList,
+        map: &Busmap<R>,
+        sizes: PageSizes,
+    ) -> Result<Self, RegisterError> {
+        if map.is_empty() {
+            return Err(RegisterError::NoMemory);
+        }
+        let mut sizes = PageSize::LARGEST_FIRST
+            .into_iter()
+            .filter(|&size| sizes.contains(size))
+            .peekable();
+        let mut size = sizes.next().unwrap_or(PageSize::K4);
+        loop {
+            match Self::register_with(firmware, list, map, size) {
+                Ok(region) => return Ok(region),
+                Err(error) => match sizes.next() {
+                    Some(smaller) if refuses_argument(error.code) => size = smaller,
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+    }
+
+    /// Registers all memory of `map` with pages of that size. On failure nothing stays allocated.
+    fn register_with<R: RunStore>(
+        firmware: &Firmware<H>,
+        list: &mut impl PageList,
+        map: &Busmap<R>,
+        page_size: PageSize,
+    ) -> Result<Self, HcallError> {
+        let call = AllocMr {
+            adapter: firmware.adapter(),
+            start: START,
+            length: map.total_bytes(),
+            access: ACCESS_LOCAL_WRITE,
+            page_size: page_size.code(),
+            pd: PROTECTION_DOMAIN,
+        };
+        let regs = firmware.call(Opcode::ALLOC_HEA_RESOURCE, call.pack(), REGION)?;
+        let allocated = MrAllocated::unpack(&regs);
+        // From here on, dropping the region frees it.
+        let mut region = Self {
+            firmware: firmware.clone(),
+            allocated: Some(allocated),
+            bytes: map.total_bytes(),
+            page_size,
+            register_calls: 0,
+        };
+
+        let mut pages = map.pages(page_size);
+        while pages.left() > 0 {
+            let count = next_count(pages.left());
+            let mut address = list.real_address();
+            for (index, page) in (0..).zip(pages.by_ref().take(count as usize)) {
+                if count == 1 {
+                    address = page;
+                } else {
+                    list.set(index, page);
+                }
+            }
+            let call = RegisterRpages {
+                adapter: firmware.adapter(),
+                page_size: page_size.code(),
+                queue: QueueSelect::Sq,
+                resource: allocated.handle,
+                address,
+                count,
+            };
+            let last = pages.left() == 0;
+            let calls = firmware.register_rpages(&call, last, REGION_PAGES)?;
+            region.register_calls = region.register_calls.saturating_add(calls);
+        }
+        Ok(region)
+    }
+}
+
+impl<H: Hypervisor> MemoryRegion<H> {
+    /// Its handle.
+    pub fn handle(&self) -> u64 {
+        self.allocated.unwrap_or_default().handle
+    }
+
+    /// The interface of the adapter that it belongs to.
+    pub fn firmware(&self) -> &Firmware<H> {
+        &self.firmware
+    }
+
+    /// Its length in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The page size it was registered with.
+    pub fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// How many calls of H_REGISTER_HEA_RPAGES its registration took.
+    pub fn register_calls(&self) -> u64 {
+        self.register_calls
+    }
+
+    /// Frees the region.
+    ///
+    /// # Errors
+    ///
+    /// If firmware refuses, the region is lost until the adapter is reset; it is not tried again.
+    pub fn free(mut self) -> Result<(), HcallError> {
+        match self.allocated.take() {
+            Some(allocated) => self.firmware.free(allocated.handle, true, REGION),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<H: Hypervisor> Drop for MemoryRegion<H> {
+    fn drop(&mut self) {
+        if let Some(allocated) = self.allocated.take() {
+            self.firmware.free_or_report(allocated.handle, REGION);
+        }
+    }
+}
+
+/// Whether a refusal may be due to an argument, such as the page size, that the caller can choose
+/// differently. Lack of resources or of authority is not among these.
+fn refuses_argument(code: ReturnCode) -> bool {
+    /// `H_P2` to `H_P9`: the second to ninth argument is not valid.
+    const P2: i64 = -55;
+    const P9: i64 = -62;
+    match code {
+        ReturnCode::FUNCTION
+        | ReturnCode::PARAMETER
+        | ReturnCode::MLENGTH_PARM
+        | ReturnCode::MEM_PARM
+        | ReturnCode::MEM_ACCESS_PARM
+        | ReturnCode::ATTR_PARM => true,
+        ReturnCode(code) => (P9..=P2).contains(&code),
+    }
+}
+
+/// A shared memory region: a key of its own for the memory of a [`MemoryRegion`].
+///
+/// `M` is a shared owner of the memory region, such as an `Arc`, which is given up after the shared
+/// region is freed. Dropping it frees it, in process context.
+#[derive(Debug)]
+pub struct SharedRegion<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> {
+    /// `None` once freed.
+    allocated: Option<MrAllocated>,
+    region: M,
+}
+
+impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> SharedRegion<H, M> {
+    /// Makes a shared region of `region`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Firmware::call`].
+    pub fn register(region: M) -> Result<Self, HcallError> {
+        let firmware = region.firmware();
+        let call = RegisterSmr {
+            adapter: firmware.adapter(),
+            mr: region.handle(),
+            start: START,
+            access: ACCESS_LOCAL_WRITE,
+            pd: PROTECTION_DOMAIN,
+        };
+        let regs = firmware.call(Opcode::REGISTER_SMR, call.pack(), SHARED_REGION)?;
+        Ok(Self {
+            allocated: Some(MrAllocated::unpack(&regs)),
+            region,
+        })
+    }
+
+    /// The key that descriptors name it by.
+    #[inline]
+    pub fn lkey(&self) -> u32 {
+        self.allocated.unwrap_or_default().lkey
+    }
+
+    /// The region it is made of.
+    pub fn region(&self) -> &M {
+        &self.region
+    }
+
+    /// Frees the shared region and gives its owner of the region up.
+    ///
+    /// # Errors
+    ///
+    /// As for [`MemoryRegion::free`].
+    pub fn free(mut self) -> Result<(), HcallError> {
+        match self.allocated.take() {
+            Some(smr) => self.region.firmware().free(smr.handle, true, SHARED_REGION),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> Drop for SharedRegion<H, M> {
+    fn drop(&mut self) {
+        if let Some(smr) = self.allocated.take() {
+            self.region
+                .firmware()
+                .free_or_report(smr.handle, SHARED_REGION);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queues: positions in rings, credits, and the entries of send, receive, completion and event
+//! queues (eHEA ABI §6 and §7).
+//!
+//! Queue memory belongs to the caller, who reads and writes it through the traits here: memory that
+//! the adapter writes changes at any time and is read with volatile accesses only
+//! ([`CompletionMemory`], [`EventMemory`]); memory that the driver writes is handed in slot by slot
+//! ([`Slot`]). Whatever the adapter reports is checked before anybody uses it as an index or a
+//! length.
+
+mod geometry;
+mod receive;
+mod ring;
+mod send;
+mod swqe;
+
+pub use geometry::{CqGeometry, EqGeometry, GeometryError, QpGeometry, WorkQueue};
+pub use receive::{
+    parse_received, BadFrame, Location, PostedBuffers, ReceiveError, Received, ReceivedFrame,
+    RxChecksum, INLINE_MAX,
+};
+pub use ring::{CompletionMemory, CompletionReader, EventMemory, EventReader, Producer};
+pub use send::{SendCompleter, SendCompletion, SendError, SendPoster, SendTicket, STOP_BELOW};
+pub use swqe::{
+    write_swqe, BusSegment, Frame, OutOfSlot, Segment, Slot, SwqeError, TxChecksum, MAX_SEGMENTS,
+};

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Send work queue entries (eHEA ABI §6.2).
+
+use core::mem::size_of;
+use zerocopy::byteorder::big_endian::{U16, U64};
+use zerocopy::IntoBytes as _;
+
+use super::SendTicket;
+use crate::abi::wqe::{Descriptor, SwqeFormat, SwqeHeader, TxControl};
+
+/// Descriptors that fit a slot of 512 bytes beside immediate data.
+pub const MAX_SEGMENTS: usize = SwqeFormat::Mixed.max_descriptors(512);
+
+/// A write does not fit the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfSlot;
+
+/// A slot of a ring that the driver writes.
+pub trait Slot {
+    /// Its size in bytes.
+    fn size(&self) -> usize;
+
+    /// Writes `bytes` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfSlot`] if they don't fit; nothing is written then.
+    fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfSlot>;
+}
+
+/// A piece of a frame in memory, by its real address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Real address of the first byte.
+    pub address: u64,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+/// A piece of a frame in memory, by its adapter address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusSegment {
+    /// Adapter address of the first byte.
+    pub address: u64,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+/// Which checksums of a frame the adapter fills in. Offsets count from the start of the frame,
+/// without a VLAN tag that the adapter inserts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TxChecksum {
+    /// None.
+    #[default]
+    None,
+    /// Those of an IPv4 header and of the TCP or UDP header behind it.
+    Ipv4 {
+        /// Offset of the IPv4 header.
+        ip_start: u8,
+        /// Offset of the last byte of the IPv4 header.
+        ip_end: u8,
+        /// Offset of the checksum field of the TCP or UDP header.
+        tcp_offset: u8,
+    },
+}
+
+impl TxChecksum {
+    /// The checksums of a TCP or UDP packet in IPv4, whose IPv4 header starts at offset `network`
+    /// and whose TCP or UDP header starts at offset `transport` of the frame, with the checksum
+    /// field at offset `field` of that header.
+    ///
+    /// None if the work request can't describe it; software has to compute the checksum then.
+    pub fn ipv4(network: u32, transport: u32, field: u32) -> Option<Self> {
+        Some(Self::Ipv4 {
+            ip_start: u8::try_from(network).ok()?,
+            ip_end: u8::try_from(transport.checked_sub(1)?)
+                .ok()
+                .filter(|&end| u32::from(end) >= network)?,
+            tcp_offset: u8::try_from(transport.checked_add(field)?).ok()?,
+        })
+    }
+}
+
+/// What a work request must say about a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Length in bytes, without CRC.
+    pub len: u32,
+    /// Bytes at the start of the frame that are in its first segment.
+    pub linear_len: u32,
+    /// Checksum offload.
+    pub checksum: TxChecksum,
+    /// Tag control information of a VLAN tag that the adapter inserts.
+    pub vlan: Option<u16>,
+}
+
+impl Frame {
+    /// Whether the whole frame is sent as immediate data.
+    #[inline]
+    pub const fn is_immediate(&self) -> bool {
+        self.len as usize <= SwqeFormat::IMMEDIATE_MAX
+    }
+
+    /// The format of the work request.
+    #[inline]
+    const fn format(&self) -> SwqeFormat {
+        if self.is_immediate() {
+            SwqeFormat::Immediate
+        } else {
+            SwqeFormat::Mixed
+        }
+    }
+
+    /// How many bytes at the start of the frame are sent as immediate data: the whole frame, or as
+    /// much of its linear part as fits.
+    #[inline]
+    pub fn immediate_len(&self) -> usize {
+        let available = match self.format() {
+            SwqeFormat::Immediate => self.len,
+            _ => self.linear_len.min(self.len),
+        };
+        (available as usize).min(self.format().immediate_max())
+    }
+}
+
+/// Why a work request can't be written. The slot's contents are undefined then; it must not be
+/// announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwqeError {
+    /// The frame has more segments than fit: linearize or copy it.
+    TooManySegments,
+    /// A segment has no adapter address: copy the frame, and report a miss.
+    NotMapped(Segment),
+    /// The segments are not as long as the frame.
+    WrongLength,
+    /// The slot is too small, or the immediate data could not be copied.
+    OutOfSlot,
+}
+
+impl From<OutOfSlot> for SwqeError {
+    fn from(_: OutOfSlot) -> Self {
+        Self::OutOfSlot
+    }
+}
+
+/// Writes the work request for `frame` into `slot`.
+///
+/// `segments` are the pieces of the whole frame in order, including what is sent as immediate data.
+/// They are not looked at if [`Frame::is_immediate`]. `translate` returns the adapter address of a
+/// real address and length. `copy(slot, offset, len)` writes the first `len` bytes of the frame
+/// into the slot at `offset`. `lkey` names the memory region of the adapter addresses.
+///
+/// # Errors
+///
+/// See [`SwqeError`].
+#[inline]
+pub fn write_swqe<S: Slot>(
+    slot: &mut S,
+    ticket: &SendTicket,
+    frame: &Frame,
+    lkey: u32,
+    segments: impl IntoIterator<Item = Segment>,
+    mut translate: impl FnMut(u64, u64) -> Option<u64>,
+    copy: impl FnOnce(&mut S, usize, usize) -> Result<(), OutOfSlot>,
+) -> Result<(), SwqeError> {
+    let format = frame.format();
+    let immediate = frame.immediate_len();
+
+    let mut descriptors = 0u8;
+    if !frame.is_immediate() {
+        let room = slot.size();
+        // Bytes at the start of the next segments that are immediate data.
+        let mut skip = immediate as u32;
+        let mut left = u64::from(frame.len);
+        for segment in segments {
+            left = left
+                .checked_sub(segment.len.into())
+                .ok_or(SwqeError::WrongLength)?;
+            let skipped = skip.min(segment.len);
+            skip = skip.saturating_sub(skipped);
+            let len = segment.len.saturating_sub(skipped);
+            if len == 0 {
+                continue;
+            }
+            let address = segment.address.wrapping_add(skipped.into());
+            let bus = translate(address, len.into())
+                .ok_or(SwqeError::NotMapped(Segment { address, len }))?;
+            let offset = format
+                .descriptor_offset(descriptors.into(), room)
+                .ok_or(SwqeError::TooManySegments)?;
+            slot.write(offset, Descriptor::new(bus, lkey, len).as_bytes())?;
+            descriptors = descriptors.saturating_add(1);
+        }
+        if left != 0 {
+            return Err(SwqeError::WrongLength);
+        }
+    }
+
+    if immediate > 0 {
+        copy(slot, format.immediate_offset(), immediate)?;
+    }
+
+    let control = format
+        .flags()
+        .with(TxControl::CRC)
+        .with_if(ticket.signalled, TxControl::SIGNALLED_COMPLETION)
+        .with_if(frame.vlan.is_some(), TxControl::VLAN_INSERT);
+    let mut header = SwqeHeader {
+        wr_id: U64::new(ticket.wr_id),
+        vlan_tag: U16::new(frame.vlan.unwrap_or(0)),
+        // At most 224.
+        immediate_data_length: immediate as u8,
+        descriptors,
+        ..SwqeHeader::default()
+    };
+    let control = match frame.checksum {
+        TxChecksum::None => control,
+        TxChecksum::Ipv4 {
+            ip_start,
+            ip_end,
+            tcp_offset,
+        } => {
+            header.ip_start = ip_start;
+            header.ip_end = ip_end;
+            header.tcp_offset = tcp_offset;
+            control
+                .with(TxControl::IP_CHECKSUM)
+                .with(TxControl::TCP_CHECKSUM)
+        }
+    };
+    header.tx_control = U16::new(control.0);
+    slot.write(0, header.as_bytes())?;
+    Ok(())
+}
+
+// `copy` may not reach beyond the slots that are in use.
+const _: () = assert!(SwqeFormat::BODY == size_of::<SwqeHeader>());
