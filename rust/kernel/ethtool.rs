@@ -273,8 +273,8 @@ macro_rules! optional {
     };
 }
 
-// All callbacks: C passes a device that the table was set for by
-// `UnregisteredNetDevice::<E::Net>::set_ethtool()`, and while it is registered.
+// The table is set by `UnregisteredNetDevice::<E::Net>::set_ethtool()`, and used while the device is
+// registered: the devices that it was set for satisfy the type invariants of `NetDevice<E::Net>`.
 impl<E: Operations> Table<E> {
     pub(super) const OPS: bindings::ethtool_ops = bindings::ethtool_ops {
         get_link: Some(bindings::ethtool_op_get_link),
@@ -293,37 +293,46 @@ impl<E: Operations> Table<E> {
 
     /// # Safety
     ///
-    /// `dev` is as above.
+    /// `dev` is a device that the table was set for.
     unsafe fn device<'a>(dev: *mut bindings::net_device) -> &'a NetDevice<E::Net> {
         // SAFETY: By the safety requirement.
         unsafe { NetDevice::from_raw(dev.cast()) }
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a device that the table was set for; `info` is valid and unique.
     unsafe extern "C" fn get_drvinfo(
         dev: *mut bindings::net_device,
         info: *mut bindings::ethtool_drvinfo,
     ) {
-        // SAFETY: See above; `info` is valid and ours during the call.
+        // SAFETY: By the safety requirement; `info` is valid and ours during the call.
         let (dev, info) = unsafe { (Self::device(dev), &mut *info.cast::<DriverInfo>()) };
 
         E::driver_info(dev, info);
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a device that the table was set for; `settings` is valid and unique.
     unsafe extern "C" fn get_link_ksettings(
         dev: *mut bindings::net_device,
         settings: *mut bindings::ethtool_link_ksettings,
     ) -> c_int {
-        // SAFETY: See above; `settings` are valid and ours during the call.
+        // SAFETY: By the safety requirement; `settings` are valid and ours during the call.
         let (dev, settings) = unsafe { (Self::device(dev), &mut *settings.cast::<LinkSettings>()) };
 
         from_result(|| E::link_settings(dev, settings).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a device that the table was set for, `settings` is valid; RTNL is held.
     unsafe extern "C" fn set_link_ksettings(
         dev: *mut bindings::net_device,
         settings: *const bindings::ethtool_link_ksettings,
     ) -> c_int {
-        // SAFETY: See above; `settings` are valid and don't change during the call.
+        // SAFETY: By the safety requirement; `settings` are valid and don't change during the call.
         let (dev, settings) = unsafe { (Self::device(dev), &*settings.cast::<LinkSettings>()) };
         // SAFETY: Called under RTNL, since the device has no lock of its own for its operations.
         let rtnl = unsafe { Rtnl::held() };
@@ -331,13 +340,19 @@ impl<E: Operations> Table<E> {
         from_result(|| E::set_link_settings(dev, settings, &rtnl).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a device that the table was set for.
     unsafe extern "C" fn nway_reset(dev: *mut bindings::net_device) -> c_int {
-        // SAFETY: See above.
+        // SAFETY: By the safety requirement.
         let dev = unsafe { Self::device(dev) };
 
         from_result(|| E::restart_autoneg(dev).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// None; it is the type of the callback.
     unsafe extern "C" fn get_sset_count(_dev: *mut bindings::net_device, set: c_int) -> c_int {
         if set != STRINGS_STATISTICS {
             return EOPNOTSUPP.to_errno();
@@ -345,6 +360,9 @@ impl<E: Operations> Table<E> {
         c_int::try_from(E::STATISTICS.len()).unwrap_or(0)
     }
 
+    /// # Safety
+    ///
+    /// `data` has room for all strings of the set.
     unsafe extern "C" fn get_strings(_dev: *mut bindings::net_device, set: u32, data: *mut u8) {
         // CAST: A small number.
         if set != STRINGS_STATISTICS as u32 {
@@ -359,12 +377,15 @@ impl<E: Operations> Table<E> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a device that the table was set for; `data` has room for all statistics and is unique.
     unsafe extern "C" fn get_ethtool_stats(
         dev: *mut bindings::net_device,
         _stats: *mut bindings::ethtool_stats,
         data: *mut u64,
     ) {
-        // SAFETY: See above.
+        // SAFETY: By the safety requirement.
         let dev = unsafe { Self::device(dev) };
         // SAFETY: `data` has room for as many values as `get_sset_count()` has told, which are
         // zeroed and ours during the call.
@@ -373,13 +394,16 @@ impl<E: Operations> Table<E> {
         E::statistics(dev, data);
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a device that the table was set for; `ring` is valid and unique.
     unsafe extern "C" fn get_ringparam(
         dev: *mut bindings::net_device,
         ring: *mut bindings::ethtool_ringparam,
         _kernel_ring: *mut bindings::kernel_ethtool_ringparam,
         _extack: *mut bindings::netlink_ext_ack,
     ) {
-        // SAFETY: See above; `ring` is valid and ours during the call.
+        // SAFETY: By the safety requirement; `ring` is valid and ours during the call.
         let (dev, ring) = unsafe { (Self::device(dev), &mut *ring) };
         let sizes = E::ring_sizes(dev);
 
@@ -393,11 +417,14 @@ impl<E: Operations> Table<E> {
         ring.tx_max_pending = sizes.tx_max;
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a device that the table was set for; `channels` is valid and unique.
     unsafe extern "C" fn get_channels(
         dev: *mut bindings::net_device,
         channels: *mut bindings::ethtool_channels,
     ) {
-        // SAFETY: See above; `channels` is valid and ours during the call.
+        // SAFETY: By the safety requirement; `channels` is valid and ours during the call.
         let (dev, channels) = unsafe { (Self::device(dev), &mut *channels) };
         let numbers = E::channels(dev);
 

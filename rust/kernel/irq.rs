@@ -92,6 +92,9 @@ unsafe impl<H: Handler + Send> Send for Registration<H> {}
 // SAFETY: Shared access is to the handler only, and handlers are `Sync`.
 unsafe impl<H: Handler + Send> Sync for Registration<H> {}
 
+/// # Safety
+///
+/// `cookie` points to a `Registration<H>` that is alive.
 unsafe extern "C" fn handle_callback<H: Handler + Send + 'static>(
     _irq: c_int,
     cookie: *mut c_void,

@@ -24,6 +24,9 @@ pub struct Range {
     pub len: u64,
 }
 
+/// # Safety
+///
+/// `context` points to an `F` that nobody else uses.
 unsafe extern "C" fn range_callback<F: FnMut(Range) -> Result>(
     context: *mut c_void,
     base: u64,

@@ -91,6 +91,9 @@ unsafe impl<H: Handler> Send for MemoryNotifier<H> {}
 // SAFETY: Through a shared reference there is access to the handler only, which is `Sync`.
 unsafe impl<H: Handler> Sync for MemoryNotifier<H> {}
 
+/// # Safety
+///
+/// `context` points to an `H` that is alive.
 unsafe extern "C" fn notify_callback<H: Handler>(
     context: *mut c_void,
     event: u32,

@@ -272,6 +272,9 @@ impl<T: Driver> Registration<T> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `vdev` is valid, and bound to this driver if the callback succeeds.
     unsafe extern "C" fn probe_callback(
         vdev: *mut sys::vio_dev,
         _id: *const sys::vio_device_id,
@@ -293,6 +296,9 @@ impl<T: Driver> Registration<T> {
         unsafe { vdev.as_ref().drvdata_borrow::<T::Data>() }
     }
 
+    /// # Safety
+    ///
+    /// `vdev` is valid; it was bound to this driver and is so no more.
     unsafe extern "C" fn remove_callback(vdev: *mut sys::vio_dev) {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
@@ -312,6 +318,9 @@ impl<T: Driver> Registration<T> {
         drop(unsafe { Pin::<KBox<T::Data>>::from_foreign(data.cast()) });
     }
 
+    /// # Safety
+    ///
+    /// `vdev` is valid and bound to this driver.
     unsafe extern "C" fn shutdown_callback(vdev: *mut sys::vio_dev) {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
@@ -319,6 +328,9 @@ impl<T: Driver> Registration<T> {
         T::shutdown(vdev, Self::data(vdev));
     }
 
+    /// # Safety
+    ///
+    /// `vdev` is valid.
     unsafe extern "C" fn desired_dma_callback(vdev: *mut sys::vio_dev) -> c_ulong {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };

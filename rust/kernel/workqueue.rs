@@ -71,6 +71,9 @@ unsafe impl<H: Handler> Send for Work<H> {}
 // SAFETY: The workqueue functions may be called by several threads at once; `H` is `Sync`.
 unsafe impl<H: Handler> Sync for Work<H> {}
 
+/// # Safety
+///
+/// `context` points to a `Work<H>` that is alive.
 unsafe extern "C" fn run_callback<H: Handler>(context: *mut c_void) {
     // SAFETY: `context` is the address of a pinned `Work<H>` that was initialised when it was
     // first scheduled, and is alive because its drop waits for this function to return.

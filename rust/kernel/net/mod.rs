@@ -7,6 +7,7 @@ pub mod features;
 pub mod napi;
 pub mod operations;
 pub mod queue;
+pub mod registration;
 pub mod rtnl;
 pub mod skbuff;
 pub mod stats;
@@ -14,13 +15,15 @@ pub mod stats;
 pub use device::{
     Device,
     MacAddress,
-    NetDevice,
-    Registered,
-    UnregisteredNetDevice, //
+    NetDevice, //
 };
 pub use features::Features;
 pub use operations::{
     Operations,
     RxMode,
     Transmit, //
+};
+pub use registration::{
+    Registered,
+    UnregisteredNetDevice, //
 };

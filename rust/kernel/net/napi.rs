@@ -162,6 +162,9 @@ unsafe impl<T: Poll> Send for Napi<T> {}
 // SAFETY: The state is given to one thread at a time; all else may be called by several at once.
 unsafe impl<T: Poll> Sync for Napi<T> {}
 
+/// # Safety
+///
+/// `napi` is the instance of a `Napi<T>` that is alive, and the caller its only poller.
 unsafe extern "C" fn poll_callback<T: Poll>(napi: *mut sys::napi_struct, budget: c_int) -> c_int {
     // SAFETY: The offset is that of the context in the structure that the instance is part of;
     // the context is the address of a pinned `Napi<T>`. That is alive, since its drop disables the

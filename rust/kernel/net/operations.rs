@@ -234,9 +234,9 @@ macro_rules! optional {
     };
 }
 
-// All callbacks: C passes a device that the callbacks were set for, so it was made by
-// `UnregisteredNetDevice<T>` and has initialised data; and calls them between registration and
-// unregistration only. These are the type invariants of `NetDevice<T>`.
+// The table is set by `UnregisteredNetDevice<T>`, so the devices that it was set for have initialised
+// data; and it is used between registration and unregistration only. These are the type invariants
+// of `NetDevice<T>`.
 impl<T: Operations> Table<T> {
     pub(super) const CALLBACKS: sys::netdev_callbacks = sys::netdev_callbacks {
         open: Some(Self::open),
@@ -255,26 +255,36 @@ impl<T: Operations> Table<T> {
         deferred: Some(Self::deferred),
     };
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; RTNL is held.
     unsafe extern "C" fn open(dev: *mut sys::net_device) -> c_int {
-        // SAFETY: See above; `ndo_open` is called under RTNL.
+        // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
         from_result(|| T::open(dev, &rtnl).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; RTNL is held.
     unsafe extern "C" fn stop(dev: *mut sys::net_device) -> c_int {
-        // SAFETY: See above; `ndo_stop` is called under RTNL.
+        // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
         T::stop(dev, &rtnl);
         0
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for. `skb` is valid and given away, unless
+    /// `NETDEV_TX_BUSY` is returned; the transmit lock of its queue is held.
     unsafe extern "C" fn start_xmit(
         skb: *mut bindings::sk_buff,
         dev: *mut sys::net_device,
     ) -> c_int {
-        // SAFETY: See above.
+        // SAFETY: By the safety requirement.
         let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
         let Some(skb) = NonNull::new(skb) else {
             return NETDEV_TX_OK;
@@ -295,12 +305,15 @@ impl<T: Operations> Table<T> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; `skb` is valid.
     unsafe extern "C" fn features_check(
         skb: *mut bindings::sk_buff,
         dev: *mut sys::net_device,
         features: u64,
     ) -> u64 {
-        // SAFETY: See above.
+        // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
         // SAFETY: The buffer is valid.
         let features = unsafe { sys::rust_ext_netdev_vlan_features_check(skb, features) };
@@ -314,20 +327,30 @@ impl<T: Operations> Table<T> {
         T::features_check(dev, &skb, Features::from_raw(features)).into_raw()
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for.
     unsafe extern "C" fn fix_features(dev: *mut sys::net_device, features: u64) -> u64 {
-        // SAFETY: See above.
+        // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
 
         T::fix_features(dev, Features::from_raw(features)).into_raw()
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; RTNL is held.
     unsafe extern "C" fn set_features(dev: *mut sys::net_device, features: u64) -> c_int {
-        // SAFETY: See above; `ndo_set_features` is called under RTNL.
+        // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
         from_result(|| T::set_features(dev, Features::from_raw(features), &rtnl).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; RTNL is held. Both lists are
+    /// valid and not changed during the call.
     unsafe extern "C" fn set_rx_mode(
         dev: *mut sys::net_device,
         unicast: *mut sys::netdev_hw_addr_list,
@@ -336,7 +359,7 @@ impl<T: Operations> Table<T> {
         let mut flags = sys::rx_mode::default();
         // SAFETY: The device is valid, `flags` can be written.
         unsafe { sys::rust_ext_netdev_rx_mode(dev, &mut flags) };
-        // SAFETY: See above; `ndo_set_rx_mode_async` is called under RTNL.
+        // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
         // SAFETY: Both lists are snapshots made for this call.
         let (unicast, multicast) = unsafe { (&*unicast, &*multicast) };
@@ -349,13 +372,17 @@ impl<T: Operations> Table<T> {
         from_result(|| T::set_rx_mode(dev, &mode, &rtnl).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; RTNL is held. `addr` is a
+    /// `struct sockaddr`.
     unsafe extern "C" fn set_mac_address(dev: *mut sys::net_device, addr: *mut c_void) -> c_int {
         from_result(|| {
             let mut mac = MacAddress([0; 6]);
             // SAFETY: The device is valid, `addr` is a `struct sockaddr`, there is room for six
             // bytes.
             to_result(unsafe { sys::rust_ext_netdev_prepare_mac(dev, addr, mac.0.as_mut_ptr()) })?;
-            // SAFETY: See above; `ndo_set_mac_address` is called under RTNL.
+            // SAFETY: By the safety requirement.
             let (device, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
             T::set_mac_address(device, &mac, &rtnl)?;
             // SAFETY: As above.
@@ -364,10 +391,13 @@ impl<T: Operations> Table<T> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; RTNL is held.
     unsafe extern "C" fn change_mtu(dev: *mut sys::net_device, mtu: c_int) -> c_int {
         from_result(|| {
             let mtu = u32::try_from(mtu)?;
-            // SAFETY: See above; `ndo_change_mtu` is called under RTNL.
+            // SAFETY: By the safety requirement.
             let (device, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
             T::change_mtu(device, mtu, &rtnl)?;
             // SAFETY: The device is valid, RTNL is held.
@@ -376,16 +406,22 @@ impl<T: Operations> Table<T> {
         })
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for.
     unsafe extern "C" fn tx_timeout(dev: *mut sys::net_device, queue: c_uint) {
-        // SAFETY: See above.
+        // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
 
         // CAST: Devices are allocated with `u16` queues.
         T::tx_timeout(dev, queue as u16);
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
     unsafe extern "C" fn get_stats64(dev: *mut sys::net_device, stats: *mut sys::stats64) {
-        // SAFETY: See above.
+        // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
         // SAFETY: The counters are valid and, during the call, ours; the helper has zeroed them.
         let stats = unsafe { &mut *stats };
@@ -393,30 +429,39 @@ impl<T: Operations> Table<T> {
         T::get_stats64(dev, &mut Stats64(stats));
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; RTNL is held.
     unsafe extern "C" fn vlan_rx_add_vid(
         dev: *mut sys::net_device,
         _proto: u16,
         vid: u16,
     ) -> c_int {
-        // SAFETY: See above; `ndo_vlan_rx_add_vid` is called under RTNL.
+        // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
         from_result(|| T::vlan_rx_add_vid(dev, vid, &rtnl).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; RTNL is held.
     unsafe extern "C" fn vlan_rx_kill_vid(
         dev: *mut sys::net_device,
         _proto: u16,
         vid: u16,
     ) -> c_int {
-        // SAFETY: See above; `ndo_vlan_rx_kill_vid` is called under RTNL.
+        // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
         from_result(|| T::vlan_rx_kill_vid(dev, vid, &rtnl).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for.
     unsafe extern "C" fn deferred(dev: *mut sys::net_device, events: u32) {
-        // SAFETY: See above; the work is stopped before the device is unregistered.
+        // SAFETY: By the safety requirement; the work is stopped before the device is unregistered.
         let dev = unsafe { NetDevice::from_raw(dev) };
 
         T::deferred(dev, events);

@@ -240,7 +240,6 @@ impl<T> TxLocked<T> {
 
     /// The data; `None` if `locked` isn't the queue that they are bound to.
     #[inline]
-    #[expect(clippy::mut_from_ref, reason = "`locked` is borrowed mutably")]
     pub fn get<'a>(&'a self, locked: &'a mut impl Locked) -> Option<&'a mut T> {
         let queue = locked.queue();
         let dev = queue.dev.as_raw();
