@@ -327,7 +327,6 @@ impl Builder {
     ) -> Result<Command> {
         let kernel = artifacts.kernel(self.page_size)?;
         self.files.add("/init", 0o755, Content::Bytes(INIT.into()));
-        self.files
         self.files.add_modules(kernel)?;
         let initrd = directory.join("initrd");
         self.files.write(&artifacts.userland, &initrd)?;
