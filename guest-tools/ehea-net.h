@@ -48,6 +48,9 @@ void socket_buffers(int fd, int size);
 /* Bytes that a socket has handed down and that are not sent yet. */
 int socket_outstanding(int fd);
 
+/* Counts the pages of an area of memory whose physical addresses are in [low, high). */
+size_t pages_inside(const void *area, size_t size, uint64_t low, uint64_t high);
+
 /* Subcommands; argv[0] is the subcommand's name. They return the exit status. */
 int cmd_reflect(int argc, char **argv);
 int cmd_blast(int argc, char **argv);

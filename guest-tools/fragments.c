@@ -78,7 +78,10 @@ static void cut(size_t *pieces, unsigned int n, size_t len, uint64_t *random)
 	pieces[n - 1] = left;
 }
 
-/* Arguments: ADDRESS PORT ROUNDS STREAM. Each round is one datagram with each number of pieces. */
+/*
+ * Arguments: ADDRESS PORT ROUNDS STREAM LOW HIGH. Each round is one datagram with each number of
+ * pieces. Tells how many of the pages that it sends from are in the physical range [LOW, HIGH).
+ */
 int cmd_fragments(int argc, char **argv)
 {
 	int fd = connect_udp(argv[1], parse_number(argv[2]));
@@ -88,16 +91,20 @@ int cmd_fragments(int argc, char **argv)
 	uint8_t payload[MAX_DATAGRAM];
 	struct iovec iov[MAX_FRAGMENTS];
 	size_t pieces[MAX_FRAGMENTS];
+	size_t area_size = page * 2 * MAX_FRAGMENTS;
 	uint64_t seq = 0, random = stream;
 	uint64_t round;
 	unsigned int n;
 	uint8_t *area;
 
 	(void)argc;
-	area = mmap(NULL, page * 2 * MAX_FRAGMENTS, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	area = mmap(NULL, area_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (area == MAP_FAILED)
 		die("no memory");
+	/* Each page a page of its own, not the page of zeroes. */
+	memset(area, 0xee, area_size);
+	printf("pages %u inside %zu\n", 2 * MAX_FRAGMENTS,
+	       pages_inside(area, area_size, parse_number(argv[5]), parse_number(argv[6])));
 	for (round = 0; round < rounds; round++) {
 		for (n = 1; n <= MAX_FRAGMENTS; n++, seq++) {
 			struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };

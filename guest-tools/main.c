@@ -18,7 +18,7 @@ static const struct {
 } commands[] = {
 	{ "reflect", cmd_reflect, 2, "INTERFACE REPORT" },
 	{ "blast", cmd_blast, 4, "INTERFACE COUNT LENGTH STREAM" },
-	{ "fragments", cmd_fragments, 4, "ADDRESS PORT ROUNDS STREAM" },
+	{ "fragments", cmd_fragments, 6, "ADDRESS PORT ROUNDS STREAM LOW HIGH" },
 	{ "sendpages", cmd_sendpages, 5, "FILE ADDRESS PORT LOW HIGH" },
 	{ "receive", cmd_receive, 2, "ADDRESS PORT" },
 	{ "soak", cmd_soak, 1, "COMMAND" },

@@ -14,38 +14,17 @@
 
 #include "ehea-net.h"
 
-/* Bits of a /proc/self/pagemap entry. */
-#define PAGEMAP_PRESENT		(1ull << 63)
-#define PAGEMAP_PFN		((1ull << 55) - 1)
-
 /* Counts the file's pages whose physical address is in [low, high). */
 static void count_pages(int file, size_t size, uint64_t low, uint64_t high)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
-	size_t pages = (size + page - 1) / page;
-	size_t inside = 0, i;
-	int pagemap = open("/proc/self/pagemap", O_RDONLY);
-	volatile uint8_t *map;
+	void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
 
-	map = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
-	if (map == MAP_FAILED || pagemap < 0)
-		die("cannot look at the file's pages");
-	for (i = 0; i < pages; i++) {
-		off_t at = (uintptr_t)(map + i * page) / page * sizeof(uint64_t);
-		uint64_t entry, address;
-
-		(void)map[i * page];
-		if (pread(pagemap, &entry, sizeof(entry), at) != sizeof(entry))
-			die("pagemap");
-		if (!(entry & PAGEMAP_PRESENT))
-			die("page %zu is not present", i);
-		address = (entry & PAGEMAP_PFN) * page;
-		if (address >= low && address < high)
-			inside++;
-	}
-	munmap((void *)map, size);
-	close(pagemap);
-	printf("pages %zu inside %zu\n", pages, inside);
+	if (map == MAP_FAILED)
+		die("cannot map the file");
+	printf("pages %zu inside %zu\n", (size + page - 1) / page,
+	       pages_inside(map, size, low, high));
+	munmap(map, size);
 }
 
 /* Arguments: FILE ADDRESS PORT LOW HIGH. LOW and HIGH bound a range of physical addresses. */

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! End-to-end tests of the driver against a booted guest.
+//! End-to-end tests of the driver against a booted guest: what scenarios, demo and benchmarks share.
 
 #![forbid(unsafe_code)]
 
+pub mod counters;
+pub mod lab;
+pub mod memory;
 pub mod peer;

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+//! TCP between the two ports, which a cable connects.
+
+use std::sync::Arc;
+
+use anyhow::{ensure, Context, Result};
+use ehea_tests::counters::Comparison;
+use ehea_tests::lab::{wait_until, Lab};
+use ehea_tests::peer::Cable;
+use serde_json::Value;
+
+const BYTES: u64 = 64 << 20;
+
+/// iperf3 from port 1 to port 2 and back; the second port is in a network namespace of its own.
+pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let cable = Cable::new(Arc::clone(lab.port(1)?), Arc::clone(lab.port(2)?));
+    let (near, far) = (lab.interface(1)?, lab.interface(2)?);
+    lab.sh(&format!(
+        "ip netns add far\n\
+         ip link set {far} netns far\n\
+         ip addr add 10.77.0.1/24 dev {near}\n\
+         ip -n far addr add 10.77.0.2/24 dev {far}\n\
+         ip link set {near} up\n\
+         ip -n far link set {far} up"
+    ))?;
+    lab.carrier(&near, true)?;
+    lab.sh("ping -c 3 -W 20 10.77.0.2")?;
+    let comparisons = [
+        Comparison::start(lab, 1, &near, None)?,
+        Comparison::start(lab, 2, &far, Some("far"))?,
+    ];
+    let before = cable.carried();
+    lab.sh("ip netns exec far iperf3 -s -D -I /run/iperf3.pid")?;
+    wait_until("iperf3 listens", || {
+        Ok(lab.run("test -s /run/iperf3.pid")?.success())
+    })?;
+    for option in ["", "-R"] {
+        let text = lab.sh(&format!("iperf3 -c 10.77.0.2 -n {BYTES} -J {option}"))?;
+        let result: Value = serde_json::from_str(&text).context("output of iperf3")?;
+        let bytes = result["end"]["sum_received"]["bytes"]
+            .as_u64()
+            .context("no result")?;
+        // Without -R the receiver reports what it had read when the sender was done.
+        ensure!(
+            bytes >= BYTES * 9 / 10,
+            "iperf3 {option}: {bytes} of {BYTES} bytes came"
+        );
+    }
+    lab.sh("kill $(tr -d '\\0' </run/iperf3.pid)")?;
+
+    let [near_counted, far_counted] = [comparisons[0].agree(lab)?, comparisons[1].agree(lab)?];
+    let after = cable.carried();
+    for (direction, sent, received) in [
+        (0, near_counted, far_counted),
+        (1, far_counted, near_counted),
+    ] {
+        let frames = after[direction].frames - before[direction].frames;
+        let bytes = after[direction].bytes - before[direction].bytes;
+        ensure!(
+            (sent.tx_frames, sent.tx_bytes) == (frames, bytes)
+                && (received.rx_frames, received.rx_bytes) == (frames, bytes),
+            "the cable carried {frames} frames, {bytes} bytes; sender: {sent}; receiver: {received}"
+        );
+        ensure!(
+            bytes > BYTES,
+            "{bytes} bytes on the wire for {BYTES} of payload"
+        );
+    }
+    lab.unload()?;
+    lab.sh("ip netns del far")?;
+    cable.pull()?;
+    Ok(())
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+//! End-to-end scenarios: a booted guest, real tools, and a checker at the other end of the wire.
+//!
+//! Scenarios of the same shape share a guest; each starts and ends without the driver. After each one
+//! nothing may be left in the adapter, and neither the kernel nor the model may have complained. A
+//! guest in which a scenario failed is not used again.
+
+mod absent;
+mod cycles;
+mod hotplug;
+mod iperf;
+mod pool;
+mod refusals;
+mod traffic;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use ehea_harness::ARTIFACTS_VARIABLE;
+use ehea_tests::lab::{Lab, Shape};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use pool::Pool;
+
+/// A test with a guest.
+struct Scenario {
+    name: &'static str,
+    shape: Shape,
+    run: fn(&Lab) -> Result<()>,
+}
+
+/// Two ports and room for memory.
+const STANDARD: Shape = Shape {
+    memory: "1G,max=8G",
+    adapter: Some(2),
+};
+const NO_PORTS: Shape = Shape {
+    memory: "1G",
+    adapter: Some(0),
+};
+const NO_ADAPTER: Shape = Shape {
+    memory: "1G",
+    adapter: None,
+};
+
+const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
+    Scenario {
+        name,
+        shape: STANDARD,
+        run,
+    }
+}
+
+/// All scenarios, those of one shape next to each other.
+const SCENARIOS: &[Scenario] = &[
+    standard("traffic::every_length", traffic::every_length),
+    standard("traffic::ring_wraps", traffic::ring_wraps),
+    standard("traffic::fragments", traffic::fragments),
+    standard("traffic::queue_full_and_wake", traffic::queue_full_and_wake),
+    standard("traffic::iperf3_both_directions", iperf::both_directions),
+    standard("cycles::down_and_up", cycles::down_and_up),
+    standard("cycles::link_flaps", cycles::link_flaps),
+    standard("cycles::unload_and_load", cycles::unload_and_load),
+    standard("hotplug::under_traffic", hotplug::under_traffic),
+    standard("hotplug::block_offline", hotplug::block_offline),
+    standard("refusals::of_probe", refusals::of_probe),
+    standard("refusals::of_open", refusals::of_open),
+    standard("refusals::long_busy", refusals::long_busy),
+    Scenario {
+        name: "absent::no_ports",
+        shape: NO_PORTS,
+        run: absent::no_ports,
+    },
+    Scenario {
+        name: "absent::no_adapter",
+        shape: NO_ADAPTER,
+        run: absent::no_adapter,
+    },
+];
+
+fn trial(scenario: &'static Scenario, pool: &Arc<Mutex<Pool>>) -> Trial {
+    let pool = Arc::clone(pool);
+    let run = move || {
+        let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.run(scenario)
+            .map_err(|error| Failed::from(format!("{error:#}")))
+    };
+    // Without the artifacts there is nothing to boot: say so instead of failing.
+    Trial::test(scenario.name, run)
+        .with_ignored_flag(std::env::var_os(ARTIFACTS_VARIABLE).is_none())
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // They take turns on one guest; a guest has all processors of this machine to itself.
+    arguments.test_threads = Some(1);
+    let pool = Arc::new(Mutex::new(Pool::default()));
+    let trials = SCENARIOS
+        .iter()
+        .map(|scenario| trial(scenario, &pool))
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let closed = pool.lock().unwrap_or_else(PoisonError::into_inner).close();
+    if let Err(error) = closed {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Firmware refuses each call that the driver makes, in turn.
+
+use std::collections::BTreeMap;
+
+use anyhow::{ensure, Context, Result};
+use ehea_model::fault::ArmedFault;
+use ehea_model::stats::{Live, Stats};
+use ehea_tests::lab::{port_address, Lab};
+use ehea_tests::peer::Plan;
+use serde_json::{json, Value};
+
+/// Codes that firmware may refuse a call with.
+fn codes(call: &str) -> &'static [&'static str] {
+    match call {
+        "H_ALLOC_HEA_RESOURCE" => &[
+            "H_NOT_ENOUGH_RESOURCES",
+            "H_NO_MEM",
+            "H_RESOURCE",
+            "H_HARDWARE",
+            "H_AUTHORITY",
+        ],
+        "H_REGISTER_HEA_RPAGES" => &[
+            "H_MEM_PARM",
+            "H_RH_PARM",
+            "H_NOT_ENOUGH_RESOURCES",
+            "H_HARDWARE",
+        ],
+        "H_REGISTER_SMR" => &[
+            "H_MR_CONDITION",
+            "H_NOT_ENOUGH_RESOURCES",
+            "H_RH_PARM",
+            "H_HARDWARE",
+        ],
+        "H_MODIFY_HEA_QP" | "H_QUERY_HEA_QP" => {
+            &["H_R_STATE", "H_RH_PARM", "H_PARAMETER", "H_HARDWARE"]
+        }
+        "H_QUERY_HEA" => &["H_ADAPTER_PARM", "H_PARAMETER", "H_FUNCTION", "H_HARDWARE"],
+        "H_QUERY_HEA_PORT" | "H_MODIFY_HEA_PORT" => {
+            &["H_PORT_PARM", "H_AUTHORITY", "H_PARAMETER", "H_HARDWARE"]
+        }
+        "H_REG_BCMC" => &["H_MCG_FULL", "H_TABLE_FULL", "H_AUTHORITY", "H_HARDWARE"],
+        _ => &["H_PARAMETER", "H_RESOURCE", "H_HARDWARE"],
+    }
+}
+
+/// Calls that only give things back: their refusal is not one of probe or open.
+const TEARDOWN: &[&str] = &[
+    "H_FREE_RESOURCE",
+    "H_DEREG_BCMC",
+    "H_DISABLE_AND_GET_HEA",
+    "H_ERROR_DATA",
+];
+
+/// A call is made so often: of long series (page registration) the first, second, middle and last are
+/// refused.
+fn chosen(count: u64) -> Vec<u64> {
+    if count <= 12 {
+        return (1..=count).collect();
+    }
+    vec![1, 2, count / 2, count]
+}
+
+/// Calls by name that were made between two points in time.
+fn made(before: &Stats, after: &Stats) -> BTreeMap<String, u64> {
+    let count = |stats: &Stats, name: &str| stats.hcalls.get(name).copied().unwrap_or_default();
+    after
+        .hcalls
+        .keys()
+        .filter(|name| !TEARDOWN.contains(&name.as_str()))
+        .map(|name| (name.clone(), count(after, name) - count(before, name)))
+        .filter(|&(_, number)| number > 0)
+        .collect()
+}
+
+/// All refusals to try for such a run.
+fn refusals(calls: &BTreeMap<String, u64>) -> Vec<(&str, u64, &'static str)> {
+    let mut refusals = Vec::new();
+    for (call, &count) in calls {
+        for nth in chosen(count) {
+            for &code in codes(call) {
+                refusals.push((call.as_str(), nth, code));
+            }
+        }
+    }
+    refusals
+}
+
+fn refusal(call: &str, nth: u64, code: &str) -> Value {
+    json!({ "opcode": call, "nth": nth, "action": { "return": code } })
+}
+
+/// The fault has happened, and is over.
+fn fired(lab: &Lab) -> Result<()> {
+    let faults: Vec<ArmedFault> = lab.guest().faults()?;
+    ensure!(
+        faults.len() == 1 && faults[0].fired > 0,
+        "the fault never happened: {faults:?}"
+    );
+    lab.guest().clear_faults()
+}
+
+/// The kernel log since `position` names the call and the code.
+fn reported(lab: &Lab, position: usize, call: &str, code: &str) -> Result<()> {
+    let lines = lab.guest().console().since(position);
+    ensure!(
+        lines
+            .iter()
+            .any(|line| line.contains("ehea") && line.contains(call) && line.contains(code)),
+        "no message names {call} and {code}:\n{}",
+        lines.join("\n")
+    );
+    lab.guest().check_console()
+}
+
+/// Frames flow through port 1.
+fn works(lab: &Lab, name: &str) -> Result<()> {
+    let reflector = lab.reflect(name)?;
+    let plan = Plan::new(70, 20, |n| 60 + 70 * n as usize).to(port_address(1));
+    plan.run(lab.port(1)?)?.flawless()?;
+    reflector.stop().map(drop)
+}
+
+/// Refuses each call of probe. Either the adapter is not usable and nothing of it is left, or the
+/// driver does without (a port less, a smaller queue), and is right about it.
+pub(crate) fn of_probe(lab: &Lab) -> Result<()> {
+    let before = lab.stats()?;
+    lab.load()?;
+    let calls = made(&before, &lab.stats()?);
+    lab.unload()?;
+    ensure!(
+        calls.contains_key("H_REGISTER_HEA_RPAGES"),
+        "probe registers no memory: {calls:?}"
+    );
+    for (call, nth, code) in refusals(&calls) {
+        let round = || -> Result<()> {
+            let position = lab.guest().console().position();
+            lab.guest().inject_fault(&refusal(call, nth, code))?;
+            lab.load()?;
+            fired(lab)?;
+            reported(lab, position, call, code)?;
+            let bound = lab.run("ls -d /sys/bus/vio/drivers/ehea/*@*")?.success();
+            if !bound {
+                lab.nothing_left()?;
+            }
+            lab.unload()
+        };
+        round().with_context(|| format!("call {nth} of {call} refused with {code}"))?;
+    }
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// Refuses each call of open. `ip link set up` fails, nothing is left of the attempt, and the next one
+/// succeeds.
+pub(crate) fn of_open(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let name = lab.interface(1)?;
+    let closed = lab.stats()?;
+    lab.up(1, 1500)?;
+    let calls = made(&closed, &lab.stats()?);
+    lab.sh(&format!("ip link set {name} down"))?;
+    let same = |live: &Live| live == &closed.live;
+    ensure!(
+        same(&lab.stats()?.live),
+        "closing leaves {:?}",
+        lab.stats()?.live
+    );
+    for (call, nth, code) in refusals(&calls) {
+        let round = || -> Result<()> {
+            let position = lab.guest().console().position();
+            lab.guest().inject_fault(&refusal(call, nth, code))?;
+            let opened = lab.run(&format!("ip link set {name} up"))?.success();
+            fired(lab)?;
+            reported(lab, position, call, code)?;
+            if opened {
+                // It does without what was refused, and still works.
+                lab.carrier(&name, true)?;
+                lab.sh(&format!("ip link set {name} down"))?;
+            }
+            let live = lab.stats()?.live;
+            ensure!(same(&live), "left: {live:?}, before: {:?}", closed.live);
+            Ok(())
+        };
+        round().with_context(|| format!("call {nth} of {call} refused with {code}"))?;
+    }
+    lab.up(1, 1500)?;
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// Each call answers "long busy" before it is carried out: everything works all the same.
+pub(crate) fn long_busy(lab: &Lab) -> Result<()> {
+    let before = lab.stats()?;
+    lab.load()?;
+    lab.up(1, 1500)?;
+    let calls = made(&before, &lab.stats()?);
+    lab.unload()?;
+    for call in calls.keys() {
+        let fault = json!({
+            "opcode": call,
+            "nth": 1,
+            "count": 3,
+            "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_1_MSEC", "times": 2 } },
+        });
+        lab.guest().inject_fault(&fault)?;
+    }
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    works(lab, &name)?;
+    let faults: Vec<ArmedFault> = lab.guest().faults()?;
+    ensure!(
+        faults.len() == calls.len() && faults.iter().all(|fault| fault.fired > 0),
+        "some calls were never busy: {faults:?}"
+    );
+    lab.guest().clear_faults()?;
+    lab.unload()
+}

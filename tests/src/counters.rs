@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Counters of an interface, as the kernel and as the model keep them.
+
+use std::fmt;
+
+use anyhow::{ensure, Context, Result};
+use ehea_model::stats::Stats;
+use serde_json::Value;
+
+use crate::lab::{wait_until, Lab};
+
+/// Frames and bytes (without CRC) of an interface since some point in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Bytes of them.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Bytes of them.
+    pub tx_bytes: u64,
+}
+
+impl Counters {
+    /// What `ip -s link` says about an interface, in a network namespace if one is named.
+    pub fn of_interface(lab: &Lab, namespace: Option<&str>, name: &str) -> Result<Self> {
+        let inside = namespace.map_or(String::new(), |n| format!("-n {n} "));
+        let text = lab.sh(&format!("ip {inside}-s -j link show dev {name}"))?;
+        let json: Value = serde_json::from_str(&text).context("output of ip")?;
+        let stats = &json[0]["stats64"];
+        let number = |direction: &str, what: &str| {
+            stats[direction][what]
+                .as_u64()
+                .with_context(|| format!("no counter {direction} {what} in {json}"))
+        };
+        for (direction, what) in [("rx", "errors"), ("tx", "errors"), ("tx", "dropped")] {
+            let count = number(direction, what)?;
+            ensure!(count == 0, "{name}: {count} {direction} {what}");
+        }
+        Ok(Self {
+            rx_frames: number("rx", "packets")?,
+            rx_bytes: number("rx", "bytes")?,
+            tx_frames: number("tx", "packets")?,
+            tx_bytes: number("tx", "bytes")?,
+        })
+    }
+
+    /// What the model counted on a port, numbered from 1.
+    pub fn of_port(stats: &Stats, port: usize) -> Result<Self> {
+        let port = stats
+            .ports
+            .iter()
+            .find(|p| usize::from(p.port) == port)
+            .with_context(|| format!("the model has no port {port}"))?;
+        Ok(Self {
+            rx_frames: port.rx_frames,
+            rx_bytes: port.rx_bytes,
+            tx_frames: port.tx_frames,
+            tx_bytes: port.tx_bytes,
+        })
+    }
+
+    /// What was counted since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            rx_frames: self.rx_frames.saturating_sub(before.rx_frames),
+            rx_bytes: self.rx_bytes.saturating_sub(before.rx_bytes),
+            tx_frames: self.tx_frames.saturating_sub(before.tx_frames),
+            tx_bytes: self.tx_bytes.saturating_sub(before.tx_bytes),
+        }
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "rx {} frames, {} bytes; tx {} frames, {} bytes",
+            self.rx_frames, self.rx_bytes, self.tx_frames, self.tx_bytes
+        )
+    }
+}
+
+/// Compares what the kernel and the model count on a port from one point in time on.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    port: usize,
+    name: String,
+    namespace: Option<String>,
+    kernel: Counters,
+    model: Counters,
+}
+
+impl Comparison {
+    /// Starts now, with nothing under way.
+    pub fn start(lab: &Lab, port: usize, name: &str, namespace: Option<&str>) -> Result<Self> {
+        Ok(Self {
+            port,
+            name: name.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            kernel: Counters::of_interface(lab, namespace, name)?,
+            model: Counters::of_port(&lab.stats()?, port)?,
+        })
+    }
+
+    /// Both have counted the same since the start, and that is returned. Frames under way are waited
+    /// for.
+    pub fn agree(&self, lab: &Lab) -> Result<Counters> {
+        let mut both = (Counters::default(), Counters::default());
+        let agreed = wait_until("kernel and model agree on frames and bytes", || {
+            let kernel = Counters::of_interface(lab, self.namespace.as_deref(), &self.name)?;
+            let model = Counters::of_port(&lab.stats()?, self.port)?;
+            both = (kernel.since(self.kernel), model.since(self.model));
+            Ok(both.0 == both.1)
+        });
+        agreed.with_context(|| {
+            format!("port {}\nkernel: {}\nmodel:  {}", self.port, both.0, both.1)
+        })?;
+        Ok(both.0)
+    }
+}

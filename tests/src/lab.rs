@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A booted guest with the adapter, and the host's ends of its ports.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use ehea_harness::{Guest, Output};
+use ehea_model::stats::{Live, Stats};
+
+use crate::peer::Port;
+
+/// Environment variable with the path of `ehea-net`, built from `guest-tools/` for the guest.
+pub const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
+
+/// What a guest is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Memory, as in `Builder::mem`.
+    pub memory: &'static str,
+    /// The adapter and its number of ports, each connected to this process.
+    pub adapter: Option<usize>,
+}
+
+/// A guest and the host's ends of its ports.
+#[derive(Debug)]
+pub struct Lab {
+    guest: Guest,
+    ports: Vec<Arc<Port>>,
+    before: Stats,
+}
+
+/// How long something that needs no user may take in the guest. It is no measurement: only a guest in
+/// which it never happens takes as long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Calls `done` until it is true.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !done()? {
+        ensure!(start.elapsed() < PATIENCE, "never happened: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Address of a port, numbered from 1.
+pub fn port_address(port: usize) -> [u8; 6] {
+    [0x52, 0x54, 0x00, 0xea, 0x00, port as u8]
+}
+
+fn text(address: [u8; 6]) -> String {
+    address.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// The program for the guest.
+pub fn guest_tools() -> Result<PathBuf> {
+    match std::env::var_os(GUEST_TOOLS_VARIABLE) {
+        Some(path) => Ok(path.into()),
+        None => bail!(
+            "{GUEST_TOOLS_VARIABLE} is not set: run this through `cargo xtask test --tier e2e`"
+        ),
+    }
+}
+
+impl Lab {
+    /// Boots a guest; `name` is for its logs.
+    pub fn boot(name: &str, shape: &Shape) -> Result<Self> {
+        let mut builder = Guest::builder()
+            .name(name)
+            .mem(shape.memory)?
+            .file(&guest_tools()?)?;
+        let mut ports = Vec::new();
+        match shape.adapter {
+            None => builder = builder.no_adapter(),
+            Some(count) => {
+                builder = builder.ports(count);
+                for number in 1..=count {
+                    let (port, socket) = Port::new()?;
+                    let property = format!("mac{}={}", number - 1, text(port_address(number)));
+                    builder = builder.netdev(socket).adapter_property(&property);
+                    ports.push(Arc::new(port));
+                }
+            }
+        }
+        let guest = builder.boot()?;
+        // Only a test's own frames are on the wire.
+        guest.sh("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6")?;
+        // Memory that is added is for movable pages, so that it can be removed again.
+        guest.sh("echo auto-movable >/sys/module/memory_hotplug/parameters/online_policy")?;
+        let mut lab = Self {
+            guest,
+            ports,
+            before: Stats::default(),
+        };
+        if shape.adapter.is_some() {
+            lab.before = lab.stats()?;
+        }
+        Ok(lab)
+    }
+
+    /// The guest.
+    pub fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    /// The host's end of a port, numbered from 1.
+    pub fn port(&self, number: usize) -> Result<&Arc<Port>> {
+        number
+            .checked_sub(1)
+            .and_then(|index| self.ports.get(index))
+            .with_context(|| format!("no port {number}"))
+    }
+
+    /// The adapter model's statistics.
+    pub fn stats(&self) -> Result<Stats> {
+        self.guest.stats()
+    }
+
+    /// Runs a shell command that must succeed and returns its output.
+    pub fn sh(&self, command: &str) -> Result<String> {
+        self.guest.sh(command)
+    }
+
+    /// Runs a shell command.
+    pub fn run(&self, command: &str) -> Result<Output> {
+        self.guest.run(command)
+    }
+
+    /// Loads the driver.
+    pub fn load(&self) -> Result<()> {
+        self.sh("modprobe ehea").map(drop)
+    }
+
+    /// Removes the driver; nothing of it may be left in the adapter.
+    pub fn unload(&self) -> Result<()> {
+        self.sh("rmmod ehea")?;
+        self.nothing_left()
+    }
+
+    /// Fails if anything exists in the adapter.
+    pub fn nothing_left(&self) -> Result<()> {
+        let stats = self.stats()?;
+        ensure!(
+            stats.live == Live::default() && stats.pinned_bytes == 0,
+            "left in the adapter: {:?}, {} bytes pinned",
+            stats.live,
+            stats.pinned_bytes
+        );
+        Ok(())
+    }
+
+    /// Name of a port's interface.
+    pub fn interface(&self, port: usize) -> Result<String> {
+        let address = text(port_address(port));
+        let path = self
+            .sh(&format!("grep -lx {address} /sys/class/net/*/address"))
+            .with_context(|| format!("port {port} has no interface"))?;
+        let name = path.split('/').nth(4).context("no name of an interface")?;
+        Ok(name.to_owned())
+    }
+
+    /// Sets a port up with this MTU, waits for its carrier, and returns its interface's name.
+    pub fn up(&self, port: usize, mtu: usize) -> Result<String> {
+        let name = self.interface(port)?;
+        self.sh(&format!("ip link set {name} mtu {mtu} up"))?;
+        self.carrier(&name, true)?;
+        Ok(name)
+    }
+
+    /// Waits until an interface has a carrier, or has none.
+    pub fn carrier(&self, name: &str, on: bool) -> Result<()> {
+        let wanted = u8::from(on);
+        let command = format!(
+            "n=0; until [ \"$(cat /sys/class/net/{name}/carrier)\" = {wanted} ]; do \
+             [ $((n += 1)) -lt 600 ] || exit 1; sleep 0.1; done"
+        );
+        let output = self.run(&command)?;
+        ensure!(
+            output.success(),
+            "{name} never got carrier {wanted}\n{output}"
+        );
+        Ok(())
+    }
+
+    /// Starts to reflect the frames that come to an interface.
+    pub fn reflect(&self, interface: &str) -> Result<Reflector<'_>> {
+        let report = format!("/run/reflect-{interface}");
+        let process = self.sh(&format!("./ehea-net reflect {interface} {report}"))?;
+        Ok(Reflector {
+            lab: self,
+            process,
+            report,
+        })
+    }
+
+    /// Prepares for a scenario: the driver is not loaded, and what the model refuses counts from now.
+    pub fn begin(&mut self, scenario: &str) -> Result<()> {
+        self.sh(&format!("echo 'scenario: {scenario}' >/dev/kmsg"))?;
+        if self.ports.is_empty() {
+            return Ok(());
+        }
+        for port in &self.ports {
+            port.drain()?;
+        }
+        self.nothing_left()?;
+        self.before = self.stats()?;
+        Ok(())
+    }
+
+    /// Ends a scenario: removes the driver, and fails if anything is left, if the model had to refuse
+    /// anything that the driver did, or if the kernel reported anything.
+    pub fn end(&self) -> Result<()> {
+        self.guest.check_console()?;
+        if self.run("test -d /sys/module/ehea")?.success() {
+            self.sh("rmmod ehea")?;
+        }
+        self.guest.check_console()?;
+        if self.ports.is_empty() {
+            return Ok(());
+        }
+        self.nothing_left()?;
+        let (before, after) = (&self.before, self.stats()?);
+        ensure!(
+            after.refusals == before.refusals,
+            "the model refused calls or work requests of the driver: {:?}, before: {:?}",
+            after.refusals,
+            before.refusals
+        );
+        ensure!(
+            after.refused_accesses == before.refused_accesses,
+            "queue pairs accessed memory that is not registered"
+        );
+        ensure!(
+            after.removed_while_registered == before.removed_while_registered,
+            "memory left the machine while it was registered"
+        );
+        Ok(())
+    }
+
+    /// Powers the guest off.
+    pub fn shutdown(self) -> Result<()> {
+        self.guest.shutdown()
+    }
+}
+
+/// A process in the guest that sends numbered frames back.
+#[derive(Debug)]
+pub struct Reflector<'a> {
+    lab: &'a Lab,
+    process: String,
+    report: String,
+}
+
+impl Reflector<'_> {
+    /// Ends it and returns what it counted; fails if its own socket lost frames.
+    pub fn stop(self) -> Result<String> {
+        let (process, report) = (&self.process, &self.report);
+        let counts = self.lab.sh(&format!(
+            "kill -TERM {process}; n=0; until [ -s {report} ]; do \
+             [ $((n += 1)) -lt 600 ] || exit 1; sleep 0.1; done; cat {report}"
+        ))?;
+        ensure!(
+            counts.ends_with(" overflow 0"),
+            "the reflector's socket lost frames: {counts}"
+        );
+        Ok(counts)
+    }
+}

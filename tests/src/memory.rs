@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory that comes and goes, as the guest, the model and QEMU see it.
+
+use std::ops::Range;
+
+use anyhow::{ensure, Context, Result};
+use ehea_model::stats::Stats;
+use serde_json::json;
+
+use crate::lab::{wait_until, Lab};
+
+/// A DIMM that was plugged in.
+#[derive(Clone, Debug)]
+pub struct Dimm {
+    id: String,
+    /// Its guest real addresses.
+    pub range: Range<u64>,
+}
+
+impl Dimm {
+    /// Plugs in a DIMM and waits until the guest has put all of it to use.
+    pub fn plug(lab: &Lab, id: &str, bytes: u64) -> Result<Self> {
+        lab.guest().plug_memory(id, bytes)?;
+        let devices = lab.guest().qmp("query-memory-devices", json!({}))?;
+        let start = devices
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|device| device["data"]["id"] == id)
+            .and_then(|device| device["data"]["addr"].as_u64())
+            .with_context(|| format!("no DIMM {id} in {devices}"))?;
+        let range = start..start + bytes;
+        for block in blocks(lab, &range)? {
+            wait_until("added memory is online", || {
+                let state = lab.run(&format!("cat {block}/state"))?;
+                Ok(state.out().trim() == "online")
+            })?;
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            range,
+        })
+    }
+
+    /// Takes the DIMM out of the machine.
+    pub fn unplug(&self, lab: &Lab) -> Result<()> {
+        lab.guest().unplug_memory(&self.id)
+    }
+}
+
+/// The sysfs directories of the memory blocks of a range.
+pub fn blocks(lab: &Lab, range: &Range<u64>) -> Result<Vec<String>> {
+    let directory = "/sys/devices/system/memory";
+    let size = lab.sh(&format!("cat {directory}/block_size_bytes"))?;
+    let size = u64::from_str_radix(&size, 16).context("size of memory blocks")?;
+    ensure!(
+        range.start.checked_rem(size) == Some(0),
+        "{:#x} is not the start of a memory block of {size:#x} bytes",
+        range.start
+    );
+    Ok((range.start / size..range.end / size)
+        .map(|number| format!("{directory}/memory{number}"))
+        .collect())
+}
+
+/// Bytes of system memory that are online in the guest.
+pub fn online_bytes(lab: &Lab) -> Result<u64> {
+    let directory = "/sys/devices/system/memory";
+    let text = lab.sh(&format!(
+        "cat {directory}/block_size_bytes; grep -lx online {directory}/memory*/state | wc -l"
+    ))?;
+    let (size, count) = text.split_once('\n').context("memory blocks")?;
+    let count: u64 = count.trim().parse()?;
+    Ok(u64::from_str_radix(size.trim(), 16)? * count)
+}
+
+/// Fails if the model has a registered page in the range.
+pub fn not_registered(stats: &Stats, range: &Range<u64>) -> Result<()> {
+    for mr in &stats.mrs {
+        for &(start, bytes) in &mr.runs {
+            ensure!(
+                start >= range.end || start + bytes <= range.start,
+                "MR {:#x} covers {start:#x}+{bytes:#x}, which overlaps {range:#x?}",
+                mr.handle
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Fails unless the model has every page of the range registered in each MR.
+pub fn registered(stats: &Stats, range: &Range<u64>) -> Result<()> {
+    ensure!(!stats.mrs.is_empty(), "no MR");
+    for mr in &stats.mrs {
+        let covered: u64 = mr
+            .runs
+            .iter()
+            .map(|&(start, bytes)| {
+                (start + bytes)
+                    .min(range.end)
+                    .saturating_sub(start.max(range.start))
+            })
+            .sum();
+        ensure!(
+            covered == range.end - range.start,
+            "MR {:#x} covers {covered:#x} bytes of {range:#x?}",
+            mr.handle
+        );
+    }
+    Ok(())
+}
+
+/// MRs that were allocated so far. Only comparable while no queue is made in between.
+pub fn allocations(stats: &Stats) -> u64 {
+    stats
+        .hcalls
+        .get("H_ALLOC_HEA_RESOURCE")
+        .copied()
+        .unwrap_or_default()
+}
+
+/// Pages used inside a range, as `ehea-net` prints them: `pages N inside M`.
+pub fn pages_inside(output: &str) -> Result<(u64, u64)> {
+    let line = output
+        .lines()
+        .find(|line| line.starts_with("pages "))
+        .with_context(|| format!("no count of pages in {output:?}"))?;
+    let numbers: Vec<u64> = line
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    match numbers[..] {
+        [pages, inside] => Ok((pages, inside)),
+        _ => Err(anyhow::anyhow!("{line:?} is not a count of pages")),
+    }
+}
