@@ -17,6 +17,7 @@
 #define EHEA_DEFAULT_HANDLE(reg)  (0x4845410000000000ULL | (reg))
 #define EHEA_PORTS_AUTO           UINT32_MAX
 #define EHEA_QUEUE_PAIRS_MAX      16        /* of one port */
+#define EHEA_MRS_MAX              0xFFFE    /* 16 bits of a handle */
 #define EHEA_MR_PAGE_SIZES        0xF0000000U
 
 /*
@@ -106,8 +107,8 @@ static bool ehea_check_limits(SpaprEhea *s, Error **errp)
                    EHEA_QUEUE_PAIRS_MAX);
         return false;
     }
-    if (s->max_mrs < 1) {
-        error_setg(errp, "max-mrs must be at least 1");
+    if (s->max_mrs < 1 || s->max_mrs > EHEA_MRS_MAX) {
+        error_setg(errp, "max-mrs must be from 1 to %d", EHEA_MRS_MAX);
         return false;
     }
     if (s->mr_page_sizes & ~EHEA_MR_PAGE_SIZES) {
