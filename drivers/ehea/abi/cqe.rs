@@ -124,6 +124,8 @@ impl Cqe {
     /// Offset of the byte with the toggle bit: read it before everything else, write it after
     /// everything else.
     pub const VALID_OFFSET: usize = 0x09;
+    /// Offset of the aligned doubleword that holds the byte at [`Cqe::VALID_OFFSET`].
+    pub const VALID_WORD: usize = 0x08;
     /// Where the data of a frame in RQ1 start in the slot.
     pub const INLINE_DATA: usize = 0x40;
     /// Bytes of CRC that `num_bytes_transferred` counts.
@@ -137,6 +139,22 @@ impl Cqe {
     /// The byte at [`Cqe::VALID_OFFSET`] with that toggle bit.
     pub const fn valid_byte(toggle: bool) -> u8 {
         Self::VALID.flag(toggle) as u8
+    }
+
+    /// The doubleword at [`Cqe::VALID_WORD`], which the adapter stores last and at once.
+    pub const fn valid_word(&self) -> u64 {
+        let [status0, status1] = self.status.to_bytes();
+        let [length0, length1] = self.num_bytes_transferred.to_bytes();
+        u64::from_be_bytes([
+            self.kind,
+            self.valid,
+            status0,
+            status1,
+            self.reserved1[0],
+            self.reserved1[1],
+            length0,
+            length1,
+        ])
     }
 
     /// The status.
@@ -199,6 +217,7 @@ mod tests {
         ]);
         bytes[0x1f] = 3;
         assert_eq!(cqe.as_bytes(), bytes);
+        assert_eq!(cqe.valid_word().to_be_bytes(), bytes[0x08..0x10]);
         assert_eq!(cqe.frame_length(), Some(1514));
         assert_eq!(cqe.receive_queue(), Some(ReceiveQueue::Rq2));
     }

@@ -130,6 +130,18 @@ impl ReceiveControl {
     /// Accept tagged frames whose VLAN is in the filter; without it all tagged frames are accepted.
     pub const VLAN_FILTER: Self = Self(Bits64::range(62, 63).set(2));
 
+    const VLAN_FILTER_MODE: Bits64 = Bits64::range(62, 63);
+
+    /// Whether tagged frames are filtered; none if the field has a value whose meaning is not
+    /// known.
+    pub const fn vlan_filter_mode(self) -> Option<bool> {
+        match Self::VLAN_FILTER_MODE.get(self.0) {
+            0 => Some(false),
+            2 => Some(true),
+            _ => None,
+        }
+    }
+
     /// Whether all bits of `bits` are set.
     pub const fn contains(self, bits: Self) -> bool {
         self.0 & bits.0 == bits.0
@@ -380,6 +392,9 @@ mod tests {
             .with(ReceiveControl::IP_CHKSUM)
             .with(ReceiveControl::VLAN_FILTER);
         assert_eq!(rc.0, 0x60b2);
+        assert_eq!(rc.vlan_filter_mode(), Some(true));
+        assert_eq!(ReceiveControl(0).vlan_filter_mode(), Some(false));
+        assert_eq!(ReceiveControl(3).vlan_filter_mode(), None);
     }
 
     #[test]

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The adapter as the machine sees it.
+
+use ehea_abi::eqe::{NeqEntry, NeqEvent};
+use ehea_abi::hcall::{Opcode, Regs, ReturnCode};
+use serde::Deserialize;
+
+use crate::config::{Config, InvalidConfig};
+use crate::fault::{ArmedFault, EventFault, Fault, Faults};
+use crate::host::{Env, Host};
+use crate::state::State;
+use crate::stats::{Counters, Stats};
+
+/// An adapter.
+///
+/// Every call is handled completely before it returns. What happens later is asked for with
+/// [`Host::timer_set`] and done in [`Adapter::run`]. The host must not call the adapter from inside
+/// a [`Host`] function.
+#[derive(Debug)]
+pub struct Adapter {
+    state: State,
+    counters: Counters,
+    faults: Faults,
+}
+
+/// The text that [`Adapter::port_link`] takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortLink {
+    port: u16,
+    up: bool,
+}
+
+impl Adapter {
+    /// A new adapter without any objects, all links up.
+    pub fn new(config: Config) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        Ok(Self {
+            state: State::new(config),
+            counters: Counters::default(),
+            faults: Faults::default(),
+        })
+    }
+
+    /// Number of ports.
+    pub fn num_ports(&self) -> usize {
+        self.state.ports.len()
+    }
+
+    fn enter<R>(
+        &mut self,
+        host: &mut dyn Host,
+        f: impl FnOnce(&mut State, &mut Env<'_>) -> R,
+    ) -> R {
+        self.state.now = host.now_ns();
+        let mut env = Env {
+            host,
+            counters: &mut self.counters,
+            faults: &mut self.faults,
+        };
+        let result = f(&mut self.state, &mut env);
+        self.state.schedule(&mut env);
+        result
+    }
+
+    /// A hypercall: registers 4 to 12 in and out, returns register 3.
+    pub fn hcall(&mut self, host: &mut dyn Host, opcode: Opcode, regs: &mut Regs) -> ReturnCode {
+        self.enter(host, |state, env| state.hcall(env, opcode, regs))
+    }
+
+    /// A load of `size` bytes at an offset of the register window.
+    pub fn mmio_read(&mut self, host: &mut dyn Host, offset: u64, size: u32) -> u64 {
+        self.enter(host, |state, env| state.mmio_read(env, offset, size))
+    }
+
+    /// A store of `size` bytes at an offset of the register window.
+    pub fn mmio_write(&mut self, host: &mut dyn Host, offset: u64, size: u32, value: u64) {
+        self.enter(host, |state, env| {
+            state.mmio_write(env, offset, size, value);
+        });
+    }
+
+    /// The time that was asked for with [`Host::timer_set`] has come. Earlier calls are harmless.
+    pub fn run(&mut self, host: &mut dyn Host) {
+        self.enter(host, |state, env| state.run(env));
+    }
+
+    /// Whether port index `port` takes a frame now. After a `false` [`Host::rx_flush`] will follow.
+    pub fn can_rx(&mut self, port: usize) -> bool {
+        self.state.can_rx(port)
+    }
+
+    /// A frame without CRC from the wire. `false`: it is to be offered again after
+    /// [`Host::rx_flush`].
+    pub fn rx_frame(&mut self, host: &mut dyn Host, port: usize, frame: &[u8]) -> bool {
+        self.enter(host, |state, env| state.rx_frame(env, port, frame))
+    }
+
+    /// The backend of port index `port` takes frames again.
+    pub fn tx_ready(&mut self, host: &mut dyn Host, port: usize) {
+        self.enter(host, |state, _| {
+            if let Some(port) = state.ports.get_mut(port) {
+                port.tx_busy = false;
+                state.agenda.work_soon(state.now);
+            }
+        });
+    }
+
+    /// The external link of port index `port` went up or down.
+    pub fn set_link(&mut self, host: &mut dyn Host, port: usize, up: bool) {
+        self.enter(host, |state, env| state.set_link(env, port, up));
+    }
+
+    /// As [`Adapter::set_link`], from a text such as `{"port": 1, "up": false}` with a logical port
+    /// number.
+    pub fn port_link(&mut self, host: &mut dyn Host, json: &str) -> Result<(), String> {
+        let link: PortLink = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let index = self
+            .state
+            .port_index(link.port)
+            .map_err(|_| format!("there is no port {}", link.port))?;
+        self.set_link(host, index, link.up);
+        Ok(())
+    }
+
+    /// A range of guest memory left the machine or was given back by the guest.
+    pub fn ram_removed(&mut self, host: &mut dyn Host, gpa: u64, len: u64) {
+        self.enter(host, |state, env| state.ram_removed(env, gpa, len));
+    }
+
+    /// Machine reset: no objects, no registrations, default attributes. Links and armed faults stay.
+    pub fn reset(&mut self, host: &mut dyn Host) {
+        self.enter(host, |state, env| state.reset(env));
+    }
+
+    /// What is counted.
+    pub fn stats(&self) -> Stats {
+        self.state.stats(&self.counters)
+    }
+
+    /// Arms a fault, or lets it happen if it is an event.
+    pub fn fault_add(&mut self, host: &mut dyn Host, fault: Fault) -> Result<(), String> {
+        let notification = match fault {
+            Fault::Event(EventFault::PortMalfunction { port }) => {
+                self.state
+                    .port_index(port)
+                    .map_err(|_| format!("there is no port {port}"))?;
+                Some(NeqEntry {
+                    event: NeqEvent::PORT_MALFUNCTION,
+                    port,
+                    ..NeqEntry::default()
+                })
+            }
+            Fault::Event(EventFault::AdapterMalfunction {}) => Some(NeqEntry {
+                event: NeqEvent::ADAPTER_MALFUNCTION,
+                // The driver wants to know the port of every notification (§9.5).
+                port: 1,
+                ..NeqEntry::default()
+            }),
+            _ => None,
+        };
+        self.faults.add(fault, notification.is_some().into());
+        if let Some(entry) = notification {
+            self.enter(host, |state, env| state.post_notification(env, entry));
+        }
+        Ok(())
+    }
+
+    /// The armed faults and how often they happened.
+    pub fn faults(&self) -> Vec<ArmedFault> {
+        self.faults.list()
+    }
+
+    /// Disarms all faults.
+    pub fn fault_clear(&mut self) {
+        self.faults.clear();
+    }
+}

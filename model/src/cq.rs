@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Completion queues: entries in memory and the one-shot event (§3.2, §5.3, §6.7).
+
+use ehea_abi::cqe::Cqe;
+use ehea_abi::ring::{CQES_PER_PAGE, CQE_SIZE};
+use zerocopy::IntoBytes as _;
+
+use crate::host::Env;
+use crate::refusal::Violation;
+use crate::ring::{Cursor, QueuePages};
+
+/// The interrupt is raised again if the driver neither consumed nor armed for this long (M10).
+pub(crate) const RERAISE_NS: u64 = 20_000_000;
+
+/// A completion queue.
+#[derive(Debug)]
+pub(crate) struct Cq {
+    pub(crate) number: u32,
+    /// Handle of the event queue.
+    pub(crate) eq: u64,
+    pub(crate) token: u32,
+    pub(crate) pages: QueuePages,
+    /// Register block.
+    pub(crate) slot: u32,
+    cursor: Cursor,
+    /// FEC: free entries.
+    free: u32,
+    /// EP: an event was raised and not acknowledged.
+    event_pending: bool,
+    /// N1: the next completion raises an event.
+    armed: bool,
+    /// Completions that the driver did not give back yet.
+    unconsumed: u32,
+    /// When the event was raised, or the driver was last seen to make progress after it.
+    raised_ns: Option<u64>,
+}
+
+impl Cq {
+    pub(crate) fn new(number: u32, eq: u64, token: u32, pages: u32, slot: u32) -> Self {
+        let slots = pages.saturating_mul(CQES_PER_PAGE);
+        Self {
+            number,
+            eq,
+            token,
+            pages: QueuePages::new(pages),
+            slot,
+            cursor: Cursor::new(slots, CQE_SIZE),
+            free: slots,
+            event_pending: false,
+            armed: false,
+            unconsumed: 0,
+            raised_ns: None,
+        }
+    }
+
+    /// Writes a completion; the word with the toggle bit last.
+    pub(crate) fn write(&mut self, env: &mut Env<'_>, cqe: Cqe) -> Result<(), Violation> {
+        if self.free == 0 {
+            return Err(Violation::CompletionQueueFull);
+        }
+        let gpa = self
+            .pages
+            .address(self.cursor.offset())
+            .ok_or(Violation::QueueMemoryGone)?;
+        write_entry(env, gpa, cqe, self.cursor.toggle().bit(), &[])?;
+        self.cursor.advance();
+        self.free = self.free.saturating_sub(1);
+        Ok(())
+    }
+
+    /// A completion of this queue became visible. Says whether that is an event.
+    pub(crate) fn completed(&mut self, now: u64) -> bool {
+        self.unconsumed = self.unconsumed.saturating_add(1);
+        let event = self.armed && !self.event_pending;
+        if event {
+            self.armed = false;
+            self.event_pending = true;
+            self.raised_ns = Some(now);
+        }
+        event
+    }
+
+    /// The driver gave entries back.
+    pub(crate) fn consumed(&mut self, count: u32, now: u64) {
+        self.unconsumed = self.unconsumed.saturating_sub(count);
+        if count > 0 && self.raised_ns.is_some() {
+            self.raised_ns = Some(now);
+        }
+    }
+
+    /// FECA. Says whether the count was plausible; what exceeds the queue is ignored.
+    pub(crate) fn add_free(&mut self, count: u32, now: u64) -> bool {
+        self.consumed(count, now);
+        let free = self.free.saturating_add(count);
+        self.free = free.min(self.cursor.slots());
+        free <= self.cursor.slots()
+    }
+
+    pub(crate) const fn free(&self) -> u32 {
+        self.free
+    }
+
+    pub(crate) const fn is_event_pending(&self) -> bool {
+        self.event_pending
+    }
+
+    pub(crate) const fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// EP.
+    pub(crate) fn set_event_pending(&mut self, pending: bool) {
+        self.event_pending = pending;
+        self.raised_ns = None;
+    }
+
+    /// N1. Completions that are there already raise no event (§6.7, choice).
+    pub(crate) fn set_armed(&mut self, armed: bool) {
+        self.armed = armed;
+        self.raised_ns = None;
+    }
+
+    /// When the event is due once more, if the driver does nothing until then.
+    pub(crate) fn reraise_at(&self) -> Option<u64> {
+        if self.unconsumed == 0 {
+            return None;
+        }
+        self.raised_ns.map(|at| at.saturating_add(RERAISE_NS))
+    }
+
+    /// The event is raised once more.
+    pub(crate) fn reraised(&mut self, now: u64) {
+        self.raised_ns = Some(now);
+    }
+}
+
+/// Writes an entry, with `data` behind it, so that a reader who sees its toggle bit sees all of it.
+pub(crate) fn write_entry(
+    env: &mut Env<'_>,
+    gpa: u64,
+    mut cqe: Cqe,
+    toggle: bool,
+    data: &[u8],
+) -> Result<(), Violation> {
+    let gone = |_| Violation::QueueMemoryGone;
+    cqe.valid = Cqe::valid_byte(!toggle);
+    if data.is_empty() {
+        env.write(gpa, cqe.as_bytes()).map_err(gone)?;
+    } else {
+        let mut entry = Vec::with_capacity(Cqe::INLINE_DATA.saturating_add(data.len()));
+        entry.extend_from_slice(cqe.as_bytes());
+        entry.extend_from_slice(data);
+        env.write(gpa, &entry).map_err(gone)?;
+    }
+    cqe.valid = Cqe::valid_byte(toggle);
+    env.write_u64(gpa.saturating_add(Cqe::VALID_WORD as u64), cqe.valid_word())
+        .map_err(gone)
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Logical ports: attributes, filters, the receive FIFO (§4.4, §7.1).
+
+use std::collections::VecDeque;
+
+use ehea_abi::cb::port::{
+    MacAddress, PortBlock1, PortBlock2, PortSpeed, ReceiveControl, MAX_DEFAULT_QPS,
+};
+use ehea_abi::hcall::BcmcScope;
+use zerocopy::byteorder::big_endian::U64;
+
+use crate::stats::PortCounters;
+
+/// Bytes of received frames that a port can hold (choice).
+pub(crate) const FIFO_BYTES: usize = 512 << 10;
+/// The longest frame on the wire, CRC included (M21).
+pub(crate) const MAX_WIRE_FRAME: usize = 9022;
+/// The longest frame on the wire while jumbo frames are off, VLAN tag and CRC included.
+pub(crate) const MAX_WIRE_FRAME_STANDARD: usize = 1522;
+/// Multicast addresses that a port can register (§4.1, choice).
+pub(crate) const MAX_MULTICAST: usize = 64;
+
+/// A registration of a broadcast or multicast address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bcmc {
+    pub(crate) scope: BcmcScope,
+    pub(crate) mac: MacAddress,
+    pub(crate) vlan: u16,
+}
+
+/// A logical port.
+#[derive(Debug)]
+pub(crate) struct Port {
+    /// Logical port number, from 1.
+    pub(crate) number: u16,
+    pub(crate) mac: MacAddress,
+    pub(crate) receive_control: ReceiveControl,
+    pub(crate) default_qpns: [u64; MAX_DEFAULT_QPS],
+    pub(crate) vlan_filter: PortBlock1,
+    pub(crate) statistics: PortBlock2,
+    pub(crate) speed: PortSpeed,
+    pub(crate) pause: u32,
+    pub(crate) jumbo: u32,
+    /// Number or handle of the queue pair for frames to other stations; 0: none.
+    pub(crate) def_uc_qpn: u64,
+    pub(crate) bcmc: Vec<Bcmc>,
+    /// The physical link.
+    pub(crate) link: bool,
+    /// A queue pair can receive, or could if it were enabled.
+    pub(crate) operational: bool,
+    /// The driver was told that the port is up.
+    pub(crate) announced: bool,
+    /// The backend has a frame of ours and cannot take another.
+    pub(crate) tx_busy: bool,
+    /// The backend was told to wait.
+    pub(crate) held_back: bool,
+    pub(crate) counters: PortCounters,
+    fifo: VecDeque<Vec<u8>>,
+    fifo_bytes: usize,
+}
+
+impl Port {
+    pub(crate) fn new(number: u16, mac: MacAddress, flow_control: bool) -> Self {
+        Self {
+            number,
+            mac,
+            receive_control: ReceiveControl::default(),
+            default_qpns: [0; MAX_DEFAULT_QPS],
+            vlan_filter: PortBlock1::default(),
+            statistics: PortBlock2::default(),
+            speed: PortSpeed::G10_FULL,
+            pause: flow_control.into(),
+            jumbo: 0,
+            def_uc_qpn: 0,
+            bcmc: Vec::new(),
+            link: true,
+            operational: false,
+            announced: false,
+            tx_busy: false,
+            held_back: false,
+            counters: PortCounters::default(),
+            fifo: VecDeque::new(),
+            fifo_bytes: 0,
+        }
+    }
+
+    /// Receive control, or nothing while the register is not valid.
+    pub(crate) fn receive_option(&self, option: ReceiveControl) -> bool {
+        self.receive_control
+            .contains(ReceiveControl::VALID.with(option))
+    }
+
+    /// The longest frame on the wire, CRC included.
+    pub(crate) const fn max_wire_frame(&self) -> usize {
+        if self.jumbo != 0 {
+            MAX_WIRE_FRAME
+        } else {
+            MAX_WIRE_FRAME_STANDARD
+        }
+    }
+
+    pub(crate) const fn fifo_bytes(&self) -> usize {
+        self.fifo_bytes
+    }
+
+    /// Whether the FIFO has room for any frame.
+    pub(crate) const fn fifo_has_room(&self) -> bool {
+        self.fifo_bytes.saturating_add(MAX_WIRE_FRAME) <= FIFO_BYTES
+    }
+
+    pub(crate) fn fifo_push(&mut self, frame: Vec<u8>) {
+        self.fifo_bytes = self.fifo_bytes.saturating_add(frame.len());
+        self.fifo.push_back(frame);
+    }
+
+    pub(crate) fn fifo_pop(&mut self) -> Option<Vec<u8>> {
+        let frame = self.fifo.pop_front()?;
+        self.fifo_bytes = self.fifo_bytes.saturating_sub(frame.len());
+        Some(frame)
+    }
+
+    /// Puts back the frame that was popped last.
+    pub(crate) fn fifo_unpop(&mut self, frame: Vec<u8>) {
+        self.fifo_bytes = self.fifo_bytes.saturating_add(frame.len());
+        self.fifo.push_front(frame);
+    }
+
+    /// A received frame is lost for want of a buffer or queue pair.
+    pub(crate) fn drop_frame(&mut self) {
+        bump(&mut self.statistics.rxufd, 1);
+        self.counters.rx_dropped = self.counters.rx_dropped.saturating_add(1);
+    }
+
+    /// A received frame is lost because it is too long.
+    pub(crate) fn drop_long_frame(&mut self) {
+        bump(&mut self.statistics.rxftl, 1);
+        self.counters.rx_dropped = self.counters.rx_dropped.saturating_add(1);
+    }
+}
+
+/// Adds to a statistics counter.
+pub(crate) fn bump(counter: &mut U64, by: usize) {
+    counter.set(counter.get().saturating_add(by as u64));
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queue pairs: work queues, state machine, error registers (§1.4, §3.3, §4.2).
+
+use std::collections::VecDeque;
+
+use ehea_abi::cb::qp::QpState;
+use ehea_abi::ring::{QueueSize, SlotSize};
+
+use crate::refusal::Violation;
+use crate::ring::{Cursor, QueuePages};
+
+/// A send or receive queue: pages, a position, and how many slots the driver announced.
+#[derive(Debug)]
+pub(crate) struct WorkQueue {
+    pub(crate) pages: QueuePages,
+    pub(crate) cursor: Cursor,
+    credits: u32,
+}
+
+impl WorkQueue {
+    pub(crate) fn new(size: QueueSize, slot: SlotSize) -> Self {
+        Self {
+            pages: QueuePages::new(size.pages(slot)),
+            cursor: Cursor::new(size.slots(), slot.bytes()),
+            credits: 0,
+        }
+    }
+
+    /// Slots that the adapter may use.
+    pub(crate) const fn credits(&self) -> u32 {
+        self.credits
+    }
+
+    /// A doorbell. False: a ring is never completely full, so the count can't be true.
+    #[must_use]
+    pub(crate) fn announce(&mut self, count: u32) -> bool {
+        let credits = self.credits.saturating_add(count);
+        if credits >= self.cursor.slots() {
+            return false;
+        }
+        self.credits = credits;
+        true
+    }
+
+    /// Address of the current slot.
+    pub(crate) fn address(&self) -> Result<u64, Violation> {
+        self.pages
+            .address(self.cursor.offset())
+            .ok_or(Violation::QueueMemoryGone)
+    }
+
+    /// The current slot was used.
+    pub(crate) fn take(&mut self) {
+        self.credits = self.credits.saturating_sub(1);
+        self.cursor.advance();
+    }
+
+    fn rewind(&mut self) {
+        self.credits = 0;
+        self.cursor.rewind();
+    }
+}
+
+/// A send work request that is on its way out.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    /// Frames that the backend did not take yet.
+    pub(crate) frames: VecDeque<Vec<u8>>,
+    pub(crate) wr_id: u64,
+    /// A completion follows the last frame.
+    pub(crate) signalled: bool,
+}
+
+/// A queue pair.
+#[derive(Debug)]
+pub(crate) struct Qp {
+    pub(crate) number: u32,
+    /// Handles of the send and receive completion queues and of the affiliated event queue.
+    pub(crate) send_cq: u64,
+    pub(crate) recv_cq: u64,
+    pub(crate) eq: u64,
+    pub(crate) token: u32,
+    pub(crate) pd: u32,
+    /// Index of the port.
+    pub(crate) port: usize,
+    /// Register block.
+    pub(crate) slot: u32,
+    pub(crate) sq: WorkQueue,
+    pub(crate) rq1: WorkQueue,
+    pub(crate) rq2: WorkQueue,
+    pub(crate) rq3: WorkQueue,
+    pub(crate) state: QpState,
+    pub(crate) enabled: bool,
+    pub(crate) aer: u64,
+    pub(crate) outgoing: Option<Outgoing>,
+}
+
+impl Qp {
+    /// Whether frames that arrive are for this queue pair, now or as soon as it is enabled again.
+    pub(crate) const fn is_operational(&self) -> bool {
+        matches!(self.state, QpState::ReadyToReceive | QpState::ReadyToSend)
+    }
+
+    pub(crate) const fn can_receive(&self) -> bool {
+        self.enabled && self.is_operational()
+    }
+
+    pub(crate) const fn can_send(&self) -> bool {
+        self.enabled && matches!(self.state, QpState::ReadyToSend)
+    }
+
+    /// Whether doorbells count.
+    pub(crate) const fn takes_doorbells(&self) -> bool {
+        !matches!(self.state, QpState::Reset | QpState::Error)
+    }
+
+    pub(crate) fn queues(&self) -> [&WorkQueue; 4] {
+        [&self.sq, &self.rq1, &self.rq2, &self.rq3]
+    }
+
+    pub(crate) fn queues_mut(&mut self) -> [&mut WorkQueue; 4] {
+        [&mut self.sq, &mut self.rq1, &mut self.rq2, &mut self.rq3]
+    }
+
+    pub(crate) fn has_all_pages(&self) -> bool {
+        self.queues().iter().all(|q| q.pages.is_complete())
+    }
+
+    /// Whether the state machine has that edge: bring-up goes through INITIALIZED, RESET and ERROR
+    /// are reached from everywhere (choice).
+    pub(crate) const fn may_become(&self, next: QpState) -> bool {
+        use QpState::*;
+        matches!(
+            (self.state, next),
+            (_, Reset | Error)
+                | (Reset | Initialized, Initialized)
+                | (Initialized | ReadyToReceive, ReadyToReceive)
+                | (Initialized | ReadyToReceive | ReadyToSend, ReadyToSend)
+        )
+    }
+
+    /// Enters a state. Positions, credits and toggle bits survive all but RESET (M8).
+    pub(crate) fn enter(&mut self, next: QpState) {
+        self.state = next;
+        match next {
+            QpState::Reset => {
+                for queue in self.queues_mut() {
+                    queue.rewind();
+                }
+                self.outgoing = None;
+            }
+            QpState::Error => {
+                self.enabled = false;
+                self.outgoing = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// H_DISABLE_AND_GET_HEA: nothing is left that could touch memory.
+    pub(crate) fn disable(&mut self) {
+        self.enabled = false;
+        self.enter(QpState::Reset);
+    }
+
+    /// Stops on an error.
+    pub(crate) fn fail(&mut self, why: Violation) {
+        self.aer |= why.aer();
+        self.enter(QpState::Error);
+    }
+}

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receiving: from the wire into the port's FIFO, from there into receive queues (§6.5, §7).
+
+use ehea_abi::cb::port::ReceiveControl;
+use ehea_abi::cqe::{Cqe, CqeStatus, ReceiveQueue};
+use ehea_abi::wqe::{Descriptor, Rwqe};
+use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy::FromBytes as _;
+
+use crate::checksum::{Ipv4, Sum, Tcp, UDP_CHECKSUM, UDP_HEADER};
+use crate::cq::write_entry;
+use crate::filter::{
+    destination, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
+};
+use crate::host::{Env, TraceLevel};
+use crate::port::{bump, MAX_WIRE_FRAME_STANDARD};
+use crate::qp::Qp;
+use crate::refusal::Violation;
+use crate::state::State;
+use crate::translate::{Access, Piece, Regions};
+
+/// The shortest frame on the wire, without CRC; the backend's may be shorter.
+pub(crate) const MIN_FRAME: usize = 60;
+/// Bytes of CRC.
+pub(crate) const CRC: usize = Cqe::CRC_LENGTH as usize;
+/// What is stored as CRC, which the backend does not have (§7.4, choice): something that a driver
+/// that takes it for data notices.
+const CRC_BYTES: [u8; CRC] = [0xc5; CRC];
+/// Frames up to this length with CRC go into RQ1 (§7.2, choice).
+const RQ1_MAX: usize = 192;
+/// Frames up to this length with CRC go into RQ2.
+const RQ2_MAX: usize = 2048;
+
+/// What became of a frame at the head of the FIFO.
+enum Delivery {
+    /// It left the FIFO.
+    Done,
+    /// Its queue pair cannot take it now.
+    Wait(Vec<u8>),
+}
+
+impl State {
+    /// Whether the backend may deliver a frame.
+    pub(crate) fn can_rx(&mut self, index: usize) -> bool {
+        let flow_control = self.config.flow_control;
+        let Some(port) = self.ports.get_mut(index) else {
+            return true;
+        };
+        port.held_back = flow_control && port.operational && !port.fifo_has_room();
+        !port.held_back
+    }
+
+    /// A frame from the wire. False: the backend keeps it.
+    pub(crate) fn rx_frame(&mut self, env: &mut Env<'_>, index: usize, frame: &[u8]) -> bool {
+        if !self.can_rx(index) {
+            return false;
+        }
+        let Some(port) = self.ports.get_mut(index) else {
+            return true;
+        };
+        let wire = frame.len().max(MIN_FRAME).saturating_add(CRC);
+        let jumbo = port.receive_option(ReceiveControl::JUMBO_FRAME);
+        if !port.link || !port.operational || frame.len() < ETHER_HEADER {
+            port.drop_frame();
+        } else if wire > port.max_wire_frame() || wire > MAX_WIRE_FRAME_STANDARD && !jumbo {
+            port.drop_long_frame();
+        } else if !port.accepts(frame) {
+            env.trace(
+                TraceLevel::Verbose,
+                format_args!(
+                    "port {}: frame to {:x?} filtered",
+                    port.number,
+                    destination(frame).0
+                ),
+            );
+        } else if !port.fifo_has_room() {
+            port.drop_frame();
+        } else {
+            let mut own = Vec::with_capacity(wire);
+            own.extend_from_slice(frame);
+            own.resize(wire.saturating_sub(CRC), 0);
+            port.fifo_push(own);
+            self.agenda.work_soon(self.now);
+        }
+        true
+    }
+
+    /// Delivers at most `budget` frames of a port and returns how many left the FIFO.
+    pub(crate) fn receive(&mut self, env: &mut Env<'_>, index: usize, budget: usize) -> usize {
+        let mut done = 0usize;
+        while done < budget {
+            let Some(port) = self.ports.get_mut(index) else {
+                break;
+            };
+            let Some(frame) = port.fifo_pop() else {
+                break;
+            };
+            match self.deliver(env, index, frame) {
+                Delivery::Done => done = done.saturating_add(1),
+                Delivery::Wait(frame) => {
+                    if let Some(port) = self.ports.get_mut(index) {
+                        port.fifo_unpop(frame);
+                    }
+                    break;
+                }
+            }
+        }
+        if let Some(port) = self.ports.get_mut(index) {
+            if port.held_back && port.fifo_has_room() {
+                port.held_back = false;
+                env.host.rx_flush(index);
+            }
+        }
+        done
+    }
+
+    fn deliver(&mut self, env: &mut Env<'_>, index: usize, mut frame: Vec<u8>) -> Delivery {
+        let handle = self.route(index, &frame);
+        let (Some(handle), Some(port)) = (handle, self.ports.get_mut(index)) else {
+            if let Some(port) = self.ports.get_mut(index) {
+                port.drop_frame();
+            }
+            return Delivery::Done;
+        };
+        let Some(qp) = self.qps.get_mut(handle) else {
+            return Delivery::Done;
+        };
+        let received = frame.len();
+        let strip = vlan_tci(&frame).filter(|_| port.receive_option(ReceiveControl::VLAN_XTRACT));
+        let stored = match strip {
+            Some(_) => received.saturating_sub(VLAN_TAG),
+            None => received,
+        };
+        let Some(queue) = choose_queue(qp, stored.saturating_add(CRC)) else {
+            return Delivery::Wait(frame);
+        };
+        if strip.is_some() {
+            frame.drain(ETHER_TYPE..ETHER_TYPE.saturating_add(VLAN_TAG));
+        }
+        let check = check(&frame, port.receive_control);
+        let mut cqe = Cqe {
+            kind: Cqe::kind_byte(queue),
+            status: U16::new(check.status.0 | env.faults.corrupt_status(port.number)),
+            num_bytes_transferred: U16::new(
+                u16::try_from(stored.saturating_add(CRC)).unwrap_or(u16::MAX),
+            ),
+            inet_checksum_value: U16::new(check.checksum),
+            header_length: check.header_length,
+            qp_token: U32::new(qp.token),
+            ..Cqe::default()
+        };
+        if let Some(tci) = strip {
+            cqe.status
+                .set(cqe.status().with(CqeStatus::VLAN_TAG_XTRACT).0);
+            cqe.vlan_tag = U16::new(tci);
+        }
+        frame.extend_from_slice(&CRC_BYTES);
+
+        let regions = Regions {
+            mrs: &self.mrs,
+            smrs: &self.smrs,
+        };
+        match store(env, regions, qp, queue, cqe, &frame) {
+            Ok(true) => {}
+            Ok(false) => {
+                port.drop_long_frame();
+                return Delivery::Done;
+            }
+            Err(why) => {
+                port.drop_frame();
+                self.fail_qp(env, handle, why);
+                return Delivery::Done;
+            }
+        }
+        let statistics = &mut port.statistics;
+        bump(&mut statistics.rxo, received.saturating_add(CRC));
+        match Cast::of(destination(&frame)) {
+            Cast::Unicast => bump(&mut statistics.rxucp, 1),
+            Cast::Multicast => bump(&mut statistics.rxmcp, 1),
+            Cast::Broadcast => bump(&mut statistics.rxbcp, 1),
+        }
+        if cqe.status().any_of(CqeStatus::ERROR_MASK) {
+            bump(&mut statistics.rxuerr, 1);
+        }
+        port.counters.received(received);
+        env.trace(
+            TraceLevel::Verbose,
+            format_args!(
+                "port {}: {received} bytes to queue pair {:#x}, {queue:?}, status {:#x}",
+                port.number,
+                qp.number,
+                cqe.status().0
+            ),
+        );
+        let recv_cq = qp.recv_cq;
+        self.completed(env, recv_cq);
+        Delivery::Done
+    }
+}
+
+/// The receive queue for a frame of `length` bytes with CRC; none if the frame has to wait. Every
+/// frame takes a slot of RQ1.
+fn choose_queue(qp: &Qp, length: usize) -> Option<ReceiveQueue> {
+    if !qp.can_receive() || qp.rq1.credits() == 0 {
+        return None;
+    }
+    if length <= RQ1_MAX {
+        Some(ReceiveQueue::Rq1)
+    } else if length <= RQ2_MAX {
+        (qp.rq2.credits() > 0).then_some(ReceiveQueue::Rq2)
+    } else {
+        (qp.rq3.credits() > 0).then_some(ReceiveQueue::Rq3)
+    }
+}
+
+/// Stores a frame and its completion. False: its buffer is too short; nothing was used.
+fn store(
+    env: &mut Env<'_>,
+    regions: Regions<'_>,
+    qp: &mut Qp,
+    queue: ReceiveQueue,
+    mut cqe: Cqe,
+    frame: &[u8],
+) -> Result<bool, Violation> {
+    let slot = qp.rq1.address()?;
+    let toggle = qp.rq1.cursor.toggle().bit();
+    let work_queue = match queue {
+        ReceiveQueue::Rq1 => None,
+        ReceiveQueue::Rq2 => Some(&mut qp.rq2),
+        ReceiveQueue::Rq3 => Some(&mut qp.rq3),
+    };
+    let inline = match work_queue {
+        None => frame,
+        Some(work_queue) => {
+            // The largest slot; a copy, so that the guest cannot change it while it is looked at.
+            let mut entry = [0u8; 512];
+            let bytes = work_queue.cursor.slot_bytes();
+            let entry = entry.get_mut(..bytes).unwrap_or_default();
+            env.read(work_queue.address()?, entry)
+                .map_err(|_| Violation::QueueMemoryGone)?;
+            let (wr_id, pieces) = receive_buffer(regions, qp.pd, entry)?;
+            if !scatter(env, &pieces, frame)? {
+                return Ok(false);
+            }
+            work_queue.take();
+            cqe.wr_id = U64::new(wr_id);
+            &[]
+        }
+    };
+    write_entry(env, slot, cqe, toggle, inline)?;
+    qp.rq1.take();
+    Ok(true)
+}
+
+/// The work request's identifier and the guest memory of its buffer.
+fn receive_buffer(
+    regions: Regions<'_>,
+    pd: u32,
+    entry: &[u8],
+) -> Result<(u64, Vec<Piece>), Violation> {
+    let (rwqe, _) = Rwqe::ref_from_prefix(entry).map_err(|_| Violation::ReceiveDescriptors)?;
+    let count = usize::from(rwqe.data_segments);
+    if count == 0 || count > Rwqe::max_descriptors(entry.len()) {
+        return Err(Violation::ReceiveDescriptors);
+    }
+    let descriptors = entry.get(Rwqe::DESCRIPTORS..).unwrap_or_default();
+    let (descriptors, _) = <[Descriptor]>::ref_from_prefix_with_elems(descriptors, count)
+        .map_err(|_| Violation::ReceiveDescriptors)?;
+    let mut pieces = Vec::with_capacity(count);
+    for descriptor in descriptors {
+        regions.translate(pd, descriptor, Access::Write, &mut pieces)?;
+    }
+    Ok((rwqe.wr_id.get(), pieces))
+}
+
+/// Writes a frame to its buffer; false if that is too short.
+fn scatter(env: &mut Env<'_>, pieces: &[Piece], mut frame: &[u8]) -> Result<bool, Violation> {
+    let room = pieces
+        .iter()
+        .fold(0usize, |sum, p| sum.saturating_add(p.len));
+    if room < frame.len() {
+        return Ok(false);
+    }
+    for piece in pieces {
+        let (now, later) = frame.split_at_checked(piece.len).unwrap_or((frame, &[]));
+        if now.is_empty() {
+            continue;
+        }
+        env.write(piece.gpa, now)
+            .map_err(|_| Violation::MemoryGone)?;
+        frame = later;
+    }
+    Ok(true)
+}
+
+/// What the adapter found out about a frame.
+struct Check {
+    status: CqeStatus,
+    checksum: u16,
+    header_length: u8,
+}
+
+/// Checks an unfragmented IPv4 TCP or UDP frame; everything else is "blind" and comes with the
+/// checksum of all behind the Ethernet header (§7.4, choice).
+fn check(frame: &[u8], control: ReceiveControl) -> Check {
+    let packet = frame.get(ETHER_HEADER..).unwrap_or_default();
+    let verified = match word(frame, ETHER_TYPE) {
+        Some(TYPE_IPV4) => verify_ipv4(packet),
+        _ => Verified::default(),
+    };
+    let wanted = |bit| control.contains(ReceiveControl::VALID.with(bit));
+    let mut status = CqeStatus::default();
+    if wanted(ReceiveControl::IP_CHKSUM) && verified.header_is_intact == Some(false) {
+        status = status.with(CqeStatus::ERR_IP);
+    }
+    if wanted(ReceiveControl::TCP_UDP_CHKSUM) && verified.payload_is_intact == Some(false) {
+        status = status.with(CqeStatus::ERR_TCP);
+    }
+    let both = ReceiveControl::IP_CHKSUM.with(ReceiveControl::TCP_UDP_CHKSUM);
+    let checked =
+        wanted(both) && verified.header_is_intact.is_some() && verified.payload_is_intact.is_some();
+    let checksum = if checked {
+        0
+    } else {
+        status = status.with(CqeStatus::BLIND_CKSUM);
+        Sum::default().bytes(packet).checksum()
+    };
+    Check {
+        status,
+        checksum,
+        header_length: verified.header_length,
+    }
+}
+
+/// None: nothing that could be verified.
+#[derive(Default)]
+struct Verified {
+    header_is_intact: Option<bool>,
+    payload_is_intact: Option<bool>,
+    /// Of the TCP or UDP header.
+    header_length: u8,
+}
+
+fn verify_ipv4(packet: &[u8]) -> Verified {
+    let mut verified = Verified::default();
+    let Ok((ip, _)) = Ipv4::ref_from_prefix(packet) else {
+        return verified;
+    };
+    let header_length = ip.header_length();
+    let packet = packet
+        .get(..ip.total_length.get().into())
+        .unwrap_or_default();
+    let Some((header, payload)) = packet.split_at_checked(header_length) else {
+        return verified;
+    };
+    if !ip.is_version_4() || header_length < size_of::<Ipv4>() {
+        return verified;
+    }
+    verified.header_is_intact = Some(Sum::default().bytes(header).is_intact());
+    if ip.is_fragment() {
+        return verified;
+    }
+    let l4_header = match ip.protocol {
+        Ipv4::TCP => Tcp::ref_from_prefix(payload)
+            .ok()
+            .map(|(tcp, _)| tcp.header_length())
+            .filter(|&length| length >= size_of::<Tcp>()),
+        Ipv4::UDP => Some(UDP_HEADER),
+        _ => None,
+    };
+    let Some(l4_header) = l4_header.filter(|&length| length <= payload.len()) else {
+        return verified;
+    };
+    verified.header_length = u8::try_from(l4_header).unwrap_or(0);
+    let unchecked = ip.protocol == Ipv4::UDP && word(payload, UDP_CHECKSUM) == Some(0);
+    if !unchecked {
+        let sum = ip.pseudo_header(payload.len()).bytes(payload);
+        verified.payload_is_intact = Some(sum.is_intact());
+    }
+    verified
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the model counts.
+//!
+//! [`Stats`] is what a test reads: through [`crate::Adapter::stats`], or as JSON through the
+//! `stats` property of the QEMU device. Objects are counted as they are now, everything else since
+//! the adapter was made; a reset of the machine does not clear it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Objects that exist now.
+    pub live: Live,
+    /// Hypercalls by name, refused ones included.
+    pub hcalls: BTreeMap<String, u64>,
+    /// What was refused, by the name of the [`crate::Refusal`] or [`crate::Violation`].
+    pub refusals: BTreeMap<String, u64>,
+    /// Bytes of guest memory that are registered now, in memory regions and queues.
+    pub pinned_bytes: u64,
+    /// Accesses of queue pairs that were not made because translation failed.
+    pub refused_accesses: u64,
+    /// Register accesses that did nothing: wrong size, no such block or register, wrong state.
+    pub ignored_mmio: u64,
+    /// Interrupts raised.
+    pub interrupts: u64,
+    /// How often registered memory left the machine, once for each object and range.
+    pub removed_while_registered: u64,
+    /// The memory regions.
+    pub mrs: Vec<MrStats>,
+    /// The ports, by number.
+    pub ports: Vec<PortStats>,
+    /// Guest memory traffic of all kinds.
+    pub dma: DmaStats,
+}
+
+/// Numbers of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// Event queues, notification ones not counted.
+    pub eq: u64,
+    /// Notification event queues.
+    pub neq: u64,
+    /// Completion queues.
+    pub cq: u64,
+    /// Queue pairs.
+    pub qp: u64,
+    /// Memory regions.
+    pub mr: u64,
+    /// Shared memory regions.
+    pub smr: u64,
+    /// Broadcast and multicast registrations.
+    pub bcmc: u64,
+}
+
+impl Live {
+    /// Objects of all kinds.
+    pub fn total(&self) -> u64 {
+        [
+            self.eq, self.neq, self.cq, self.qp, self.mr, self.smr, self.bcmc,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+}
+
+/// A memory region.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MrStats {
+    /// Its handle.
+    pub handle: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// Pages registered.
+    pub pages: u64,
+    /// H_REGISTER_HEA_RPAGES calls that succeeded.
+    pub register_calls: u64,
+    /// Contiguous guest memory in the order of the region: real address and bytes. Memory that left
+    /// the machine is missing.
+    pub runs: Vec<(u64, u64)>,
+    /// Shared memory regions of it.
+    pub smrs: u64,
+}
+
+/// A port. Frame bytes are counted without CRC and padding.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStats {
+    /// Logical port number.
+    pub port: u16,
+    /// The external link is up.
+    pub link: bool,
+    /// Frames given to the driver.
+    pub rx_frames: u64,
+    /// Bytes of these, VLAN tags included.
+    pub rx_bytes: u64,
+    /// Frames lost: no queue pair, FIFO full, too long. Filtered frames are not lost.
+    pub rx_dropped: u64,
+    /// Bytes that wait in the receive FIFO now.
+    pub rx_fifo_bytes: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Bytes of these.
+    pub tx_bytes: u64,
+    /// Frames not sent because the link was down.
+    pub tx_errors: u64,
+}
+
+/// Guest memory traffic in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DmaStats {
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+}
+
+/// Counters of a port.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PortCounters {
+    pub(crate) rx_frames: u64,
+    pub(crate) rx_bytes: u64,
+    pub(crate) rx_dropped: u64,
+    pub(crate) tx_frames: u64,
+    pub(crate) tx_bytes: u64,
+    pub(crate) tx_errors: u64,
+}
+
+impl PortCounters {
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.rx_frames = self.rx_frames.saturating_add(1);
+        self.rx_bytes = self.rx_bytes.saturating_add(bytes as u64);
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.tx_frames = self.tx_frames.saturating_add(1);
+        self.tx_bytes = self.tx_bytes.saturating_add(bytes as u64);
+    }
+}
+
+/// Counters of the adapter.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) hcalls: BTreeMap<&'static str, u64>,
+    pub(crate) refusals: BTreeMap<&'static str, u64>,
+    pub(crate) refused_accesses: u64,
+    pub(crate) ignored_mmio: u64,
+    pub(crate) interrupts: u64,
+    pub(crate) removed_while_registered: u64,
+    pub(crate) dma: DmaStats,
+}
+
+fn increment(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
+
+impl Counters {
+    pub(crate) fn hcall(&mut self, name: &'static str) {
+        increment(self.hcalls.entry(name).or_default());
+    }
+
+    pub(crate) fn refused(&mut self, name: &'static str) {
+        increment(self.refusals.entry(name).or_default());
+    }
+
+    pub(crate) fn refused_access(&mut self) {
+        increment(&mut self.refused_accesses);
+    }
+
+    pub(crate) fn ignored_mmio(&mut self) {
+        increment(&mut self.ignored_mmio);
+    }
+
+    pub(crate) fn interrupt(&mut self) {
+        increment(&mut self.interrupts);
+    }
+
+    pub(crate) fn removed_while_registered(&mut self) {
+        increment(&mut self.removed_while_registered);
+    }
+
+    pub(crate) fn dma_read(&mut self, bytes: usize) {
+        self.dma.read_bytes = self.dma.read_bytes.saturating_add(bytes as u64);
+    }
+
+    pub(crate) fn dma_written(&mut self, bytes: usize) {
+        self.dma.write_bytes = self.dma.write_bytes.saturating_add(bytes as u64);
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory regions at work: keys and addresses of descriptors (§8, M16).
+
+use ehea_abi::wqe::Descriptor;
+
+use crate::mr::{Mr, Smr};
+use crate::refusal::Violation;
+use crate::table::Table;
+
+/// What a descriptor is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// A contiguous piece of guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) gpa: u64,
+    pub(crate) len: usize,
+}
+
+/// The regions of the adapter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Regions<'a> {
+    pub(crate) mrs: &'a Table<Mr>,
+    pub(crate) smrs: &'a Table<Smr>,
+}
+
+impl Regions<'_> {
+    /// Appends the pieces of guest memory behind a descriptor that a queue pair of protection
+    /// domain `pd` uses. Nothing was accessed if this fails.
+    pub(crate) fn translate(
+        &self,
+        pd: u32,
+        descriptor: &Descriptor,
+        access: Access,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<(), Violation> {
+        let key = descriptor.lkey.get();
+        let (mr, start, region_pd, writable) = match self.smrs.by_key(key) {
+            Some(smr) => {
+                let mr = self.mrs.get(smr.mr).ok_or(Violation::UnknownKey)?;
+                (mr, smr.start, smr.pd, smr.writable)
+            }
+            None => {
+                let mr = self.mrs.by_key(key).ok_or(Violation::UnknownKey)?;
+                (mr, mr.start, mr.pd, mr.writable)
+            }
+        };
+        if region_pd != pd {
+            return Err(Violation::ForeignKey);
+        }
+        if access == Access::Write && !writable {
+            return Err(Violation::WriteProtected);
+        }
+        let offset = descriptor
+            .vaddr
+            .get()
+            .checked_sub(start)
+            .ok_or(Violation::OutsideRegion)?;
+        mr.pieces(offset, descriptor.length.get().into(), |gpa, len| {
+            // A piece is at most as long as its descriptor, whose length has 32 bits.
+            pieces.push(Piece {
+                gpa,
+                len: len as usize,
+            });
+        })
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sending: from work requests to frames (§6.2).
+
+use ehea_abi::cqe::{Cqe, CqeStatus};
+use ehea_abi::wqe::{Descriptor, SwqeFormat, SwqeHeader, TxControl};
+use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy::FromBytes as _;
+
+use crate::filter::{destination, Cast};
+use crate::host::{Env, TraceLevel};
+use crate::port::{bump, Port};
+use crate::qp::Outgoing;
+use crate::refusal::Violation;
+use crate::rx::{CRC, MIN_FRAME};
+use crate::segment;
+use crate::state::State;
+use crate::translate::{Access, Piece, Regions};
+
+/// Frames of a batch of work, both directions together; then others get their turn.
+const WORK_BUDGET: usize = 1024;
+/// Frames of one queue before another one gets its turn.
+const QUEUE_BUDGET: usize = 64;
+/// The longest packet to be segmented, headers included.
+const MAX_SEGMENTED: usize = 65_536 + 256;
+
+impl State {
+    /// Sends and receives; says whether something is left to do.
+    pub(crate) fn work(&mut self, env: &mut Env<'_>) -> bool {
+        let mut budget = WORK_BUDGET;
+        loop {
+            let before = budget;
+            for port in 0..self.ports.len() {
+                let done = self.receive(env, port, budget.min(QUEUE_BUDGET));
+                budget = budget.saturating_sub(done);
+            }
+            for qp in self.qps.handles() {
+                let done = self.transmit(env, qp, budget.min(QUEUE_BUDGET));
+                budget = budget.saturating_sub(done);
+            }
+            if budget == before {
+                return false;
+            }
+            if budget == 0 {
+                return true;
+            }
+        }
+    }
+
+    /// Carries out at most `budget` send work requests of a queue pair and returns how many.
+    fn transmit(&mut self, env: &mut Env<'_>, handle: u64, budget: usize) -> usize {
+        let mut done = 0usize;
+        while done < budget {
+            match self.send_next(env, handle) {
+                Ok(true) => done = done.saturating_add(1),
+                Ok(false) => break,
+                Err(why) => {
+                    self.fail_qp(env, handle, why);
+                    break;
+                }
+            }
+        }
+        done
+    }
+
+    /// Carries out the next send work request; false if there is none, or if it must wait.
+    fn send_next(&mut self, env: &mut Env<'_>, handle: u64) -> Result<bool, Violation> {
+        let Some(qp) = self.qps.get_mut(handle) else {
+            return Ok(false);
+        };
+        let Some(port) = self.ports.get_mut(qp.port) else {
+            return Ok(false);
+        };
+        if !qp.can_send() || qp.sq.credits() == 0 || port.tx_busy {
+            return Ok(false);
+        }
+        let mut outgoing = match qp.outgoing.take() {
+            Some(outgoing) => outgoing,
+            None => {
+                // The largest slot; a copy, so that the guest cannot change it while it is looked at.
+                let mut slot = [0u8; 512];
+                let slot = slot
+                    .get_mut(..qp.sq.cursor.slot_bytes())
+                    .unwrap_or_default();
+                env.read(qp.sq.address()?, slot)
+                    .map_err(|_| Violation::QueueMemoryGone)?;
+                let regions = Regions {
+                    mrs: &self.mrs,
+                    smrs: &self.smrs,
+                };
+                fetch(env, regions, qp.pd, slot, port.max_wire_frame())?
+            }
+        };
+        while let Some(frame) = outgoing.frames.pop_front() {
+            if !send(env, port, qp.port, &frame) {
+                port.tx_busy = true;
+                outgoing.frames.push_front(frame);
+                qp.outgoing = Some(outgoing);
+                return Ok(false);
+            }
+        }
+        qp.sq.take();
+        if !outgoing.signalled {
+            return Ok(true);
+        }
+        let send_cq = qp.send_cq;
+        let cqe = Cqe {
+            wr_id: U64::new(outgoing.wr_id),
+            status: U16::new(CqeStatus::default().0),
+            qp_token: U32::new(qp.token),
+            ..Cqe::default()
+        };
+        self.cqs
+            .get_mut(send_cq)
+            .ok_or(Violation::CompletionQueueGone)?
+            .write(env, cqe)?;
+        self.completed(env, send_cq);
+        Ok(true)
+    }
+}
+
+/// Gives a frame to the backend; false if that is busy.
+fn send(env: &mut Env<'_>, port: &mut Port, index: usize, frame: &[u8]) -> bool {
+    if !port.link {
+        port.counters.tx_errors = port.counters.tx_errors.saturating_add(1);
+        return true;
+    }
+    let taken = if frame.len() < MIN_FRAME {
+        let mut padded = [0u8; MIN_FRAME];
+        for (to, from) in padded.iter_mut().zip(frame) {
+            *to = *from;
+        }
+        env.host.tx_frame(index, &padded)
+    } else {
+        env.host.tx_frame(index, frame)
+    };
+    if !taken {
+        return false;
+    }
+    let wire = frame.len().max(MIN_FRAME).saturating_add(CRC);
+    bump(&mut port.statistics.txo, wire);
+    match Cast::of(destination(frame)) {
+        Cast::Unicast => bump(&mut port.statistics.txucp, 1),
+        Cast::Multicast => bump(&mut port.statistics.txmcp, 1),
+        Cast::Broadcast => bump(&mut port.statistics.txbcp, 1),
+    }
+    port.counters.sent(frame.len());
+    env.trace(
+        TraceLevel::Verbose,
+        format_args!("port {}: sent {} bytes", port.number, frame.len()),
+    );
+    true
+}
+
+/// Reads a send work request and what it sends. PURGE counts at this moment (M11).
+fn fetch(
+    env: &mut Env<'_>,
+    regions: Regions<'_>,
+    pd: u32,
+    slot: &[u8],
+    max_wire_frame: usize,
+) -> Result<Outgoing, Violation> {
+    let (header, _) = SwqeHeader::ref_from_prefix(slot).map_err(|_| Violation::SendFormat)?;
+    let control = header.control();
+    let mut outgoing = Outgoing {
+        wr_id: header.wr_id.get(),
+        signalled: control.contains(TxControl::SIGNALLED_COMPLETION),
+        ..Outgoing::default()
+    };
+    if control.contains(TxControl::PURGE) {
+        return Ok(outgoing);
+    }
+    let format = SwqeFormat::of(control).ok_or(Violation::SendFormat)?;
+    let longest = max_wire_frame.saturating_sub(CRC);
+    let limit = match control.contains(TxControl::TSO) {
+        true => MAX_SEGMENTED,
+        false => longest,
+    };
+    let frame = gather(env, regions, pd, slot, header, format, limit)?;
+    outgoing.frames = segment::frames(header, frame, longest)?;
+    Ok(outgoing)
+}
+
+/// The bytes of a work request: immediate data, then descriptors.
+fn gather(
+    env: &mut Env<'_>,
+    regions: Regions<'_>,
+    pd: u32,
+    slot: &[u8],
+    header: &SwqeHeader,
+    format: SwqeFormat,
+    limit: usize,
+) -> Result<Vec<u8>, Violation> {
+    // What the flags do not announce does not count, whatever its length field says.
+    let immediate: &[u8] = match format {
+        SwqeFormat::Descriptors => &[],
+        SwqeFormat::Mixed | SwqeFormat::Immediate => {
+            let length = usize::from(header.immediate_data_length);
+            if length > format.immediate_max() {
+                return Err(Violation::SendImmediate);
+            }
+            slot.get(format.immediate_offset()..)
+                .and_then(|data| data.get(..length))
+                .ok_or(Violation::SendImmediate)?
+        }
+    };
+    let count = match format {
+        SwqeFormat::Immediate => 0,
+        SwqeFormat::Descriptors | SwqeFormat::Mixed => usize::from(header.descriptors),
+    };
+    let needs_one = !matches!(format, SwqeFormat::Immediate);
+    if count > format.max_descriptors(slot.len()) || needs_one && count == 0 {
+        return Err(Violation::SendDescriptors);
+    }
+    // All is translated and bounded before anything is read.
+    let mut pieces: Vec<Piece> = Vec::with_capacity(count);
+    for index in 0..count {
+        let descriptor = format
+            .descriptor_offset(index, slot.len())
+            .and_then(|at| slot.get(at..))
+            .and_then(|bytes| Descriptor::ref_from_prefix(bytes).ok())
+            .ok_or(Violation::SendDescriptors)?;
+        regions.translate(pd, descriptor.0, Access::Read, &mut pieces)?;
+    }
+    let length = pieces
+        .iter()
+        .fold(immediate.len(), |sum, p| sum.saturating_add(p.len));
+    if length > limit {
+        return Err(Violation::FrameTooLong);
+    }
+    let mut frame = vec![0; length];
+    let (head, mut rest) = frame
+        .split_at_mut_checked(immediate.len())
+        .ok_or(Violation::SendImmediate)?;
+    head.copy_from_slice(immediate);
+    for piece in pieces {
+        let (now, later) = rest
+            .split_at_mut_checked(piece.len)
+            .ok_or(Violation::FrameTooLong)?;
+        if !now.is_empty() {
+            env.read(piece.gpa, now)
+                .map_err(|_| Violation::MemoryGone)?;
+        }
+        rest = later;
+    }
+    Ok(frame)
+}
