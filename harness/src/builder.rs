@@ -403,6 +403,8 @@ impl Builder {
             write!(device, ",{property}")?;
         }
         command.args(["-device", &device]);
+        // Each refusal is a line with its reason in QEMU's log.
+        command.args(["-trace", "ehea_trace_refused", "-trace", "ehea_trace_event"]);
         Ok(())
     }
 }

@@ -412,13 +412,11 @@ mod tests {
     #[test]
     fn garbage_is_what_is_old_and_not_among_the_newest() {
         let (_dir, cache) = cache();
-        let mut entries = Vec::new();
-        for (index, input) in ["a", "b", "c"].into_iter().enumerate() {
-            let entry = cache.ensure(&Toy::new(input)).unwrap();
-            let file = File::open(entry.path(USED)).unwrap();
-            file.set_modified(SystemTime::now() - RECENT * (4 - index as u32))
-                .unwrap();
-            entries.push(entry.directory);
+        let build = |input| cache.ensure(&Toy::new(input)).unwrap().directory;
+        let entries: Vec<_> = ["a", "b", "c"].into_iter().map(build).collect();
+        for (age, entry) in (2..).zip(entries.iter().rev()) {
+            let file = File::open(entry.join(USED)).unwrap();
+            file.set_modified(SystemTime::now() - RECENT * age).unwrap();
         }
         let removed = cache.collect_garbage("toy", KEPT, RECENT).unwrap();
         assert_eq!(removed, entries[..1]);

@@ -32,6 +32,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Doctor(commands::doctor::DoctorCommand),
+    Build(commands::build::BuildCommand),
     Guest(commands::guest::GuestCommand),
     Shell(commands::shell::ShellCommand),
 }
@@ -39,6 +41,8 @@ enum Command {
 impl Task for Command {
     fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
+            Self::Doctor(task) => task.run(context),
+            Self::Build(task) => task.run(context),
             Self::Guest(task) => task.run(context),
             Self::Shell(task) => task.run(context),
         }

@@ -1,27 +1,214 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Gathers what a command needs, in the order in which it depends on each other.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use anyhow::Result;
-use ehea_harness::{Artifacts, PageSize, ARTIFACTS_VARIABLE};
+use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, ARTIFACTS_VARIABLE};
 
+use crate::artifacts::kernel::Kernel;
+use crate::artifacts::module::{KernelTree, Module};
+use crate::artifacts::qemu::{Qemu, QemuTree};
 use crate::artifacts::root::BuildRoot;
+use crate::artifacts::source::KernelSource;
+use crate::artifacts::tools::GuestTools;
 use crate::artifacts::userland::Userland;
+use crate::cache::{Artifact, Entry, State};
 use crate::context::Context;
+use crate::key::hash_file;
 
-/// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, what that file names
-/// is used as it is.
-pub(crate) fn guest(context: &Context, _page_sizes: &[PageSize]) -> Result<Artifacts> {
-    if std::env::var_os(ARTIFACTS_VARIABLE).is_some() {
-        return Artifacts::from_env();
+/// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, the files that it
+/// names are used as they are; modules that it does not name are built for its kernels.
+pub(crate) fn guest(context: &Context, page_sizes: &[PageSize]) -> Result<Artifacts> {
+    let kernels = kernels(context, page_sizes)?;
+    if let Some(artifacts) = overridden()? {
+        return Ok(Artifacts {
+            kernels,
+            ..artifacts
+        });
     }
     let root = context.cache.ensure(&BuildRoot)?;
-    let tree = root.path(BuildRoot::TREE);
-    let userland = context.cache.ensure(&Userland { root: tree.clone() })?;
+    let userland = context.cache.ensure(&Userland {
+        root: root.path(BuildRoot::TREE),
+    })?;
     Ok(Artifacts {
-        root: tree,
-        qemu: Default::default(),
+        qemu: qemu(context, &root)?,
+        root: root.path(BuildRoot::TREE),
         userland: userland.path(Userland::ARCHIVE),
-        kernels: Default::default(),
+        kernels,
         logs: context.guest_logs(),
     })
+}
+
+/// What the environment gives instead of the cache.
+fn overridden() -> Result<Option<Artifacts>> {
+    std::env::var_os(ARTIFACTS_VARIABLE)
+        .map(|_| Artifacts::from_env())
+        .transpose()
+}
+
+/// Kernels with the modules built for them.
+pub(crate) fn kernels(
+    context: &Context,
+    page_sizes: &[PageSize],
+) -> Result<BTreeMap<PageSize, GuestKernel>> {
+    let given = overridden()?;
+    let mut kernels = BTreeMap::new();
+    for &page_size in page_sizes {
+        let (tree, given) = match &given {
+            Some(artifacts) => {
+                let kernel = artifacts.kernel(page_size)?;
+                let (root, build) = (artifacts.root.clone(), kernel.build.clone());
+                (
+                    KernelTree {
+                        root,
+                        build,
+                        identity: hash_file(&kernel.vmlinux)?,
+                    },
+                    Some(kernel.clone()),
+                )
+            }
+            None => (
+                kernel(context, &context.cache.ensure(&BuildRoot)?, page_size)?,
+                None,
+            ),
+        };
+        let mut kernel = given.unwrap_or_else(|| GuestKernel {
+            vmlinux: tree.build.join(Kernel::IMAGE),
+            build: tree.build.clone(),
+            module: None,
+            kunit_module: None,
+        });
+        if kernel.module.is_none() {
+            let (module, kunit_module) = modules(context, &tree)?;
+            kernel.module = Some(module);
+            kernel.kunit_module = Some(kunit_module);
+        }
+        kernels.insert(page_size, kernel);
+    }
+    Ok(kernels)
+}
+
+/// The built kernel with this page size.
+pub(crate) fn kernel(context: &Context, root: &Entry, page_size: PageSize) -> Result<KernelTree> {
+    let checkout = &context.checkout;
+    let source = context.cache.ensure(&KernelSource { root, checkout })?;
+    let kernel = context.cache.ensure(&Kernel {
+        root,
+        source: &source,
+        checkout,
+        page_size,
+    })?;
+    Ok(KernelTree {
+        root: root.path(BuildRoot::TREE),
+        identity: kernel.identity,
+        build: kernel.directory,
+    })
+}
+
+/// The driver and its KUnit suites for a kernel.
+pub(crate) fn modules(context: &Context, kernel: &KernelTree) -> Result<(PathBuf, PathBuf)> {
+    let entry = context.cache.ensure(&Module {
+        checkout: &context.checkout,
+        kernel,
+    })?;
+    Ok((entry.path(Module::DRIVER), entry.path(Module::KUNIT)))
+}
+
+fn qemu(context: &Context, root: &Entry) -> Result<PathBuf> {
+    let checkout = &context.checkout;
+    let tree = context.cache.ensure(&QemuTree { root, checkout })?;
+    let target = context.target();
+    let cache = &context.cache;
+    let qemu = cache.ensure(&Qemu {
+        root,
+        tree: &tree,
+        checkout,
+        target: &target,
+        cache,
+    })?;
+    Ok(qemu.path(Qemu::BINARY))
+}
+
+/// Our own programs for the guest.
+pub(crate) fn guest_tools(context: &Context) -> Result<PathBuf> {
+    let root = context.cache.ensure(&BuildRoot)?;
+    let tools = context.cache.ensure(&GuestTools {
+        root: &root,
+        checkout: &context.checkout,
+    })?;
+    Ok(tools.path(GuestTools::PROGRAM))
+}
+
+/// What of all this is in the cache; `None` where that can't be known before something else is made.
+pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
+    let (cache, checkout, target) = (&context.cache, &context.checkout, &context.target());
+    let mut states = Vec::new();
+    // Returns the entry if it is there, so that what is made from it can be asked for.
+    let mut look = |artifact: &dyn Artifact| -> Result<Option<Entry>> {
+        let state = cache.state(artifact)?;
+        let entry = if state == State::Present {
+            Some(cache.ensure(artifact)?)
+        } else {
+            None
+        };
+        states.push((artifact.title(), Some(state)));
+        Ok(entry)
+    };
+    let mut unknown = Vec::new();
+    if let Some(root) = look(&BuildRoot)? {
+        look(&Userland {
+            root: root.path(BuildRoot::TREE),
+        })?;
+        look(&GuestTools {
+            root: &root,
+            checkout,
+        })?;
+        match look(&QemuTree {
+            root: &root,
+            checkout,
+        })? {
+            Some(tree) => drop(look(&Qemu {
+                root: &root,
+                tree: &tree,
+                checkout,
+                target,
+                cache,
+            })?),
+            None => unknown.push("QEMU with the adapter"),
+        }
+        if let Some(source) = look(&KernelSource {
+            root: &root,
+            checkout,
+        })? {
+            let page_size = PageSize::default();
+            match look(&Kernel {
+                root: &root,
+                source: &source,
+                checkout,
+                page_size,
+            })? {
+                Some(kernel) => {
+                    let root = root.path(BuildRoot::TREE);
+                    let kernel = KernelTree {
+                        root,
+                        identity: kernel.identity,
+                        build: kernel.directory,
+                    };
+                    look(&Module {
+                        checkout,
+                        kernel: &kernel,
+                    })?;
+                }
+                None => unknown.push("driver module"),
+            }
+        } else {
+            unknown.extend(["kernel", "driver module"]);
+        }
+    } else {
+        unknown.extend(["guest userland", "QEMU", "kernel", "driver module"]);
+    }
+    states.extend(unknown.into_iter().map(|name| (name.to_owned(), None)));
+    Ok(states)
 }

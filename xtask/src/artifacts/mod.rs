@@ -1,5 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the tool makes, one file for each kind.
 
+pub(crate) mod kernel;
+pub(crate) mod module;
+pub(crate) mod qemu;
 pub(crate) mod root;
+pub(crate) mod source;
+pub(crate) mod tools;
 pub(crate) mod userland;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Number of processors, for parallel builds.
+pub(crate) fn jobs() -> String {
+    format!(
+        "-j{}",
+        std::thread::available_parallelism().map_or(1, usize::from)
+    )
+}
+
+/// The only subdirectory of `parent` whose name starts with `prefix`.
+pub(crate) fn only_directory(parent: &Path, prefix: &str) -> Result<PathBuf> {
+    let read =
+        std::fs::read_dir(parent).with_context(|| format!("cannot read {}", parent.display()))?;
+    let mut found: Vec<_> = read
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.is_dir())
+        .collect();
+    found.retain(|p| {
+        p.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    });
+    found.sort();
+    found
+        .pop()
+        .with_context(|| format!("no directory {prefix}… in {}", parent.display()))
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The commands, one file each.
 
+pub(crate) mod build;
+pub(crate) mod doctor;
 pub(crate) mod guest;
 pub(crate) mod shell;
 

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+//! QEMU with the adapter: Debian's source, our patches and device, and the model as a library.
+//!
+//! Two artifacts. [`QemuTree`] is the patched and configured source, which keeps its build directory
+//! and is changed in place under a lock; [`Qemu`] is a binary linked in it. So a changed model costs a
+//! link, and a changed device file a compilation.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use ehea_harness::Sandbox;
+
+use crate::artifacts::jobs;
+use crate::artifacts::root::BuildRoot;
+use crate::artifacts::source::patches;
+use crate::cache::{Artifact, Build, Cache, Entry};
+use crate::key::Key;
+
+/// Directory of device and patches in the checkout.
+const DEVICE: &str = "qemu";
+
+const PATCHES: &str = "qemu/patches";
+
+/// What the model is compiled from.
+const MODEL: &[&str] = &[
+    "model/src",
+    "model/Cargo.toml",
+    "drivers/ehea/abi",
+    "Cargo.toml",
+];
+
+/// The library that cargo makes.
+const LIBRARY: &str = "libehea_model.a";
+
+/// Options of configure: a small QEMU with what a guest of ours uses.
+const OPTIONS: &[&str] = &[
+    "--target-list=ppc64-softmmu",
+    "--without-default-features",
+    "--enable-tcg",
+    "--enable-slirp",
+    "--enable-fdt=system",
+    "--enable-plugins",
+    "--disable-docs",
+    "--disable-werror",
+    "--disable-install-blobs",
+];
+
+const BINARY: &str = "qemu-system-ppc64";
+
+/// The patched and configured source.
+#[derive(Debug)]
+pub(crate) struct QemuTree<'a> {
+    /// The build root, which holds the source package.
+    pub(crate) root: &'a Entry,
+    /// The checkout, with the patches.
+    pub(crate) checkout: &'a Path,
+}
+
+impl QemuTree<'_> {
+    const SOURCE: &'static str = "source";
+    const BUILD: &'static str = "build";
+}
+
+impl Artifact for QemuTree<'_> {
+    fn kind(&self) -> &'static str {
+        "qemu-tree"
+    }
+
+    fn title(&self) -> String {
+        "QEMU source".to_owned()
+    }
+
+    fn inputs(&self, key: &mut Key) -> Result<()> {
+        key.text("build root", &self.root.identity);
+        key.text("options", OPTIONS.join(" "));
+        key.files(self.checkout, PATCHES)
+    }
+
+    fn build(&self, build: &Build<'_>) -> Result<()> {
+        let tree = self.root.path(BuildRoot::TREE);
+        let sandbox = Sandbox::new(&tree);
+        let package = std::fs::read_dir(tree.join("usr/src"))?
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .find(|name| name.starts_with("qemu_") && name.ends_with(".dsc"))
+            .context("the build root has no source package of QEMU")?;
+        let (here, there) = (
+            build.directory.join(Self::SOURCE),
+            build.place.join(Self::SOURCE),
+        );
+        // Its signature was verified when apt fetched it.
+        let mut command = sandbox.command("dpkg-source");
+        command
+            .args(["--no-check", "-x"])
+            .arg(Path::new("/usr/src").join(package))
+            .arg(&here);
+        build.step.run("unpacking", &mut command)?;
+        for patch in patches(&self.checkout.join(PATCHES))? {
+            let mut command = sandbox.command("patch");
+            command
+                .args(["-p1", "--forward", "-i"])
+                .arg(&patch)
+                .current_dir(&here);
+            build.step.run("patching", &mut command)?;
+        }
+        copy_device(self.checkout, &here)?;
+        std::fs::create_dir(build.directory.join(Self::BUILD))?;
+        // The library is put there before the first link; configure only looks whether it exists.
+        std::fs::write(build.directory.join(LIBRARY), "")?;
+        let mut command = sandbox.command_with_mount(build.directory, build.place, "sh");
+        command
+            .args(["-ec", "cd \"$0\" && exec \"$@\""])
+            .arg(build.place.join(Self::BUILD));
+        command.arg(there.join("configure")).args(OPTIONS);
+        command.arg(format!(
+            "-Dehea_model={}",
+            build.place.join(LIBRARY).display()
+        ));
+        build.step.run("configuring", &mut command)
+    }
+
+    fn outputs(&self) -> Vec<PathBuf> {
+        vec![
+            Path::new(Self::SOURCE).join("configure"),
+            Path::new(Self::SOURCE).join("VERSION"),
+        ]
+    }
+}
+
+/// The device's files, in a fixed order.
+fn device_files(checkout: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(checkout.join(DEVICE))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "c" || e == "h") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Copies the device's files into the source, touching only those that differ.
+fn copy_device(checkout: &Path, source: &Path) -> Result<()> {
+    for path in device_files(checkout)? {
+        let name = path.file_name().context("a file without a name")?;
+        copy_if_different(&path, &source.join("hw/net").join(name))?;
+    }
+    Ok(())
+}
+
+fn copy_if_different(from: &Path, to: &Path) -> Result<()> {
+    let content = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if std::fs::read(to).ok().as_ref() != Some(&content) {
+        std::fs::write(to, content).with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// The emulator.
+#[derive(Debug)]
+pub(crate) struct Qemu<'a> {
+    /// The build root.
+    pub(crate) root: &'a Entry,
+    /// The configured source.
+    pub(crate) tree: &'a Entry,
+    /// The checkout, with device and model.
+    pub(crate) checkout: &'a Path,
+    /// Cargo's output directory.
+    pub(crate) target: &'a Path,
+    /// Holds the lock of the tree.
+    pub(crate) cache: &'a Cache,
+}
+
+impl Qemu<'_> {
+    /// The binary in the entry.
+    pub(crate) const BINARY: &'static str = BINARY;
+
+    /// Compiles the model with the toolchain that compiled this tool.
+    fn model(&self, build: &Build<'_>) -> Result<PathBuf> {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command
+            .args([
+                "build",
+                "--release",
+                "--package",
+                "ehea-model",
+                "--target-dir",
+            ])
+            .arg(self.target);
+        command.current_dir(self.checkout);
+        build.step.run("compiling the model", &mut command)?;
+        Ok(self.target.join("release").join(LIBRARY))
+    }
+}
+
+impl Artifact for Qemu<'_> {
+    fn kind(&self) -> &'static str {
+        "qemu"
+    }
+
+    fn title(&self) -> String {
+        "QEMU with the adapter".to_owned()
+    }
+
+    fn inputs(&self, key: &mut Key) -> Result<()> {
+        key.text("tree", &self.tree.identity);
+        for path in device_files(self.checkout)? {
+            key.files(
+                self.checkout,
+                &path.strip_prefix(self.checkout)?.to_string_lossy(),
+            )?;
+        }
+        for path in MODEL {
+            key.files(self.checkout, path)?;
+        }
+        Ok(())
+    }
+
+    fn build(&self, build: &Build<'_>) -> Result<()> {
+        let library = self.model(build)?;
+        let name = self
+            .tree
+            .directory
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let _lock = self.cache.lock(&format!("qemu-build-{name}"), "QEMU")?;
+        copy_if_different(&library, &self.tree.path(LIBRARY))?;
+        copy_device(self.checkout, &self.tree.path(QemuTree::SOURCE))?;
+        let directory = self.tree.path(QemuTree::BUILD);
+        let mut command = Sandbox::new(&self.root.path(BuildRoot::TREE)).command("ninja");
+        command.arg("-C").arg(&directory).args([&jobs(), BINARY]);
+        build.step.run("compiling", &mut command)?;
+        let to = build.directory.join(BINARY);
+        std::fs::copy(directory.join(BINARY), &to).context("the build did not make QEMU")?;
+        let mut command = Sandbox::new(&self.root.path(BuildRoot::TREE)).command("strip");
+        command.arg("--strip-debug").arg(&to);
+        build.step.run("stripping", &mut command)
+    }
+
+    fn outputs(&self) -> Vec<PathBuf> {
+        vec![BINARY.into()]
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel's source with our patches.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{ensure, Result};
+use ehea_harness::Sandbox;
+
+use crate::artifacts::root::BuildRoot;
+use crate::cache::{Artifact, Build, Entry};
+use crate::key::Key;
+
+/// Large directories without which powerpc kernels and modules build.
+const EXCLUDED: &[&str] = &[
+    "drivers/gpu/drm/amd/include",
+    "Documentation/devicetree",
+    "tools/testing",
+];
+
+/// The patched kernel source.
+#[derive(Debug)]
+pub(crate) struct KernelSource<'a> {
+    /// The build root, which holds the tarball.
+    pub(crate) root: &'a Entry,
+    /// The checkout, with the patches.
+    pub(crate) checkout: &'a Path,
+}
+
+impl KernelSource<'_> {
+    /// Directory of the source in the entry.
+    pub(crate) const TREE: &'static str = "linux";
+
+    const PATCHES: &'static str = "kernel/patches";
+}
+
+/// The patches in a directory, in order.
+pub(crate) fn patches(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "patch") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+impl Artifact for KernelSource<'_> {
+    fn kind(&self) -> &'static str {
+        "kernel-source"
+    }
+
+    fn title(&self) -> String {
+        "kernel source".to_owned()
+    }
+
+    fn inputs(&self, key: &mut Key) -> Result<()> {
+        key.text("build root", &self.root.identity);
+        key.text("excluded", EXCLUDED.join(" "));
+        key.files(self.checkout, Self::PATCHES)
+    }
+
+    fn build(&self, build: &Build<'_>) -> Result<()> {
+        let sandbox = Sandbox::new(&self.root.path(BuildRoot::TREE));
+        let tree = build.directory.join(Self::TREE);
+        std::fs::create_dir(&tree)?;
+        let mut command = sandbox.command("tar");
+        command.args([
+            "--strip-components=1",
+            "-xJf",
+            "/usr/src/linux-source-7.3.tar.xz",
+        ]);
+        command
+            .args(EXCLUDED.iter().map(|path| format!("--exclude=*/{path}/*")))
+            .arg("-C")
+            .arg(&tree);
+        build.step.run("unpacking", &mut command)?;
+        let patches = patches(&self.checkout.join(Self::PATCHES))?;
+        ensure!(!patches.is_empty(), "no patches in {}", Self::PATCHES);
+        for patch in patches {
+            let mut command = sandbox.command("patch");
+            command
+                .args(["-p1", "--forward", "-i"])
+                .arg(&patch)
+                .current_dir(&tree);
+            build.step.run("patching", &mut command)?;
+        }
+        Ok(())
+    }
+
+    fn outputs(&self) -> Vec<PathBuf> {
+        [
+            "Makefile",
+            "Kconfig",
+            "rust/kernel/lib.rs",
+            "scripts/checkpatch.pl",
+            "include/linux/netdevice.h",
+        ]
+        .iter()
+        .map(|path| Path::new(Self::TREE).join(path))
+        .collect()
+    }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Our own small programs for the guest (`guest-tools/`).
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use ehea_harness::Sandbox;
+
+use crate::artifacts::root::BuildRoot;
+use crate::cache::{Artifact, Build, Entry};
+use crate::key::Key;
+
+/// Directory in the checkout.
+const SOURCES: &str = "guest-tools";
+
+/// The programs, one static executable.
+#[derive(Debug)]
+pub(crate) struct GuestTools<'a> {
+    /// The build root, with the cross compiler.
+    pub(crate) root: &'a Entry,
+    /// The checkout.
+    pub(crate) checkout: &'a Path,
+}
+
+impl GuestTools<'_> {
+    /// The executable in the entry.
+    pub(crate) const PROGRAM: &'static str = "ehea-net";
+}
+
+impl Artifact for GuestTools<'_> {
+    fn kind(&self) -> &'static str {
+        "guest-tools"
+    }
+
+    fn title(&self) -> String {
+        "programs for the guest".to_owned()
+    }
+
+    fn inputs(&self, key: &mut Key) -> Result<()> {
+        key.text("build root", &self.root.identity);
+        key.files(self.checkout, SOURCES)
+    }
+
+    fn build(&self, build: &Build<'_>) -> Result<()> {
+        let mut command = Sandbox::new(&self.root.path(BuildRoot::TREE)).command("make");
+        command
+            .arg("-C")
+            .arg(self.checkout.join(SOURCES))
+            .arg(format!("O={}", build.directory.display()));
+        build.step.run("compiling", &mut command)
+    }
+
+    fn outputs(&self) -> Vec<PathBuf> {
+        vec![Self::PROGRAM.into()]
+    }
+}
