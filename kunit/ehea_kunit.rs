@@ -5,10 +5,24 @@
 //! A module of its own: suites of a module run after its init has succeeded, which that of the
 //! driver doesn't on a machine without VIO. Loading it runs the tests once.
 
-use kernel::prelude::*;
-
+#[path = "../drivers/ehea/abi/mod.rs"]
+pub mod abi;
+#[path = "../drivers/ehea/bmap/mod.rs"]
+pub mod bmap;
 #[path = "../rust/kernel/mod.rs"]
 pub mod kernel_ext;
+#[path = "../rust/testing/mod.rs"]
+pub mod testing;
+
+mod busmap;
+mod device;
+mod memory;
+mod napi;
+mod netdev;
+mod skbuff;
+mod work;
+
+use kernel::prelude::*;
 
 /// The module, which is but a frame for its tests.
 struct TestModule;

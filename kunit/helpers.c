@@ -9,3 +9,4 @@
 #include "../rust/helpers/platform.c"
 #include "../rust/helpers/skbuff.c"
 #include "../rust/helpers/workqueue.c"
+#include "../rust/testing/testing.c"

@@ -14,6 +14,6 @@ pub mod memory_hotplug;
 pub mod net;
 pub mod of;
 pub mod page;
-mod sys;
+pub(crate) mod sys;
 pub mod vio;
 pub mod workqueue;

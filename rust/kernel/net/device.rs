@@ -75,7 +75,7 @@ unsafe impl AlwaysRefCounted for Device {
 }
 
 impl Device {
-    pub(super) fn as_raw(&self) -> *mut sys::net_device {
+    pub(crate) fn as_raw(&self) -> *mut sys::net_device {
         self.0.get()
     }
 

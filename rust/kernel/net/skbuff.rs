@@ -49,13 +49,13 @@ impl SkBuff {
     /// # Safety
     ///
     /// `raw` is a valid buffer that the caller gives away.
-    pub(super) unsafe fn from_raw(raw: NonNull<bindings::sk_buff>) -> Self {
+    pub(crate) unsafe fn from_raw(raw: NonNull<bindings::sk_buff>) -> Self {
         // INVARIANT: By the safety requirement.
         Self { raw }
     }
 
     /// Gives the buffer away.
-    pub(super) fn into_raw(self) -> *mut bindings::sk_buff {
+    pub(crate) fn into_raw(self) -> *mut bindings::sk_buff {
         ManuallyDrop::new(self).raw.as_ptr()
     }
 

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The network device that tests use: it does with frames as it is told.
+
+use crate::{
+    kernel_ext::net::{
+        queue::{
+            TxLocked,
+            TxQueue, //
+        },
+        rtnl::Rtnl,
+        skbuff::{
+            SkBuff,
+            SkbSlot, //
+        },
+        stats::Counter,
+        NetDevice,
+        Operations,
+        Registered,
+        Transmit,
+        UnregisteredNetDevice, //
+    },
+    testing::DropCounter, //
+};
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicU32,
+    AtomicU8,
+    Ordering, //
+};
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    faux,
+    prelude::*, //
+};
+
+/// Number of transmit queues.
+pub(crate) const QUEUES: u16 = 2;
+
+/// What `start_xmit` does with a frame.
+#[repr(u8)]
+pub(crate) enum Policy {
+    /// Drops it.
+    Drop = 0,
+    /// Consumes it.
+    Consume = 1,
+    /// Has no room.
+    Busy = 2,
+    /// Keeps it in the slot, and drops what was there.
+    Keep = 3,
+}
+
+/// The data of the device.
+pub(crate) struct Data {
+    pub(crate) opened: Counter,
+    pub(crate) stopped: Counter,
+    pub(crate) sent: Counter,
+    pub(crate) deferred: AtomicU32,
+    pub(crate) fail_open: AtomicBool,
+    pub(crate) slot: SkbSlot,
+    pub(crate) locked: [TxLocked<u64>; QUEUES as usize],
+    /// Accesses to `locked` with the wrong queue that were allowed.
+    pub(crate) wrong: Counter,
+    policy: AtomicU8,
+    _drops: DropCounter,
+}
+
+impl Data {
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.policy.store(policy as u8, Ordering::Relaxed);
+    }
+}
+
+/// The operations of the device.
+pub(crate) struct TestOps;
+
+#[vtable]
+impl Operations for TestOps {
+    type Data = Data;
+
+    fn open(dev: &NetDevice<Self>, _rtnl: &Rtnl) -> Result {
+        if dev.data().fail_open.load(Ordering::Relaxed) {
+            return Err(EIO);
+        }
+        dev.data().opened.inc();
+        dev.tx_start_all();
+        Ok(())
+    }
+
+    fn stop(dev: &NetDevice<Self>, _rtnl: &Rtnl) {
+        dev.tx_disable();
+        dev.data().stopped.inc();
+    }
+
+    fn start_xmit(dev: &NetDevice<Self>, txq: &mut TxQueue<'_>, skb: SkBuff) -> Transmit {
+        let data = dev.data();
+        let index = usize::from(txq.index());
+
+        data.sent.inc();
+        for (i, locked) in data.locked.iter().enumerate() {
+            match locked.get(txq) {
+                Some(value) if i == index => *value += 1,
+                None if i != index => {}
+                _ => data.wrong.inc(),
+            }
+        }
+        match data.policy.load(Ordering::Relaxed) {
+            0 => drop(skb),
+            1 => skb.consume(),
+            2 => return Transmit::Busy(skb),
+            _ => drop(data.slot.put(skb)),
+        }
+        Transmit::Ok
+    }
+
+    fn change_mtu(_dev: &NetDevice<Self>, mtu: u32, _rtnl: &Rtnl) -> Result {
+        // An odd MTU is refused.
+        if mtu % 2 == 1 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn deferred(dev: &NetDevice<Self>, events: u32) {
+        dev.data().deferred.fetch_or(events, Ordering::Relaxed);
+    }
+}
+
+/// A device that isn't registered; `drops` counts the drops of its data.
+pub(crate) fn unregistered(
+    parent: &faux::Registration,
+    drops: &'static AtomicU32,
+) -> Result<UnregisteredNetDevice<TestOps>> {
+    let data = Data {
+        opened: Counter::new(),
+        stopped: Counter::new(),
+        sent: Counter::new(),
+        deferred: AtomicU32::new(0),
+        fail_open: AtomicBool::new(false),
+        slot: SkbSlot::new(),
+        locked: [TxLocked::new(0, 0), TxLocked::new(1, 0)],
+        wrong: Counter::new(),
+        policy: AtomicU8::new(Policy::Drop as u8),
+        _drops: DropCounter::new(drops),
+    };
+    let faux: &faux::Device<Bound> = parent.as_ref();
+    let parent: &Device<Bound> = faux.as_ref();
+    let mut dev = UnregisteredNetDevice::new(parent, QUEUES, 1, data)?;
+
+    dev.set_name(c"kunit%d")?;
+    dev.set_random_mac_address();
+    dev.set_mtu(1500, 68, 9000);
+    Ok(dev)
+}
+
+/// The parent of test devices.
+pub(crate) fn parent() -> Result<faux::Registration> {
+    faux::Registration::new(c"ehea-kunit", None)
+}
+
+/// A registered device.
+pub(crate) fn registered(
+    parent: &faux::Registration,
+    drops: &'static AtomicU32,
+) -> Result<Registered<TestOps>> {
+    unregistered(parent, drops)?.register()
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! NAPI instances: when they are polled, and who has their state.
+
+use kernel::prelude::*;
+
+use crate::{
+    kernel_ext::{
+        net::{
+            napi::{
+                Poll,
+                PollContext, //
+            },
+            skbuff::{
+                RxChecksum,
+                RxMeta, //
+            },
+            stats::Counter, //
+        },
+        page::ContiguousBuffer, //
+    },
+    testing::DropCounter, //
+};
+use kernel::sync::Arc;
+
+/// What happened to an instance.
+#[derive(Default)]
+struct Events {
+    polled: Counter,
+    rearmed: Counter,
+    received: Counter,
+    refused: Counter,
+}
+
+/// Receives `frames` many frames, copied from `frame`.
+struct TestPoll {
+    events: Arc<Events>,
+    frame: ContiguousBuffer,
+    frames: u32,
+    /// Frames that come only when `rearm` has been called once.
+    late: u32,
+    _drops: DropCounter,
+}
+
+impl Poll for TestPoll {
+    fn poll(&mut self, ctx: &PollContext<'_>, budget: u32) -> u32 {
+        let mut done = 0;
+        self.events.polled.inc();
+        while self.frames > 0 && done < budget {
+            self.frames -= 1;
+            done += 1;
+            let meta = RxMeta {
+                len: 64,
+                checksum: RxChecksum::Unnecessary,
+                vlan: Some(5),
+                queue: 0,
+            };
+            match ctx.receive_copy(self.frame.window(), 0, &meta) {
+                Ok(()) => self.events.received.inc(),
+                Err(_) => self.events.refused.inc(),
+            }
+        }
+        done
+    }
+
+    fn rearm(&mut self) -> bool {
+        self.events.rearmed.inc();
+        self.frames += core::mem::take(&mut self.late);
+        self.frames > 0
+    }
+}
+
+#[kunit_tests(ehea_napi)]
+mod tests {
+    use super::{
+        Events,
+        TestPoll, //
+    };
+    use crate::{
+        device::{
+            parent,
+            registered, //
+        },
+        kernel_ext::{
+            net::{
+                napi::Napi,
+                Device, //
+            },
+            page::ContiguousBuffer, //
+        },
+        testing::{
+            self,
+            DropCounter,
+            Listener, //
+        }, //
+    };
+    use core::sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    };
+    use kernel::{
+        prelude::*,
+        sync::Arc,
+        time::{
+            delay::fsleep,
+            Delta, //
+        }, //
+    };
+
+    type Instance = Pin<KBox<Napi<TestPoll>>>;
+
+    fn new(
+        dev: &Device,
+        frames: u32,
+        late: u32,
+        drops: &'static AtomicU32,
+    ) -> Result<(Instance, Arc<Events>)> {
+        let events = Arc::new(Events::default(), GFP_KERNEL)?;
+        let frame = ContiguousBuffer::new(64)?;
+
+        frame.window().write_bytes(0, &[0xff; 6])?;
+        frame.window().write_bytes(12, &[0x88, 0xb5, 0x11])?;
+        frame.window().write_bytes(63, &[0x22])?;
+        let napi = Napi::new(
+            dev,
+            TestPoll {
+                events: events.clone(),
+                frame,
+                frames,
+                late,
+                _drops: DropCounter::new(drops),
+            },
+        );
+        Ok((KBox::pin_init(napi, GFP_KERNEL)?, events))
+    }
+
+    /// Waits until `done`, or for a second.
+    fn wait(done: impl Fn() -> bool) -> bool {
+        for _ in 0..1000 {
+            if done() {
+                return true;
+            }
+            fsleep(Delta::from_millis(1));
+        }
+        false
+    }
+
+    #[test]
+    fn polled_only_while_enabled() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let (napi, events) = new(&dev, 0, 0, &STATE)?;
+
+        napi.schedule();
+        fsleep(Delta::from_millis(5));
+        assert_eq!(events.polled.get(), 0);
+
+        // Enabling schedules once.
+        napi.enable();
+        assert!(wait(|| events.rearmed.get() >= 1));
+        napi.enable();
+
+        napi.disable();
+        let polled = events.polled.get();
+        napi.schedule();
+        fsleep(Delta::from_millis(5));
+        assert_eq!(events.polled.get(), polled);
+        napi.disable();
+
+        assert_eq!(STATE.load(Ordering::Relaxed), 0);
+        drop(napi);
+        assert_eq!(STATE.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn dropped_while_enabled() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        for round in 1..4 {
+            let (napi, _events) = new(&dev, 0, 0, &STATE)?;
+            napi.enable();
+            napi.schedule();
+            drop(napi);
+            assert_eq!(STATE.load(Ordering::Relaxed), round);
+        }
+        drop(dev);
+        assert_eq!(DROPS.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn state_is_lent_while_disabled() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let (napi, events) = new(&dev, 0, 0, &STATE)?;
+
+        napi.enable();
+        assert!(wait(|| events.rearmed.get() >= 1));
+        {
+            let mut state = napi.disabled()?;
+            let polled = events.polled.get();
+            state.frames = 3;
+            assert!(napi.disabled().is_err());
+            napi.schedule();
+            fsleep(Delta::from_millis(5));
+            assert_eq!(events.polled.get(), polled);
+        }
+        // Enabled again, as it was before.
+        assert!(wait(|| events.received.get() == 3));
+
+        // Disabled meanwhile: stays so.
+        {
+            let mut state = napi.disabled()?;
+            state.frames = 2;
+            napi.disable();
+        }
+        napi.schedule();
+        fsleep(Delta::from_millis(5));
+        assert_eq!(events.received.get(), 3);
+
+        // Enabled meanwhile: is so when the state comes back.
+        {
+            let _state = napi.disabled()?;
+            napi.enable();
+            fsleep(Delta::from_millis(5));
+            assert_eq!(events.received.get(), 3);
+        }
+        assert!(wait(|| events.received.get() == 5));
+        Ok(())
+    }
+
+    #[test]
+    fn budget_is_kept_and_nothing_is_lost() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        let listener = Listener::new(&dev)?;
+        let (napi, events) = new(&dev, 200, 7, &STATE)?;
+        napi.enable();
+        assert!(wait(|| events.received.get() == 207));
+        // 200 frames need at least four polls of 64, the late ones another.
+        assert!(events.polled.get() >= 5);
+        assert!(events.rearmed.get() >= 2);
+        assert_eq!(events.refused.get(), 0);
+        assert!(wait(|| listener.received().frames == 207));
+
+        let last = listener.received();
+        assert_eq!(last.len, 50);
+        assert_eq!(last.vlan, None);
+        assert_eq!(last.first, 0x11);
+        assert_eq!(last.last, 0x22);
+        assert!(last.checksum_unnecessary);
+        drop(napi);
+        Ok(())
+    }
+}

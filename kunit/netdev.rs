@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network devices: registration, ownership of their data, transmit queues.
+
+use crate::kernel_ext::{
+    net::Device,
+    workqueue::{
+        Handler,
+        WorkRef, //
+    }, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Mutex, //
+    }, //
+};
+
+/// Gives up a reference of a device.
+#[pin_data]
+struct Holder {
+    #[pin]
+    reference: Mutex<Option<ARef<Device>>>,
+    released: &'static AtomicU32,
+}
+
+impl Handler for Holder {
+    fn run(&self, _work: &WorkRef<'_>) {
+        self.released.fetch_add(1, Ordering::Relaxed);
+        drop(self.reference.lock().take());
+    }
+}
+
+#[kunit_tests(ehea_netdev)]
+mod tests {
+    use super::Holder;
+    use crate::{
+        device::{
+            parent,
+            registered,
+            unregistered,
+            Policy,
+            QUEUES, //
+        },
+        kernel_ext::{
+            net::Device,
+            workqueue::Work, //
+        },
+        testing, //
+    };
+    use core::sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    };
+    use kernel::{
+        new_mutex,
+        prelude::*,
+        sync::aref::ARef,
+        time::{
+            delay::fsleep,
+            Delta, //
+        }, //
+    };
+
+    #[test]
+    fn unregistered_data_dropped_once() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+
+        drop(unregistered(&parent, &DROPS)?);
+        assert_eq!(DROPS.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn registered_data_dropped_once() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+
+        for round in 0..3 {
+            let dev = registered(&parent, &DROPS)?;
+            assert_eq!(DROPS.load(Ordering::Relaxed), round);
+            drop(dev);
+            assert_eq!(DROPS.load(Ordering::Relaxed), round + 1);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn failed_registration_drops_data_once() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let mut dev = unregistered(&parent, &DROPS)?;
+
+        // The name of the loopback device is taken in any case.
+        dev.set_name(c"lo")?;
+        assert!(dev.register().is_err());
+        assert_eq!(DROPS.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn long_name_is_refused() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let mut dev = unregistered(&parent, &DROPS)?;
+
+        assert!(dev.set_name(c"a-name-of-16-chr").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn open_and_stop() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        assert!(!dev.is_running());
+        testing::open(&dev)?;
+        assert!(dev.is_running());
+        assert_eq!(dev.data().opened.get(), 1);
+        testing::close(&dev);
+        assert!(!dev.is_running());
+        assert_eq!(dev.data().stopped.get(), 1);
+
+        dev.data().fail_open.store(true, Ordering::Relaxed);
+        assert!(testing::open(&dev).is_err());
+        assert!(!dev.is_running());
+        assert_eq!(dev.data().stopped.get(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn unregistration_waits_for_references() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static RELEASED: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let reference: ARef<Device> = (&**dev).into();
+        let holder = KBox::pin_init(
+            Work::new(pin_init!(Holder {
+                reference <- new_mutex!(Some(reference)),
+                released: &RELEASED,
+            })),
+            GFP_KERNEL,
+        )?;
+
+        holder.schedule_after(Delta::from_millis(30));
+        drop(dev);
+        assert_eq!(RELEASED.load(Ordering::Relaxed), 1);
+        assert_eq!(DROPS.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn mtu_changes_only_when_driver_agrees() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        assert_eq!(dev.mtu(), 1500);
+        testing::set_mtu(&dev, 9000)?;
+        assert_eq!(dev.mtu(), 9000);
+        assert!(testing::set_mtu(&dev, 8999).is_err());
+        assert_eq!(dev.mtu(), 9000);
+        // Beyond the limit; the driver isn't asked.
+        assert!(testing::set_mtu(&dev, 9002).is_err());
+        assert_eq!(dev.mtu(), 9000);
+        Ok(())
+    }
+
+    #[test]
+    fn deferred_events_come_together() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        dev.defer(1);
+        dev.defer(4);
+        dev.defer_after(8, Delta::from_millis(1));
+        for _ in 0..1000 {
+            if dev.data().deferred.load(Ordering::Relaxed) == 13 {
+                break;
+            }
+            fsleep(Delta::from_millis(1));
+        }
+        assert_eq!(dev.data().deferred.load(Ordering::Relaxed), 13);
+        Ok(())
+    }
+
+    #[test]
+    fn pending_events_die_with_the_device() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        // Would fire long after the device has gone.
+        dev.defer_after(2, Delta::from_secs(3600));
+        drop(dev);
+        assert_eq!(DROPS.load(Ordering::Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn xmit_frees_each_frame_once() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        testing::freed();
+        for (policy, taken) in [
+            (Policy::Drop, true),
+            (Policy::Consume, true),
+            (Policy::Busy, false),
+        ] {
+            dev.data().set_policy(policy);
+            assert_eq!(testing::xmit(&dev, testing::frame(&dev, 100, 0)?, 0), taken);
+            assert_eq!(testing::freed(), 1);
+        }
+
+        dev.data().set_policy(Policy::Keep);
+        assert!(testing::xmit(&dev, testing::frame(&dev, 100, 20)?, 0));
+        assert_eq!(testing::freed(), 0);
+        assert!(testing::xmit(&dev, testing::frame(&dev, 100, 20)?, 0));
+        assert_eq!(testing::freed(), 1);
+        assert_eq!(dev.data().sent.get(), 5);
+        // What the slot still has is freed with the data.
+        drop(dev);
+        assert_eq!(testing::freed(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn locked_data_belong_to_their_queue() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        for queue in [0, 1, 1] {
+            assert!(testing::xmit(&dev, testing::frame(&dev, 100, 0)?, queue));
+        }
+        assert_eq!(dev.data().wrong.get(), 0);
+        for (queue, count) in [(0, 1), (1, 2)] {
+            let mut guard = dev.lock_tx_queue(queue).ok_or(ENOENT)?;
+            assert_eq!(guard.index(), queue);
+            let locked = &dev.data().get_ref().locked;
+            assert_eq!(
+                locked[usize::from(queue)].get(&mut guard).copied(),
+                Some(count)
+            );
+            assert!(locked[usize::from(1 - queue)].get(&mut guard).is_none());
+        }
+        assert!(dev.lock_tx_queue(QUEUES).is_none());
+
+        // The same queue of another device doesn't open them.
+        let other = registered(&parent, &DROPS)?;
+        let mut guard = other.lock_tx_queue(0).ok_or(ENOENT)?;
+        assert!(dev.data().get_ref().locked[0].get(&mut guard).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn stopped_queue_is_woken_by_completions() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        let guard = dev.lock_tx_queue(0).ok_or(ENOENT)?;
+        assert!(!guard.maybe_stop(|| 10, 5, 8));
+        assert!(!guard.is_stopped());
+        assert!(guard.maybe_stop(|| 4, 5, 8));
+        assert!(guard.is_stopped());
+        drop(guard);
+        dev.tx_completed(0, 0, 0, false);
+        assert!(dev.lock_tx_queue(0).ok_or(ENOENT)?.is_stopped());
+        dev.tx_completed(0, 0, 0, true);
+        assert!(!dev.lock_tx_queue(0).ok_or(ENOENT)?.is_stopped());
+
+        // Room that appears between the first look and the second keeps the queue going.
+        let looks = AtomicU32::new(0);
+        let guard = dev.lock_tx_queue(0).ok_or(ENOENT)?;
+        let free = || match looks.fetch_add(1, Ordering::Relaxed) {
+            0 => 4,
+            _ => 8,
+        };
+        assert!(!guard.maybe_stop(free, 5, 8));
+        assert!(!guard.is_stopped());
+        Ok(())
+    }
+}

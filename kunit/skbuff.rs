@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Socket buffers: who owns them, what they tell.
+
+use kernel::prelude::kunit_tests;
+
+#[kunit_tests(ehea_skbuff)]
+mod tests {
+    use crate::{
+        device::{
+            parent,
+            registered, //
+        },
+        kernel_ext::net::skbuff::{
+            RxBuffer,
+            SkbSlot, //
+        },
+        testing, //
+    };
+    use core::sync::atomic::AtomicU32;
+    use kernel::prelude::*;
+
+    static DROPS: AtomicU32 = AtomicU32::new(0);
+
+    #[test]
+    fn freed_once() -> Result {
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::freed();
+        drop(testing::frame(&dev, 100, 0)?);
+        assert_eq!(testing::freed(), 1);
+        testing::frame(&dev, 100, 50)?.consume();
+        assert_eq!(testing::freed(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn slot_owns_one() -> Result {
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let slot = SkbSlot::new();
+
+        testing::freed();
+        assert!(slot.is_empty());
+        assert!(slot.take().is_none());
+        assert!(slot.put(testing::frame(&dev, 100, 0)?).is_none());
+        assert!(!slot.is_empty());
+
+        let first = slot.put(testing::frame(&dev, 200, 0)?);
+        assert_eq!(first.as_ref().map(|skb| skb.len()), Some(100));
+        assert_eq!(testing::freed(), 0);
+        drop(first);
+        assert_eq!(testing::freed(), 1);
+
+        let second = slot.take();
+        assert_eq!(second.as_ref().map(|skb| skb.len()), Some(200));
+        assert!(slot.take().is_none());
+        drop(second);
+        assert_eq!(testing::freed(), 1);
+
+        slot.put(testing::frame(&dev, 300, 0)?);
+        drop(slot);
+        assert_eq!(testing::freed(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn description_of_linear_frame() -> Result {
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let skb = testing::frame(&dev, 100, 0)?;
+        let info = skb.describe();
+
+        assert_eq!(info.len(), 100);
+        assert_eq!(info.linear_len(), 100);
+        assert_eq!(info.protocol(), 0x88b5);
+        assert_eq!(info.network_offset(), 14);
+        assert_eq!(info.ip_protocol(), 0);
+        assert!(info.vlan().is_none());
+        assert!(info.gso().is_none());
+        assert!(info.checksum().is_none());
+        assert_eq!(info.segments().len(), 1);
+        assert_eq!(info.segments()[0].len(), 100);
+        assert_eq!(skb.linear()[99], 99);
+        Ok(())
+    }
+
+    #[test]
+    fn description_of_frame_with_fragment() -> Result {
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let mut skb = testing::frame(&dev, 1000, 600)?;
+        let mut byte = [0];
+
+        {
+            let info = skb.describe();
+            assert_eq!(info.len(), 1000);
+            assert_eq!(info.linear_len(), 400);
+            assert_eq!(info.segments().len(), 2);
+            assert_eq!(info.segments()[0].len(), 400);
+            assert_eq!(info.segments()[1].len(), 600);
+            assert!(info.segments()[0].address() != info.segments()[1].address());
+        }
+        for offset in [399, 400, 999] {
+            skb.copy_bits(offset, &mut byte)?;
+            assert_eq!(u32::from(byte[0]), offset % 256);
+        }
+        assert!(skb.copy_bits(1000, &mut byte).is_err());
+        assert!(skb.copy_bits(u32::MAX, &mut byte).is_err());
+
+        skb.linearize()?;
+        assert_eq!(skb.linear_len(), 1000);
+        assert_eq!(skb.linear()[999], (999 % 256) as u8);
+        Ok(())
+    }
+
+    #[test]
+    fn padding() -> Result {
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let mut skb = testing::frame(&dev, 20, 0)?;
+
+        testing::freed();
+        skb.pad(60)?;
+        assert_eq!(skb.len(), 60);
+        assert_eq!(skb.linear()[19], 19);
+        assert_eq!(skb.linear()[20], 0);
+        assert_eq!(skb.linear()[59], 0);
+        skb.pad(10)?;
+        assert_eq!(skb.len(), 60);
+        drop(skb);
+        assert_eq!(testing::freed(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn receive_buffer() -> Result {
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let first = RxBuffer::new(&dev, 1522)?;
+        let second = RxBuffer::new(&dev, 1522)?;
+
+        assert_eq!(first.capacity(), 1522);
+        assert!(first.address().abs_diff(second.address()) >= 1522);
+        assert!(testing::is_online(first.address()));
+        Ok(())
+    }
+}

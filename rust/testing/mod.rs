@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the tests of the abstractions need: frames that are counted when they are freed, a stack
+//! that sends and receives them, and another view of memory.
+//!
+//! Not part of the driver. The C side is `rust/testing/testing.c`.
+
+use crate::kernel_ext::{
+    net::{
+        skbuff::SkBuff,
+        Device, //
+    },
+    page::ContiguousBuffer,
+    sys, //
+};
+use core::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    }, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*, //
+};
+
+#[repr(C)]
+#[derive(Default)]
+struct RawReceived {
+    frames: u32,
+    len: u32,
+    vlan_tci: u16,
+    vlan_present: u8,
+    checksum: u8,
+    first: u8,
+    last: u8,
+}
+
+// As for `sys`.
+#[allow(improper_ctypes)]
+extern "C" {
+    fn rust_ext_test_skb(
+        dev: *mut sys::net_device,
+        len: u32,
+        frag_len: u32,
+    ) -> *mut bindings::sk_buff;
+    fn rust_ext_test_freed() -> u32;
+    fn rust_ext_test_xmit(
+        dev: *mut sys::net_device,
+        skb: *mut bindings::sk_buff,
+        queue: u16,
+    ) -> c_int;
+    fn rust_ext_test_open(dev: *mut sys::net_device) -> c_int;
+    fn rust_ext_test_close(dev: *mut sys::net_device);
+    fn rust_ext_test_set_mtu(dev: *mut sys::net_device, mtu: u32) -> c_int;
+    fn rust_ext_test_listen(dev: *mut sys::net_device, on: bool);
+    fn rust_ext_test_received(received: *mut RawReceived);
+    fn rust_ext_test_present_bytes() -> u64;
+    fn rust_ext_test_memory_end() -> u64;
+    fn rust_ext_test_online(address: u64) -> bool;
+    fn rust_ext_test_read(address: u64) -> u64;
+}
+
+/// A frame of `len` bytes, the last `frag_len` of which (at most a page) are not linear. Each byte
+/// behind the Ethernet header is its own offset, modulo 256. [`freed`] counts it.
+pub fn frame(dev: &Device, len: u32, frag_len: u32) -> Result<SkBuff> {
+    // SAFETY: The device is valid.
+    let raw = unsafe { rust_ext_test_skb(dev.as_raw(), len, frag_len) };
+    // SAFETY: A new buffer that is given away.
+    Ok(unsafe { SkBuff::from_raw(NonNull::new(raw).ok_or(ENOMEM)?) })
+}
+
+/// How many frames of [`frame`] were freed since the last call.
+pub fn freed() -> u32 {
+    // SAFETY: No precondition.
+    unsafe { rust_ext_test_freed() }
+}
+
+/// Sends a frame through queue `queue` of a device that is up, as the stack does; returns whether
+/// the driver took it. If not, the stack frees it.
+pub fn xmit(dev: &Device, skb: SkBuff, queue: u16) -> bool {
+    // SAFETY: The device is valid, the frame is given away. An unknown queue is the stack's to
+    // refuse.
+    unsafe { rust_ext_test_xmit(dev.as_raw(), skb.into_raw(), queue) == 0 }
+}
+
+/// Brings the device up.
+pub fn open(dev: &Device) -> Result {
+    // SAFETY: The device is valid.
+    to_result(unsafe { rust_ext_test_open(dev.as_raw()) })
+}
+
+/// Brings the device down.
+pub fn close(dev: &Device) {
+    // SAFETY: The device is valid.
+    unsafe { rust_ext_test_close(dev.as_raw()) };
+}
+
+/// Has the stack change the MTU.
+pub fn set_mtu(dev: &Device, mtu: u32) -> Result {
+    // SAFETY: The device is valid.
+    to_result(unsafe { rust_ext_test_set_mtu(dev.as_raw(), mtu) })
+}
+
+/// What the stack has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Number of frames.
+    pub frames: u32,
+    /// Length of the last one without its Ethernet header.
+    pub len: u32,
+    /// Its VLAN tag.
+    pub vlan: Option<u16>,
+    /// Whether its checksum needn't be checked any more.
+    pub checksum_unnecessary: bool,
+    /// Its first byte behind the header.
+    pub first: u8,
+    /// Its last byte.
+    pub last: u8,
+}
+
+/// Counts the frames with the tests' Ethertype that a device receives, until dropped. One at a
+/// time.
+pub struct Listener<'a>(&'a Device);
+
+static LISTENERS: AtomicU32 = AtomicU32::new(0);
+
+impl<'a> Listener<'a> {
+    /// Starts to count.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if there is another one.
+    pub fn new(dev: &'a Device) -> Result<Self> {
+        LISTENERS
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+            .map_err(|_| EBUSY)?;
+        // SAFETY: The device is valid as long as the listener.
+        unsafe { rust_ext_test_listen(dev.as_raw(), true) };
+        Ok(Self(dev))
+    }
+
+    /// What was received so far.
+    pub fn received(&self) -> Received {
+        let mut raw = RawReceived::default();
+        // SAFETY: `raw` can be written.
+        unsafe { rust_ext_test_received(&mut raw) };
+
+        Received {
+            frames: raw.frames,
+            len: raw.len,
+            vlan: (raw.vlan_present != 0).then_some(raw.vlan_tci),
+            checksum_unnecessary: u32::from(raw.checksum) == bindings::CHECKSUM_UNNECESSARY,
+            first: raw.first,
+            last: raw.last,
+        }
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Started in `new()`; waits for receptions that are being handled.
+        unsafe { rust_ext_test_listen(self.0.as_raw(), false) };
+        LISTENERS.store(0, Ordering::Release);
+    }
+}
+
+/// Bytes of memory that are present and online, according to the nodes.
+pub fn present_bytes() -> u64 {
+    // SAFETY: No precondition.
+    unsafe { rust_ext_test_present_bytes() }
+}
+
+/// Where the memory of all nodes ends.
+pub fn memory_end() -> u64 {
+    // SAFETY: No precondition.
+    unsafe { rust_ext_test_memory_end() }
+}
+
+/// Whether the page at a real address is online.
+pub fn is_online(address: u64) -> bool {
+    // SAFETY: No precondition.
+    unsafe { rust_ext_test_online(address) }
+}
+
+/// Reads the eight bytes at `offset` of a buffer through its real address.
+///
+/// # Errors
+///
+/// `EINVAL` if they aren't inside.
+pub fn read_real(buffer: &ContiguousBuffer, offset: usize) -> Result<u64> {
+    buffer.window().part(offset, 8)?;
+    // SAFETY: In the buffer, whose real address this is.
+    Ok(unsafe { rust_ext_test_read(buffer.real_address() + offset as u64) })
+}
+
+/// Counts the drops of its owner.
+pub struct DropCounter(&'static AtomicU32);
+
+impl DropCounter {
+    /// Counts in `count`.
+    pub fn new(count: &'static AtomicU32) -> Self {
+        Self(count)
+    }
+}
+
+impl Drop for DropCounter {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
