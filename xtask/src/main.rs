@@ -7,6 +7,8 @@ mod cache;
 mod commands;
 mod context;
 mod key;
+mod ktap;
+mod lints;
 mod mirror;
 mod prerequisites;
 mod progress;

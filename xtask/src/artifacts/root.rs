@@ -202,7 +202,6 @@ impl Artifact for BuildRoot {
             "clang-19",
             "dpkg",
             "gcc",
-            "gcc-powerpc64le-linux-gnu",
             "ld.lld-19",
             "make",
             "ninja",
