@@ -36,6 +36,9 @@ struct Cli {
 enum Command {
     Doctor(commands::doctor::DoctorCommand),
     Build(commands::build::BuildCommand),
+    Demo(commands::demo::DemoCommand),
+    Test(commands::test::TestCommand),
+    Bench(commands::bench::BenchCommand),
     Guest(commands::guest::GuestCommand),
     Shell(commands::shell::ShellCommand),
 }
@@ -45,6 +48,9 @@ impl Task for Command {
         match self {
             Self::Doctor(task) => task.run(context),
             Self::Build(task) => task.run(context),
+            Self::Demo(task) => task.run(context),
+            Self::Test(task) => task.run(context),
+            Self::Bench(task) => task.run(context),
             Self::Guest(task) => task.run(context),
             Self::Shell(task) => task.run(context),
         }

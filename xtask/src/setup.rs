@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, ARTIFACTS_VARIABLE};
@@ -17,6 +18,9 @@ use crate::artifacts::userland::Userland;
 use crate::cache::{Artifact, Entry, State};
 use crate::context::Context;
 use crate::key::hash_file;
+
+/// Environment variable with the path of our own programs for the guest.
+const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
 
 /// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, the files that it
 /// names are used as they are; modules that it does not name are built for its kernels.
@@ -90,8 +94,24 @@ pub(crate) fn kernels(
     Ok(kernels)
 }
 
+/// The kernel with this page size, as modules are built for it.
+pub(crate) fn kernel_tree(context: &Context, page_size: PageSize) -> Result<KernelTree> {
+    match overridden()? {
+        Some(artifacts) => {
+            let kernel = artifacts.kernel(page_size)?;
+            let identity = hash_file(&kernel.vmlinux)?;
+            Ok(KernelTree {
+                root: artifacts.root.clone(),
+                build: kernel.build.clone(),
+                identity,
+            })
+        }
+        None => kernel(context, &context.cache.ensure(&BuildRoot)?, page_size),
+    }
+}
+
 /// The built kernel with this page size.
-pub(crate) fn kernel(context: &Context, root: &Entry, page_size: PageSize) -> Result<KernelTree> {
+fn kernel(context: &Context, root: &Entry, page_size: PageSize) -> Result<KernelTree> {
     let checkout = &context.checkout;
     let source = context.cache.ensure(&KernelSource { root, checkout })?;
     let kernel = context.cache.ensure(&Kernel {
@@ -108,7 +128,7 @@ pub(crate) fn kernel(context: &Context, root: &Entry, page_size: PageSize) -> Re
 }
 
 /// The driver and its KUnit suites for a kernel.
-pub(crate) fn modules(context: &Context, kernel: &KernelTree) -> Result<(PathBuf, PathBuf)> {
+fn modules(context: &Context, kernel: &KernelTree) -> Result<(PathBuf, PathBuf)> {
     let entry = context.cache.ensure(&Module {
         checkout: &context.checkout,
         kernel,
@@ -131,8 +151,26 @@ fn qemu(context: &Context, root: &Entry) -> Result<PathBuf> {
     Ok(qemu.path(Qemu::BINARY))
 }
 
+/// Makes what guests need and lets `command` know through its environment.
+pub(crate) fn hand_over(
+    context: &Context,
+    page_sizes: &[PageSize],
+    command: &mut Command,
+) -> Result<()> {
+    let artifacts = guest(context, page_sizes)?;
+    let path = context
+        .target()
+        .join(format!("artifacts-{}.json", std::process::id()));
+    std::fs::create_dir_all(context.target())?;
+    std::fs::write(&path, serde_json::to_string_pretty(&artifacts)?)?;
+    command
+        .env(ARTIFACTS_VARIABLE, path)
+        .env(GUEST_TOOLS_VARIABLE, guest_tools(context)?);
+    Ok(())
+}
+
 /// Our own programs for the guest.
-pub(crate) fn guest_tools(context: &Context) -> Result<PathBuf> {
+fn guest_tools(context: &Context) -> Result<PathBuf> {
     let root = context.cache.ensure(&BuildRoot)?;
     let tools = context.cache.ensure(&GuestTools {
         root: &root,

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The commands, one file each.
 
+pub(crate) mod bench;
 pub(crate) mod build;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod guest;
 pub(crate) mod shell;
+pub(crate) mod test;
 
 use std::process::ExitCode;
 

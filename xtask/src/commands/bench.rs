@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask bench`: figures.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::commands::demo::program;
+use crate::commands::Task;
+use crate::context::Context;
+
+/// Measures, and writes target/bench.json: an object of `"name": number`, units in the names.
+#[derive(Args, Debug)]
+pub(crate) struct BenchCommand {
+    /// Only this group of figures.
+    #[arg(long, value_name = "GROUP")]
+    only: Option<String>,
+}
+
+impl Task for BenchCommand {
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        let mut arguments = vec![
+            "--output".to_owned(),
+            context.target().join("bench.json").display().to_string(),
+        ];
+        arguments.extend(
+            self.only
+                .into_iter()
+                .flat_map(|group| ["--only".to_owned(), group]),
+        );
+        program(context, "ehea-bench", &arguments)
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask demo`: the main job, shown step by step.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use ehea_harness::PageSize;
+
+use crate::commands::Task;
+use crate::context::Context;
+use crate::setup;
+
+/// Sets everything up, boots a guest and shows the driver at work: modprobe, link, ping, iperf3,
+/// memory added and removed, rmmod. Each step is checked; at the end there is a table of figures.
+#[derive(Args, Debug)]
+pub(crate) struct DemoCommand {}
+
+impl Task for DemoCommand {
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        program(context, "ehea-demo", &[])
+    }
+}
+
+/// Runs a program of `tests/` with everything that it needs.
+pub(crate) fn program(context: &Context, name: &str, arguments: &[String]) -> Result<ExitCode> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "ehea-tests",
+            "--bin",
+            name,
+            "--",
+        ])
+        .args(arguments);
+    command.current_dir(&context.checkout);
+    setup::hand_over(context, &[PageSize::default()], &mut command)?;
+    let status = command.status().context("cannot run cargo")?;
+    Ok(ExitCode::from(
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    ))
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The host tier: format, house rules, clippy, unit and property tests.
+
+use std::process::Command;
+
+use anyhow::{ensure, Result};
+use ehea_harness::Sandbox;
+
+use super::runner::Runner;
+use crate::artifacts::root::BuildRoot;
+use crate::context::Context;
+use crate::lints;
+
+/// Crates whose tests need a guest.
+const GUEST_CRATE: &str = "ehea-tests";
+
+pub(super) fn run(context: &Context, runner: &mut Runner) {
+    match lints::files(&context.checkout) {
+        Ok(files) => {
+            runner.check("host::rustfmt", || rustfmt(context, &files));
+            for lint in lints::all() {
+                runner.check(&format!("host::{}", lint.name()), || {
+                    let violations = lints::run(&*lint, &files);
+                    ensure!(violations.is_empty(), "{}", violations.join("\n"));
+                    Ok(())
+                });
+            }
+        }
+        Err(error) => runner.failed("host::files", &format!("{error:#}")),
+    }
+    runner.check("host::clippy", || clippy(context));
+    runner.libtest(
+        "host::tests",
+        tests(context, runner, &["--workspace", "--exclude", GUEST_CRATE]),
+    );
+    runner.libtest(
+        "host::tests",
+        tests(
+            context,
+            runner,
+            &["--package", GUEST_CRATE, "--lib", "--bins"],
+        ),
+    );
+}
+
+/// The tools of the build root: all machines then agree on what is well formatted and what is a lint.
+fn sandbox(context: &Context) -> Result<Sandbox> {
+    Ok(Sandbox::new(
+        &context.cache.ensure(&BuildRoot)?.path(BuildRoot::TREE),
+    ))
+}
+
+fn rustfmt(context: &Context, files: &[lints::SourceFile]) -> Result<()> {
+    let mut command = sandbox(context)?.command("rustfmt");
+    command
+        .args(["--check", "--edition", "2021", "--color", "never"])
+        .current_dir(&context.checkout);
+    command.args(
+        files
+            .iter()
+            .map(|f| &f.path)
+            .filter(|path| path.extension().is_some_and(|e| e == "rs")),
+    );
+    succeeds(
+        &mut command,
+        "run `cargo fmt --all`, and `rustfmt` on the files of the module",
+    )
+}
+
+fn clippy(context: &Context) -> Result<()> {
+    let mut command = sandbox(context)?.command("cargo");
+    command.args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--target-dir",
+    ]);
+    command
+        .arg(context.target().join("clippy"))
+        .args(["--", "-D", "warnings"])
+        .current_dir(&context.checkout);
+    // The cargo that runs this tool must not choose the toolchain of the other one.
+    for variable in ["RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "CARGO"] {
+        command.env_remove(variable);
+    }
+    succeeds(
+        &mut command,
+        "the same with your own toolchain: `cargo clippy --workspace --all-targets`",
+    )
+}
+
+fn succeeds(command: &mut Command, advice: &str) -> Result<()> {
+    let output = command.output()?;
+    let text = [output.stdout, output.stderr].concat();
+    ensure!(
+        output.status.success(),
+        "{}\n{advice}",
+        String::from_utf8_lossy(&text).trim_end()
+    );
+    Ok(())
+}
+
+fn tests(context: &Context, runner: &Runner, packages: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["test", "--no-fail-fast"]).args(packages);
+    command.current_dir(&context.checkout);
+    command
+        .args(["--", "--format", "pretty"])
+        .args(runner.only());
+    command
+}

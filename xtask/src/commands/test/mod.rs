@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask test`: all checks, in three tiers.
+
+mod e2e;
+mod host;
+mod kunit;
+mod module;
+mod runner;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use ehea_harness::PageSize;
+
+use crate::commands::Task;
+use crate::context::Context;
+use runner::Runner;
+
+/// Where tests run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// On this machine: format, lints, unit and property tests, the module's build.
+    Host,
+    /// In the guest's kernel.
+    Kunit,
+    /// In a guest with real tools.
+    E2e,
+}
+
+/// Runs the tests. The last line is `N passed, N failed`.
+#[derive(Args, Debug)]
+pub(crate) struct TestCommand {
+    /// Only this tier.
+    #[arg(long)]
+    tier: Option<Tier>,
+    /// Only tests whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Adds what takes too long for every change: the other page size, soaks.
+    #[arg(long)]
+    full: bool,
+}
+
+impl Task for TestCommand {
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        let mut runner = Runner::new(self.only.clone());
+        let page_sizes: &[PageSize] = if self.full {
+            &[PageSize::K64, PageSize::K4]
+        } else {
+            &[PageSize::K64]
+        };
+        let wanted = |tier| self.tier.is_none_or(|only| only == tier);
+        if wanted(Tier::Host) {
+            host::run(context, &mut runner);
+            module::run(context, &mut runner, page_sizes);
+        }
+        if wanted(Tier::Kunit) {
+            kunit::run(context, &mut runner, page_sizes);
+        }
+        if wanted(Tier::E2e) {
+            e2e::run(context, &mut runner, self.full);
+        }
+        Ok(runner.finish())
+    }
+}

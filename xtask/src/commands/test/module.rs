@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The module's build: without warnings, and to the kernel's taste.
+
+use std::process::Command;
+
+use anyhow::{bail, ensure, Context as _, Result};
+use ehea_harness::{PageSize, Sandbox};
+
+use super::runner::Runner;
+use crate::artifacts::module::{self, warnings, Module};
+use crate::artifacts::root::BuildRoot;
+use crate::artifacts::source::KernelSource;
+use crate::context::Context;
+use crate::progress::Step;
+use crate::{lints, setup};
+
+pub(super) fn run(context: &Context, runner: &mut Runner, page_sizes: &[PageSize]) {
+    for &page_size in page_sizes {
+        runner.check(&format!("host::module-build-{page_size}"), || {
+            build(context, page_size)
+        });
+    }
+    runner.check("host::module-clippy", || clippy(context));
+    runner.check("host::checkpatch", || checkpatch(context));
+}
+
+fn no_warnings(log: &str) -> Result<()> {
+    let warnings = warnings(log);
+    ensure!(warnings.is_empty(), "{}", warnings.join("\n"));
+    Ok(())
+}
+
+fn build(context: &Context, page_size: PageSize) -> Result<()> {
+    let kernels = setup::kernels(context, &[page_size])?;
+    let module = kernels
+        .get(&page_size)
+        .and_then(|k| k.module.as_ref())
+        .context("no module was built")?;
+    let log = module.with_file_name(Module::LOG);
+    no_warnings(
+        &std::fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?,
+    )
+}
+
+/// Builds once more, with clippy in place of rustc.
+fn clippy(context: &Context) -> Result<()> {
+    let kernel = setup::kernel_tree(context, PageSize::default())?;
+    let directory = context.target().join("module-clippy");
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory)?;
+    }
+    module::copy_sources(&context.checkout, &directory)?;
+    let step = Step::start(
+        "clippy for the module",
+        &context.target().join("module-clippy.log"),
+    )?;
+    let mut command = module::make(
+        &kernel,
+        Sandbox::new(&kernel.root).command("make"),
+        &directory,
+    )?;
+    step.run("checking", command.arg("CLIPPY=1"))?;
+    no_warnings(&std::fs::read_to_string(step.log())?)?;
+    step.done();
+    Ok(())
+}
+
+fn checkpatch(context: &Context) -> Result<()> {
+    let root = context.cache.ensure(&BuildRoot)?;
+    let source = context.cache.ensure(&KernelSource {
+        root: &root,
+        checkout: &context.checkout,
+    })?;
+    let mut command: Command = Sandbox::new(&root.path(BuildRoot::TREE)).command("perl");
+    command.arg(
+        source
+            .path(KernelSource::TREE)
+            .join("scripts/checkpatch.pl"),
+    );
+    command.args([
+        "--no-tree",
+        "--no-summary",
+        "--terse",
+        "--show-types",
+        "--file",
+    ]);
+    let files = lints::files(&context.checkout)?;
+    let is_kernel = |file: &&lints::SourceFile| {
+        file.path.starts_with("rust") && file.path.extension().is_some_and(|e| e == "c" || e == "h")
+    };
+    command
+        .args(files.iter().filter(is_kernel).map(|f| &f.path))
+        .current_dir(&context.checkout);
+    let output = command.output().context("cannot run checkpatch")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || !text.trim().is_empty() {
+        bail!(
+            "{}{}",
+            text.trim_end(),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    Ok(())
+}
