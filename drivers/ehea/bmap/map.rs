@@ -12,7 +12,7 @@ use crate::abi::cb::adapter::PageSize;
 /// # Invariants
 ///
 /// The runs ascend in real addresses and don't touch; their bus addresses follow one another from
-/// [`super::START`] without holes. `first` is the first of them, or [`Run::EMPTY`]; `total` is the
+/// [`super::START`] without holes. `first` is the first of them, or `Run::EMPTY`; `total` is the
 /// sum of their lengths.
 #[derive(Debug)]
 pub struct Busmap<R> {

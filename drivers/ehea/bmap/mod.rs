@@ -16,6 +16,8 @@
 mod builder;
 mod map;
 mod range;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{BuildError, Builder};
 pub use map::{Busmap, Pages};
@@ -45,8 +47,7 @@ pub trait RunStore {
 /// # Invariants
 ///
 /// `real` and `len` are multiples of [`SECTION_SIZE`]; neither `real + len` nor `bus + len`
-/// overflows. `len` is 0 only in `Run::EMPTY`, which no
-/// busmap contains.
+/// overflows. `len` is 0 only in `Run::EMPTY`, which no busmap contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     real: u64,

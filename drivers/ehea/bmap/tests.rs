@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use std::collections::{BTreeSet, HashMap};
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::abi::cb::adapter::PageSize;
+
+#[derive(Debug, Default)]
+struct Store {
+    runs: Vec<Run>,
+    limit: Option<usize>,
+}
+
+impl RunStore for Store {
+    fn try_push(&mut self, run: Run) -> Result<(), OutOfMemory> {
+        if self.limit == Some(self.runs.len()) {
+            return Err(OutOfMemory);
+        }
+        self.runs.push(run);
+        Ok(())
+    }
+
+    fn as_slice(&self) -> &[Run] {
+        &self.runs
+    }
+}
+
+fn range(start: u64, len: u64) -> RealRange {
+    RealRange::new(start, len).unwrap()
+}
+
+fn build(memory: &[(u64, u64)], excluded: &[RealRange]) -> Result<Busmap<Store>, BuildError> {
+    let mut builder = Builder::new(Store::default(), excluded);
+    for &(base, len) in memory {
+        builder.add(base, len)?;
+    }
+    builder.finish()
+}
+
+/// The busmap that is obviously right: one entry for each section.
+#[derive(Debug)]
+struct Naive {
+    bus: HashMap<u64, u64>,
+    order: Vec<u64>,
+}
+
+impl Naive {
+    fn new(sections: &BTreeSet<u64>, excluded: &[RealRange]) -> Self {
+        let order: Vec<u64> = sections
+            .iter()
+            .copied()
+            .filter(|&n| {
+                let first = u128::from(n * SECTION_SIZE);
+                let end = first + u128::from(SECTION_SIZE);
+                !excluded.iter().any(|x| {
+                    !x.is_empty()
+                        && u128::from(x.start()) < end
+                        && first < u128::from(x.start()) + u128::from(x.len())
+                })
+            })
+            .collect();
+        let bus = (0..)
+            .zip(&order)
+            .map(|(i, &n)| (n, START + i * SECTION_SIZE))
+            .collect();
+        Self { bus, order }
+    }
+
+    /// Section by section: all must be there, and adjacent for the adapter.
+    fn translate(&self, real: u64, len: u64) -> Option<u64> {
+        let first = self.bus.get(&(real / SECTION_SIZE))? + real % SECTION_SIZE;
+        let last = real.checked_add(len.max(1) - 1)?;
+        for n in real / SECTION_SIZE..=last / SECTION_SIZE {
+            let begin = real.max(n * SECTION_SIZE);
+            let bus = self.bus.get(&n)? + begin % SECTION_SIZE;
+            if bus - first != begin - real {
+                return None;
+            }
+        }
+        Some(first)
+    }
+
+    fn intersects(&self, range: &RealRange) -> bool {
+        self.bus.keys().any(|&n| {
+            range.start() < (n + 1) * SECTION_SIZE
+                && n * SECTION_SIZE < range.end()
+                && !range.is_empty()
+        })
+    }
+}
+
+/// Sections in stretches, as memory has them, cut into pieces of random size when they are added.
+fn memory() -> impl Strategy<Value = (BTreeSet<u64>, Vec<u8>)> {
+    (
+        prop::collection::vec((0u64..6, 1u64..12), 0..12),
+        prop_oneof![Just(0u64), Just(3), Just((1 << 40) - 200)],
+        prop::collection::vec(1u8..8, 1..20),
+    )
+        .prop_map(|(stretches, first, cuts)| {
+            let mut next = first;
+            let mut sections = BTreeSet::new();
+            for (hole, len) in stretches {
+                next += hole;
+                sections.extend(next..next + len);
+                next += len;
+            }
+            (sections, cuts)
+        })
+}
+
+/// The same memory as `add` calls.
+fn pieces(sections: &BTreeSet<u64>, cuts: &[u8]) -> Vec<(u64, u64)> {
+    let mut pieces: Vec<(u64, u64)> = Vec::new();
+    let mut cuts = cuts.iter().cycle();
+    let mut room = 0;
+    for &n in sections {
+        let base = n * SECTION_SIZE;
+        match pieces.last_mut() {
+            Some((start, len)) if *start + *len == base && room > 0 => *len += SECTION_SIZE,
+            _ => {
+                pieces.push((base, SECTION_SIZE));
+                room = *cuts.next().unwrap();
+            }
+        }
+        room -= 1;
+    }
+    pieces
+}
+
+fn address() -> impl Strategy<Value = u64> {
+    let section = prop_oneof![0u64..160, (1u64 << 40) - 201..(1 << 40)];
+    let offset = prop_oneof![
+        Just(0),
+        Just(1),
+        Just(SECTION_SIZE - 1),
+        Just(SECTION_SIZE - 2048),
+        0..SECTION_SIZE
+    ];
+    prop_oneof![
+        20 => (section, offset).prop_map(|(n, offset)| n * SECTION_SIZE + offset),
+        1 => any::<u64>(),
+    ]
+}
+
+fn length() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0),
+        Just(1),
+        Just(2048),
+        Just(2049),
+        Just(SECTION_SIZE),
+        1..10 * SECTION_SIZE,
+        any::<u64>()
+    ]
+}
+
+fn ranges(max: usize) -> impl Strategy<Value = Vec<RealRange>> {
+    let range = (address(), length()).prop_filter_map("no end", |(a, l)| RealRange::new(a, l));
+    prop::collection::vec(range, 0..=max)
+}
+
+proptest! {
+    #[test]
+    fn is_the_naive_map(
+        (sections, cuts) in memory(),
+        excluded in ranges(2),
+        queries in prop::collection::vec((address(), length()), 60),
+        ranges in ranges(20),
+    ) {
+        let naive = Naive::new(&sections, &excluded);
+        let map = build(&pieces(&sections, &cuts), &excluded).unwrap();
+
+        for (real, len) in queries {
+            prop_assert_eq!(map.translate(real, len), naive.translate(real, len));
+        }
+        for &n in &sections {
+            let real = n * SECTION_SIZE;
+            prop_assert_eq!(map.translate(real, 1), naive.translate(real, 1));
+            let across = real + SECTION_SIZE - 1;
+            prop_assert_eq!(map.translate(across, 2), naive.translate(across, 2));
+        }
+        for range in ranges {
+            prop_assert_eq!(map.intersects(&range), naive.intersects(&range));
+        }
+        prop_assert_eq!(map.sections(), naive.order.len() as u64);
+        prop_assert_eq!(map.total_bytes(), naive.order.len() as u64 * SECTION_SIZE);
+        prop_assert_eq!(map.is_empty(), naive.order.is_empty());
+    }
+
+    #[test]
+    fn runs_keep_their_invariants((sections, cuts) in memory(), excluded in ranges(3)) {
+        let map = build(&pieces(&sections, &cuts), &excluded).unwrap();
+        let mut bus = START;
+        let mut end = None;
+        for run in map.runs() {
+            prop_assert!(!run.is_empty());
+            prop_assert_eq!(run.real() % SECTION_SIZE, 0);
+            prop_assert_eq!(run.len() % SECTION_SIZE, 0);
+            prop_assert!(end < Some(run.real()), "runs touch or are out of order");
+            prop_assert_eq!(run.bus(), bus);
+            bus += run.len();
+            end = Some(run.range().end());
+        }
+        prop_assert_eq!(bus - START, map.total_bytes());
+    }
+
+    #[test]
+    fn pages_are_in_bus_order((sections, cuts) in memory()) {
+        let naive = Naive::new(&sections, &[]);
+        let map = build(&pieces(&sections, &cuts), &[]).unwrap();
+        for size in [PageSize::M16, PageSize::M1, PageSize::K64] {
+            let expected = naive.order.iter().flat_map(|&n| {
+                (n * SECTION_SIZE..(n + 1) * SECTION_SIZE).step_by(size.bytes() as usize)
+            });
+            prop_assert_eq!(map.pages(size).left(), map.total_bytes() / size.bytes());
+            prop_assert!(map.pages(size).eq(expected));
+            let mut pages = map.pages(size);
+            prop_assert_eq!(pages.by_ref().count() as u64, map.total_bytes() / size.bytes());
+            prop_assert_eq!(pages.left(), 0);
+        }
+    }
+
+    /// How the memory is cut into pieces makes no difference.
+    #[test]
+    fn equal_memory_makes_equal_maps((sections, cuts) in memory(), extra in 0u64..200) {
+        let map = build(&pieces(&sections, &cuts), &[]).unwrap();
+        prop_assert!(map == build(&pieces(&sections, &[1]), &[]).unwrap());
+        let mut other = sections.clone();
+        if other.insert(extra) {
+            prop_assert!(map != build(&pieces(&other, &cuts), &[]).unwrap());
+        }
+    }
+
+    #[test]
+    fn hostile_memory_never_panics(
+        memory in prop::collection::vec((any::<u64>(), any::<u64>()), 0..4),
+        aligned in any::<bool>(),
+        excluded in any::<(u64, u64)>(),
+    ) {
+        let mask = if aligned { !(SECTION_SIZE - 1) } else { !0 };
+        let memory: Vec<_> = memory.into_iter().map(|(b, l)| (b & mask, l & mask)).collect();
+        let _ = build(&memory, &[]);
+        if let Some(range) = RealRange::new(excluded.0, excluded.1) {
+            let sections = range.whole_sections();
+            prop_assert_eq!((sections.start() | sections.len()) % SECTION_SIZE, 0);
+            prop_assert!(sections.contains(&range) || range.end() > !(SECTION_SIZE - 1));
+        }
+    }
+
+    #[test]
+    fn ranges_are_sets_of_addresses(
+        a in (0u64..20, 0u64..8),
+        b in (0u64..20, 0u64..8),
+    ) {
+        let set = |r: &RealRange| (r.start()..r.end()).collect::<BTreeSet<_>>();
+        let (a, b) = (range(a.0, a.1), range(b.0, b.1));
+        prop_assert_eq!(a.intersects(&b), !set(&a).is_disjoint(&set(&b)));
+        prop_assert_eq!(a.contains(&b), set(&a).is_superset(&set(&b)));
+        let [below, above] = a.without(&b);
+        prop_assert!(set(&below).is_disjoint(&set(&above)));
+        prop_assert_eq!(&set(&below) | &set(&above), &set(&a) - &set(&b));
+    }
+}
+
+#[test]
+fn contiguous_memory_is_one_run() {
+    let memory: Vec<_> = (0..1 << 16)
+        .map(|n| (n * SECTION_SIZE, SECTION_SIZE))
+        .collect();
+    let map = build(&memory, &[]).unwrap();
+    assert_eq!(map.runs().len(), 1);
+    assert_eq!(map.total_bytes(), 1 << 40);
+    assert_eq!(map.translate(0x1234_5678, 9022), Some(START + 0x1234_5678));
+    assert_eq!(map.translate((1 << 40) - 1, 1), Some(START + (1 << 40) - 1));
+    assert_eq!(map.translate((1 << 40) - 1, 2), None);
+}
+
+#[test]
+fn refusals() {
+    let s = SECTION_SIZE;
+    let error = |memory: &[(u64, u64)]| build(memory, &[]).err();
+    assert_eq!(
+        error(&[(1, s)]),
+        Some(BuildError::Misaligned { base: 1, len: s })
+    );
+    assert_eq!(
+        error(&[(0, s + 4096)]),
+        Some(BuildError::Misaligned {
+            base: 0,
+            len: s + 4096
+        })
+    );
+    assert_eq!(
+        error(&[(s, 0)]),
+        Some(BuildError::Misaligned { base: s, len: 0 })
+    );
+    assert_eq!(
+        error(&[(s, s), (s, s)]),
+        Some(BuildError::NotAscending { base: s })
+    );
+    assert_eq!(
+        error(&[(s, s), (0, s)]),
+        Some(BuildError::NotAscending { base: 0 })
+    );
+    let last = s.wrapping_neg();
+    assert_eq!(
+        error(&[(last, s)]),
+        Some(BuildError::Overflow { base: last, len: s })
+    );
+    assert_eq!(error(&[(0, START)]), Some(BuildError::TooLarge));
+    assert_eq!(error(&[(0, START - s)]), None);
+}
+
+/// An excluded range still counts for the order of what is added.
+#[test]
+fn excluded_memory_is_checked_too() {
+    let all = [range(0, 100 * SECTION_SIZE)];
+    let twice = [(0, SECTION_SIZE), (0, SECTION_SIZE)];
+    assert_eq!(
+        build(&twice, &all).err(),
+        Some(BuildError::NotAscending { base: 0 })
+    );
+    assert!(build(&twice[..1], &all).unwrap().is_empty());
+}
+
+#[test]
+fn no_memory_for_runs() {
+    let s = SECTION_SIZE;
+    for limit in 0..3 {
+        let store = Store {
+            limit: Some(limit),
+            ..Store::default()
+        };
+        let mut builder = Builder::new(store, &[]);
+        let result = builder
+            .add(0, s)
+            .and_then(|()| builder.add(2 * s, s))
+            .and_then(|()| builder.finish());
+        assert_eq!(result.err(), (limit < 2).then_some(BuildError::OutOfMemory));
+    }
+}
