@@ -120,6 +120,23 @@ impl PollContext<'_> {
         })
     }
 
+    /// Copies a received frame from the start of `buffer`, and hands the copy to the stack.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` if the frame is longer than the buffer, or shorter than an Ethernet header;
+    /// `ENOMEM`.
+    pub fn receive_copy_of(&self, buffer: &RxBuffer, meta: &RxMeta) -> Result {
+        if meta.len > buffer.capacity() {
+            return Err(EMSGSIZE);
+        }
+        // SAFETY: The instance is valid, and we are in its poll function. The helper reads `len`
+        // bytes once, which are inside of the buffer; the adapter may write them meanwhile.
+        to_result(unsafe {
+            sys::rust_ext_skb_receive_copy(self.napi.as_ptr(), buffer.data().cast(), &meta.to_raw())
+        })
+    }
+
     /// Frees a buffer after it has been sent; cheaper than [`SkBuff::consume`].
     #[inline]
     pub fn consume(&self, skb: SkBuff) {

@@ -361,6 +361,12 @@ impl RxBuffer {
         self.skb.into_raw()
     }
 
+    /// Where the data are, for C code that copies them.
+    pub(super) fn data(&self) -> *const u8 {
+        // SAFETY: The buffer is valid.
+        unsafe { (*self.skb.as_raw()).data }
+    }
+
     /// The real address of the data.
     #[inline]
     pub fn address(&self) -> u64 {

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Probe and remove.
+
+use super::{
+    events::Notifications,
+    rebuild::Hotplug,
+    Adapter, //
+};
+use crate::{
+    firmware::{
+        Error,
+        Firmware,
+        Result, //
+    },
+    kernel_ext::{
+        memory_hotplug::MemoryNotifier,
+        net::Registered,
+        of::Node,
+        vio, //
+    },
+    port::{
+        self,
+        PortOperations, //
+    },
+    IDS, //
+};
+use kernel::{
+    device::Core,
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
+
+/// More ports than an adapter has.
+const MAX_PORTS: usize = 16;
+
+/// The driver of adapters on the VIO bus.
+pub(crate) struct EheaDriver;
+
+/// The network devices of an adapter's ports.
+struct Ports {
+    adapter: Arc<Adapter>,
+    registered: KVec<Registered<PortOperations>>,
+}
+
+impl Ports {
+    /// Sets up all ports that the device tree has below `node`. One that fails is left out.
+    ///
+    /// Memory is registered if there is any.
+    fn new(adapter: &Arc<Adapter>, node: &Node) -> Result<Self> {
+        let mut ports = Self {
+            adapter: adapter.clone(),
+            registered: KVec::new(),
+        };
+        let dev = adapter.firmware().dev();
+        for child in node.children() {
+            if !child.is_compatible(c"IBM,lhea-ethernet") {
+                continue;
+            }
+            adapter.with_generation(|_| Ok(()))?;
+            if ports.registered.len() == MAX_PORTS {
+                dev_warn!(dev, "more than {} ports: the rest is ignored\n", MAX_PORTS);
+                break;
+            }
+            let number = match child.read_u32(c"ibm,hea-port-no") {
+                Ok(number) => number,
+                Err(_) => {
+                    dev_err!(dev, "a port has no valid ibm,hea-port-no\n");
+                    continue;
+                }
+            };
+            if let Err(error) = ports.add(number) {
+                dev_err!(dev, "port {}: {}\n", number, error);
+            }
+        }
+        if ports.registered.is_empty() {
+            dev_info!(dev, "no ports\n");
+        }
+        Ok(ports)
+    }
+
+    fn add(&mut self, number: u32) -> Result {
+        let number = u16::try_from(number).map_err(|_| Error::Invalid("port number"))?;
+        if self
+            .registered
+            .iter()
+            .any(|dev| dev.data().number() == number)
+        {
+            return Err(Error::Invalid("port number, used twice"));
+        }
+        self.registered.reserve(1, GFP_KERNEL)?;
+        self.adapter.ports.lock().reserve(1, GFP_KERNEL)?;
+        let dev = port::register(&self.adapter, number)?;
+        self.adapter.ports.lock().push((&*dev).into(), GFP_KERNEL)?;
+        self.registered.push(dev, GFP_KERNEL)?;
+        Ok(())
+    }
+}
+
+impl Drop for Ports {
+    fn drop(&mut self) {
+        // Unregistration waits for these references.
+        let table = core::mem::take(&mut *self.adapter.ports.lock());
+        drop(table);
+        self.registered.clear();
+    }
+}
+
+/// What the driver keeps for an adapter. Dropped inside of the bus's remove, in this order.
+pub(crate) struct AdapterData {
+    _notifications: Notifications,
+    _ports: Ports,
+    _hotplug: Pin<KBox<MemoryNotifier<Hotplug>>>,
+    // The memory region goes with the last reference.
+    _adapter: Arc<Adapter>,
+}
+
+impl AdapterData {
+    fn new(dev: &vio::Device<Core<'_>>) -> Result<Self> {
+        let node = dev.of_node().ok_or(ENODEV)?;
+        let handle = node.read_u64(c"ibm,hea-handle").unwrap_or(0);
+        if handle == 0 {
+            return Err(Error::Invalid("ibm,hea-handle"));
+        }
+        let adapter = Adapter::new(Firmware::new(handle, dev.as_ref())?)?;
+        // Listens before memory is registered, so that no removal goes unseen.
+        let hotplug = KBox::pin_init(
+            MemoryNotifier::new(Hotplug {
+                adapter: adapter.clone(),
+            }),
+            GFP_KERNEL,
+        )?;
+        let neq = Notifications::allocate(adapter.firmware())?;
+        let ports = Ports::new(&adapter, &node)?;
+        // Events that the ports have caused by now wait in the queue.
+        let name = CString::try_from_fmt(fmt!("ehea-{:x}-neq", dev.unit_address()))?;
+        let notifications = Notifications::new(&adapter, neq, name)?;
+        Ok(Self {
+            _notifications: notifications,
+            _ports: ports,
+            _hotplug: hotplug,
+            _adapter: adapter,
+        })
+    }
+}
+
+// There is no `shutdown`: without one, the bus removes the device before kexec, which leaves nothing
+// behind in firmware; and a reset of the machine resets the adapter.
+#[vtable]
+impl vio::Driver for EheaDriver {
+    type Data = AdapterData;
+
+    const NAME: &'static CStr = c"ehea";
+    const ID_TABLE: vio::IdTable = &IDS;
+
+    fn probe(dev: &vio::Device<Core<'_>>) -> impl PinInit<AdapterData, kernel::error::Error> {
+        AdapterData::new(dev).map_err(|error| {
+            dev_err!(dev.as_ref(), "probe failed: {}\n", error);
+            error.to_errno()
+        })
+    }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory map and the region that carries it.
+
+use crate::{
+    abi::cb::adapter::PageSizes,
+    bmap::{
+        BuildError,
+        Builder,
+        Busmap,
+        OutOfMemory,
+        RealRange,
+        Run,
+        RunStore, //
+    },
+    firmware::{
+        control_block,
+        Firmware,
+        Platform,
+        Result, //
+    },
+    kernel_ext::{
+        memory::for_each_online_section,
+        page::ContiguousBuffer, //
+    },
+    mr::{
+        self,
+        MemoryRegion,
+        PageList,
+        Policy,
+        SharedRegion, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// Runs of a busmap, in kernel memory.
+#[derive(Default)]
+pub(crate) struct Runs(KVec<Run>);
+
+impl RunStore for Runs {
+    fn try_push(&mut self, run: Run) -> core::result::Result<(), OutOfMemory> {
+        self.0.push(run, GFP_KERNEL).map_err(|_| OutOfMemory)
+    }
+
+    fn as_slice(&self) -> &[Run] {
+        &self.0
+    }
+}
+
+/// The busmap of the driver.
+pub(crate) type Map = Busmap<Runs>;
+
+/// A memory map together with the region that is registered for it. Never changes.
+///
+/// It is freed when the last queue pair that uses it has given it up, which must be in process
+/// context.
+pub(crate) struct Generation {
+    number: mr::Generation,
+    map: Arc<Map>,
+    region: Arc<MemoryRegion<Platform>>,
+}
+
+impl Generation {
+    /// Registers a region for `map`.
+    fn register(
+        firmware: &Firmware,
+        list: &mut List,
+        sizes: PageSizes,
+        number: mr::Generation,
+        map: Arc<Map>,
+    ) -> Result<Arc<Self>> {
+        let region = MemoryRegion::register(firmware, list, &map, sizes)?;
+        let region = Arc::new(region, GFP_KERNEL)?;
+        Ok(Arc::new(
+            Self {
+                number,
+                map,
+                region,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The map.
+    pub(crate) fn map(&self) -> &Arc<Map> {
+        &self.map
+    }
+
+    /// Its number, counted from 0.
+    pub(crate) fn number(&self) -> u64 {
+        self.number.number()
+    }
+
+    /// Calls that the registration of the region took.
+    pub(crate) fn register_calls(&self) -> u64 {
+        self.region.register_calls()
+    }
+}
+
+type Key = SharedRegion<Platform, Arc<MemoryRegion<Platform>>>;
+
+/// The keys that a queue pair's work requests name a generation by; freed on drop.
+pub(crate) struct Keys {
+    send: Key,
+    receive: Key,
+    generation: Arc<Generation>,
+}
+
+impl Keys {
+    /// Makes keys for the region of `generation`.
+    pub(crate) fn new(generation: &Arc<Generation>) -> Result<Self> {
+        Ok(Self {
+            send: Key::register(generation.region.clone())?,
+            receive: Key::register(generation.region.clone())?,
+            generation: generation.clone(),
+        })
+    }
+
+    /// The key of send work requests.
+    pub(crate) fn send(&self) -> u32 {
+        self.send.lkey()
+    }
+
+    /// The key of receive work requests.
+    pub(crate) fn receive(&self) -> u32 {
+        self.receive.lkey()
+    }
+
+    /// What they are keys of.
+    pub(crate) fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+}
+
+/// The page in which firmware finds the addresses of pages to register.
+pub(super) struct List(ContiguousBuffer);
+
+impl PageList for List {
+    fn real_address(&self) -> u64 {
+        self.0.real_address()
+    }
+
+    fn set(&mut self, index: usize, page: u64) {
+        // The index is below the number of doublewords in the page.
+        let _ = self.0.window().write_u64_be(index * size_of::<u64>(), page);
+    }
+}
+
+fn errno(error: BuildError) -> kernel::error::Error {
+    match error {
+        BuildError::OutOfMemory => ENOMEM,
+        _ => EINVAL,
+    }
+}
+
+/// Walks online memory and makes a map of it, without the ranges in `excluded`.
+pub(super) fn walk(excluded: &[RealRange]) -> Result<Map> {
+    let mut builder = Builder::new(Runs::default(), excluded);
+    for_each_online_section(|range| builder.add(range.base, range.len).map_err(errno))?;
+    Ok(builder.finish().map_err(errno)?)
+}
+
+/// What is known of the adapter's memory map.
+pub(super) struct Memory {
+    pub(super) policy: Policy,
+    published: Option<Arc<Generation>>,
+    // Stands for the map when there is none.
+    empty: Arc<Map>,
+    list: List,
+    page_sizes: PageSizes,
+}
+
+impl Memory {
+    /// Nothing is registered yet.
+    pub(super) fn new(page_sizes: PageSizes) -> Result<Self> {
+        Ok(Self {
+            policy: Policy::new(),
+            published: None,
+            empty: Arc::new(
+                Builder::new(Runs::default(), &[]).finish().map_err(errno)?,
+                GFP_KERNEL,
+            )?,
+            list: List(control_block()?),
+            page_sizes,
+        })
+    }
+
+    /// The map in use, if there is one.
+    pub(super) fn published(&self) -> Option<Arc<Generation>> {
+        self.published.clone()
+    }
+
+    /// The map in use, an empty one if there is none.
+    pub(super) fn map(&self) -> Arc<Map> {
+        match &self.published {
+            Some(generation) => generation.map.clone(),
+            None => self.empty.clone(),
+        }
+    }
+
+    /// The map in use. If there is none, because it is the first one or because the last rebuild
+    /// lost it, it is made.
+    pub(super) fn current(&mut self, firmware: &Firmware) -> Result<Arc<Generation>> {
+        if let Some(generation) = &self.published {
+            return Ok(generation.clone());
+        }
+        let map = Arc::new(walk(self.policy.excluded().as_slice())?, GFP_KERNEL)?;
+        let generation = self.register(firmware, self.policy.generation(), map)?;
+        self.publish(Some(generation.clone()));
+        dev_info!(
+            firmware.dev(),
+            "registered {} sections ({} bytes) in {} hypercalls\n",
+            generation.map.sections(),
+            generation.map.total_bytes(),
+            generation.register_calls()
+        );
+        Ok(generation)
+    }
+
+    /// Registers a region for `map`.
+    pub(super) fn register(
+        &mut self,
+        firmware: &Firmware,
+        number: mr::Generation,
+        map: Arc<Map>,
+    ) -> Result<Arc<Generation>> {
+        Generation::register(firmware, &mut self.list, self.page_sizes, number, map)
+    }
+
+    /// Sets the map to be used from now on; returns the one before.
+    pub(super) fn publish(
+        &mut self,
+        generation: Option<Arc<Generation>>,
+    ) -> Option<Arc<Generation>> {
+        core::mem::replace(&mut self.published, generation)
+    }
+}

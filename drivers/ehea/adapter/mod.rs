@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The adapter: what its ports share.
+//!
+//! - [`driver`]: probe and remove.
+//! - [`memory`]: the memory map and its region; [`rebuild`]: how they follow memory hotplug.
+//! - [`events`]: the notification event queue.
+//!
+//! # Locks
+//!
+//! To be taken in this order, each may be left out:
+//!
+//! 1. RTNL, or the kernel's memory hotplug lock (held by callers of the memory notifier, which must
+//!    not take RTNL; nobody who holds RTNL takes the hotplug lock).
+//! 2. [`Adapter::memory`]: the current memory map. Whoever holds it decides which map a queue pair
+//!    is opened with or moved to.
+//! 3. [`Adapter::ports`]: the table of ports.
+//! 4. `Port::running`: the queue pairs of a port that is open.
+//! 5. A transmit queue's lock, or a NAPI instance that is disabled.
+//!
+//! The packet path takes none of 1 to 4. Each queue pair has its own reference of the memory map
+//! that its work requests use: one in the state of its transmit queue, one in that of its NAPI
+//! instance. A rebuild exchanges them where it owns that state, so that the packet path translates
+//! addresses with plain loads.
+
+mod driver;
+mod events;
+mod memory;
+mod rebuild;
+
+pub(crate) use driver::EheaDriver;
+pub(crate) use events::{
+    EventEntries,
+    WorkInterrupt, //
+};
+pub(crate) use memory::{
+    Generation,
+    Keys,
+    Map, //
+};
+
+use crate::{
+    abi::cb::adapter::{
+        AdapterBlock,
+        PageSizes, //
+    },
+    firmware::{
+        Firmware,
+        Result, //
+    },
+    kernel_ext::net::{
+        stats::Counter,
+        NetDevice, //
+    },
+    port::{
+        Event,
+        PortOperations, //
+    }, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+use memory::Memory;
+
+/// What rebuilds of the memory map have done, for `ethtool -S`.
+#[derive(Default)]
+pub(crate) struct RebuildCounters {
+    /// Rebuilds because a buffer was not in the map.
+    pub(crate) lazy: Counter,
+    /// Rebuilds because memory was about to be removed.
+    pub(crate) immediate: Counter,
+    /// Removals of memory that were refused.
+    pub(crate) refused: Counter,
+    /// Rebuilds that failed, refused removals among them.
+    pub(crate) failed: Counter,
+    /// Rebuilds for which the old region had to go before the new one could come.
+    pub(crate) break_first: Counter,
+}
+
+/// An adapter.
+#[pin_data]
+pub(crate) struct Adapter {
+    firmware: Arc<Firmware>,
+    limits: AdapterBlock,
+    #[pin]
+    memory: Mutex<Memory>,
+    // References of registered devices: to be taken out before they are unregistered.
+    #[pin]
+    ports: Mutex<KVec<ARef<NetDevice<PortOperations>>>>,
+    // The first byte of a buffer that was not in the map, while nobody has looked after it.
+    missed: Atomic<u64>,
+    pub(crate) rebuilds: RebuildCounters,
+}
+
+impl Adapter {
+    /// No address of a buffer.
+    const NO_MISS: u64 = u64::MAX;
+
+    /// Queries the adapter. Registers no memory yet.
+    fn new(firmware: Firmware) -> Result<Arc<Self>> {
+        let limits = firmware.query_adapter()?;
+        let memory = Memory::new(PageSizes(limits.mr_page_size.get()))?;
+        let firmware = Arc::new(firmware, GFP_KERNEL)?;
+        Ok(Arc::pin_init(
+            pin_init!(Self {
+                firmware,
+                limits,
+                memory <- new_mutex!(memory),
+                ports <- new_mutex!(KVec::new()),
+                missed: Atomic::new(Self::NO_MISS),
+                rebuilds: RebuildCounters::default(),
+            }),
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Firmware.
+    pub(crate) fn firmware(&self) -> &Arc<Firmware> {
+        &self.firmware
+    }
+
+    /// The most multicast addresses that can be registered.
+    pub(crate) fn multicast_limit(&self) -> usize {
+        // The block has the number plus one.
+        usize::try_from(self.limits.max_mc_mac.get().saturating_sub(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Calls `f` with the memory map to be used from now on, which is registered if it is not. The
+    /// map stays the current one until `f` returns.
+    pub(crate) fn with_generation<T>(
+        &self,
+        f: impl FnOnce(&Arc<Generation>) -> Result<T>,
+    ) -> Result<T> {
+        let mut memory = self.memory.lock();
+        let generation = memory.current(&self.firmware)?;
+        f(&generation)
+    }
+
+    /// The memory map in use, if there is one.
+    pub(crate) fn generation(&self) -> Option<Arc<Generation>> {
+        self.memory.lock().published()
+    }
+
+    /// Reports that the buffer of `len` bytes at real address `address` is not in the map. However
+    /// many buffers follow, one rebuild is asked for. Any context.
+    pub(crate) fn report_miss(&self, dev: &NetDevice<PortOperations>, address: u64) {
+        if self.missed.load(Relaxed) == Self::NO_MISS
+            && self.missed.xchg(address, Relaxed) == Self::NO_MISS
+        {
+            dev.defer(Event::MEMORY_MISS);
+        }
+    }
+}

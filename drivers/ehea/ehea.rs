@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Driver of eHEA Ethernet adapters on the VIO bus of pseries.
+//!
+//! The adapter sees all kernel memory through one memory region, so that a packet costs no mapping
+//! call; a table, the busmap, turns real addresses into those of the adapter. Both follow memory
+//! hotplug while traffic flows. See Documentation/design.rst.
+//!
+//! Dependencies point downwards only:
+//!
+//! - [`port`], [`ethtool`]: a logical port as a network device.
+//! - [`adapter`]: probe, events, the memory map that all ports share.
+//! - [`firmware`]: hypercalls as functions, firmware's objects as owned values.
+//! - [`mr`]: registration of memory and the policy for hotplug; knows firmware as a trait.
+//! - [`bmap`], [`queue`]: data structures.
+//! - [`abi`]: the interface of firmware and hardware as types.
+//! - [`kernel_ext`]: abstractions that the `kernel` crate lacks; all unsafe code.
+//!
+//! # Abbreviations
+//!
+//! - CQ: completion queue
+//! - EQ, NEQ: event queue, notification event queue
+//! - MR: memory region
+//! - QP: queue pair
+//! - RQ1, RQ2, RQ3: the receive queues of a queue pair, for small, medium and large frames
+//! - SQ: send queue
+
+#[allow(
+    unreachable_pub,
+    unused_imports,
+    reason = "shared with the adapter model"
+)]
+mod abi;
+mod adapter;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared with host tests"
+)]
+mod bmap;
+mod ethtool;
+mod firmware;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "complete as they would be upstream"
+)]
+#[path = "../../rust/kernel/mod.rs"]
+mod kernel_ext;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared with host tests"
+)]
+mod mr;
+mod port;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared with host tests"
+)]
+mod queue;
+
+use adapter::EheaDriver;
+
+vio_device_table!(IDS, [(c"network", c"IBM,lhea")]);
+
+module_vio_driver! {
+    type: EheaDriver,
+    name: "ehea",
+    authors: ["The eHEA driver project"],
+    description: "IBM eHEA Ethernet driver",
+    license: "GPL",
+}

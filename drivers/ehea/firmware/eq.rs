@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Event queues.
+
+use super::{
+    object::Object,
+    Firmware,
+    Result, //
+};
+use crate::{
+    abi::{
+        hcall::{
+            AllocEq,
+            EqAllocated,
+            EqKind,
+            QueueSelect, //
+        },
+        ring::EQE_SIZE, //
+    },
+    kernel_ext::{
+        irq::Mapping,
+        page::QueueMemory, //
+    },
+    queue::EqGeometry,
+};
+use kernel::sync::Arc;
+
+/// Entries that the driver asks for; firmware rounds up to whole pages.
+const ENTRIES: u32 = 20;
+
+/// An event queue, freed on drop. What interrupts through it must be freed earlier, as must a
+/// handler of its interrupt.
+pub(crate) struct Eq {
+    object: Object,
+    interrupt: u32,
+    memory: Arc<QueueMemory>,
+}
+
+impl Eq {
+    /// Allocates an event queue and registers its memory.
+    pub(crate) fn new(firmware: &Arc<Firmware>, name: &'static str, kind: EqKind) -> Result<Self> {
+        let args = AllocEq {
+            adapter: firmware.adapter(),
+            kind,
+            interrupt_sources: 1,
+            max_eqes: ENTRIES,
+        };
+        let (mut object, results) = Object::allocate(firmware, name, false, &args.pack(), |r| {
+            EqAllocated::unpack(r).handle
+        })?;
+        let allocated = EqAllocated::unpack(&results);
+        let geometry = EqGeometry::check(&args, &allocated)?;
+        let memory = object.add_queue(QueueSelect::Sq, geometry.pages(), EQE_SIZE)?;
+        Ok(Self {
+            object,
+            interrupt: allocated.interrupt,
+            memory,
+        })
+    }
+
+    /// The queue's handle.
+    pub(crate) fn handle(&self) -> u64 {
+        self.object.handle()
+    }
+
+    /// Maps the interrupt of the queue.
+    pub(crate) fn map_interrupt(&self) -> Result<Mapping> {
+        Ok(Mapping::new(self.interrupt)?)
+    }
+
+    /// The entries.
+    pub(crate) fn memory(&self) -> &Arc<QueueMemory> {
+        &self.memory
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can go wrong between the driver and firmware.
+//!
+//! Functions that call firmware return an [`Error`] that names the call and its answer. It is
+//! logged once, where somebody knows which adapter or port it is about, and turned into an error
+//! number there.
+
+use crate::{
+    abi::hcall::ReturnCode,
+    mr::{
+        HcallError,
+        RegisterError, //
+    },
+    queue::GeometryError, //
+};
+use kernel::{
+    fmt,
+    prelude::*, //
+};
+
+/// Result of functions that call firmware.
+pub(crate) type Result<T = ()> = core::result::Result<T, Error>;
+
+/// Why something could not be done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Error {
+    /// Firmware refused a call.
+    Refused(HcallError),
+    /// Firmware or the device tree returned a value that makes no sense.
+    Invalid(&'static str),
+    /// Firmware allocated a queue of impossible size.
+    Geometry(GeometryError),
+    /// Memory at this real address is not in the adapter's memory map.
+    NotMapped(u64),
+    /// A function of the kernel failed.
+    Kernel(kernel::error::Error),
+}
+
+impl Error {
+    /// The answer of firmware, if that is what went wrong.
+    pub(crate) fn status(&self) -> Option<ReturnCode> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.code),
+            _ => None,
+        }
+    }
+
+    /// The error number for user space and the driver core.
+    pub(crate) fn to_errno(self) -> kernel::error::Error {
+        match self {
+            Self::Refused(refusal) => match refusal.code {
+                ReturnCode::AUTHORITY | ReturnCode::PRIVILEGE => EPERM,
+                ReturnCode::NO_MEM => ENOMEM,
+                ReturnCode::NOT_ENOUGH_RESOURCES
+                | ReturnCode::TABLE_FULL
+                | ReturnCode::MCG_FULL => ENOSPC,
+                ReturnCode::BUSY => EBUSY,
+                _ => EIO,
+            },
+            Self::Invalid(_) | Self::Geometry(_) => EIO,
+            Self::NotMapped(_) => ENOMEM,
+            Self::Kernel(error) => error,
+        }
+    }
+}
+
+impl From<HcallError> for Error {
+    fn from(error: HcallError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<RegisterError> for Error {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::NoMemory => Self::Kernel(ENOMEM),
+            RegisterError::Hcall(error) => Self::Refused(error),
+        }
+    }
+}
+
+impl From<GeometryError> for Error {
+    fn from(error: GeometryError) -> Self {
+        Self::Geometry(error)
+    }
+}
+
+impl From<kernel::error::Error> for Error {
+    fn from(error: kernel::error::Error) -> Self {
+        Self::Kernel(error)
+    }
+}
+
+impl From<kernel::alloc::AllocError> for Error {
+    fn from(error: kernel::alloc::AllocError) -> Self {
+        Self::Kernel(error.into())
+    }
+}
+
+impl From<Error> for kernel::error::Error {
+    fn from(error: Error) -> Self {
+        error.to_errno()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => core::fmt::Display::fmt(refusal, f),
+            Self::Invalid(what) => write!(f, "invalid value from firmware: {what}"),
+            Self::Geometry(error) => write!(f, "invalid size from firmware: {error}"),
+            Self::NotMapped(address) => write!(f, "memory at {address:#x} is not mapped"),
+            Self::Kernel(error) => match error.name() {
+                Some(name) => f.write_str(name.to_str().unwrap_or("unknown error")),
+                None => write!(f, "error {}", error.to_errno()),
+            },
+        }
+    }
+}

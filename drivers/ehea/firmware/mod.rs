@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Firmware: its calls as functions, and the objects that it allocates as owned values.
+//!
+//! Every object (event queue, completion queue, queue pair) is a type whose drop gives it back, so
+//! that each handle is freed exactly once. All functions may sleep, because firmware may answer
+//! that a call takes long.
+
+mod cq;
+mod eq;
+mod error;
+mod object;
+mod port;
+mod qp;
+
+pub(crate) use cq::{
+    Cq,
+    CqRegisters, //
+};
+pub(crate) use eq::Eq;
+pub(crate) use error::{
+    Error,
+    Result, //
+};
+pub(crate) use port::PortCalls;
+pub(crate) use qp::{
+    Qp,
+    QpConfig,
+    QpRegisters, //
+};
+
+use crate::{
+    abi::{
+        cb::{
+            adapter::AdapterBlock,
+            error::ErrorBlock,
+            ALIGNMENT, //
+        },
+        hcall::{
+            ErrorData,
+            Opcode,
+            QueryHea,
+            Regs,
+            ResetEvents,
+            ReturnCode, //
+        },
+    },
+    kernel_ext::{
+        hypercall,
+        net::stats::Counter,
+        page::ContiguousBuffer, //
+    },
+    mr,
+};
+use core::ops::Deref;
+use kernel::{
+    device,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+
+/// The platform that hypercalls go to: a real one.
+#[derive(Clone)]
+pub(crate) struct Platform {
+    dev: ARef<device::Device>,
+    // Resources that firmware did not take back.
+    not_freed: Arc<Counter>,
+}
+
+impl mr::Hypervisor for Platform {
+    fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
+        let (status, results) = hypercall::hea_call9(opcode.0, regs);
+        (ReturnCode(status), results)
+    }
+
+    fn sleep_ms(&self, ms: u32) {
+        fsleep(Delta::from_millis(ms.into()));
+    }
+
+    fn not_freed(&self, error: &mr::HcallError) {
+        self.not_freed.inc();
+        dev_err!(self.dev, "{}\n", Error::Refused(*error));
+    }
+}
+
+/// Access to firmware on behalf of one adapter.
+pub(crate) struct Firmware(mr::Firmware<Platform>);
+
+impl Firmware {
+    /// For the adapter with that handle (eHEA ABI §9.1); messages are logged for `dev`.
+    pub(crate) fn new(adapter: u64, dev: &device::Device) -> Result<Self> {
+        let platform = Platform {
+            dev: dev.into(),
+            not_freed: Arc::new(Counter::new(), GFP_KERNEL)?,
+        };
+        Ok(Self(mr::Firmware::new(platform, adapter)))
+    }
+
+    /// How many memory regions, shared ones included, firmware did not take back.
+    pub(crate) fn not_freed(&self) -> u64 {
+        self.hypervisor().not_freed.get()
+    }
+
+    /// The device, for messages.
+    pub(crate) fn dev(&self) -> &device::Device {
+        &self.hypervisor().dev
+    }
+
+    /// Queries the adapter (eHEA ABI §3.8).
+    pub(crate) fn query_adapter(&self) -> Result<AdapterBlock> {
+        let block = control_block()?;
+        let args = QueryHea {
+            adapter: self.adapter(),
+            block: block.real_address(),
+        };
+        self.call(Opcode::QUERY_HEA, args.pack(), "adapter")?;
+        Ok(block.window().read(0)?)
+    }
+
+    /// Takes back the pending events of notification queue `neq`, after it was drained (eHEA ABI
+    /// §3.13).
+    pub(crate) fn reset_events(&self, neq: u64) -> Result {
+        let args = ResetEvents {
+            adapter: self.adapter(),
+            neq,
+            events: ResetEvents::ALL,
+        };
+        self.call(
+            Opcode::RESET_EVENTS,
+            args.pack(),
+            "notification event queue",
+        )?;
+        Ok(())
+    }
+
+    /// Fetches the error data of a queue or queue pair; none if firmware has none (eHEA ABI §3.14).
+    pub(crate) fn error_data(&self, resource: u64) -> Result<Option<ErrorBlock>> {
+        let block = control_block()?;
+        let args = ErrorData {
+            adapter: self.adapter(),
+            resource,
+            block: block.real_address(),
+        };
+        match self.call(Opcode::ERROR_DATA, args.pack(), "error data") {
+            Ok(_) => Ok(Some(block.window().read(0)?)),
+            Err(error) if error.code == ReturnCode::R_STATE => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Deref for Firmware {
+    type Target = mr::Firmware<Platform>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// A zeroed page for a control block.
+pub(crate) fn control_block() -> Result<ContiguousBuffer> {
+    Ok(ContiguousBuffer::new(ALIGNMENT)?)
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What queues and queue pairs have in common: a handle, and memory that the adapter reaches.
+
+use super::{
+    Error,
+    Firmware,
+    Result, //
+};
+use crate::{
+    abi::hcall::{
+        DisableAndGetHea,
+        Opcode,
+        QueueSelect,
+        Regs,
+        ReturnCode, //
+    },
+    kernel_ext::page::QueueMemory,
+    mr::HcallError,
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// A queue or queue pair that firmware allocated; freed on drop.
+pub(super) struct Object {
+    firmware: Arc<Firmware>,
+    name: &'static str,
+    handle: u64,
+    is_queue_pair: bool,
+    memory: KVec<Arc<QueueMemory>>,
+}
+
+impl Object {
+    /// Allocates an object; returns it with the registers of firmware's answer, and `handle` of
+    /// them as its handle.
+    pub(super) fn allocate(
+        firmware: &Arc<Firmware>,
+        name: &'static str,
+        is_queue_pair: bool,
+        args: &Regs,
+        handle: impl FnOnce(&Regs) -> u64,
+    ) -> Result<(Self, Regs)> {
+        // Whatever fails from the call on must free the handle.
+        let firmware = firmware.clone();
+        let results = firmware.call(Opcode::ALLOC_HEA_RESOURCE, *args, name)?;
+        let object = Self {
+            firmware,
+            name,
+            handle: handle(&results),
+            is_queue_pair,
+            memory: KVec::new(),
+        };
+        Ok((object, results))
+    }
+
+    pub(super) fn handle(&self) -> u64 {
+        self.handle
+    }
+
+    pub(super) fn firmware(&self) -> &Arc<Firmware> {
+        &self.firmware
+    }
+
+    /// Allocates `pages` pages for queue `queue` of the object and registers all of them, in the
+    /// order of the ring (eHEA ABI §3.5).
+    ///
+    /// Firmware must expect more after each page but the last, else it disagrees about the size.
+    pub(super) fn add_queue(
+        &mut self,
+        queue: QueueSelect,
+        pages: usize,
+        entry_size: usize,
+    ) -> Result<Arc<QueueMemory>> {
+        let memory = Arc::new(QueueMemory::new(pages, entry_size)?, GFP_KERNEL)?;
+        self.memory.push(memory.clone(), GFP_KERNEL)?;
+
+        // Addresses of all pages exist, as `memory` has that many.
+        let addresses = (0..memory.pages()).map(|page| memory.page_real_address(page).unwrap_or(0));
+        self.firmware
+            .register_queue(self.handle, queue, addresses, self.name)?;
+        Ok(memory)
+    }
+
+    /// Makes the adapter stop using a queue pair (eHEA ABI §3.11).
+    fn disable(&self) {
+        let args = DisableAndGetHea {
+            adapter: self.firmware.adapter(),
+            report: DisableAndGetHea::WQE_POINTERS,
+            qp: self.handle,
+        };
+        let opcode = Opcode::DISABLE_AND_GET_HEA;
+        if let Err(error) = self.firmware.call(opcode, args.pack(), self.name) {
+            dev_err!(self.firmware.dev(), "{}\n", Error::from(error));
+        }
+    }
+
+    fn free(&self, force: bool) -> core::result::Result<(), HcallError> {
+        if self.is_queue_pair {
+            self.disable();
+        }
+        self.firmware.free(self.handle, force, self.name)
+    }
+
+    fn log_error_data(&self) {
+        if let Ok(Some(data)) = self.firmware.error_data(self.handle) {
+            dev_warn!(
+                self.firmware.dev(),
+                "{} {:#x} has errors when freed: AER {:#x}, AERR {:#x}\n",
+                self.name,
+                self.handle,
+                data.aer.get(),
+                data.aerr.get()
+            );
+        }
+    }
+}
+
+impl Drop for Object {
+    /// Frees the object, by force if firmware thinks that it is still in use (eHEA ABI §3.7).
+    fn drop(&mut self) {
+        let mut result = self.free(false);
+        if matches!(&result, Err(error) if error.code == ReturnCode::R_STATE) {
+            self.log_error_data();
+            result = self.free(true);
+        }
+        if let Err(error) = result {
+            dev_err!(self.firmware.dev(), "{}\n", Error::from(error));
+            // The adapter may still write to the memory: it can't be given back.
+            for memory in self.memory.drain_all() {
+                core::mem::forget(memory);
+            }
+        }
+    }
+}

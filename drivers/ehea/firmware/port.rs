@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Calls about a logical port.
+
+use super::{
+    control_block,
+    Firmware,
+    Result, //
+};
+use crate::abi::{
+    bits::Bits64,
+    cb::port::{
+        MacAddress,
+        PortBlock0,
+        PortBlock1,
+        PortBlock2,
+        PortBlock4,
+        PortBlock7,
+        PortCategory,
+        PortSpeed,
+        ReceiveControl,
+        MAX_DEFAULT_QPS, //
+    },
+    hcall::{
+        BcmcArgs,
+        BcmcScope,
+        Opcode,
+        PortCall, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use zerocopy::{
+    byteorder::big_endian::{
+        U32,
+        U64, //
+    },
+    Immutable, //
+};
+
+/// A logical port, as far as firmware is concerned.
+pub(crate) struct PortCalls {
+    firmware: Arc<Firmware>,
+    number: u16,
+}
+
+/// A control block of a port.
+trait Block: FromBytes + IntoBytes + Immutable {
+    const CATEGORY: PortCategory;
+    const NAME: &'static str;
+}
+
+macro_rules! blocks {
+    ($($block:ty => $category:ident, $name:literal;)*) => {
+        $(
+            impl Block for $block {
+                const CATEGORY: PortCategory = PortCategory::$category;
+                const NAME: &'static str = $name;
+            }
+        )*
+    };
+}
+
+blocks! {
+    PortBlock0 => ATTRIBUTES, "port attributes";
+    PortBlock1 => VLAN_FILTER, "VLAN filter";
+    PortBlock2 => STATISTICS, "port statistics";
+    PortBlock4 => LINK, "link configuration";
+    PortBlock7 => DEFAULT_UNICAST_QP, "default unicast queue pair";
+}
+
+impl PortCalls {
+    /// Port `number` of the adapter.
+    pub(crate) fn new(firmware: &Arc<Firmware>, number: u16) -> Self {
+        Self {
+            firmware: firmware.clone(),
+            number,
+        }
+    }
+
+    /// The adapter's firmware.
+    pub(crate) fn firmware(&self) -> &Arc<Firmware> {
+        &self.firmware
+    }
+
+    /// The port's number.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    fn query<B: Block>(&self, select: Bits64) -> Result<B> {
+        let block = control_block()?;
+        let args = PortCall {
+            adapter: self.firmware.adapter(),
+            category: B::CATEGORY,
+            port: self.number,
+            select: select.mask(),
+            block: block.real_address(),
+        };
+        self.firmware
+            .call(Opcode::QUERY_HEA_PORT, args.pack(), B::NAME)?;
+        Ok(block.window().read(0)?)
+    }
+
+    fn modify<B: Block>(&self, contents: &B, select: u64) -> Result {
+        let block = control_block()?;
+        block.window().write(0, contents)?;
+        let args = PortCall {
+            adapter: self.firmware.adapter(),
+            category: B::CATEGORY,
+            port: self.number,
+            select,
+            block: block.real_address(),
+        };
+        self.firmware
+            .call(Opcode::MODIFY_HEA_PORT, args.pack(), B::NAME)?;
+        Ok(())
+    }
+
+    /// The port's attributes (control block 0).
+    pub(crate) fn attributes(&self) -> Result<PortBlock0> {
+        self.query(PortBlock0::SELECT_ALL)
+    }
+
+    /// Sets how the port receives, and the numbers of the queue pairs that it spreads frames over.
+    pub(crate) fn set_receive_control(
+        &self,
+        control: ReceiveControl,
+        queue_pairs: impl Iterator<Item = u32>,
+    ) -> Result {
+        let mut block = PortBlock0 {
+            port_rc: U64::new(control.0),
+            ..PortBlock0::default()
+        };
+        let mut count = 0;
+        for (entry, number) in block.default_qpn_arr.iter_mut().zip(queue_pairs) {
+            *entry = U64::new(number.into());
+            count += 1;
+        }
+        debug_assert!(count <= MAX_DEFAULT_QPS);
+        block.num_default_qps = U32::new(count as u32);
+        let select =
+            PortBlock0::SELECT_RECEIVE_CONTROL.mask() | PortBlock0::SELECT_DEFAULT_QPNS.mask();
+        self.modify(&block, select)
+    }
+
+    /// Sets the port's own address.
+    pub(crate) fn set_mac_address(&self, address: MacAddress) -> Result {
+        let block = PortBlock0 {
+            port_mac_addr: U64::new(address.pack()),
+            ..PortBlock0::default()
+        };
+        self.modify(&block, PortBlock0::SELECT_MAC.mask())
+    }
+
+    /// Accepts or refuses frames of a VLAN.
+    pub(crate) fn set_vlan(&self, vid: u16, accept: bool) -> Result {
+        let mut block: PortBlock1 = self.query(PortBlock1::SELECT_ALL)?;
+        block.set(vid, accept);
+        self.modify(&block, PortBlock1::SELECT_ALL.mask())
+    }
+
+    /// The port's counters.
+    pub(crate) fn statistics(&self) -> Result<PortBlock2> {
+        self.query(PortBlock2::SELECT_ALL)
+    }
+
+    /// Whether frames of more than 1518 bytes are enabled.
+    pub(crate) fn jumbo_frames(&self) -> Result<bool> {
+        let block: PortBlock4 = self.query(PortBlock4::SELECT_JUMBO)?;
+        Ok(block.jumbo_frame.get() != 0)
+    }
+
+    /// Enables frames of more than 1518 bytes.
+    pub(crate) fn enable_jumbo_frames(&self) -> Result {
+        let block = PortBlock4 {
+            jumbo_frame: U32::new(1),
+            ..PortBlock4::default()
+        };
+        self.modify(&block, PortBlock4::SELECT_JUMBO.mask())
+    }
+
+    /// Requests a speed.
+    pub(crate) fn set_speed(&self, speed: PortSpeed) -> Result {
+        let block = PortBlock4 {
+            port_speed: U32::new(speed.0),
+            ..PortBlock4::default()
+        };
+        self.modify(&block, PortBlock4::SELECT_SPEED.mask())
+    }
+
+    /// Sends unicast frames for other stations to the queue pair of that number; 0: to none.
+    pub(crate) fn set_default_unicast(&self, queue_pair: u32) -> Result {
+        let block = PortBlock7 {
+            def_uc_qpn: U64::new(queue_pair.into()),
+        };
+        self.modify(&block, PortBlock7::SELECT_ALL.mask())
+    }
+
+    /// Registers, or takes back, what is needed for broadcasts, multicasts to one address, or all
+    /// multicasts: a pair of registrations (eHEA ABI §3.12).
+    ///
+    /// If the second one is refused, the first one is taken back: there are no halves.
+    pub(crate) fn set_group(
+        &self,
+        name: &'static str,
+        scopes: [BcmcScope; 2],
+        mac: MacAddress,
+        register: bool,
+    ) -> Result {
+        let call = |scope, register| {
+            let args = BcmcArgs {
+                adapter: self.firmware.adapter(),
+                port: self.number,
+                scope,
+                mac,
+                vlan: 0,
+            };
+            let opcode = if register {
+                Opcode::REG_BCMC
+            } else {
+                Opcode::DEREG_BCMC
+            };
+            self.firmware.call(opcode, args.pack(), name)?;
+            Ok(())
+        };
+        let [untagged, tagged] = scopes;
+        let first = call(untagged, register);
+        if register {
+            first?;
+            return call(tagged, true).inspect_err(|_| {
+                // Its own failure would say nothing new.
+                let _ = call(untagged, false);
+            });
+        }
+        // Both are taken back, whatever becomes of the first.
+        call(tagged, false).and(first)
+    }
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queue pairs.
+
+use super::{
+    control_block,
+    object::Object,
+    Cq,
+    Eq,
+    Error,
+    Firmware,
+    Result, //
+};
+use crate::{
+    abi::{
+        cb::qp::{
+            QpBlock0,
+            QpControl,
+            QpState, //
+        },
+        hcall::{
+            AllocQp,
+            Opcode,
+            QpAllocated,
+            QpCall,
+            QpCategory,
+            QueueSelect,
+            RqSlots, //
+        },
+        regs::{
+            self,
+            qp, //
+        },
+        ring::{
+            QueueSize,
+            SlotSize, //
+        }, //
+    },
+    kernel_ext::{
+        io_be::BeMmio,
+        page::{
+            ContiguousBuffer,
+            QueueMemory, //
+        }, //
+    },
+    mr::PROTECTION_DOMAIN,
+    queue::{
+        QpGeometry,
+        WorkQueue, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use zerocopy::byteorder::big_endian::U64;
+
+/// The doorbells of a queue pair (eHEA ABI §5.2).
+///
+/// Each store is ordered behind all earlier accesses to memory: work requests are complete before
+/// the adapter learns of them, and slots have been read before they are given back.
+pub(crate) struct QpRegisters(BeMmio<{ regs::BLOCK_SIZE }>);
+
+impl QpRegisters {
+    /// Announces `count` send work requests.
+    #[inline]
+    pub(crate) fn add_send(&self, count: u16) {
+        self.0
+            .write64::<{ qp::SQA }>(regs::WORK_QUEUE_ADDER.set(count.into()));
+    }
+
+    /// Gives `count` slots of RQ1 back.
+    #[inline]
+    pub(crate) fn add_rq1(&self, count: u16) {
+        self.0
+            .write64::<{ qp::RQ1A }>(regs::WORK_QUEUE_ADDER.set(count.into()));
+    }
+
+    /// Announces `count` receive work requests in RQ2.
+    #[inline]
+    pub(crate) fn add_rq2(&self, count: u16) {
+        self.0
+            .write64::<{ qp::RQ2A }>(regs::WORK_QUEUE_ADDER.set(count.into()));
+    }
+
+    /// Announces `count` receive work requests in RQ3.
+    #[inline]
+    pub(crate) fn add_rq3(&self, count: u16) {
+        self.0
+            .write64::<{ qp::RQ3A }>(regs::WORK_QUEUE_ADDER.set(count.into()));
+    }
+}
+
+/// What a queue pair is to be like.
+#[derive(Clone, Copy)]
+pub(crate) struct QpConfig {
+    /// Logical port number.
+    pub(crate) port: u16,
+    /// Comes back in error events.
+    pub(crate) token: u32,
+    /// Slots of the send queue.
+    pub(crate) sq: QueueSize,
+    /// Slots of RQ1, RQ2 and RQ3.
+    pub(crate) rq: [QueueSize; 3],
+}
+
+impl QpConfig {
+    /// Sizes of the slots: those that all formats of work requests fit.
+    pub(crate) const SQ_SLOT: SlotSize = SlotSize::B512;
+    /// Likewise of RQ1, RQ2 and RQ3.
+    pub(crate) const RQ_SLOT: [SlotSize; 3] = [SlotSize::B256, SlotSize::B128, SlotSize::B128];
+
+    /// Completions that there can be at once of the send queue. Twice its size, so that the queue
+    /// can't overflow.
+    pub(crate) fn send_completions(&self) -> u32 {
+        self.sq.entries() * 2
+    }
+
+    /// Completions that there can be at once of the receive queues.
+    pub(crate) fn receive_completions(&self) -> u32 {
+        self.rq.iter().map(|size| size.entries()).sum()
+    }
+}
+
+/// A queue pair, disabled and freed on drop. Its completion queues and event queue must be freed
+/// later, as must the buffers in its receive queues.
+pub(crate) struct Qp {
+    object: Object,
+    number: u32,
+    geometry: QpGeometry,
+    registers: Arc<QpRegisters>,
+    send: Arc<QueueMemory>,
+    receive: [Arc<QueueMemory>; 3],
+    // Here so that a change of state needs no memory.
+    block: ContiguousBuffer,
+}
+
+impl Qp {
+    /// Allocates a queue pair in state RESET and registers the memory of its queues.
+    pub(crate) fn new(
+        firmware: &Arc<Firmware>,
+        config: &QpConfig,
+        send_cq: &Cq,
+        recv_cq: &Cq,
+        affiliated_eq: &Eq,
+    ) -> Result<Self> {
+        let block = control_block()?;
+        let args = AllocQp {
+            adapter: firmware.adapter(),
+            low_latency: true,
+            signalling: AllocQp::SIGNAL_ON_REQUEST,
+            receive_queues: AllocQp::ALL_RECEIVE_QUEUES,
+            send_cq: send_cq.handle(),
+            recv_cq: recv_cq.handle(),
+            affiliated_eq: affiliated_eq.handle(),
+            token: config.token,
+            pd: PROTECTION_DOMAIN,
+            sq_size: config.sq.code(),
+            sq_slot: QpConfig::SQ_SLOT.code(),
+            rq: RqSlots {
+                size: config.rq.map(QueueSize::code),
+                slot: QpConfig::RQ_SLOT.map(SlotSize::code),
+            },
+            port: config.port,
+            threshold_rq2: AllocQp::THRESHOLD_RQ2_DEFAULT,
+            threshold_rq3: AllocQp::THRESHOLD_RQ3_DEFAULT,
+        };
+        let (mut object, results) =
+            Object::allocate(firmware, "queue pair", true, &args.pack(), |r| {
+                QpAllocated::unpack(r).handle
+            })?;
+        let allocated = QpAllocated::unpack(&results);
+
+        let geometry = QpGeometry::check(&args, &allocated)?;
+        // Otherwise completions could be lost.
+        if send_cq.memory().entries() < geometry.sq.slots() {
+            return Err(Error::Invalid(
+                "send queue larger than its completion queue",
+            ));
+        }
+
+        let registers = Arc::new(QpRegisters(BeMmio::new(allocated.registers)?), GFP_KERNEL)?;
+        let mut add_queue =
+            |queue, size: &WorkQueue| object.add_queue(queue, size.pages(), size.slot_bytes());
+        let send = add_queue(QueueSelect::Sq, &geometry.sq)?;
+        let receive = [
+            add_queue(QueueSelect::Rq1, &geometry.rq1)?,
+            add_queue(QueueSelect::Rq2, &geometry.rq2)?,
+            add_queue(QueueSelect::Rq3, &geometry.rq3)?,
+        ];
+        Ok(Self {
+            object,
+            number: allocated.number,
+            geometry,
+            registers,
+            send,
+            receive,
+            block,
+        })
+    }
+
+    /// The number that ports know the queue pair by (not its handle).
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The handle that firmware knows the queue pair by.
+    pub(crate) fn handle(&self) -> u64 {
+        self.object.handle()
+    }
+
+    /// The sizes of the queues.
+    pub(crate) fn geometry(&self) -> &QpGeometry {
+        &self.geometry
+    }
+
+    /// The doorbells.
+    pub(crate) fn registers(&self) -> &Arc<QpRegisters> {
+        &self.registers
+    }
+
+    /// The slots of the send queue.
+    pub(crate) fn send_memory(&self) -> &Arc<QueueMemory> {
+        &self.send
+    }
+
+    /// The slots of RQ1, RQ2 and RQ3.
+    pub(crate) fn receive_memory(&self) -> &[Arc<QueueMemory>; 3] {
+        &self.receive
+    }
+
+    fn args(&self, select: u64) -> QpCall {
+        QpCall {
+            adapter: self.object.firmware().adapter(),
+            category: QpCategory::BLOCK0,
+            qp: self.handle(),
+            select,
+            block: self.block.real_address(),
+        }
+    }
+
+    fn query(&self) -> Result<QpControl> {
+        let args = self.args(QpBlock0::SELECT_ALL.mask());
+        self.object
+            .firmware()
+            .call(Opcode::QUERY_HEA_QP, args.pack(), "queue pair")?;
+        let block: QpBlock0 = self.block.window().read(0)?;
+        Ok(QpControl(block.control.get()))
+    }
+
+    fn modify(&self, control: QpControl) -> Result {
+        let block = QpBlock0 {
+            control: U64::new(control.0),
+            ..QpBlock0::default()
+        };
+        self.block.window().write(0, &block)?;
+        let args = self.args(QpBlock0::SELECT_CONTROL.mask());
+        self.object
+            .firmware()
+            .call(Opcode::MODIFY_HEA_QP, args.pack(), "queue pair")?;
+        Ok(())
+    }
+
+    /// Takes a new queue pair to ENABLED and RDY2SND (eHEA ABI §1.4).
+    pub(crate) fn bring_up(&self) -> Result {
+        for (state, enabled) in [
+            (QpState::Initialized, false),
+            (QpState::Initialized, true),
+            (QpState::ReadyToSend, true),
+        ] {
+            self.query()?;
+            self.modify(QpControl::request(state, enabled))?;
+        }
+        self.query()?;
+        Ok(())
+    }
+
+    /// Makes the adapter pause, or go on with, the queue pair; it keeps its place in all queues
+    /// (eHEA ABI §1.4).
+    ///
+    /// When this has returned for a pause, the adapter doesn't use the queues nor the buffers in
+    /// them.
+    pub(crate) fn set_enabled(&self, enabled: bool) -> Result {
+        let control = self.query()?;
+        self.modify(control.same_state(enabled))?;
+        self.query()?;
+        Ok(())
+    }
+}

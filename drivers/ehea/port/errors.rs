@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Errors that the adapter reports about queue pairs of a port (eHEA ABI §6.6, §9.7).
+
+use super::PortOperations;
+use crate::{
+    abi::{
+        eqe::Eqe, //
+    },
+    adapter::{
+        EventEntries,
+        WorkInterrupt, //
+    },
+    firmware::{
+        Eq,
+        Result, //
+    },
+    kernel_ext::{
+        irq,
+        net::NetDevice,
+        workqueue::{
+            self,
+            Work,
+            WorkRef, //
+        }, //
+    },
+    queue::EventReader, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// Reads the affiliated event queue of a port.
+#[pin_data]
+struct AffiliatedWork {
+    dev: ARef<NetDevice<PortOperations>>,
+    entries: EventEntries,
+    #[pin]
+    reader: Mutex<EventReader>,
+    /// Handles of the queue pairs, by token.
+    queue_pairs: KVec<u64>,
+}
+
+impl AffiliatedWork {
+    /// Whether the port must be reset because of an event.
+    fn is_fatal(&self, event: Eqe) -> bool {
+        let port = self.dev.data();
+        let handle = match usize::try_from(event.token) {
+            Ok(token) if !event.is_cq => self.queue_pairs.get(token),
+            _ => None,
+        };
+        let Some(&handle) = handle else {
+            port.log_err(&self.dev, fmt!("error event of unknown origin: {event:?}"));
+            return true;
+        };
+        match port.calls().firmware().error_data(handle) {
+            Ok(Some(data)) => {
+                let fatal = data.needs_reset();
+                port.log_err(
+                    &self.dev,
+                    fmt!(
+                        "error of queue pair {}: AER {:#x}, AERR {:#x}{}",
+                        event.token,
+                        data.aer.get(),
+                        data.aerr.get(),
+                        if fatal { ", resetting" } else { "" }
+                    ),
+                );
+                fatal
+            }
+            Ok(None) => {
+                port.log_err(
+                    &self.dev,
+                    fmt!(
+                        "error of queue pair {} without data, resetting",
+                        event.token
+                    ),
+                );
+                true
+            }
+            Err(error) => {
+                port.log_err(&self.dev, fmt!("{error}"));
+                true
+            }
+        }
+    }
+}
+
+impl workqueue::Handler for AffiliatedWork {
+    fn run(&self, _work: &WorkRef<'_>) {
+        let mut reader = self.reader.lock();
+        let mut fatal = false;
+        while let Some(entry) = reader.next(&self.entries) {
+            fatal |= self.is_fatal(Eqe::unpack(entry));
+        }
+        if fatal {
+            self.dev.data().request_reset(&self.dev);
+        }
+    }
+}
+
+/// Who listens to the affiliated event queue of an open port.
+pub(super) struct AffiliatedEvents {
+    // Dropped in this order: no interrupt is left when the work ends.
+    _interrupt: Pin<KBox<irq::Registration<WorkInterrupt<AffiliatedWork>>>>,
+    _work: Arc<Work<AffiliatedWork>>,
+}
+
+impl AffiliatedEvents {
+    /// Listens to `eq`. `queue_pairs` are the handles of the port's queue pairs by token.
+    pub(super) fn new(
+        dev: &NetDevice<PortOperations>,
+        eq: &Eq,
+        queue_pairs: impl Iterator<Item = u64>,
+    ) -> Result<Self> {
+        let mut handles = KVec::new();
+        for handle in queue_pairs {
+            handles.push(handle, GFP_KERNEL)?;
+        }
+        let name = dev.name()?;
+        let name = name.to_str().map_err(|_| EINVAL)?;
+        let name = CString::try_from_fmt(fmt!("{name}-aff"))?;
+        let entries = EventEntries(eq.memory().clone());
+        let reader = EventReader::new(eq.memory().entries());
+        let work = Arc::pin_init(
+            Work::new(pin_init!(AffiliatedWork {
+                dev: dev.into(),
+                entries,
+                reader <- new_mutex!(reader),
+                queue_pairs: handles,
+            })),
+            GFP_KERNEL,
+        )?;
+        let interrupt = KBox::pin_init(
+            irq::Registration::new(eq.map_interrupt()?, name, WorkInterrupt(work.clone())),
+            GFP_KERNEL,
+        )?;
+        Ok(Self {
+            _interrupt: interrupt,
+            _work: work,
+        })
+    }
+}

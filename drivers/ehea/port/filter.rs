@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which frames a port receives besides those for its own address (eHEA ABI §3.12, §9.6).
+
+use super::{
+    Port,
+    PortOperations, //
+};
+use crate::{
+    abi::{
+        cb::port::MacAddress,
+        hcall::{
+            BcmcScope,
+            ReturnCode, //
+        }, //
+    },
+    firmware::{
+        PortCalls,
+        Result, //
+    },
+    kernel_ext::net::{
+        self,
+        NetDevice,
+        RxMode, //
+    }, //
+};
+use kernel::prelude::*;
+
+/// What is to be received.
+#[derive(Default)]
+struct Wanted {
+    promiscuous: bool,
+    all_multicast: bool,
+    groups: KVec<MacAddress>,
+}
+
+/// What is wanted, and what firmware was told of it.
+pub(super) struct Filter {
+    wanted: Wanted,
+    /// The most groups that firmware takes.
+    limit: usize,
+    /// The port is open.
+    active: bool,
+    /// Broadcasts are registered for this address, the port's own.
+    broadcast: Option<MacAddress>,
+    all_multicast: bool,
+    groups: KVec<MacAddress>,
+    /// The queue pair that gets frames for other stations; 0 if there is none.
+    default_unicast: u32,
+}
+
+/// Registers, or takes back, broadcasts for the port's own address.
+fn set_broadcast(calls: &PortCalls, mac: MacAddress, on: bool) -> Result {
+    calls.set_group("broadcast", BcmcScope::BROADCAST, mac, on)
+}
+
+fn set_multicast(calls: &PortCalls, group: MacAddress, on: bool) -> Result {
+    calls.set_group("multicast", BcmcScope::MULTICAST, group, on)
+}
+
+fn set_all_multicast(calls: &PortCalls, on: bool) -> Result {
+    let no_address = MacAddress::default();
+    calls.set_group("all multicast", BcmcScope::ALL_MULTICAST, no_address, on)
+}
+
+impl Filter {
+    /// Nothing but the port's own address; firmware takes `limit` multicast groups.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            wanted: Wanted::default(),
+            limit,
+            active: false,
+            broadcast: None,
+            all_multicast: false,
+            groups: KVec::new(),
+            default_unicast: 0,
+        }
+    }
+
+    /// Tells firmware what is wanted, as the port opens. `queue_pair` is the number of that which
+    /// gets frames for other stations.
+    ///
+    /// # Errors
+    ///
+    /// Broadcasts can't be had; nothing is registered then. Other failures are logged.
+    pub(super) fn start(
+        &mut self,
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        queue_pair: u32,
+    ) -> Result {
+        let mac = MacAddress(dev.mac_address().0);
+        set_broadcast(&port.calls, mac, true)?;
+        self.broadcast = Some(mac);
+        self.active = true;
+        self.apply(port, dev, queue_pair);
+        Ok(())
+    }
+
+    /// Takes everything back, as the port closes.
+    pub(super) fn stop(&mut self, port: &Port, dev: &NetDevice<PortOperations>) {
+        self.active = false;
+        self.clear_multicast(port, dev);
+        self.set_default_unicast(port, dev, 0);
+        if let Some(mac) = self.broadcast.take() {
+            self.check(port, dev, set_broadcast(&port.calls, mac, false));
+        }
+    }
+
+    /// Logs a failure; returns whether there was none.
+    fn check(&self, port: &Port, dev: &NetDevice<PortOperations>, result: Result) -> bool {
+        if let Err(error) = &result {
+            port.log_err(dev, fmt!("{error}"));
+        }
+        result.is_ok()
+    }
+
+    /// Sets what is wanted from now on.
+    pub(super) fn set(
+        &mut self,
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        mode: &RxMode<'_>,
+        queue_pair: u32,
+    ) -> Result {
+        let mut groups = KVec::with_capacity(mode.multicast_count(), GFP_KERNEL)?;
+        for net::MacAddress(group) in mode.multicast() {
+            groups.push(MacAddress(group), GFP_KERNEL)?;
+        }
+        self.wanted = Wanted {
+            // The adapter has one unicast address per port.
+            promiscuous: mode.promiscuous() || mode.unicast_count() > 0,
+            all_multicast: mode.all_multicast() || mode.promiscuous(),
+            groups,
+        };
+        if self.active {
+            self.apply(port, dev, queue_pair);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, port: &Port, dev: &NetDevice<PortOperations>, queue_pair: u32) {
+        let target = if self.wanted.promiscuous {
+            queue_pair
+        } else {
+            0
+        };
+        self.set_default_unicast(port, dev, target);
+        let all = self.wanted.all_multicast || self.wanted.groups.len() > self.limit;
+        if all || !self.apply_groups(port, dev) {
+            // Takes the place of single groups, which are given up only after that.
+            if !self.all_multicast {
+                self.all_multicast = self.check(port, dev, set_all_multicast(&port.calls, true));
+            }
+            if self.all_multicast {
+                self.drop_groups(port, dev, |_| false);
+            }
+        } else if self.all_multicast {
+            self.all_multicast = !self.check(port, dev, set_all_multicast(&port.calls, false));
+        }
+    }
+
+    /// Registers the groups that are wanted, and takes others back; returns whether all are
+    /// registered.
+    fn apply_groups(&mut self, port: &Port, dev: &NetDevice<PortOperations>) -> bool {
+        let wanted = core::mem::take(&mut self.wanted.groups);
+        self.drop_groups(port, dev, |group| wanted.contains(group));
+        let mut complete = true;
+        for &group in &wanted {
+            if self.groups.contains(&group) {
+                continue;
+            }
+            if self.groups.reserve(1, GFP_KERNEL).is_err()
+                || set_multicast(&port.calls, group, true).is_err()
+            {
+                complete = false;
+                break;
+            }
+            // There is room for it.
+            let _ = self.groups.push(group, GFP_KERNEL);
+        }
+        self.wanted.groups = wanted;
+        complete
+    }
+
+    /// Takes all groups back but those that `keep` wants.
+    fn drop_groups(
+        &mut self,
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        keep: impl Fn(&MacAddress) -> bool,
+    ) {
+        let mut groups = core::mem::take(&mut self.groups);
+        groups.retain(|group| {
+            if keep(group) {
+                return true;
+            }
+            self.check(port, dev, set_multicast(&port.calls, *group, false));
+            false
+        });
+        self.groups = groups;
+    }
+
+    fn clear_multicast(&mut self, port: &Port, dev: &NetDevice<PortOperations>) {
+        self.drop_groups(port, dev, |_| false);
+        if core::mem::take(&mut self.all_multicast) {
+            self.check(port, dev, set_all_multicast(&port.calls, false));
+        }
+    }
+
+    /// Sends frames for other stations to a queue pair, or to none.
+    fn set_default_unicast(
+        &mut self,
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        queue_pair: u32,
+    ) {
+        if self.default_unicast == queue_pair {
+            return;
+        }
+        match port.calls.set_default_unicast(queue_pair) {
+            Ok(()) => self.default_unicast = queue_pair,
+            Err(error) if error.status() == Some(ReturnCode::AUTHORITY) => {
+                port.log_info(dev, fmt!("this partition may not have promiscuous mode"));
+            }
+            Err(error) => port.log_err(dev, fmt!("{error}")),
+        }
+    }
+
+    /// Follows a change of the port's own address, which firmware knows already.
+    pub(super) fn set_mac_address(
+        &mut self,
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        mac: MacAddress,
+    ) -> Result {
+        if let Some(old) = self.broadcast {
+            set_broadcast(&port.calls, mac, true)?;
+            self.check(port, dev, set_broadcast(&port.calls, old, false));
+            self.broadcast = Some(mac);
+        }
+        Ok(())
+    }
+}

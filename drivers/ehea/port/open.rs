@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bringing a port up and down (eHEA ABI §1.3).
+
+use super::{
+    errors::AffiliatedEvents,
+    queue_pair::QueuePair,
+    Event,
+    Port,
+    PortOperations, //
+};
+use crate::{
+    abi::hcall::EqKind,
+    adapter::Generation,
+    firmware::{
+        Eq,
+        Error,
+        Result, //
+    },
+    kernel_ext::net::{
+        rtnl::{
+            self,
+            Rtnl, //
+        },
+        NetDevice, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::Delta, //
+};
+
+/// Attempts to open a port whose buffers turn out not to be in the memory map.
+const MAP_ATTEMPTS: u32 = 3;
+/// When a reset that failed is tried again.
+const RESET_RETRY: Delta = Delta::from_secs(1);
+/// How often the adapter's counters are fetched.
+pub(super) const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
+
+/// What exists while a port is open. Dropped in this order: what uses the event queue before it.
+pub(super) struct Running {
+    _events: AffiliatedEvents,
+    queue_pairs: KVec<QueuePair>,
+    _affiliated_eq: Eq,
+}
+
+impl Running {
+    /// The number of the first queue pair, which gets frames for everybody.
+    pub(super) fn first_queue_pair(&self) -> u32 {
+        self.queue_pairs.first().map_or(0, QueuePair::number)
+    }
+}
+
+impl Port {
+    /// Brings the port up.
+    pub(super) fn open(&self, dev: &NetDevice<PortOperations>, rtnl: &Rtnl) -> Result {
+        // The link is there when the adapter says so.
+        dev.carrier_off();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self
+                .adapter
+                .with_generation(|map| self.open_with(dev, map, rtnl))
+            {
+                // Buffers are in memory that came after the map was made.
+                Err(Error::NotMapped(address)) if attempts < MAP_ATTEMPTS => {
+                    self.adapter.map_address(address)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Brings the port up with that memory map, which stays the current one meanwhile.
+    fn open_with(
+        &self,
+        dev: &NetDevice<PortOperations>,
+        generation: &Arc<Generation>,
+        rtnl: &Rtnl,
+    ) -> Result {
+        let firmware = self.calls.firmware();
+        let affiliated_eq = Eq::new(firmware, "affiliated event queue", EqKind::Affiliated)?;
+        let mut queue_pairs = KVec::with_capacity(self.queues.len(), GFP_KERNEL)?;
+        for (index, _) in (0..).zip(&self.queues) {
+            queue_pairs.push(
+                QueuePair::new(self, dev, index, &affiliated_eq, generation)?,
+                GFP_KERNEL,
+            )?;
+        }
+        self.calls.set_receive_control(
+            Self::receive_control(),
+            queue_pairs.iter().map(QueuePair::number),
+        )?;
+        let events = AffiliatedEvents::new(
+            dev,
+            &affiliated_eq,
+            queue_pairs.iter().map(QueuePair::handle),
+        )?;
+        for queue_pair in &mut queue_pairs {
+            queue_pair.request_interrupt(dev)?;
+        }
+        for queue_pair in &queue_pairs {
+            queue_pair.bring_up()?;
+        }
+        self.start_filter(dev, &queue_pairs, rtnl)?;
+
+        // Nothing fails from here on.
+        for (index, queue) in (0..).zip(&self.queues) {
+            let sender = queue_pairs
+                .get(usize::from(index))
+                .and_then(QueuePair::sender);
+            if let Some(mut txq) = dev.lock_tx_queue(index) {
+                if let Some(place) = queue.sender.get(&mut txq) {
+                    *place = sender;
+                }
+            }
+            dev.reset_tx_queue(index);
+        }
+        for queue_pair in &queue_pairs {
+            queue_pair.start();
+        }
+        *self.running.lock() = Some(Running {
+            _events: events,
+            queue_pairs,
+            _affiliated_eq: affiliated_eq,
+        });
+        dev.tx_start_all();
+        dev.tx_wake_all();
+        dev.defer_after(Event::STATISTICS, STATISTICS_INTERVAL);
+        Ok(())
+    }
+
+    fn start_filter(
+        &self,
+        dev: &NetDevice<PortOperations>,
+        queue_pairs: &KVec<QueuePair>,
+        _rtnl: &Rtnl,
+    ) -> Result {
+        let first = queue_pairs.first().map_or(0, QueuePair::number);
+        self.filter.lock().start(self, dev, first)
+    }
+
+    /// Brings the port down, if it is up.
+    pub(super) fn close(&self, dev: &NetDevice<PortOperations>, _rtnl: &Rtnl) {
+        dev.tx_disable();
+        let running = self.running.lock().take();
+        if running.is_none() {
+            return;
+        }
+        self.filter.lock().stop(self, dev);
+        for (index, queue) in (0..).zip(&self.queues) {
+            let mut sender = None;
+            if let Some(mut txq) = dev.lock_tx_queue(index) {
+                if let Some(place) = queue.sender.get(&mut txq) {
+                    sender = place.take();
+                }
+            }
+            // Freed here, not under the lock.
+            drop(sender);
+        }
+        drop(running);
+        dev.carrier_off();
+        // Nobody else does so while the port is down.
+        if let Err(error) = self.fetch_counters() {
+            self.log_err(dev, fmt!("{error}"));
+        }
+    }
+
+    /// Takes the port down and up again. If it doesn't come up, that is tried again later.
+    fn reset(&self, dev: &NetDevice<PortOperations>) {
+        let rtnl = rtnl::lock();
+        if !dev.is_running() {
+            return;
+        }
+        self.counters.resets.inc();
+        self.close(dev, &rtnl);
+        match self.open(dev, &rtnl) {
+            Ok(()) => self.log_info(dev, fmt!("reset")),
+            Err(error) => {
+                self.log_err(dev, fmt!("reset failed: {error}"));
+                dev.defer_after(Event::RESET, RESET_RETRY);
+            }
+        }
+    }
+
+    /// Does deferred work.
+    pub(super) fn deferred(&self, dev: &NetDevice<PortOperations>, events: u32) {
+        if events & Event::MEMORY_MISS != 0 {
+            self.adapter.rebuild_for_miss();
+        }
+        if events & Event::RESET != 0 {
+            self.reset(dev);
+        }
+        if events & Event::STATISTICS != 0 && dev.is_running() {
+            if let Err(error) = self.fetch_counters() {
+                self.log_err(dev, fmt!("{error}"));
+            }
+            dev.defer_after(Event::STATISTICS, STATISTICS_INTERVAL);
+        }
+    }
+
+    /// The number of the queue pair that gets frames for everybody, if the port is open.
+    pub(super) fn first_queue_pair(&self) -> Option<u32> {
+        self.running.lock().as_ref().map(Running::first_queue_pair)
+    }
+
+    /// Calls `f` for all queue pairs, as long as it succeeds.
+    fn for_each_queue_pair(&self, mut f: impl FnMut(&mut QueuePair) -> Result) -> Result {
+        match &mut *self.running.lock() {
+            Some(running) => running.queue_pairs.iter_mut().try_for_each(&mut f),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves all queue pairs to a memory map; one after the other, so that the others carry
+    /// traffic.
+    ///
+    /// # Errors
+    ///
+    /// A queue pair can't be moved: the port must be reset.
+    pub(crate) fn move_to(
+        &self,
+        dev: &NetDevice<PortOperations>,
+        generation: &Arc<Generation>,
+    ) -> Result {
+        self.for_each_queue_pair(|queue_pair| queue_pair.move_to(self, dev, generation))
+    }
+
+    /// Has all queue pairs pause.
+    ///
+    /// # Errors
+    ///
+    /// One of them doesn't. [`Port::go_on`] undoes the others.
+    pub(crate) fn pause(&self, dev: &NetDevice<PortOperations>) -> Result {
+        self.for_each_queue_pair(|queue_pair| queue_pair.pause(self, dev))
+    }
+
+    /// Has all queue pairs that pause give their keys up.
+    pub(crate) fn release_keys(&self) {
+        if let Some(running) = &mut *self.running.lock() {
+            for queue_pair in &mut running.queue_pairs {
+                queue_pair.release_keys();
+            }
+        }
+    }
+
+    /// Has all queue pairs go on with a memory map.
+    ///
+    /// # Errors
+    ///
+    /// One of them can't: the port must be reset.
+    pub(crate) fn go_on(
+        &self,
+        dev: &NetDevice<PortOperations>,
+        generation: &Arc<Generation>,
+    ) -> Result {
+        self.for_each_queue_pair(|queue_pair| queue_pair.go_on(self, dev, generation))
+    }
+}

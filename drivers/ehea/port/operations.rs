@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the network stack calls.
+
+use super::Port;
+use crate::{
+    abi::cb::port::MacAddress,
+    kernel_ext::net::{
+        self,
+        queue::TxQueue,
+        rtnl::Rtnl,
+        skbuff::SkBuff,
+        stats::Stats64,
+        NetDevice,
+        RxMode,
+        Transmit, //
+    }, //
+};
+use kernel::prelude::*;
+
+/// The operations of a port's network device.
+pub(crate) struct PortOperations;
+
+#[vtable]
+impl net::Operations for PortOperations {
+    type Data = Port;
+
+    fn open(dev: &NetDevice<Self>, rtnl: &Rtnl) -> Result {
+        let port = dev.data();
+        port.open(dev, rtnl).map_err(|error| {
+            port.log_err(dev, fmt!("{error}"));
+            error.to_errno()
+        })
+    }
+
+    fn stop(dev: &NetDevice<Self>, rtnl: &Rtnl) {
+        dev.data().close(dev, rtnl);
+    }
+
+    #[inline]
+    fn start_xmit(dev: &NetDevice<Self>, txq: &mut TxQueue<'_>, skb: SkBuff) -> Transmit {
+        dev.data().get_ref().transmit(dev, txq, skb)
+    }
+
+    fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64<'_>) {
+        dev.data().fill_stats64(stats);
+    }
+
+    fn tx_timeout(dev: &NetDevice<Self>, queue: u16) {
+        let port = dev.data();
+        port.log_err(dev, fmt!("transmit queue {queue} is stuck, resetting"));
+        port.request_reset(dev);
+    }
+
+    fn set_mac_address(dev: &NetDevice<Self>, mac: &net::MacAddress, _rtnl: &Rtnl) -> Result {
+        let port = dev.data();
+        let old = MacAddress(dev.mac_address().0);
+        let new = MacAddress(mac.0);
+        let result = port.calls.set_mac_address(new).and_then(|()| {
+            let mut filter = port.filter.lock();
+            filter.set_mac_address(&port, dev, new).inspect_err(|_| {
+                // Stays with the old one, as the stack does.
+                let _ = port.calls.set_mac_address(old);
+            })
+        });
+        result.map_err(|error| {
+            port.log_err(dev, fmt!("{error}"));
+            error.to_errno()
+        })
+    }
+
+    fn change_mtu(_dev: &NetDevice<Self>, _mtu: u32, _rtnl: &Rtnl) -> Result {
+        // Queue pairs are always ready for the longest frame.
+        Ok(())
+    }
+
+    fn set_rx_mode(dev: &NetDevice<Self>, mode: &RxMode<'_>, _rtnl: &Rtnl) -> Result {
+        let port = dev.data();
+        let queue_pair = port.first_queue_pair().unwrap_or(0);
+        let mut filter = port.filter.lock();
+        Ok(filter.set(&port, dev, mode, queue_pair)?)
+    }
+
+    fn vlan_rx_add_vid(dev: &NetDevice<Self>, vid: u16, _rtnl: &Rtnl) -> Result {
+        set_vlan(dev, vid, true)
+    }
+
+    fn vlan_rx_kill_vid(dev: &NetDevice<Self>, vid: u16, _rtnl: &Rtnl) -> Result {
+        set_vlan(dev, vid, false)
+    }
+
+    fn deferred(dev: &NetDevice<Self>, events: u32) {
+        dev.data().deferred(dev, events);
+    }
+}
+
+fn set_vlan(dev: &NetDevice<PortOperations>, vid: u16, accept: bool) -> Result {
+    let port = dev.data();
+    port.calls.set_vlan(vid, accept).map_err(|error| {
+        port.log_err(dev, fmt!("{error}"));
+        error.to_errno()
+    })
+}

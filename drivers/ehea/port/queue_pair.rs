@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A queue pair of an open port, with all that belongs to it.
+
+use super::{
+    bounce::BouncePool,
+    poll::{
+        CompletionInterrupt,
+        QueuePoll, //
+    },
+    receive::{
+        Mapping,
+        Receiver,
+        Spares, //
+    },
+    send::{
+        Completer,
+        SendRing,
+        Sender, //
+    },
+    Port,
+    PortOperations, //
+};
+use crate::{
+    abi::{
+        hcall::EqKind,
+        ring::QueueSize, //
+    },
+    adapter::{
+        Generation,
+        Keys, //
+    },
+    firmware::{
+        Cq,
+        Eq,
+        Error,
+        Qp,
+        QpConfig,
+        Result, //
+    },
+    kernel_ext::{
+        irq,
+        net::{
+            napi::Napi,
+            NetDevice, //
+        }, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+
+/// How often, and in which intervals, is looked whether a send queue has run empty.
+const DRAIN_ATTEMPTS: u32 = 1000;
+const DRAIN_INTERVAL: Delta = Delta::from_millis(1);
+
+/// The size of a queue with at least that many usable entries.
+const fn size(entries: u32) -> QueueSize {
+    match QueueSize::for_entries(entries) {
+        Some(size) => size,
+        None => QueueSize::MIN,
+    }
+}
+
+/// Sizes of the send queue, RQ1, RQ2 and RQ3.
+const SQ_SIZE: QueueSize = size(1023);
+const RQ_SIZES: [QueueSize; 3] = [size(1023), size(1023), size(127)];
+
+/// A queue pair of an open port.
+pub(super) struct QueuePair {
+    // Dropped in this order: the interrupt first, so that nobody schedules any more; then what
+    // firmware has, each before what it depends on; at last the memory that the adapter used.
+    interrupt: Option<Pin<KBox<irq::Registration<CompletionInterrupt>>>>,
+    qp: Qp,
+    _send_cq: Cq,
+    _recv_cq: Cq,
+    eq: Eq,
+    /// None while the queue pair pauses and there is no memory region.
+    keys: Option<Keys>,
+    napi: Arc<Napi<QueuePoll>>,
+    ring: Arc<SendRing>,
+    bounce: Arc<BouncePool>,
+    /// The number of the queues of the network device.
+    index: u16,
+}
+
+impl QueuePair {
+    /// Allocates queue pair `index` of a port, in state RESET.
+    pub(super) fn new(
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        index: u16,
+        affiliated_eq: &Eq,
+        generation: &Arc<Generation>,
+    ) -> Result<Self> {
+        let firmware = port.calls.firmware();
+        let config = QpConfig {
+            port: port.number(),
+            token: index.into(),
+            sq: SQ_SIZE,
+            rq: RQ_SIZES,
+        };
+        let token = port.number().into();
+        let counters = &port.queues.get(usize::from(index)).ok_or(EINVAL)?.counters;
+
+        let eq = Eq::new(firmware, "completion event queue", EqKind::Completion)?;
+        let recv_cq = Cq::new(
+            firmware,
+            "receive completion queue",
+            &eq,
+            token,
+            config.receive_completions(),
+        )?;
+        let send_cq = Cq::new(
+            firmware,
+            "send completion queue",
+            &eq,
+            token,
+            config.send_completions(),
+        )?;
+        let qp = Qp::new(firmware, &config, &send_cq, &recv_cq, affiliated_eq)?;
+        let keys = Keys::new(generation)?;
+
+        let map = generation.map();
+        let queue = &qp.geometry().sq;
+        let ring = Arc::new(SendRing::new(queue)?, GFP_KERNEL)?;
+        let bounce = Arc::new(BouncePool::new(map)?, GFP_KERNEL)?;
+        let completer = Completer::new(
+            queue,
+            index,
+            send_cq.memory().clone(),
+            send_cq.registers().clone(),
+            ring.clone(),
+            counters.clone(),
+        );
+        let mut receiver = Receiver::new(
+            dev,
+            index,
+            &qp,
+            recv_cq.registers().clone(),
+            Mapping {
+                map: map.clone(),
+                key: keys.receive(),
+            },
+            counters.clone(),
+        )?;
+        receiver.fill()?;
+        let poll = QueuePoll::new(dev, completer, receiver);
+        let napi = Arc::pin_init(Napi::new(dev, poll), GFP_KERNEL)?;
+        Ok(Self {
+            interrupt: None,
+            qp,
+            _send_cq: send_cq,
+            _recv_cq: recv_cq,
+            eq,
+            keys: Some(keys),
+            napi,
+            ring,
+            bounce,
+            index,
+        })
+    }
+
+    /// The number that the port knows it by.
+    pub(super) fn number(&self) -> u32 {
+        self.qp.number()
+    }
+
+    /// The handle that firmware knows it by.
+    pub(super) fn handle(&self) -> u64 {
+        self.qp.handle()
+    }
+
+    /// Listens to the interrupt, which does nothing before [`QueuePair::start`].
+    pub(super) fn request_interrupt(&mut self, dev: &NetDevice<PortOperations>) -> Result {
+        let name = dev.name()?;
+        let name = name.to_str().map_err(|_| EINVAL)?;
+        let name = CString::try_from_fmt(fmt!("{}-queue{}", name, self.index))?;
+        let handler = CompletionInterrupt(self.napi.clone());
+        self.interrupt = Some(KBox::pin_init(
+            irq::Registration::new(self.eq.map_interrupt()?, name, handler),
+            GFP_KERNEL,
+        )?);
+        Ok(())
+    }
+
+    /// Makes the queue pair operational, and gives it its receive buffers.
+    pub(super) fn bring_up(&self) -> Result {
+        self.qp.bring_up()?;
+        self.napi.disabled()?.receiver.start(&self.qp);
+        Ok(())
+    }
+
+    /// The posting side of the send queue, to be put in place before [`QueuePair::start`].
+    pub(super) fn sender(&self) -> Option<Sender> {
+        let keys = self.keys.as_ref()?;
+        Some(Sender::new(
+            &self.qp.geometry().sq,
+            self.ring.clone(),
+            self.qp.send_memory().clone(),
+            self.qp.registers().clone(),
+            self.bounce.clone(),
+            keys.generation().map().clone(),
+            keys.send(),
+        ))
+    }
+
+    /// Starts to handle completions, also of what has come already.
+    pub(super) fn start(&self) {
+        self.napi.enable();
+    }
+
+    /// Moves the queue pair to the memory map `generation`.
+    ///
+    /// # Errors
+    ///
+    /// If it can't pause, it goes on with the map before. If it can't go on, it is stopped, and the
+    /// port must be reset.
+    pub(super) fn move_to(
+        &mut self,
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        generation: &Arc<Generation>,
+    ) -> Result {
+        // All memory is allocated before the queue pair pauses.
+        let prepared = self.prepare(dev, generation)?;
+        self.pause(port, dev)?;
+        self.exchange(port, dev, prepared)?;
+        self.resume(port, dev)
+    }
+
+    /// Goes on after [`QueuePair::pause`], with the memory map `generation`.
+    pub(super) fn go_on(
+        &mut self,
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        generation: &Arc<Generation>,
+    ) -> Result {
+        let unchanged = self
+            .keys
+            .as_ref()
+            .is_some_and(|keys| Arc::ptr_eq(keys.generation(), generation));
+        if !unchanged {
+            let prepared = self.prepare(dev, generation)?;
+            self.exchange(port, dev, prepared)?;
+        }
+        self.resume(port, dev)
+    }
+
+    /// Gives the keys up while the queue pair pauses, so that its memory region can be freed.
+    pub(super) fn release_keys(&mut self) {
+        self.keys = None;
+    }
+
+    /// Allocates what a change to the map `generation` needs.
+    fn prepare(
+        &self,
+        dev: &NetDevice<PortOperations>,
+        generation: &Arc<Generation>,
+    ) -> Result<Prepared> {
+        let map = generation.map();
+        let keys = Keys::new(generation)?;
+        let counts = self.napi.disabled()?.receiver.unmapped(map);
+        let spares = Spares::new(counts, dev, map)?;
+        let bounce = if self.bounce.is_mapped(map) {
+            self.bounce.clone()
+        } else {
+            Arc::new(BouncePool::new(map)?, GFP_KERNEL)?
+        };
+        Ok(Prepared {
+            keys,
+            spares,
+            bounce,
+        })
+    }
+
+    /// Has the sender refuse frames, or take them again.
+    fn set_paused(&self, port: &Port, dev: &NetDevice<PortOperations>, paused: bool) {
+        let Some(mut txq) = dev.lock_tx_queue(self.index) else {
+            return;
+        };
+        self.ring.set_paused(paused);
+        if paused {
+            txq.stop();
+        }
+        if let Some(queue) = port.queues.get(usize::from(self.index)) {
+            if let Some(Some(sender)) = queue.sender.get(&mut txq) {
+                sender.set_paused(paused);
+            }
+        }
+        if !paused {
+            txq.wake();
+        }
+    }
+
+    /// Whether the adapter has sent all that it was given.
+    fn is_idle(&self, port: &Port, dev: &NetDevice<PortOperations>) -> bool {
+        let Some(mut txq) = dev.lock_tx_queue(self.index) else {
+            return true;
+        };
+        let queue = port.queues.get(usize::from(self.index));
+        match queue.and_then(|queue| queue.sender.get(&mut txq)) {
+            Some(Some(sender)) => sender.is_idle(),
+            _ => true,
+        }
+    }
+
+    /// Makes the queue pair pause: it neither sends nor receives, and the adapter uses none of its
+    /// memory. Frames that arrive meanwhile wait in the adapter, those to be sent in the stack.
+    ///
+    /// # Errors
+    ///
+    /// The adapter doesn't get its work done, or refuses; the queue pair goes on.
+    pub(super) fn pause(&mut self, port: &Port, dev: &NetDevice<PortOperations>) -> Result {
+        self.set_paused(port, dev, true);
+        let mut attempts = 0;
+        while !self.is_idle(port, dev) {
+            attempts += 1;
+            if attempts > DRAIN_ATTEMPTS {
+                self.set_paused(port, dev, false);
+                return Err(Error::Kernel(ETIMEDOUT));
+            }
+            fsleep(DRAIN_INTERVAL);
+        }
+        self.napi.disable();
+        self.qp.set_enabled(false).inspect_err(|_| {
+            // It may have paused nevertheless. If it doesn't go on, the watchdog will see that.
+            let _ = self.resume(port, dev);
+        })
+    }
+
+    /// Has a queue pair go on that pauses.
+    fn resume(&self, port: &Port, dev: &NetDevice<PortOperations>) -> Result {
+        self.qp.set_enabled(true)?;
+        self.napi.enable();
+        self.set_paused(port, dev, false);
+        Ok(())
+    }
+
+    /// Exchanges the memory map of a queue pair that pauses.
+    fn exchange(
+        &mut self,
+        port: &Port,
+        dev: &NetDevice<PortOperations>,
+        mut prepared: Prepared,
+    ) -> Result {
+        let map = prepared.keys.generation().map();
+        let mapping = Mapping {
+            map: map.clone(),
+            key: prepared.keys.receive(),
+        };
+        self.napi
+            .disabled()?
+            .receiver
+            .exchange(mapping, &mut prepared.spares)?;
+
+        let old = match (
+            dev.lock_tx_queue(self.index),
+            port.queues.get(usize::from(self.index)),
+        ) {
+            (Some(mut txq), Some(queue)) => match queue.sender.get(&mut txq) {
+                Some(Some(sender)) => Some(sender.exchange(
+                    map.clone(),
+                    prepared.keys.send(),
+                    prepared.bounce.clone(),
+                )),
+                _ => None,
+            },
+            _ => None,
+        };
+        // Freed here, not under the lock.
+        drop(old);
+        self.bounce = prepared.bounce;
+        self.keys = Some(prepared.keys);
+        Ok(())
+    }
+}
+
+/// What a change to another memory map needs.
+struct Prepared {
+    keys: Keys,
+    spares: Spares,
+    bounce: Arc<BouncePool>,
+}
+
+impl Drop for QueuePair {
+    fn drop(&mut self) {
+        // The queues are not looked at while they are taken apart.
+        self.napi.disable();
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counters. They outlive the queue pairs, so that they never run backwards.
+
+use super::Port;
+use crate::{
+    abi::cb::port::PortBlock2,
+    kernel_ext::net::stats::{
+        Counter,
+        Stats64, //
+    },
+};
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+
+/// What one queue pair has done.
+#[derive(Default)]
+pub(crate) struct QueueCounters {
+    /// Frames sent.
+    pub(crate) tx_packets: Counter,
+    /// Bytes sent, without CRC.
+    pub(crate) tx_bytes: Counter,
+    /// Frames that the adapter did not send.
+    pub(crate) tx_errors: Counter,
+    /// Frames that the driver could not send.
+    pub(crate) tx_dropped: Counter,
+    /// Frames with memory that was not in the memory map.
+    pub(crate) tx_translation_misses: Counter,
+    /// Frames sent from a bounce slot, because their memory was not in the map.
+    pub(crate) tx_bounced: Counter,
+    /// Frames with more fragments than a work request has room for.
+    pub(crate) tx_linearized: Counter,
+    /// How often the transmit queue was stopped for lack of room.
+    pub(crate) tx_stopped: Counter,
+    /// Frames received.
+    pub(crate) rx_packets: Counter,
+    /// Bytes received, without CRC.
+    pub(crate) rx_bytes: Counter,
+    /// Good frames for which there was no memory.
+    pub(crate) rx_dropped: Counter,
+    /// Frames with a wrong CRC.
+    pub(crate) rx_crc_errors: Counter,
+    /// Frames with a wrong IP, TCP or UDP checksum.
+    pub(crate) rx_checksum_errors: Counter,
+    /// Frames of impossible length.
+    pub(crate) rx_length_errors: Counter,
+    /// Receive buffers whose memory was not in the memory map.
+    pub(crate) rx_translation_misses: Counter,
+    /// Frames copied out of their buffer, because there was no other buffer to post.
+    pub(crate) rx_copied: Counter,
+}
+
+/// What the adapter counts for a port, as fetched last, and what happened to the port itself.
+pub(super) struct PortCounters {
+    pub(super) resets: Counter,
+    multicast: Atomic<u64>,
+    rx_missed: Atomic<u64>,
+    rx_errors: Atomic<u64>,
+}
+
+impl PortCounters {
+    pub(super) const fn new() -> Self {
+        Self {
+            resets: Counter::new(),
+            multicast: Atomic::new(0),
+            rx_missed: Atomic::new(0),
+            rx_errors: Atomic::new(0),
+        }
+    }
+}
+
+impl Port {
+    /// Fetches the adapter's counters. Process context.
+    pub(super) fn fetch_counters(&self) -> crate::firmware::Result {
+        let block: PortBlock2 = self.calls.statistics()?;
+        self.counters.multicast.store(block.rxmcp.get(), Relaxed);
+        self.counters.rx_missed.store(block.rxufd.get(), Relaxed);
+        self.counters.rx_errors.store(block.rxuerr.get(), Relaxed);
+        Ok(())
+    }
+
+    /// Fills in the standard counters.
+    pub(super) fn fill_stats64(&self, stats: &mut Stats64<'_>) {
+        let sum = |counter: fn(&QueueCounters) -> &Counter| -> u64 {
+            self.queue_counters()
+                .map(|queue| counter(queue).get())
+                .fold(0, u64::wrapping_add)
+        };
+        let crc = sum(|queue| &queue.rx_crc_errors);
+        let length = sum(|queue| &queue.rx_length_errors);
+        let bad = crc
+            .wrapping_add(length)
+            .wrapping_add(sum(|queue| &queue.rx_checksum_errors))
+            .wrapping_add(self.counters.rx_errors.load(Relaxed));
+        stats
+            .set_rx_packets(sum(|queue| &queue.rx_packets))
+            .set_rx_bytes(sum(|queue| &queue.rx_bytes))
+            .set_rx_dropped(sum(|queue| &queue.rx_dropped))
+            .set_rx_errors(bad)
+            .set_rx_crc_errors(crc)
+            .set_rx_length_errors(length)
+            .set_rx_missed_errors(self.counters.rx_missed.load(Relaxed))
+            .set_multicast(self.counters.multicast.load(Relaxed))
+            .set_tx_packets(sum(|queue| &queue.tx_packets))
+            .set_tx_bytes(sum(|queue| &queue.tx_bytes))
+            .set_tx_errors(sum(|queue| &queue.tx_errors))
+            .set_tx_dropped(sum(|queue| &queue.tx_dropped));
+    }
+}
