@@ -34,7 +34,8 @@ use kernel::{
         Device, //
     },
     faux,
-    prelude::*, //
+    prelude::*,
+    str::CString, //
 };
 
 /// Number of transmit queues.
@@ -156,9 +157,13 @@ pub(crate) fn unregistered(
     Ok(dev)
 }
 
-/// The parent of test devices.
+/// The parent of test devices. Each has a name of its own, since a test that fails leaves its one
+/// behind.
 pub(crate) fn parent() -> Result<faux::Registration> {
-    faux::Registration::new(c"ehea-kunit", None)
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+
+    faux::Registration::new(&CString::try_from_fmt(fmt!("ehea-kunit.{number}"))?, None)
 }
 
 /// A registered device.

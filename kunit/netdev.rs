@@ -247,22 +247,21 @@ mod tests {
             assert!(testing::xmit(&dev, testing::frame(&dev, 100, 0)?, queue));
         }
         assert_eq!(dev.data().wrong.get(), 0);
-        for (queue, count) in [(0, 1), (1, 2)] {
-            let mut guard = dev.lock_tx_queue(queue).ok_or(ENOENT)?;
-            assert_eq!(guard.index(), queue);
-            let locked = &dev.data().get_ref().locked;
-            assert_eq!(
-                locked[usize::from(queue)].get(&mut guard).copied(),
-                Some(count)
-            );
-            assert!(locked[usize::from(1 - queue)].get(&mut guard).is_none());
-        }
+        // Nothing is asserted under a lock: a failed assertion doesn't unwind.
+        let locked = &dev.data().get_ref().locked;
+        let get = |dev: &Device, queue, data: usize| {
+            let mut guard = dev.lock_tx_queue(queue)?;
+            locked[data].get(&mut guard).copied()
+        };
+        assert_eq!(get(&dev, 0, 0), Some(1));
+        assert_eq!(get(&dev, 1, 1), Some(2));
+        assert_eq!(get(&dev, 0, 1), None);
+        assert_eq!(get(&dev, 1, 0), None);
         assert!(dev.lock_tx_queue(QUEUES).is_none());
 
         // The same queue of another device doesn't open them.
         let other = registered(&parent, &DROPS)?;
-        let mut guard = other.lock_tx_queue(0).ok_or(ENOENT)?;
-        assert!(dev.data().get_ref().locked[0].get(&mut guard).is_none());
+        assert_eq!(get(&other, 0, 0), None);
         Ok(())
     }
 
@@ -273,26 +272,29 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
 
         testing::open(&dev)?;
-        let guard = dev.lock_tx_queue(0).ok_or(ENOENT)?;
-        assert!(!guard.maybe_stop(|| 10, 5, 8));
-        assert!(!guard.is_stopped());
-        assert!(guard.maybe_stop(|| 4, 5, 8));
-        assert!(guard.is_stopped());
-        drop(guard);
+        // Whether the queue said that it was stopped, and whether it is. Nothing is asserted under
+        // the lock.
+        let stop = |free: &dyn Fn() -> usize| -> Result<(bool, bool)> {
+            let guard = dev.lock_tx_queue(0).ok_or(ENOENT)?;
+            Ok((guard.maybe_stop(free, 5, 8), guard.is_stopped()))
+        };
+        let is_stopped = || dev.lock_tx_queue(0).is_some_and(|guard| guard.is_stopped());
+
+        assert_eq!(stop(&|| 10)?, (false, false));
+        assert_eq!(stop(&|| 4)?, (true, true));
         dev.tx_completed(0, 0, 0, false);
-        assert!(dev.lock_tx_queue(0).ok_or(ENOENT)?.is_stopped());
+        assert!(is_stopped());
         dev.tx_completed(0, 0, 0, true);
-        assert!(!dev.lock_tx_queue(0).ok_or(ENOENT)?.is_stopped());
+        assert!(!is_stopped());
 
         // Room that appears between the first look and the second keeps the queue going.
         let looks = AtomicU32::new(0);
-        let guard = dev.lock_tx_queue(0).ok_or(ENOENT)?;
         let free = || match looks.fetch_add(1, Ordering::Relaxed) {
             0 => 4,
             _ => 8,
         };
-        assert!(!guard.maybe_stop(free, 5, 8));
-        assert!(!guard.is_stopped());
+        assert_eq!(stop(&free)?, (false, false));
+        assert_eq!(looks.load(Ordering::Relaxed), 2);
         Ok(())
     }
 }

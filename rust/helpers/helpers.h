@@ -149,6 +149,9 @@ struct rust_ext_netdev_callbacks {
 #define RUST_EXT_F_RXHASH	BIT_ULL(39)
 #define RUST_EXT_F_RXCSUM	BIT_ULL(40)
 
+/* Bytes of a name; the same in rust/kernel/sys.rs. */
+static_assert(IFNAMSIZ == 16);
+
 struct rust_ext_rx_mode {
 	u8 promiscuous;
 	u8 all_multicast;
@@ -173,7 +176,7 @@ void rust_ext_netdev_hold(struct net_device *dev);
 void rust_ext_netdev_put(struct net_device *dev);
 
 int rust_ext_netdev_set_name(struct net_device *dev, const char *name);
-const char *rust_ext_netdev_name(const struct net_device *dev);
+void rust_ext_netdev_name(const struct net_device *dev, char *name);
 void rust_ext_netdev_set_mac(struct net_device *dev, const u8 *addr);
 void rust_ext_netdev_random_mac(struct net_device *dev);
 void rust_ext_netdev_mac(const struct net_device *dev, u8 *addr);

@@ -199,9 +199,10 @@ int rust_ext_netdev_set_name(struct net_device *dev, const char *name)
 	return 0;
 }
 
-const char *rust_ext_netdev_name(const struct net_device *dev)
+/* A copy, as the name may change; @name has IFNAMSIZ bytes. */
+void rust_ext_netdev_name(const struct net_device *dev, char *name)
 {
-	return netdev_name(dev);
+	strscpy(name, netdev_name(dev), IFNAMSIZ);
 }
 
 void rust_ext_netdev_set_mac(struct net_device *dev, const u8 *addr)
@@ -279,9 +280,19 @@ u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features)
 	return vlan_features_check(skb, features);
 }
 
+/*
+ * A reference may outlive the registration; under RTNL, tells whether the
+ * device can still be configured.
+ */
+static bool configurable(const struct net_device *dev)
+{
+	return dev->reg_state <= NETREG_REGISTERED;
+}
+
 void rust_ext_netdev_update_features(struct net_device *dev)
 {
-	netdev_update_features(dev);
+	if (configurable(dev))
+		netdev_update_features(dev);
 }
 
 void rust_ext_netdev_set_tso_max(struct net_device *dev, u32 size, u16 segs)
@@ -308,6 +319,8 @@ void rust_ext_netdev_set_ethtool_ops(struct net_device *dev,
 
 int rust_ext_netdev_set_real_queues(struct net_device *dev, u16 txqs, u16 rxqs)
 {
+	if (!configurable(dev))
+		return -ENODEV;
 	return netif_set_real_num_queues(dev, txqs, rxqs);
 }
 
@@ -341,12 +354,14 @@ void rust_ext_netdev_notify_peers(struct net_device *dev)
 
 void rust_ext_netdev_detach(struct net_device *dev)
 {
-	netif_device_detach(dev);
+	if (configurable(dev))
+		netif_device_detach(dev);
 }
 
 void rust_ext_netdev_attach(struct net_device *dev)
 {
-	netif_device_attach(dev);
+	if (configurable(dev))
+		netif_device_attach(dev);
 }
 
 void rust_ext_netdev_rx_mode(const struct net_device *dev,

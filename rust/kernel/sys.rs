@@ -125,6 +125,9 @@ pub(crate) struct rx_mode {
     pub(crate) all_multicast: u8,
 }
 
+/// `IFNAMSIZ`.
+pub(crate) const NAME_SIZE: usize = 16;
+
 /// `RUST_EXT_MAX_SEGMENTS`.
 pub(crate) const MAX_SEGMENTS: usize = 18;
 
@@ -254,7 +257,7 @@ extern "C" {
     pub(crate) fn rust_ext_netdev_hold(dev: *mut net_device);
     pub(crate) fn rust_ext_netdev_put(dev: *mut net_device);
     pub(crate) fn rust_ext_netdev_set_name(dev: *mut net_device, name: *const c_char) -> c_int;
-    pub(crate) fn rust_ext_netdev_name(dev: *const net_device) -> *const c_char;
+    pub(crate) fn rust_ext_netdev_name(dev: *const net_device, name: *mut c_char);
     pub(crate) fn rust_ext_netdev_set_mac(dev: *mut net_device, addr: *const u8);
     pub(crate) fn rust_ext_netdev_random_mac(dev: *mut net_device);
     pub(crate) fn rust_ext_netdev_mac(dev: *const net_device, addr: *mut u8);

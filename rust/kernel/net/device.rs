@@ -85,9 +85,10 @@ impl Device {
     ///
     /// `ENOMEM`.
     pub fn name(&self) -> Result<CString> {
-        // SAFETY: The device is valid. The name is always terminated; if it is changed meanwhile, a
-        // mixture of both may be seen.
-        let name = unsafe { CStr::from_char_ptr(sys::rust_ext_netdev_name(self.as_raw())) };
+        let mut name = [0; sys::NAME_SIZE];
+        // SAFETY: The device is valid, and `name` has the size of names.
+        unsafe { sys::rust_ext_netdev_name(self.as_raw(), name.as_mut_ptr()) };
+        let name = CStr::from_bytes_until_nul(&name).map_err(|_| EINVAL)?;
         Ok(CString::try_from(name)?)
     }
 
