@@ -6,7 +6,7 @@
  * the result is a number of instructions.
  */
 #include <errno.h>
-#include <linux/if_packet.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +17,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #include "ehea-net.h"
 
@@ -89,18 +88,19 @@ int cmd_soak(int argc, char **argv)
 }
 
 /*
- * Arguments: INTERFACE READY. Waits for the frame that ends a series. READY is a file that it makes
- * as soon as it can receive the frame. Frames before it are nobody's: the stack drops them, which is
- * the cheapest it can do with them.
+ * Arguments: INTERFACE READY. Waits for the frame that ends a series. To the file READY it writes a
+ * line as soon as it can receive that frame. Frames before it are nobody's: the stack drops them,
+ * which is the cheapest it can do with them.
  */
 int cmd_await(int argc, char **argv)
 {
+	static const char line[] = "ehea-net: waiting\n";
 	int fd = packet_socket(argv[1], END_ETHERTYPE);
-	int ready = creat(argv[2], 0644);
+	int ready = open(argv[2], O_WRONLY | O_CREAT, 0644);
 	char frame[MAX_FRAME];
 
 	(void)argc;
-	if (ready < 0 || close(ready))
+	if (ready < 0 || write(ready, line, sizeof(line) - 1) < 0 || close(ready))
 		die("%s", argv[2]);
 	return recv(fd, frame, sizeof(frame), 0) < 0;
 }

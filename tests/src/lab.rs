@@ -51,7 +51,8 @@ pub fn port_address(port: usize) -> [u8; 6] {
     [0x52, 0x54, 0x00, 0xea, 0x00, port as u8]
 }
 
-fn text(address: [u8; 6]) -> String {
+/// An address as text.
+pub fn text(address: [u8; 6]) -> String {
     address.map(|byte| format!("{byte:02x}")).join(":")
 }
 

@@ -11,12 +11,14 @@ mod cable;
 mod checker;
 mod exchange;
 mod port;
+mod sink;
 mod udp;
 
 pub use cable::{Cable, Carried};
 pub use checker::{Checker, Summary};
 pub use exchange::{collect, Plan, Traffic};
 pub use port::Port;
+pub use sink::Sink;
 pub use udp::udp_payload;
 
 /// Shortest frame without CRC.
@@ -46,4 +48,18 @@ fn header(destination: [u8; 6], ethertype: u16) -> [u8; ETHERNET_HEADER] {
     header[6..12].copy_from_slice(&PEER_ADDRESS);
     header[12..].copy_from_slice(&ethertype.to_be_bytes());
     header
+}
+
+/// A frame of `length` bytes that no socket in the guest asks for.
+pub fn idle_frame(destination: [u8; 6], length: usize) -> Vec<u8> {
+    let mut frame = header(destination, TEST_ETHERTYPE).to_vec();
+    frame.resize(length, 0);
+    frame
+}
+
+/// The frame that `ehea-net await` waits for.
+pub fn end_frame(destination: [u8; 6]) -> Vec<u8> {
+    let mut frame = header(destination, END_ETHERTYPE).to_vec();
+    frame.resize(MIN_FRAME, 0);
+    frame
 }

@@ -80,6 +80,11 @@ impl Port {
         wait(&[(self, true, to_send)], timeout)
     }
 
+    /// Waits until a frame can be sent; not longer than `timeout`.
+    pub fn wait_to_send(&self, timeout: Duration) -> Result<()> {
+        wait(&[(self, false, true)], timeout)
+    }
+
     /// Throws away the frames that wait.
     pub fn drain(&self) -> Result<()> {
         let mut buffer = [0; 1 << 16];

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Takes the figures and writes them to a file: a flat JSON object of names and numbers.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use ehea_tests::bench;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Only this group of figures.
+    #[arg(long)]
+    only: Option<String>,
+    /// Where the figures go.
+    #[arg(long, default_value = "target/bench.json")]
+    output: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let figures = bench::figures(arguments.only.as_deref(), |step| {
+        println!("measuring {step}")
+    })?;
+    if let Some(directory) = arguments.output.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::fs::write(
+        &arguments.output,
+        serde_json::to_string_pretty(&figures)? + "\n",
+    )
+    .with_context(|| format!("cannot write {}", arguments.output.display()))?;
+    for (name, figure) in &figures {
+        println!("{name:<48} {figure:>12.1}");
+    }
+    println!("written to {}", arguments.output.display());
+    Ok(())
+}
