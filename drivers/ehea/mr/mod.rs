@@ -15,6 +15,8 @@ mod hypervisor;
 mod pages;
 mod policy;
 mod region;
+#[cfg(test)]
+mod tests;
 
 pub use hypervisor::{Firmware, HcallError, Hypervisor, BUSY_TIMEOUT_MS};
 pub use pages::PageList;
