@@ -14,6 +14,8 @@ mod receive;
 mod ring;
 mod send;
 mod swqe;
+#[cfg(test)]
+mod tests;
 
 pub use geometry::{CqGeometry, EqGeometry, GeometryError, QpGeometry, WorkQueue};
 pub use receive::{

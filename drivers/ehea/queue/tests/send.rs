@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Send credits and send work requests.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::abi::wqe::SwqeFormat;
+
+fn sq() -> WorkQueue {
+    queue(127, SlotSize::B512)
+}
+
+fn completion(wr_id: u64) -> Cqe {
+    Cqe {
+        wr_id: U64::new(wr_id),
+        ..Cqe::default()
+    }
+}
+
+proptest! {
+    /// Against the adapter's view: a ring of slots that are worked off in order. All slots come
+    /// back, none twice, and the last frame before a stop always reports.
+    #[test]
+    fn credits(steps in prop::collection::vec((0u32..200, any::<u32>(), 0usize..200), 1..60)) {
+        let mut poster = SendPoster::new(&sq());
+        let mut completer = SendCompleter::new(&sq());
+        // What the adapter has not worked off, and completions that the driver has not seen.
+        let mut ring: VecDeque<SendTicket> = VecDeque::new();
+        let mut reported = 0;
+        for (frames, kinds, work) in steps {
+            for n in 0..frames {
+                let immediate = kinds >> (n % 32) & 1 != 0;
+                let Some(ticket) = poster.reserve(completer.completed(), immediate, false) else {
+                    prop_assert_eq!(poster.free(completer.completed()), 0);
+                    break;
+                };
+                prop_assert!(ticket.signalled || immediate);
+                poster.post(&ticket);
+                reported += u32::from(ticket.signalled);
+                ring.push_back(ticket);
+                if poster.free(completer.completed()) < STOP_BELOW {
+                    prop_assert!(ticket.signalled, "nothing would wake the queue");
+                }
+            }
+            prop_assert!(ring.len() <= 126);
+            for _ in 0..work.min(ring.len()) {
+                let ticket = ring.pop_front().unwrap();
+                if ticket.signalled {
+                    let done = completer.complete(&completion(ticket.wr_id), poster.posted());
+                    let done = done.unwrap();
+                    prop_assert_eq!(done.slot, ticket.slot);
+                    prop_assert_eq!(done.error, None);
+                    reported -= 1;
+                }
+            }
+            let held = 126 - poster.free(completer.completed());
+            prop_assert!(held as usize >= ring.len());
+            prop_assert!((held as usize) < ring.len() + 126 / 10);
+            prop_assert_eq!(poster.is_idle(completer.completed()), reported == 0);
+        }
+        // Everything sent: the queue can always be woken.
+        for ticket in ring.drain(..).filter(|ticket| ticket.signalled) {
+            completer.complete(&completion(ticket.wr_id), poster.posted()).unwrap();
+        }
+        prop_assert!(poster.is_idle(completer.completed()));
+        prop_assert!(poster.free(completer.completed()) >= poster.wake_from());
+    }
+
+    /// A completion of nothing that was posted is refused and changes nothing.
+    #[test]
+    fn hostile_completions(
+        posted in 0u32..126,
+        wr_id in prop_oneof![
+            any::<u64>(),
+            (0u8..4, 0u32..140, 0u16..140).prop_map(|(kind, index, refill)| WrId {
+                count: 0,
+                kind: WrType(kind),
+                index,
+                refill,
+            }.pack()),
+        ],
+        status in prop_oneof![Just(0u16), any::<u16>()],
+    ) {
+        let mut completer = SendCompleter::new(&sq());
+        let mut cqe = completion(wr_id);
+        cqe.status = U16::new(status);
+        match completer.complete(&cqe, posted) {
+            Ok(done) => {
+                prop_assert!(completer.completed() <= posted);
+                prop_assert_eq!(done.slot as u32 + 1, completer.completed());
+                prop_assert_eq!(done.error.is_some(), status & 0x700f != 0);
+            }
+            Err(_) => prop_assert_eq!(completer.completed(), 0),
+        }
+    }
+
+    /// The work request says the whole frame, byte for byte.
+    #[test]
+    fn work_requests(
+        pieces in prop::collection::vec(1u32..600, 1..24),
+        flags in any::<(bool, bool, Option<u16>)>(),
+        size in prop_oneof![Just(512usize), Just(256)],
+    ) {
+        // Frame bytes at real addresses that give away their offset in the frame.
+        let base = |n: usize| (n as u64 + 1) << 32;
+        let segments: Vec<Segment> = pieces
+            .iter()
+            .enumerate()
+            .map(|(n, &len)| Segment { address: base(n), len })
+            .collect();
+        let frame = Frame {
+            len: pieces.iter().sum(),
+            linear_len: pieces[0],
+            checksum: if flags.0 {
+                TxChecksum::ipv4(14, 34, 16).unwrap()
+            } else {
+                TxChecksum::None
+            },
+            vlan: flags.2,
+        };
+        let data: Vec<u64> = segments
+            .iter()
+            .flat_map(|s| (0..u64::from(s.len)).map(|i| s.address + i))
+            .collect();
+
+        let ticket = SendTicket { slot: 0, wr_id: 0x1234, signalled: flags.1 };
+        let mut slot = Bytes(vec![0xff; size]);
+        let mut copied = None;
+        let result = write_swqe(
+            &mut slot,
+            &ticket,
+            &frame,
+            7,
+            segments.iter().copied(),
+            |real, _| Some(real + (1 << 63)),
+            |slot, offset, len| {
+                copied = Some((offset, len));
+                slot.write(offset, &vec![0xab; len])
+            },
+        );
+
+        let immediate = frame.immediate_len();
+        let needed = if frame.is_immediate() {
+            0
+        } else {
+            pieces.len() - usize::from(immediate == pieces[0] as usize)
+        };
+        let room = SwqeFormat::Mixed.max_descriptors(size);
+        if needed > room {
+            prop_assert_eq!(result, Err(SwqeError::TooManySegments));
+            return Ok(());
+        }
+        prop_assert_eq!(result, Ok(()));
+
+        // Read it back as the adapter does.
+        let header = SwqeHeader::read_from_prefix(&slot.0).unwrap().0;
+        let control = header.control();
+        let format = SwqeFormat::of(control).unwrap();
+        prop_assert_eq!(header.wr_id.get(), 0x1234);
+        prop_assert_eq!(control.contains(TxControl::SIGNALLED_COMPLETION), flags.1);
+        prop_assert_eq!(control.contains(TxControl::TCP_CHECKSUM), flags.0);
+        prop_assert_eq!(control.contains(TxControl::IP_CHECKSUM), flags.0);
+        prop_assert_eq!(control.contains(TxControl::VLAN_INSERT), flags.2.is_some());
+        prop_assert!(control.contains(TxControl::CRC));
+        prop_assert!(!control.contains(TxControl::PURGE) && !control.contains(TxControl::TSO));
+        prop_assert_eq!(header.vlan_tag.get(), flags.2.unwrap_or(0));
+        prop_assert_eq!(usize::from(header.immediate_data_length), immediate);
+        prop_assert_eq!(copied, Some((format.immediate_offset(), immediate)));
+        prop_assert_eq!(usize::from(header.descriptors), needed);
+        prop_assert_eq!(format == SwqeFormat::Immediate, frame.len <= 224);
+        prop_assert!(immediate <= format.immediate_max());
+
+        let mut sent: Vec<u64> = data[..immediate].to_vec();
+        for n in 0..needed {
+            let at = format.descriptor_offset(n, size).unwrap();
+            let descriptor = Descriptor::read_from_prefix(&slot.0[at..]).unwrap().0;
+            prop_assert_eq!(descriptor.lkey.get(), 7);
+            let real = descriptor.vaddr.get() - (1 << 63);
+            sent.extend((0..u64::from(descriptor.length.get())).map(|i| real + i));
+        }
+        prop_assert_eq!(sent, data);
+    }
+}
+
+/// The header of a frame with everything, byte for byte.
+#[test]
+fn header_bytes() {
+    let frame = Frame {
+        len: 100,
+        linear_len: 100,
+        checksum: TxChecksum::ipv4(14, 34, 6).unwrap(),
+        vlan: Some(0x2064),
+    };
+    let ticket = SendTicket {
+        slot: 3,
+        wr_id: 0x0102_0304_0506_0708,
+        signalled: true,
+    };
+    let mut slot = Bytes(vec![0xff; 512]);
+    let copy = |slot: &mut Bytes, offset: usize, len: usize| slot.write(offset, &vec![0xab; len]);
+    write_swqe(&mut slot, &ticket, &frame, 0, [], |_, _| None, copy).unwrap();
+    let mut expected = vec![
+        1, 2, 3, 4, 5, 6, 7, 8, 0xee, 0x00, 0x20, 0x64, 0, 14, 33, 100, 40, //
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    expected.extend([0xab; 100]);
+    expected.resize(512, 0xff);
+    assert_eq!(slot.0, expected);
+}
+
+#[test]
+fn checksum_offsets() {
+    assert_eq!(
+        TxChecksum::ipv4(14, 74, 16),
+        Some(TxChecksum::Ipv4 {
+            ip_start: 14,
+            ip_end: 73,
+            tcp_offset: 90
+        })
+    );
+    for (network, transport, field) in [
+        (256, 276, 16),
+        (14, 14, 16),
+        (14, 13, 16),
+        (14, 0, 16),
+        (200, 250, 6),
+        (14, 257, 0),
+        (14, u32::MAX, 16),
+    ] {
+        assert_eq!(TxChecksum::ipv4(network, transport, field), None);
+    }
+}
+
+#[test]
+fn frames_that_cannot_be_sent() {
+    let frame = Frame {
+        len: 1000,
+        linear_len: 300,
+        ..Frame::default()
+    };
+    let ticket = SendTicket {
+        slot: 0,
+        wr_id: 0,
+        signalled: true,
+    };
+    let write = |slot: usize, lens: &[u32], unmapped: u64| {
+        let segments = (0..).zip(lens).map(|(n, &len)| Segment {
+            address: n << 20,
+            len,
+        });
+        write_swqe(
+            &mut Bytes(vec![0; slot]),
+            &ticket,
+            &frame,
+            0,
+            segments,
+            |real, len| (unmapped < real || real + len <= unmapped).then_some(real),
+            |slot, offset, len| slot.write(offset, &vec![0; len]),
+        )
+    };
+    let none = u64::MAX;
+    assert_eq!(write(512, &[300, 700], none), Ok(()));
+    assert_eq!(write(512, &[300, 699], none), Err(SwqeError::WrongLength));
+    assert_eq!(write(512, &[300, 701], none), Err(SwqeError::WrongLength));
+    assert_eq!(write(512, &[], none), Err(SwqeError::WrongLength));
+    assert_eq!(write(0x28, &[300, 700], none), Err(SwqeError::OutOfSlot));
+    // Immediate data need no adapter address.
+    assert_eq!(write(512, &[300, 700], 159), Ok(()));
+    assert_eq!(
+        write(512, &[300, 700], 160),
+        Err(SwqeError::NotMapped(Segment {
+            address: 160,
+            len: 140
+        }))
+    );
+    assert_eq!(
+        write(512, &[300, 700], (1 << 20) + 699),
+        Err(SwqeError::NotMapped(Segment {
+            address: 1 << 20,
+            len: 700
+        }))
+    );
+}
+
+/// Small frames report every now and then only, and when they are told to.
+#[test]
+fn signalling() {
+    let mut poster = SendPoster::new(&queue(1023, SlotSize::B512));
+    let mut refills = Vec::new();
+    for n in 0..400 {
+        let ticket = poster.reserve(0, true, n == 250).unwrap();
+        if ticket.signalled {
+            refills.push((n, WrId::unpack(ticket.wr_id).refill));
+        }
+        poster.post(&ticket);
+    }
+    assert_eq!(refills, [(101, 102), (203, 102), (250, 47), (352, 102)]);
+    // A frame with descriptors gives the small ones before it back.
+    let ticket = poster.reserve(0, false, false).unwrap();
+    assert_eq!(WrId::unpack(ticket.wr_id).refill, 400 - 353 + 1);
+}
+
+/// A ticket that is dropped changes nothing.
+#[test]
+fn reserve_is_no_promise() {
+    let poster = SendPoster::new(&sq());
+    let first = poster.reserve(0, false, false);
+    assert_eq!(poster.reserve(0, false, false), first);
+    assert_eq!((poster.posted(), poster.free(0)), (0, 126));
+}
+
+/// More frames than the running number in the identifiers counts.
+#[test]
+fn running_number_wraps() {
+    let mut poster = SendPoster::new(&sq());
+    let mut completer = SendCompleter::new(&sq());
+    for _ in 0..(1 << 20) + 10 {
+        let ticket = poster.reserve(completer.completed(), false, false).unwrap();
+        poster.post(&ticket);
+        completer
+            .complete(&completion(ticket.wr_id), poster.posted())
+            .unwrap();
+    }
+    assert_eq!(poster.free(completer.completed()), 126);
+}
+
+#[test]
+fn errors_of_sent_frames() {
+    let mut poster = SendPoster::new(&sq());
+    let mut completer = SendCompleter::new(&sq());
+    for (status, expected) in [
+        (0x1000u16, Ok(Some(CqeStatus(0x1000)))),
+        (0x0001, Ok(Some(CqeStatus(1)))),
+        (
+            0x0002,
+            Err(SendError::Fatal {
+                status: CqeStatus(2),
+            }),
+        ),
+    ] {
+        let ticket = poster.reserve(completer.completed(), false, false).unwrap();
+        poster.post(&ticket);
+        let mut cqe = completion(ticket.wr_id);
+        cqe.status = U16::new(status);
+        let result = completer.complete(&cqe, poster.posted());
+        assert_eq!(result.map(|done| done.error), expected);
+    }
+}
