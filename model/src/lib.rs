@@ -64,6 +64,10 @@ mod segment;
 mod state;
 pub mod stats;
 mod table;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod tx;
 

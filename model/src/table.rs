@@ -231,7 +231,7 @@ mod tests {
         let b = table.insert(|_| 'b').unwrap();
         assert_eq!(table.insert(|_| 'c'), None);
         assert_eq!(table.remove(a), Some('a'));
-        assert_eq!((table.get(a), table.remove(a)), (None, None));
+        assert_eq!((table.get(a).copied(), table.remove(a)), (None, None));
         let c = table.insert(|_| 'c').unwrap();
         assert_ne!(a, c);
         assert_eq!((table.get(c), table.get(b)), (Some(&'c'), Some(&'b')));
@@ -242,10 +242,10 @@ mod tests {
     fn only_exact_handles_count() {
         let mut table = Table::new(Kind::Qp, 4);
         let handle = table.insert(|id| id).unwrap();
+        let id = *table.get(handle).unwrap();
         for bit in 0..64 {
             assert!(!table.contains(handle ^ (1 << bit)), "bit {bit}");
         }
-        let id = *table.get(handle).unwrap();
         assert_eq!(table.by_number(id.number()), Some(handle));
         assert_eq!(table.by_number(id.number() ^ 0x1_0000), None);
         assert!(id.number() < 1 << 24 && id.number() != 0);
@@ -259,7 +259,7 @@ mod tests {
         let mut table = Table::new(Kind::Eq, 1);
         for _ in 0..0x2_0000 {
             let handle = table.insert(|id| id).unwrap();
-            let id = table.remove(handle).unwrap();
+            let id: Id = table.remove(handle).unwrap();
             assert_ne!(id.generation, 0);
         }
     }

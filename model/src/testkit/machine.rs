@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A machine with one adapter.
+
+use ehea_abi::cb::adapter::PageSizes;
+use ehea_abi::cb::port::MacAddress;
+use ehea_abi::hcall::{FreeResource, Opcode, RegisterRpages, Regs, ReturnCode, MAX_PAGES_PER_CALL};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::TestHost;
+use crate::adapter::Adapter;
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::stats::Stats;
+
+const PAGE: u64 = 4096;
+const MIB: u64 = 1 << 20;
+
+/// A machine with one adapter and an eye on it.
+#[derive(Debug)]
+pub struct TestMachine {
+    /// The adapter; calls through the methods below are watched, calls around them are not.
+    pub adapter: Adapter,
+    /// Memory and the rest of the machine.
+    pub host: TestHost,
+    config: Config,
+    next_page: u64,
+    /// Do not check for live objects at the end.
+    pub may_leak: bool,
+}
+
+impl TestMachine {
+    /// One port, 4 KiB pages, flow control.
+    pub fn default_config() -> Config {
+        Config {
+            adapter_handle: 0x4845_4100_7100_0003,
+            mmio_base: 0x1f00_0000_0000,
+            mmio_slots: 256,
+            max_eqs: 128,
+            max_qps: 64,
+            max_mrs: 8,
+            mr_page_sizes: PageSizes(0x8000_0000),
+            num_default_qps: 1,
+            flow_control: true,
+            macs: vec![MacAddress([0x02, 0, 0, 0, 0, 1])],
+        }
+    }
+
+    /// 64 MiB of memory with a hole in the middle.
+    pub fn new(config: Config) -> Self {
+        Self::with_ram(config, &[(0, 32 * MIB), (48 * MIB, 32 * MIB)])
+    }
+
+    /// A machine with that memory: start and bytes of each range, ascending.
+    pub fn with_ram(config: Config, ram: &[(u64, u64)]) -> Self {
+        let mut host = TestHost::default();
+        host.ram = ram.to_vec();
+        host.irq_limit = 128;
+        host.now = 1_000_000;
+        Self {
+            adapter: Adapter::new(config.clone()).expect("a valid configuration"),
+            host,
+            next_page: ram[0].0 + PAGE,
+            config,
+            may_leak: false,
+        }
+    }
+
+    /// What the adapter was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The adapter's handle.
+    pub fn handle(&self) -> u64 {
+        self.config.adapter_handle
+    }
+
+    /// RAM: start and bytes of each range, ascending.
+    pub fn ram(&self) -> &[(u64, u64)] {
+        &self.host.ram
+    }
+
+    /// Bytes of RAM that the adapter is told from now on.
+    pub fn claim_ram(&mut self, bytes: u64) {
+        self.host.claimed_ram = Some(bytes);
+    }
+
+    /// Interrupt numbers that the machine can give out.
+    pub fn limit_irqs(&mut self, count: u32) {
+        self.host.irq_limit = count;
+    }
+
+    /// Contiguous pages of 4 KiB that nothing else uses.
+    pub fn alloc_pages(&mut self, count: u64) -> u64 {
+        let gpa = self.next_page;
+        self.next_page += count * PAGE;
+        gpa
+    }
+
+    /// A hypercall.
+    pub fn hcall(&mut self, opcode: Opcode, regs: &mut Regs) -> ReturnCode {
+        let call = *regs;
+        self.host.call_pages = call[1..]
+            .iter()
+            .copied()
+            .filter(|arg| arg % PAGE == 0 && arg.checked_add(PAGE).is_some())
+            .collect();
+        let code = self.adapter.hcall(&mut self.host, opcode, regs);
+        self.host.call_pages.clear();
+        self.watch(opcode, &call, code);
+        code
+    }
+
+    /// A hypercall that returns its results or the return code.
+    pub fn call(&mut self, opcode: Opcode, mut regs: Regs) -> Result<Regs, ReturnCode> {
+        match self.hcall(opcode, &mut regs) {
+            ReturnCode::SUCCESS => Ok(regs),
+            code => Err(code),
+        }
+    }
+
+    /// Keeps the books of what is registered, from what the guest sees.
+    fn watch(&mut self, opcode: Opcode, call: &Regs, code: ReturnCode) {
+        let done = code == ReturnCode::SUCCESS || code == ReturnCode::PAGE_REGISTERED;
+        if opcode == Opcode::REGISTER_HEA_RPAGES && done {
+            let call = RegisterRpages::unpack(call);
+            let bytes = call.page_size().expect("accepted").bytes();
+            let mut pages = vec![call.address];
+            if call.count > 1 {
+                assert!(call.count <= MAX_PAGES_PER_CALL as u64);
+                let mut list = vec![0; call.count as usize * 8];
+                self.host.peek(call.address, &mut list);
+                pages = list
+                    .chunks(8)
+                    .map(|page| u64::from_be_bytes(page.try_into().unwrap()))
+                    .collect();
+            }
+            let known = self.host.registered.entry(call.resource).or_default();
+            for page in pages {
+                match known.last_mut() {
+                    Some((start, len)) if *start + *len == page => *len += bytes,
+                    _ => known.push((page, bytes)),
+                }
+            }
+        }
+        if opcode == Opcode::FREE_RESOURCE && code == ReturnCode::SUCCESS {
+            self.host
+                .registered
+                .remove(&FreeResource::unpack(call).resource);
+        }
+    }
+
+    /// A store to a register at a real address.
+    pub fn store(&mut self, address: u64, value: u64) {
+        self.store_sized(address, 8, value);
+    }
+
+    /// A store of any size.
+    pub fn store_sized(&mut self, address: u64, size: u32, value: u64) {
+        let offset = address - self.config.mmio_base;
+        self.adapter.mmio_write(&mut self.host, offset, size, value);
+    }
+
+    /// A load from a register at a real address.
+    pub fn load(&mut self, address: u64) -> u64 {
+        let offset = address - self.config.mmio_base;
+        self.adapter.mmio_read(&mut self.host, offset, 8)
+    }
+
+    /// Lets virtual time pass and all that is due happen.
+    pub fn advance(&mut self, ns: u64) {
+        let end = self.host.now + ns;
+        while let Some(deadline) = self.host.deadline.filter(|&deadline| deadline <= end) {
+            self.host.now = self.host.now.max(deadline);
+            self.host.deadline = None;
+            self.adapter.run(&mut self.host);
+        }
+        self.host.now = end;
+    }
+
+    /// Lets enough time pass for doorbells and frames to be handled.
+    pub fn settle(&mut self) {
+        self.advance(1_000_000);
+    }
+
+    /// When the adapter wants to run next.
+    pub fn deadline(&self) -> Option<u64> {
+        self.host.deadline
+    }
+
+    /// A frame from the wire at a port index; false if it was not taken.
+    pub fn inject(&mut self, port: usize, frame: &[u8]) -> bool {
+        self.adapter.rx_frame(&mut self.host, port, frame)
+    }
+
+    /// The frames that a port index sent since this was last asked.
+    pub fn take_sent(&mut self, port: usize) -> Vec<Vec<u8>> {
+        self.host.sent.remove(&port).unwrap_or_default().into()
+    }
+
+    /// Makes the backend of a port index busy or ready.
+    pub fn set_tx_busy(&mut self, port: usize, busy: bool) {
+        if busy {
+            self.host.tx_busy.insert(port);
+        } else if self.host.tx_busy.remove(&port) {
+            self.adapter.tx_ready(&mut self.host, port);
+        }
+    }
+
+    /// How often a port index asked for frames that were held back.
+    pub fn flushes(&self, port: usize) -> u64 {
+        self.host.flushes.get(&port).copied().unwrap_or(0)
+    }
+
+    /// Takes memory out of the machine.
+    pub fn remove_ram(&mut self, gpa: u64, len: u64) {
+        self.host.remove(gpa, len);
+        self.adapter.ram_removed(&mut self.host, gpa, len);
+    }
+
+    /// Adds memory to the machine.
+    pub fn add_ram(&mut self, gpa: u64, len: u64) {
+        self.host.ram.push((gpa, len));
+        self.host.ram.sort_unstable();
+    }
+
+    /// Machine reset.
+    pub fn reset(&mut self) {
+        self.adapter.reset(&mut self.host);
+        self.host.registered.clear();
+    }
+
+    /// Arms a fault given as JSON.
+    pub fn fault(&mut self, json: &str) {
+        let fault: Fault = serde_json::from_str(json).unwrap_or_else(|e| panic!("{json}: {e}"));
+        self.adapter
+            .fault_add(&mut self.host, fault)
+            .unwrap_or_else(|e| panic!("{json}: {e}"));
+    }
+
+    /// What the adapter counts.
+    pub fn stats(&self) -> Stats {
+        self.adapter.stats()
+    }
+
+    /// How often something was refused for that reason.
+    pub fn refusals(&self, name: &str) -> u64 {
+        self.stats().refusals.get(name).copied().unwrap_or(0)
+    }
+
+    /// Guest memory as a value.
+    pub fn read<T: FromBytes + IntoBytes>(&self, gpa: u64) -> T {
+        let mut value = T::new_zeroed();
+        self.host.peek(gpa, value.as_mut_bytes());
+        value
+    }
+
+    /// Guest memory as bytes.
+    pub fn read_bytes(&self, gpa: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.host.peek(gpa, &mut bytes);
+        bytes
+    }
+
+    /// Writes a value to guest memory.
+    pub fn write<T: IntoBytes + Immutable + ?Sized>(&mut self, gpa: u64, value: &T) {
+        self.host.poke(gpa, value.as_bytes());
+    }
+}
+
+impl Default for TestMachine {
+    fn default() -> Self {
+        Self::new(Self::default_config())
+    }
+}
+
+impl Drop for TestMachine {
+    fn drop(&mut self) {
+        if std::thread::panicking() || self.may_leak {
+            return;
+        }
+        let stats = self.stats();
+        assert_eq!(stats.live.total(), 0, "live objects: {:?}", stats.live);
+        assert_eq!(stats.pinned_bytes, 0, "pinned bytes");
+        assert_eq!(self.host.irqs_in_use(), 0, "interrupts in use");
+    }
+}

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the adapter as a whole.
+
+mod traffic;
