@@ -28,6 +28,18 @@ SpaprEheaList spapr_ehea_adapters =
  * Hypercalls
  */
 
+/* No model hears of this refusal; it is shown as theirs are. */
+static void ehea_trace_no_adapter(uint64_t opcode, uint64_t handle)
+{
+    g_autofree char *text = NULL;
+
+    if (trace_event_get_state_backends(TRACE_EHEA_TRACE_REFUSED)) {
+        text = g_strdup_printf("opcode 0x%" PRIx64 ": no adapter has the handle"
+                               " 0x%" PRIx64 ": H_PARAMETER", opcode, handle);
+        trace_ehea_trace_refused(TYPE_SPAPR_EHEA, text);
+    }
+}
+
 static target_ulong ehea_hcall(PowerPCCPU *cpu, SpaprMachineState *spapr,
                                target_ulong opcode, target_ulong *args)
 {
@@ -45,7 +57,7 @@ static target_ulong ehea_hcall(PowerPCCPU *cpu, SpaprMachineState *spapr,
         }
     }
     if (!s) {
-        trace_ehea_hcall_no_adapter(opcode, args[0]);
+        ehea_trace_no_adapter(opcode, args[0]);
         return H_PARAMETER;
     }
 
