@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Counters of an interface, as the kernel and as the model keep them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{ensure, Context, Result};
@@ -80,6 +81,16 @@ impl fmt::Display for Counters {
             self.rx_frames, self.rx_bytes, self.tx_frames, self.tx_bytes
         )
     }
+}
+
+/// What `ethtool -S` shows of an interface.
+pub fn ethtool_statistics(lab: &Lab, name: &str) -> Result<BTreeMap<String, u64>> {
+    let text = lab.sh(&format!("ethtool -S {name}"))?;
+    text.lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, value)| Ok((key.trim().to_owned(), value.trim().parse()?)))
+        .collect()
 }
 
 /// Compares what the kernel and the model count on a port from one point in time on.

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod counters;
+pub mod demo;
 pub mod lab;
 pub mod memory;
 pub mod peer;
