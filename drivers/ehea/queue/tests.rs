@@ -120,7 +120,7 @@ proptest! {
             let mut expected = Vec::new();
             for _ in 0..burst.min(slots) {
                 let lap = written / slots as u64;
-                let toggle = if lap % 2 == 0 { 1 << 63 } else { 0 };
+                let toggle = (!lap & 1) << 63;
                 memory.0[(written % slots as u64) as usize] = toggle | written;
                 expected.push(toggle | written);
                 written += 1;
@@ -173,7 +173,7 @@ proptest! {
     fn buffers_follow_the_ring(steps in prop::collection::vec((0usize..200, 0usize..200), 1..40)) {
         let geometry = queue(127, SlotSize::B128);
         let mut buffers = PostedBuffers::rq2(&geometry, 2048);
-        let mut held = vec![false; 128];
+        let mut held = [false; 128];
         let (mut next, mut oldest) = (0, 0);
         for (post, used) in steps {
             for _ in 0..post.min(buffers.missing()) {
