@@ -79,6 +79,9 @@ pub struct Artifacts {
     pub qemu: PathBuf,
     /// Guest userland: a compressed cpio archive.
     pub userland: PathBuf,
+    /// `ehea-net`, our own program for the guest; absent where nothing needs it.
+    #[serde(default)]
+    pub tools: Option<PathBuf>,
     /// Kernels by page size.
     pub kernels: BTreeMap<PageSize, Kernel>,
     /// Directory that gets one directory of logs for each guest.

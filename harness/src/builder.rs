@@ -328,6 +328,10 @@ impl Builder {
         let kernel = artifacts.kernel(self.page_size)?;
         self.files.add("/init", 0o755, Content::Bytes(INIT.into()));
         self.files.add_modules(kernel)?;
+        if let Some(tools) = &artifacts.tools {
+            let content = Content::File(tools.clone());
+            self.files.add("/usr/bin/ehea-net", 0o755, content);
+        }
         let initrd = directory.join("initrd");
         self.files.write(&artifacts.userland, &initrd)?;
 

@@ -366,7 +366,7 @@ impl Guest {
             *since = last.max(*since);
         }
         if since.elapsed() >= self.silence {
-            self.record_statistics();
+            self.record_state();
             let seconds = self.silence.as_secs();
             return Err(GuestError::Hang {
                 seconds,
@@ -378,10 +378,14 @@ impl Guest {
         Ok(())
     }
 
-    /// Keeps the adapter's state for whoever reads the logs of a guest that hangs.
-    fn record_statistics(&self) {
+    /// For whoever reads the logs of a guest that hangs: keeps the adapter's statistics, and makes the
+    /// kernel print where its processors are. Each may fail without the other being of less use.
+    fn record_state(&self) {
         if let Ok(stats) = self.stats::<Value>() {
             let _ = std::fs::write(self.directory.join("stats.json"), format!("{stats:#}\n"));
+        }
+        if self.qmp("inject-nmi", json!({})).is_ok() {
+            let _ = self.wait(EXIT_TIMEOUT / 6);
         }
     }
 

@@ -3,25 +3,23 @@
 //!
 //! An entry is a directory `KIND/KEY`, where the key is the hash of all inputs. It is made in a
 //! temporary directory beside its place and renamed when complete; its manifest, written last, lists
-//! the files that matter with their sizes and hashes. An entry whose manifest is missing or does not
-//! match is made again. A lock file for each entry lets one run build it and others wait.
+//! the files that matter with their sizes and hashes, and has one hash over the names and sizes of all
+//! files. An entry whose manifest is missing or does not match is made again. A lock file for each
+//! entry lets one run build it and others wait.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use rustix::fs::{flock, FlockOperation};
-use serde::{Deserialize, Serialize};
 
-use crate::key::{hash_file, Key};
+use crate::key::Key;
+use crate::manifest::{check, describe, listing, Manifest, MANIFEST, USED};
 use crate::progress::Step;
-
-const MANIFEST: &str = "manifest.json";
-
-/// File whose modification time is the last use of an entry.
-const USED: &str = "used";
 
 /// Entries of a kind that are kept however old they are.
 const KEPT: usize = 2;
@@ -46,8 +44,13 @@ pub(crate) trait Artifact {
     /// Makes it in `build.directory`.
     fn build(&self, build: &Build<'_>) -> Result<()>;
 
-    /// Files, relative to the entry, that must be there; they are checked on every use.
+    /// Files, relative to the entry, that must be there; their contents are checked on every use.
     fn outputs(&self) -> Vec<PathBuf>;
+
+    /// Whether files other than the outputs change after the entry was made.
+    fn is_workspace(&self) -> bool {
+        false
+    }
 
     /// Told to what is made from this artifact: differs when the result does. By default the key.
     fn identity(&self, _directory: &Path, key: &str) -> Result<String> {
@@ -83,26 +86,12 @@ impl Entry {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Output {
-    path: PathBuf,
-    size: u64,
-    modified_ns: u128,
-    sha256: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Manifest {
-    title: String,
-    identity: String,
-    inputs: Vec<(String, String)>,
-    outputs: Vec<Output>,
-}
-
 /// The cache directory.
 #[derive(Debug)]
 pub(crate) struct Cache {
     directory: PathBuf,
+    /// Entries that this run has checked, with their identities.
+    checked: Mutex<HashMap<PathBuf, String>>,
 }
 
 /// State of an artifact in the cache, for `doctor`.
@@ -118,7 +107,10 @@ impl Cache {
     pub(crate) fn open(directory: PathBuf) -> Result<Self> {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
-        Ok(Self { directory })
+        Ok(Self {
+            directory,
+            checked: Mutex::default(),
+        })
     }
 
     /// Where the cache is.
@@ -163,15 +155,22 @@ impl Cache {
         artifact.inputs(&mut key)?;
         let digest = &key.digest()[..32];
         let directory = self.directory.join(artifact.kind()).join(digest);
+        let known = self.checked().get(&directory).cloned();
+        if let Some(identity) = known {
+            return Ok(Entry {
+                directory,
+                identity,
+            });
+        }
         if let Ok(manifest) = check(&directory) {
-            return used(directory, manifest);
+            return Ok(self.used(directory, manifest));
         }
 
         let title = artifact.title();
         let _lock = self.lock(&format!("{}-{digest}", artifact.kind()), &title)?;
         // Another run may have made it meanwhile.
         match check(&directory) {
-            Ok(manifest) => return used(directory, manifest),
+            Ok(manifest) => return Ok(self.used(directory, manifest)),
             Err(error) if directory.join(MANIFEST).exists() => {
                 eprintln!("{title}: the cached one is damaged ({error:#}), making it again");
             }
@@ -209,6 +208,10 @@ impl Cache {
             identity,
             inputs,
             outputs,
+            listing: match artifact.is_workspace() {
+                true => None,
+                false => Some(listing(&temporary)?),
+            },
         };
         let mut file = File::create(temporary.join(MANIFEST))?;
         file.write_all(serde_json::to_string_pretty(&manifest)?.as_bytes())?;
@@ -217,7 +220,23 @@ impl Cache {
             .with_context(|| format!("cannot move the result to {}", directory.display()))?;
         step.done();
         self.collect_garbage(artifact.kind(), KEPT, RECENT)?;
-        used(directory, manifest)
+        Ok(self.used(directory, manifest))
+    }
+
+    fn checked(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, String>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that an entry is good and in use.
+    fn used(&self, directory: PathBuf, manifest: Manifest) -> Entry {
+        // Only the garbage collection looks at it: a read-only cache is fine.
+        let _ = File::create(directory.join(USED));
+        let identity = manifest.identity;
+        self.checked().insert(directory.clone(), identity.clone());
+        Entry {
+            directory,
+            identity,
+        }
     }
 
     /// Removes old entries of all kinds; returns what was removed.
@@ -265,60 +284,11 @@ fn remove(directory: &Path) -> Result<()> {
     }
 }
 
-fn used(directory: PathBuf, manifest: Manifest) -> Result<Entry> {
-    // Only the garbage collection looks at it: a read-only cache is fine.
-    let _ = File::create(directory.join(USED));
-    Ok(Entry {
-        directory,
-        identity: manifest.identity,
-    })
-}
-
-fn describe(directory: &Path, path: PathBuf) -> Result<Output> {
-    let full = directory.join(&path);
-    let metadata = fs::metadata(&full)
-        .with_context(|| format!("the build did not make {}", path.display()))?;
-    let modified_ns = modified(&metadata)?;
-    Ok(Output {
-        sha256: hash_file(&full)?,
-        size: metadata.len(),
-        modified_ns,
-        path,
-    })
-}
-
-fn modified(metadata: &fs::Metadata) -> Result<u128> {
-    Ok(metadata
-        .modified()?
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos())
-}
-
-/// Compares an entry with its manifest: the sizes always, the contents if a file was touched.
-fn check(directory: &Path) -> Result<Manifest> {
-    let text = fs::read_to_string(directory.join(MANIFEST)).context("no manifest")?;
-    let manifest: Manifest = serde_json::from_str(&text).context("unreadable manifest")?;
-    for output in &manifest.outputs {
-        let path = directory.join(&output.path);
-        let name = output.path.display();
-        let metadata = fs::metadata(&path).with_context(|| format!("{name} is missing"))?;
-        ensure!(
-            metadata.len() == output.size,
-            "{name} has {} bytes instead of {}",
-            metadata.len(),
-            output.size
-        );
-        if modified(&metadata)? != output.modified_ns {
-            ensure!(hash_file(&path)? == output.sha256, "{name} has changed");
-        }
-    }
-    Ok(manifest)
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+
+    use anyhow::ensure;
 
     use super::*;
 
@@ -352,6 +322,7 @@ mod tests {
         fn build(&self, build: &Build<'_>) -> Result<()> {
             self.builds.set(self.builds.get() + 1);
             fs::write(build.directory.join("out"), self.input)?;
+            fs::write(build.directory.join("other"), "other")?;
             ensure!(!self.fails.get(), "broken on purpose");
             Ok(())
         }
@@ -380,22 +351,60 @@ mod tests {
 
     #[test]
     fn damage_is_noticed_and_repaired() {
-        let (_dir, cache) = cache();
+        let (dir, cache) = cache();
         let toy = Toy::new("aaaa");
         let out = cache.ensure(&toy).unwrap().path("out");
-        let damages: [&dyn Fn(); 4] = [
+        let damages: [&dyn Fn(); 7] = [
             &|| fs::remove_file(&out).unwrap(),
             &|| fs::write(&out, "aa").unwrap(),
             &|| fs::write(&out, "bbbb").unwrap(),
             &|| fs::write(out.with_file_name(MANIFEST), "{").unwrap(),
+            &|| fs::write(out.with_file_name("other"), "oth").unwrap(),
+            &|| fs::remove_file(out.with_file_name("other")).unwrap(),
+            &|| fs::write(out.with_file_name("new"), "").unwrap(),
         ];
         for (number, damage) in damages.iter().enumerate() {
             damage();
+            // A run checks an entry once: this is the next run.
+            let cache = Cache::open(dir.path().join("cache")).unwrap();
             assert!(matches!(cache.state(&toy).unwrap(), State::Broken(_)));
             cache.ensure(&toy).unwrap();
             assert_eq!(toy.builds.get(), number as u32 + 2);
             assert_eq!(fs::read_to_string(&out).unwrap(), "aaaa");
         }
+    }
+
+    #[test]
+    fn what_an_interrupted_build_left_is_removed() {
+        let (dir, cache) = cache();
+        let toy = Toy::new("a");
+        let out = cache.ensure(&toy).unwrap().path("out");
+        let entry = out.parent().unwrap();
+        fs::remove_file(entry.join(MANIFEST)).unwrap();
+        let temporary = entry.with_extension("new");
+        fs::create_dir(&temporary).unwrap();
+        fs::write(temporary.join("half"), "").unwrap();
+        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        assert_eq!(cache.state(&toy).unwrap(), State::Missing);
+        cache.ensure(&toy).unwrap();
+        assert!(!temporary.exists() && !entry.join("half").exists());
+    }
+
+    #[test]
+    fn of_two_runs_at_once_one_builds_and_the_other_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let builds: u32 = std::thread::scope(|scope| {
+            let run = || {
+                let toy = Toy::new("a");
+                let cache = Cache::open(dir.path().join("cache")).unwrap();
+                let out = cache.ensure(&toy).unwrap().path("out");
+                assert_eq!(fs::read_to_string(out).unwrap(), "a");
+                toy.builds.get()
+            };
+            let runs: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).sum()
+        });
+        assert_eq!(builds, 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod context;
 mod key;
 mod ktap;
 mod lints;
+mod manifest;
 mod mirror;
 mod prerequisites;
 mod progress;

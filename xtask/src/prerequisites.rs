@@ -41,6 +41,15 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// A command that sees all of this machine, and ends with everything that it started when this process
+/// does.
+pub(crate) fn contained(program: &str) -> Command {
+    let mut command = Command::new("bwrap");
+    command.args(["--dev-bind", "/", "/", "--proc", "/proc"]);
+    command.args(["--unshare-pid", "--die-with-parent", "--", program]);
+    command
+}
+
 /// Refreshes the machine's package lists.
 pub(crate) fn update_lists() -> Result<()> {
     eprintln!("updating this machine's package lists (apt-get update)");

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, ARTIFACTS_VARIABLE};
+use sha2::{Digest, Sha256};
 
 use crate::artifacts::kernel::Kernel;
 use crate::artifacts::module::{KernelTree, Module};
@@ -25,10 +26,9 @@ const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
 /// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, the files that it
 /// names are used as they are; modules that it does not name are built for its kernels.
 pub(crate) fn guest(context: &Context, page_sizes: &[PageSize]) -> Result<Artifacts> {
-    let kernels = kernels(context, page_sizes)?;
     if let Some(artifacts) = overridden()? {
         return Ok(Artifacts {
-            kernels,
+            kernels: kernels(context, page_sizes)?,
             ..artifacts
         });
     }
@@ -36,11 +36,16 @@ pub(crate) fn guest(context: &Context, page_sizes: &[PageSize]) -> Result<Artifa
     let userland = context.cache.ensure(&Userland {
         root: root.path(BuildRoot::TREE),
     })?;
+    let tools = context.cache.ensure(&GuestTools {
+        root: &root,
+        checkout: &context.checkout,
+    })?;
     Ok(Artifacts {
         qemu: qemu(context, &root)?,
-        root: root.path(BuildRoot::TREE),
         userland: userland.path(Userland::ARCHIVE),
-        kernels,
+        tools: Some(tools.path(GuestTools::PROGRAM)),
+        kernels: kernels(context, page_sizes)?,
+        root: root.path(BuildRoot::TREE),
         logs: context.guest_logs(),
     })
 }
@@ -158,25 +163,19 @@ pub(crate) fn hand_over(
     command: &mut Command,
 ) -> Result<()> {
     let artifacts = guest(context, page_sizes)?;
-    let path = context
-        .target()
-        .join(format!("artifacts-{}.json", std::process::id()));
+    let text = serde_json::to_string_pretty(&artifacts)?;
+    // Equal contents have equal names: runs do not overwrite what others read, and files do not pile up.
+    let name = format!("artifacts-{:.16}", format!("{:x}", Sha256::digest(&text)));
+    let path = context.target().join(format!("{name}.json"));
+    let new = path.with_extension(std::process::id().to_string());
     std::fs::create_dir_all(context.target())?;
-    std::fs::write(&path, serde_json::to_string_pretty(&artifacts)?)?;
-    command
-        .env(ARTIFACTS_VARIABLE, path)
-        .env(GUEST_TOOLS_VARIABLE, guest_tools(context)?);
+    std::fs::write(&new, text)?;
+    std::fs::rename(&new, &path)?;
+    command.env(ARTIFACTS_VARIABLE, path);
+    if let Some(tools) = artifacts.tools {
+        command.env(GUEST_TOOLS_VARIABLE, tools);
+    }
     Ok(())
-}
-
-/// Our own programs for the guest.
-fn guest_tools(context: &Context) -> Result<PathBuf> {
-    let root = context.cache.ensure(&BuildRoot)?;
-    let tools = context.cache.ensure(&GuestTools {
-        root: &root,
-        checkout: &context.checkout,
-    })?;
-    Ok(tools.path(GuestTools::PROGRAM))
 }
 
 /// What of all this is in the cache; `None` where that can't be known before something else is made.

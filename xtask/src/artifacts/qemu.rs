@@ -126,6 +126,10 @@ impl Artifact for QemuTree<'_> {
             Path::new(Self::SOURCE).join("VERSION"),
         ]
     }
+
+    fn is_workspace(&self) -> bool {
+        true
+    }
 }
 
 /// The device's files, in a fixed order.
@@ -233,7 +237,10 @@ impl Artifact for Qemu<'_> {
         let directory = self.tree.path(QemuTree::BUILD);
         let mut command = Sandbox::new(&self.root.path(BuildRoot::TREE)).command("ninja");
         command.arg("-C").arg(&directory).args([&jobs(), BINARY]);
-        build.step.run("compiling", &mut command)?;
+        build.step.run("compiling", &mut command).with_context(|| {
+            let tree = self.tree.directory.display();
+            format!("QEMU does not build in {tree} (remove that to build all of it again)")
+        })?;
         let to = build.directory.join(BINARY);
         std::fs::copy(directory.join(BINARY), &to).context("the build did not make QEMU")?;
         let mut command = Sandbox::new(&self.root.path(BuildRoot::TREE)).command("strip");

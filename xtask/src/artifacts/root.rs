@@ -149,7 +149,7 @@ impl Artifact for BuildRoot {
         mirror.check(SUITE)?;
         let step = build.step;
         let tree = build.directory.join(TREE);
-        let mut command = Command::new("mmdebstrap");
+        let mut command = prerequisites::contained("mmdebstrap");
         command
             .args(["--variant=apt", "--include=ca-certificates"])
             .args(OPTIONS);

@@ -2,7 +2,6 @@
 //! The guest's userland: Debian packages for ppc64el, unpacked and archived, never run on the host.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use ehea_harness::Sandbox;
@@ -72,7 +71,7 @@ impl Artifact for Userland {
         let mirror = Mirror::find()?;
         mirror.check(SUITE)?;
         let tree = build.directory.join("tree");
-        let mut command = Command::new("mmdebstrap");
+        let mut command = prerequisites::contained("mmdebstrap");
         command.args(["--architectures=ppc64el", "--variant=extract"]);
         command.arg(format!("--include={}", Self::packages()));
         command
