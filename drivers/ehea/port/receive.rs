@@ -447,8 +447,11 @@ fn meta(frame: &ReceivedFrame, queue: u16) -> RxMeta {
         checksum: match frame.checksum {
             queue::RxChecksum::None => RxChecksum::None,
             queue::RxChecksum::Verified => RxChecksum::Unnecessary,
-            // As it stands in memory, in whatever byte order.
-            queue::RxChecksum::Complete(sum) => RxChecksum::Complete(u16::from_ne_bytes(sum)),
+            // The stack wants the sum itself, not its complement. As both are sums of what stands
+            // in memory, the byte order doesn't matter.
+            queue::RxChecksum::Complete(checksum) => {
+                RxChecksum::Complete(!u16::from_ne_bytes(checksum))
+            }
         },
         vlan: frame.vlan,
         queue,
