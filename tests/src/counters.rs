@@ -9,6 +9,7 @@ use ehea_model::stats::Stats;
 use serde_json::Value;
 
 use crate::lab::{wait_until, Lab};
+use crate::peer::{Cable, Carried};
 
 /// Frames and bytes (without CRC) of an interface since some point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,19 +116,74 @@ impl Comparison {
         })
     }
 
+    /// What the kernel and the model have counted since the start.
+    fn now(&self, lab: &Lab) -> Result<(Counters, Counters)> {
+        let kernel = Counters::of_interface(lab, self.namespace.as_deref(), &self.name)?;
+        let model = Counters::of_port(&lab.stats()?, self.port)?;
+        Ok((kernel.since(self.kernel), model.since(self.model)))
+    }
+
     /// Both have counted the same since the start, and that is returned. Frames under way are waited
     /// for.
     pub fn agree(&self, lab: &Lab) -> Result<Counters> {
         let mut both = (Counters::default(), Counters::default());
         let agreed = wait_until("kernel and model agree on frames and bytes", || {
-            let kernel = Counters::of_interface(lab, self.namespace.as_deref(), &self.name)?;
-            let model = Counters::of_port(&lab.stats()?, self.port)?;
-            both = (kernel.since(self.kernel), model.since(self.model));
+            both = self.now(lab)?;
             Ok(both.0 == both.1)
         });
         agreed.with_context(|| {
             format!("port {}\nkernel: {}\nmodel:  {}", self.port, both.0, both.1)
         })?;
         Ok(both.0)
+    }
+}
+
+/// Compares what is counted at both ends of a cable, and by it.
+#[derive(Debug)]
+pub struct WireComparison {
+    ends: [Comparison; 2],
+    carried: [Carried; 2],
+}
+
+impl WireComparison {
+    /// Starts now, with nothing under way.
+    pub fn start(ends: [Comparison; 2], cable: &Cable) -> Self {
+        Self {
+            ends,
+            carried: cable.carried(),
+        }
+    }
+
+    /// In each direction sender and receiver, kernel and model, and the cable have counted the same
+    /// since the start; that is returned. Frames under way are waited for.
+    pub fn agree(&self, lab: &Lab, cable: &Cable) -> Result<[Carried; 2]> {
+        let mut wire = [Carried::default(); 2];
+        let mut ends = [(Counters::default(), Counters::default()); 2];
+        let agreed = wait_until("both ends and the cable agree", || {
+            ends = [self.ends[0].now(lab)?, self.ends[1].now(lab)?];
+            let now = cable.carried();
+            for ((wire, now), before) in wire.iter_mut().zip(now).zip(self.carried) {
+                wire.frames = now.frames - before.frames;
+                wire.bytes = now.bytes - before.bytes;
+            }
+            let [there, back] = wire;
+            let end = |sent: Carried, received: Carried| Counters {
+                rx_frames: received.frames,
+                rx_bytes: received.bytes,
+                tx_frames: sent.frames,
+                tx_bytes: sent.bytes,
+            };
+            let (near, far) = (end(there, back), end(back, there));
+            Ok(ends == [(near, near), (far, far)])
+        });
+        agreed.with_context(|| {
+            let [(near, near_model), (far, far_model)] = ends;
+            format!(
+                "near kernel: {near}\nnear model:  {near_model}\nfar kernel:  {far}\n\
+                 far model:   {far_model}\nthere: {:?}\nback:  {:?}",
+                wire[0], wire[1]
+            )
+        })?;
+        Ok(wire)
     }
 }
