@@ -24,6 +24,8 @@ mod machine;
 mod port;
 
 pub use frame::Frame;
+#[cfg(test)]
+pub(crate) use guest::PD;
 pub use guest::{GuestOptions, TestGuest};
 pub use host::TestHost;
 pub use machine::TestMachine;

@@ -2,4 +2,8 @@
 
 //! Tests of the adapter as a whole.
 
+mod offload;
+mod receive;
+mod strict;
 mod traffic;
+mod violations;
