@@ -41,6 +41,9 @@ use kernel::{
 /// Number of transmit queues.
 pub(crate) const QUEUES: u16 = 2;
 
+/// Calls of `deferred` for all devices.
+pub(crate) static DEFERRED_RUNS: AtomicU32 = AtomicU32::new(0);
+
 /// What `start_xmit` does with a frame.
 #[repr(u8)]
 pub(crate) enum Policy {
@@ -126,6 +129,7 @@ impl Operations for TestOps {
     }
 
     fn deferred(dev: &NetDevice<Self>, events: u32) {
+        DEFERRED_RUNS.fetch_add(1, Ordering::Relaxed);
         dev.data().deferred.fetch_or(events, Ordering::Relaxed);
     }
 }

@@ -19,7 +19,10 @@ use crate::{
         },
         page::ContiguousBuffer, //
     },
-    testing::DropCounter, //
+    testing::{
+        self,
+        DropCounter, //
+    }, //
 };
 use kernel::sync::Arc;
 
@@ -32,14 +35,49 @@ struct Events {
     refused: Counter,
 }
 
-/// Receives `frames` many frames, copied from `frame`.
+/// How frames are received.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Copied from memory.
+    Copy,
+    /// In a buffer that the adapter has written.
+    Buffer,
+    /// In a buffer, with this length reported by the adapter.
+    Length(u32),
+}
+
+/// Receives `frames` many frames, like `frame`.
 struct TestPoll {
+    way: Way,
     events: Arc<Events>,
     frame: ContiguousBuffer,
     frames: u32,
     /// Frames that come only when `rearm` has been called once.
     late: u32,
     _drops: DropCounter,
+}
+
+impl TestPoll {
+    fn receive(&self, ctx: &PollContext<'_>) -> Result {
+        let mut meta = RxMeta {
+            len: 64,
+            checksum: RxChecksum::Unnecessary,
+            vlan: None,
+            queue: 0,
+        };
+
+        if let Way::Copy = self.way {
+            return ctx.receive_copy(self.frame.window(), 0, &meta);
+        }
+        let mut bytes = [0; 64];
+        self.frame.window().read_bytes(0, &mut bytes)?;
+        let mut buffer = ctx.alloc(1522).ok_or(ENOMEM)?;
+        testing::deliver(&mut buffer, &bytes)?;
+        if let Way::Length(len) = self.way {
+            meta.len = len;
+        }
+        ctx.receive(buffer, &meta)
+    }
 }
 
 impl Poll for TestPoll {
@@ -49,13 +87,7 @@ impl Poll for TestPoll {
         while self.frames > 0 && done < budget {
             self.frames -= 1;
             done += 1;
-            let meta = RxMeta {
-                len: 64,
-                checksum: RxChecksum::Unnecessary,
-                vlan: Some(5),
-                queue: 0,
-            };
-            match ctx.receive_copy(self.frame.window(), 0, &meta) {
+            match self.receive(ctx) {
                 Ok(()) => self.events.received.inc(),
                 Err(_) => self.events.refused.inc(),
             }
@@ -74,7 +106,8 @@ impl Poll for TestPoll {
 mod tests {
     use super::{
         Events,
-        TestPoll, //
+        TestPoll,
+        Way, //
     };
     use crate::{
         device::{
@@ -111,6 +144,7 @@ mod tests {
 
     fn new(
         dev: &Device,
+        way: Way,
         frames: u32,
         late: u32,
         drops: &'static AtomicU32,
@@ -124,6 +158,7 @@ mod tests {
         let napi = Napi::new(
             dev,
             TestPoll {
+                way,
                 events: events.clone(),
                 frame,
                 frames,
@@ -151,7 +186,7 @@ mod tests {
         static STATE: AtomicU32 = AtomicU32::new(0);
         let parent = parent()?;
         let dev = registered(&parent, &DROPS)?;
-        let (napi, events) = new(&dev, 0, 0, &STATE)?;
+        let (napi, events) = new(&dev, Way::Copy, 0, 0, &STATE)?;
 
         napi.schedule();
         fsleep(Delta::from_millis(5));
@@ -183,7 +218,7 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
 
         for round in 1..4 {
-            let (napi, _events) = new(&dev, 0, 0, &STATE)?;
+            let (napi, _events) = new(&dev, Way::Copy, 0, 0, &STATE)?;
             napi.enable();
             napi.schedule();
             drop(napi);
@@ -200,7 +235,7 @@ mod tests {
         static STATE: AtomicU32 = AtomicU32::new(0);
         let parent = parent()?;
         let dev = registered(&parent, &DROPS)?;
-        let (napi, events) = new(&dev, 0, 0, &STATE)?;
+        let (napi, events) = new(&dev, Way::Copy, 0, 0, &STATE)?;
 
         napi.enable();
         assert!(wait(|| events.rearmed.get() >= 1));
@@ -246,7 +281,7 @@ mod tests {
 
         testing::open(&dev)?;
         let listener = Listener::new(&dev)?;
-        let (napi, events) = new(&dev, 200, 7, &STATE)?;
+        let (napi, events) = new(&dev, Way::Copy, 200, 7, &STATE)?;
         napi.enable();
         assert!(wait(|| events.received.get() == 207));
         // 200 frames need at least four polls of 64, the late ones another.
@@ -262,6 +297,44 @@ mod tests {
         assert_eq!(last.last, 0x22);
         assert!(last.checksum_unnecessary);
         drop(napi);
+        Ok(())
+    }
+
+    #[test]
+    fn received_in_buffers() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        let listener = Listener::new(&dev)?;
+        let (napi, events) = new(&dev, Way::Buffer, 10, 0, &STATE)?;
+        napi.enable();
+        assert!(wait(|| events.received.get() == 10));
+        assert!(wait(|| listener.received().frames == 10));
+
+        let last = listener.received();
+        assert_eq!(last.len, 50);
+        assert_eq!(last.first, 0x11);
+        assert_eq!(last.last, 0x22);
+        Ok(())
+    }
+
+    #[test]
+    fn impossible_lengths_are_refused() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        for len in [0, 13, 1523, u32::MAX] {
+            let (napi, events) = new(&dev, Way::Length(len), 1, 0, &STATE)?;
+            napi.enable();
+            assert!(wait(|| events.refused.get() == 1));
+            assert_eq!(events.received.get(), 0);
+        }
         Ok(())
     }
 }

@@ -45,6 +45,7 @@ mod tests {
             registered,
             unregistered,
             Policy,
+            DEFERRED_RUNS,
             QUEUES, //
         },
         kernel_ext::{
@@ -199,10 +200,12 @@ mod tests {
         let parent = parent()?;
         let dev = registered(&parent, &DROPS)?;
 
-        // Would fire long after the device has gone.
-        dev.defer_after(2, Delta::from_secs(3600));
+        dev.defer_after(2, Delta::from_millis(20));
+        let before = DEFERRED_RUNS.load(Ordering::Relaxed);
         drop(dev);
         assert_eq!(DROPS.load(Ordering::Relaxed), 1);
+        fsleep(Delta::from_millis(60));
+        assert_eq!(DEFERRED_RUNS.load(Ordering::Relaxed), before);
         Ok(())
     }
 

@@ -7,7 +7,10 @@
 
 use crate::kernel_ext::{
     net::{
-        skbuff::SkBuff,
+        skbuff::{
+            RxBuffer,
+            SkBuff, //
+        },
         Device, //
     },
     page::ContiguousBuffer,
@@ -61,6 +64,7 @@ extern "C" {
     fn rust_ext_test_memory_end() -> u64;
     fn rust_ext_test_online(address: u64) -> bool;
     fn rust_ext_test_read(address: u64) -> u64;
+    fn rust_ext_test_write(address: u64, data: *const c_void, len: usize);
 }
 
 /// A frame of `len` bytes, the last `frag_len` of which (at most a page) are not linear. Each byte
@@ -194,6 +198,20 @@ pub fn read_real(buffer: &ContiguousBuffer, offset: usize) -> Result<u64> {
     buffer.window().part(offset, 8)?;
     // SAFETY: In the buffer, whose real address this is.
     Ok(unsafe { rust_ext_test_read(buffer.real_address() + offset as u64) })
+}
+
+/// Writes to the start of a receive buffer through its real address, as the adapter does.
+///
+/// # Errors
+///
+/// `EINVAL` if the buffer is smaller.
+pub fn deliver(buffer: &mut RxBuffer, frame: &[u8]) -> Result {
+    if frame.len() > buffer.capacity() as usize {
+        return Err(EINVAL);
+    }
+    // SAFETY: The buffer has room for the frame at this address.
+    unsafe { rust_ext_test_write(buffer.address(), frame.as_ptr().cast(), frame.len()) };
+    Ok(())
 }
 
 /// Counts the drops of its owner.

@@ -176,3 +176,8 @@ u64 rust_ext_test_read(u64 address)
 {
 	return READ_ONCE(*(u64 *)phys_to_virt(address));
 }
+
+void rust_ext_test_write(u64 address, const void *data, size_t len)
+{
+	memcpy(phys_to_virt(address), data, len);
+}

@@ -32,5 +32,6 @@ u64 rust_ext_test_present_bytes(void);
 u64 rust_ext_test_memory_end(void);
 bool rust_ext_test_online(u64 address);
 u64 rust_ext_test_read(u64 address);
+void rust_ext_test_write(u64 address, const void *data, size_t len);
 
 #endif /* RUST_EXT_TESTING_H */
