@@ -183,6 +183,7 @@ impl State {
                 rq3,
                 state: QpState::Reset,
                 enabled: false,
+                announced: false,
                 aer: 0,
                 outgoing: None,
             })

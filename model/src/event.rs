@@ -42,7 +42,10 @@ impl Agenda {
         self.work.get_or_insert(now.saturating_add(WORK_DELAY_NS));
     }
 
+    /// Posts the state of a port soon, and once more; queue pairs that are set up one after the other
+    /// are announced together.
     pub(crate) fn announce_port(&mut self, now: u64, port: usize) {
+        self.notices.retain(|&(_, of)| of != port);
         for delay in [ANNOUNCE_NS, ANNOUNCE_AGAIN_NS] {
             self.notices.push((now.saturating_add(delay), port));
         }
@@ -101,7 +104,7 @@ impl State {
             due > now
         });
         for port in ports {
-            if self.ports.get(port).is_some_and(|p| p.announced) {
+            if self.ports.get(port).is_some_and(|p| p.operational) {
                 self.post_port_state(env, port);
             }
         }

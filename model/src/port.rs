@@ -49,8 +49,6 @@ pub(crate) struct Port {
     pub(crate) link: bool,
     /// A queue pair can receive, or could if it were enabled.
     pub(crate) operational: bool,
-    /// The driver was told that the port is up.
-    pub(crate) announced: bool,
     /// The backend has a frame of ours and cannot take another.
     pub(crate) tx_busy: bool,
     /// The backend was told to wait.
@@ -76,7 +74,6 @@ impl Port {
             bcmc: Vec::new(),
             link: true,
             operational: false,
-            announced: false,
             tx_busy: false,
             held_back: false,
             counters: PortCounters::default(),

@@ -103,7 +103,7 @@ impl State {
                 check_mask(select, PortBlock4::SELECT_ALL)?;
                 modify_link(port, select, &read_block(env, gpa)?)?;
                 // A new speed is a new state of the port.
-                if PortBlock4::SELECT_SPEED.is_set(select) && port.announced {
+                if PortBlock4::SELECT_SPEED.is_set(select) && port.operational {
                     self.agenda.announce_port(self.now, index);
                 }
             }

@@ -92,6 +92,8 @@ pub(crate) struct Qp {
     pub(crate) rq3: WorkQueue,
     pub(crate) state: QpState,
     pub(crate) enabled: bool,
+    /// The driver was told that the port is up.
+    pub(crate) announced: bool,
     pub(crate) aer: u64,
     pub(crate) outgoing: Option<Outgoing>,
 }
@@ -149,6 +151,7 @@ impl Qp {
                     queue.rewind();
                 }
                 self.outgoing = None;
+                self.announced = false;
             }
             QpState::Error => {
                 self.enabled = false;

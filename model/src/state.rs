@@ -2,7 +2,6 @@
 
 //! All objects of an adapter in one place, and what spans several of them.
 
-use ehea_abi::cb::qp::QpState;
 use ehea_abi::hcall::EqKind;
 
 use crate::config::Config;
@@ -163,28 +162,26 @@ impl State {
     }
 
     /// A queue pair of the port changed its state: keeps track of whether frames can still be
-    /// received, and announces the port when it becomes usable (M12).
+    /// received, and announces the port when a queue pair can send for the first time (M12).
     pub(crate) fn update_port(&mut self, env: &mut Env<'_>, index: usize) {
         let mut operational = false;
-        let mut usable = false;
-        for qp in self.qps.values().filter(|qp| qp.port == index) {
+        for qp in self.qps.values_mut().filter(|qp| qp.port == index) {
             operational |= qp.is_operational();
-            usable |= qp.enabled && qp.state == QpState::ReadyToSend;
+            if qp.can_send() && !std::mem::replace(&mut qp.announced, true) {
+                self.agenda.announce_port(self.now, index);
+            }
         }
         let Some(port) = self.ports.get_mut(index) else {
             return;
         };
         port.operational = operational;
         if !operational {
-            port.announced = false;
             while port.fifo_pop().is_some() {
                 port.drop_frame();
             }
             if std::mem::take(&mut port.held_back) {
                 env.host.rx_flush(index);
             }
-        } else if usable && !std::mem::replace(&mut port.announced, true) {
-            self.agenda.announce_port(self.now, index);
         }
     }
 

@@ -273,8 +273,17 @@ impl TestGuest {
         }
     }
 
-    fn alloc_qp(&mut self, port: u16, token: u32, affiliated: u64) -> TestQp {
-        let eq = Self::alloc_eq(&mut self.machine, EqKind::Completion);
+    fn alloc_qp(
+        &mut self,
+        port: u16,
+        token: u32,
+        affiliated: u64,
+        events: Option<&TestEq>,
+    ) -> TestQp {
+        let eq = match events {
+            Some(eq) => eq.clone(),
+            None => Self::alloc_eq(&mut self.machine, EqKind::Completion),
+        };
         let entries = self.options.size.entries();
         let recv_cq = Self::alloc_cq(&mut self.machine, eq.handle, 3 * entries);
         let send_cq = Self::alloc_cq(&mut self.machine, eq.handle, 2 * entries);
@@ -314,9 +323,14 @@ impl TestGuest {
 
     /// Opens a port: the order of §1.3.
     pub fn open(&mut self, number: u16) {
+        self.open_on(number, None);
+    }
+
+    /// As [`TestGuest::open`], with completion events of its one queue pair on that event queue.
+    pub fn open_on(&mut self, number: u16, events: Option<&TestEq>) {
         let affiliated = Self::alloc_eq(&mut self.machine, EqKind::Affiliated);
         let qps: Vec<_> = (0..self.options.queue_pairs as u32)
-            .map(|token| self.alloc_qp(number, token, affiliated.handle))
+            .map(|token| self.alloc_qp(number, token, affiliated.handle, events))
             .collect();
         self.set_default_qps(number, &qps.iter().map(|qp| qp.number).collect::<Vec<_>>());
         let jumbo = PortBlock4 {

@@ -2,6 +2,10 @@
 
 //! Tests of the adapter as a whole.
 
+mod events;
+mod hostile;
+mod life;
+mod memory;
 mod offload;
 mod receive;
 mod strict;

@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bring-up, disable and enable, teardown, reset, two kernels: requirements M1 to M23.
+
+use ehea_abi::cb::port::{MacAddress, PortBlock0, PortBlock2, PortBlock4, PortCategory};
+use ehea_abi::cb::qp::{QpBlock0, QpControl, QpState};
+use ehea_abi::hcall::{
+    AllocQp, BcmcScope, ErrorData, Opcode, QpAllocated, QueueSelect, RegisterRpages, Regs,
+    ReturnCode,
+};
+use ehea_abi::regs;
+use ehea_abi::ring::QueueSize;
+use ehea_abi::wqe::{SwqeFormat, SwqeHeader, TxControl};
+use zerocopy::byteorder::big_endian::{U16, U64};
+use zerocopy::IntoBytes as _;
+
+use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
+
+/// M22: the least that an adapter must have is enough for one port.
+#[test]
+fn the_smallest_adapter() {
+    let mut config = TestMachine::default_config();
+    (config.max_eqs, config.max_qps, config.max_mrs) = (3, 1, 1);
+    config.mmio_slots = 3;
+    let mut guest = TestGuest::new(config, GuestOptions::default());
+    let live = guest.machine.stats().live;
+    assert_eq!((live.eq, live.neq, live.cq, live.qp), (2, 1, 2, 1));
+    assert_eq!((live.mr, live.smr, live.bcmc), (1, 2, 2));
+    // And again, any number of times.
+    for _ in 0..5 {
+        guest.close(0);
+        guest.open(1);
+    }
+}
+
+/// M4: the geometry of every size that drivers ask for.
+#[test]
+fn geometry() {
+    let mut guest = TestGuest::default();
+    for code in QueueSize::MIN.code()..=QueueSize::MAX.code() {
+        let port = &guest.ports[0];
+        let (pair, eq) = (&port.qps[0], port.affiliated.handle);
+        let mut call: AllocQp =
+            guest.alloc_qp_call(1, pair.send_cq.handle, pair.recv_cq.handle, eq);
+        call.sq_size = code;
+        call.rq.size = [code, code.min(13), code.min(13)];
+        let regs = guest
+            .machine
+            .call(Opcode::ALLOC_HEA_RESOURCE, call.pack())
+            .unwrap();
+        let answer = QpAllocated::unpack(&regs);
+        let entries = (2u32 << code) - 1;
+        assert_eq!(u32::from(answer.sq_entries), entries);
+        assert_eq!(answer.sq_pages * 4096, (entries + 1) * 512);
+        assert_eq!(answer.rq_pages[0] * 4096, (entries + 1) * 256);
+        assert_eq!(
+            answer.rq_pages[2] * 4096,
+            (u32::from(answer.rq_entries[2]) + 1) * 128
+        );
+        assert!(answer.number < 1 << 24);
+        guest.free(answer.handle, false).unwrap();
+    }
+}
+
+/// M3: 15 for all pages but the last, nothing after the last, nothing twice.
+#[test]
+fn page_registration_answers() {
+    let mut guest = TestGuest::default();
+    let mut regs: Regs = RegisterRpages {
+        adapter: guest.machine.handle(),
+        page_size: 0,
+        queue: QueueSelect::Rq2,
+        resource: guest.ports[0].qps[0].handle,
+        address: 0x1000,
+        count: 1,
+    }
+    .pack();
+    let code = guest.machine.hcall(Opcode::REGISTER_HEA_RPAGES, &mut regs);
+    assert_eq!(code, ReturnCode::PARAMETER);
+}
+
+/// M8: disable and enable keep positions, credits and toggle bits, in the middle of traffic.
+#[test]
+fn disable_and_enable() {
+    let mut guest = TestGuest::default();
+    let handle = guest.ports[0].qps[0].handle;
+    let mut sent = Vec::new();
+    for i in 0..300u32 {
+        let out = Frame::raw(Frame::PEER, 60 + i as usize % 700, i);
+        let frame = Frame::raw(Frame::STATION, 100 + i as usize % 3000, i);
+        if i % 7 == 3 {
+            let control = guest.qp_control(handle).same_state(false);
+            guest.set_qp(handle, control).unwrap();
+            assert_eq!(
+                guest.qp_control(handle),
+                QpControl::result(QpState::ReadyToSend, false)
+            );
+            guest.machine.host.take_accesses();
+        }
+        guest.send(0, 0, &out);
+        guest.machine.inject(0, &frame);
+        guest.machine.settle();
+        if i % 7 == 3 {
+            assert!(guest.machine.host.take_accesses().is_empty());
+            let control = guest.qp_control(handle).same_state(true);
+            guest.set_qp(handle, control).unwrap();
+            guest.machine.settle();
+        }
+        sent.extend(guest.machine.take_sent(0));
+        assert_eq!(sent.last(), Some(&out));
+        assert_eq!(guest.receive(0, 0)[0].frame, frame, "{i}");
+        assert_eq!(guest.completions(0, 0).len(), 1);
+    }
+    assert_eq!(sent.len(), 300);
+    assert_eq!(guest.machine.stats().ports[0].rx_dropped, 0);
+}
+
+/// M11: PURGE counts when the request is carried out, not when it is announced.
+#[test]
+fn purge() {
+    let mut guest = TestGuest::default();
+    let handle = guest.ports[0].qps[0].handle;
+    let control = guest.qp_control(handle).same_state(false);
+    guest.set_qp(handle, control).unwrap();
+    let at = guest.ports[0].qps[0].sq.address();
+    for i in 0..3 {
+        guest.send(0, 0, &Frame::raw(Frame::PEER, 1000, i));
+    }
+    let mut header: SwqeHeader = guest.machine.read(at + 512);
+    header.tx_control = U16::new(header.control().with(TxControl::PURGE).0);
+    header.wr_id = U64::new(0x1234);
+    guest.machine.write(at + 512, &header);
+    let control = guest.qp_control(handle).same_state(true);
+    guest.set_qp(handle, control).unwrap();
+    guest.machine.settle();
+    let expected = [0, 2].map(|i| Frame::raw(Frame::PEER, 1000, i));
+    assert_eq!(guest.machine.take_sent(0), expected);
+    let done = guest.completions(0, 0);
+    assert_eq!(
+        done.iter().map(|c| c.wr_id.get()).collect::<Vec<_>>(),
+        [0, 0x1234, 0]
+    );
+    assert!(done.iter().all(|c| c.status().0 == 0));
+
+    // The probe of the old driver: purged, signalled, immediate data of 80 bytes, not looked at.
+    let probe = SwqeHeader {
+        wr_id: U64::new(0xdead_beaf_f00d_0000),
+        tx_control: U16::new(
+            TxControl::PURGE
+                .with(TxControl::SIGNALLED_COMPLETION)
+                .with(SwqeFormat::Immediate.flags())
+                .0,
+        ),
+        immediate_data_length: 80,
+        ..SwqeHeader::default()
+    };
+    let mut entry = [0u8; 512];
+    entry[..32].copy_from_slice(probe.as_bytes());
+    guest.ports[0].qps[0].post_raw(&mut guest.machine, &entry);
+    guest.machine.settle();
+    assert!(guest.machine.take_sent(0).is_empty());
+    assert_eq!(guest.completions(0, 0)[0].wr_id, probe.wr_id);
+}
+
+/// Unsignalled work requests complete silently, but give their slots back.
+#[test]
+fn unsignalled() {
+    let mut guest = TestGuest::default();
+    let frame = Frame::raw(Frame::PEER, 200, 1);
+    let header = SwqeHeader {
+        tx_control: U16::new(SwqeFormat::Immediate.flags().0),
+        immediate_data_length: 200,
+        ..SwqeHeader::default()
+    };
+    let mut entry = [0u8; 512];
+    entry[..32].copy_from_slice(header.as_bytes());
+    entry[32..232].copy_from_slice(&frame);
+    for _ in 0..500 {
+        guest.ports[0].qps[0].post_raw(&mut guest.machine, &entry);
+        guest.machine.settle();
+    }
+    assert_eq!(guest.machine.take_sent(0).len(), 500);
+    assert_eq!(guest.completions(0, 0).len(), 0);
+}
+
+/// M13: what drivers rely on in the control blocks.
+#[test]
+fn control_blocks() {
+    let mut guest = TestGuest::default();
+    let block = guest.block;
+    // Only what is selected is written.
+    guest.machine.write(block, &[0xaau8; 4096]);
+    let query = |guest: &mut TestGuest, category, select: u64| {
+        guest
+            .port_call(Opcode::QUERY_HEA_PORT, 1, category, select)
+            .unwrap();
+    };
+    query(
+        &mut guest,
+        PortCategory::ATTRIBUTES,
+        PortBlock0::SELECT_MAC.mask(),
+    );
+    assert_eq!(
+        guest.machine.read_bytes(block, 16),
+        [0, 0, 2, 0, 0, 0, 0, 1, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa]
+    );
+    query(
+        &mut guest,
+        PortCategory::ATTRIBUTES,
+        PortBlock0::SELECT_ALL.mask(),
+    );
+    let attributes: PortBlock0 = guest.machine.read(block);
+    let speed = ehea_abi::cb::port::PortSpeed(attributes.port_speed.get());
+    assert_eq!(speed.decode(), Some((10_000, true)));
+    assert_eq!(attributes.num_default_qps.get(), 1);
+    assert_eq!(
+        attributes.default_qpn_arr[0].get(),
+        u64::from(guest.ports[0].qps[0].number)
+    );
+    assert_eq!(attributes.reserved1.get(), 0xaaaa_aaaa_aaaa_aaaa);
+
+    query(
+        &mut guest,
+        PortCategory::LINK,
+        PortBlock4::SELECT_ALL.mask(),
+    );
+    assert_eq!(guest.machine.read::<PortBlock4>(block).jumbo_frame.get(), 1);
+
+    let handle = guest.ports[0].qps[0].handle;
+    guest
+        .qp_call(Opcode::QUERY_HEA_QP, handle, QpBlock0::SELECT_ALL.mask())
+        .unwrap();
+    let qp: QpBlock0 = guest.machine.read(block);
+    assert_eq!((qp.max_swqes.get(), qp.port_number.get()), (127, 1));
+
+    // Statistics count octets with CRC and frames by destination.
+    for (to, n) in [(Frame::PEER, 1), ([0xff; 6], 2), ([1, 0, 0x5e, 0, 0, 1], 3)] {
+        for _ in 0..n {
+            guest.send(0, 0, &Frame::raw(to, 100, 1));
+        }
+    }
+    for (to, n) in [(Frame::STATION, 4), ([0xff; 6], 5)] {
+        for _ in 0..n {
+            guest.machine.inject(0, &Frame::raw(to, 50, 1));
+        }
+    }
+    guest.machine.settle();
+    query(
+        &mut guest,
+        PortCategory::STATISTICS,
+        PortBlock2::SELECT_ALL.mask(),
+    );
+    let s: PortBlock2 = guest.machine.read(block);
+    let sent = [s.txo, s.txucp, s.txbcp, s.txmcp].map(U64::get);
+    assert_eq!(sent, [6 * 104, 1, 2, 3]);
+    let received = [s.rxo, s.rxucp, s.rxbcp, s.rxmcp, s.rxufd, s.rxuerr, s.rxftl].map(U64::get);
+    assert_eq!(received, [9 * 64, 4, 5, 0, 0, 0, 0]);
+}
+
+/// A new address: registered and filtered.
+#[test]
+fn a_new_address() {
+    let mut guest = TestGuest::default();
+    let new = MacAddress([2, 0, 0, 0, 0, 0x55]);
+    let block = PortBlock0 {
+        port_mac_addr: U64::new(new.pack()),
+        ..PortBlock0::default()
+    };
+    guest.machine.write(guest.block, &block);
+    guest
+        .port_call(
+            Opcode::MODIFY_HEA_PORT,
+            1,
+            PortCategory::ATTRIBUTES,
+            PortBlock0::SELECT_MAC.mask(),
+        )
+        .unwrap();
+    let old = guest.mac(1);
+    guest.bcmc(Opcode::DEREG_BCMC, 1, BcmcScope::BROADCAST, old);
+    guest.bcmc(Opcode::REG_BCMC, 1, BcmcScope::BROADCAST, new);
+    for (to, takes) in [(new.0, true), (Frame::STATION, false), ([0xff; 6], true)] {
+        guest.machine.inject(0, &Frame::raw(to, 100, 1));
+        guest.machine.settle();
+        assert_eq!(guest.receive(0, 0).len(), usize::from(takes), "{to:x?}");
+    }
+    guest.bcmc(Opcode::DEREG_BCMC, 1, BcmcScope::BROADCAST, new);
+}
+
+/// M17: normal frees work in the order of teardown only, forced ones in any.
+#[test]
+fn frees() {
+    let mut guest = TestGuest::default();
+    let port = &guest.ports[0];
+    let qp = &port.qps[0];
+    let stale = [
+        qp.handle,
+        qp.send_cq.handle,
+        qp.recv_cq.handle,
+        qp.eq.handle,
+        port.affiliated.handle,
+        guest.mr.handle,
+        qp.smrs[0],
+        qp.smrs[1],
+    ];
+    for handle in &stale[..6] {
+        assert_eq!(guest.free(*handle, false), Err(ReturnCode::R_STATE));
+    }
+    // Traffic is under way while everything is torn away the wrong way round (9.8).
+    guest.send(0, 0, &Frame::raw(Frame::PEER, 1000, 1));
+    guest
+        .machine
+        .inject(0, &Frame::raw(Frame::STATION, 1000, 1));
+    for handle in stale.into_iter().rev() {
+        guest.free(handle, true).unwrap();
+        guest.machine.settle();
+    }
+    for handle in stale {
+        assert_eq!(guest.free(handle, true), Err(ReturnCode::RH_PARM));
+    }
+    guest.ports.clear();
+    let mac = guest.mac(1);
+    guest.bcmc(Opcode::DEREG_BCMC, 1, BcmcScope::BROADCAST, mac);
+    guest.free(guest.neq.handle, false).unwrap();
+}
+
+/// M18: idempotent, and nothing touches memory afterwards.
+#[test]
+fn disable_and_get() {
+    let mut guest = TestGuest::default();
+    let handle = guest.ports[0].qps[0].handle;
+    guest.send(0, 0, &Frame::raw(Frame::PEER, 1000, 1));
+    guest
+        .machine
+        .inject(0, &Frame::raw(Frame::STATION, 1000, 1));
+    guest.machine.set_tx_busy(0, true);
+    guest.machine.settle();
+    guest.send(0, 0, &Frame::raw(Frame::PEER, 1000, 1));
+    for _ in 0..2 {
+        guest.disable(handle).unwrap();
+        guest.machine.host.take_accesses();
+        guest.machine.set_tx_busy(0, false);
+        guest.machine.advance(100_000_000);
+        assert!(guest.machine.host.take_accesses().is_empty());
+    }
+    assert!(guest.machine.take_sent(0).is_empty());
+    let call = ErrorData {
+        adapter: guest.machine.handle(),
+        resource: handle,
+        block: guest.block,
+    };
+    let result = guest.machine.call(Opcode::ERROR_DATA, call.pack());
+    assert_eq!(result, Err(ReturnCode::R_STATE));
+}
+
+/// M20: reset releases everything, whatever was going on.
+#[test]
+fn reset() {
+    let mut guest = TestGuest::default();
+    for i in 0..20 {
+        guest.send(0, 0, &Frame::raw(Frame::PEER, 1000, i));
+        guest
+            .machine
+            .inject(0, &Frame::raw(Frame::STATION, 1000, i));
+    }
+    guest.machine.reset();
+    let stats = guest.machine.stats();
+    assert_eq!((stats.live.total(), stats.pinned_bytes), (0, 0));
+    assert_eq!(guest.machine.host.irqs_in_use(), 0);
+    assert_eq!(guest.machine.deadline(), None);
+    // Doorbells of the past hit nothing, and count.
+    let registers = guest.ports[0].qps[0].registers;
+    guest.machine.store(registers + regs::qp::SQA as u64, 1);
+    guest.machine.settle();
+    assert_eq!(guest.machine.stats().ignored_mmio, 1);
+    guest.ports.clear();
+}
+
+/// M20: the kernel of a crash dump finds room beside what its predecessor left, and is told of its
+/// port.
+#[test]
+fn a_second_kernel() {
+    let mut config = TestMachine::default_config();
+    config.max_mrs = 2;
+    let mut old = TestGuest::new(config, GuestOptions::default());
+    for i in 0..3 {
+        old.machine.inject(0, &Frame::raw(Frame::STATION, 500, i));
+    }
+    old.machine.settle();
+    assert_eq!(old.ports[0].qps[0].peek(&old.machine).len(), 3);
+    // The machine goes over to the new kernel; the old one frees nothing.
+    let machine = std::mem::take(&mut old.machine);
+    let mut new = TestGuest::on(machine, GuestOptions::default());
+    assert_eq!(new.neq.take(&new.machine).len(), 2);
+    let live = new.machine.stats().live;
+    assert_eq!((live.neq, live.mr, live.qp, live.bcmc), (2, 2, 2, 2));
+    let frame = Frame::raw(Frame::STATION, 700, 9);
+    new.machine.inject(0, &frame);
+    new.machine.settle();
+    assert_eq!(new.receive(0, 0)[0].frame, frame);
+    new.machine.reset();
+}
+
+/// Registers: sizes, alignment, gaps.
+#[test]
+fn register_accesses() {
+    let mut guest = TestGuest::default();
+    let qp = guest.ports[0].qps[0].registers;
+    let cq = guest.ports[0].qps[0].send_cq.registers;
+    let machine = &mut guest.machine;
+    for (address, size) in [
+        (qp + 0x20, 4),
+        (qp + 0x24, 8),
+        (qp + 0x1000, 8),
+        (qp + 0x400, 8),
+        (cq + 0x30, 8),
+        (cq + 0x78, 8),
+        (machine.config().mmio_base + 255 * 0x1_0000, 8),
+        (u64::MAX, 8),
+    ] {
+        let before = machine.stats().ignored_mmio;
+        machine.store_sized(address, size, 1);
+        assert_eq!(machine.stats().ignored_mmio, before + 1, "{address:#x}");
+    }
+    assert_eq!(machine.load(qp + regs::qp::RQ1C as u64), 127);
+    assert_eq!(machine.load(qp + regs::qp::RQ1A as u64), 0);
+    assert_eq!(machine.load(cq + regs::cq::FEC as u64), 256);
+    // Returning what was never taken does not make the queue larger.
+    machine.store(cq + regs::cq::FECA as u64, 1);
+    assert_eq!(machine.load(cq + regs::cq::FEC as u64), 256);
+    assert_eq!(machine.stats().ignored_mmio, 9);
+}
+
+/// Several ports share nothing.
+#[test]
+fn two_ports() {
+    let mut config = TestMachine::default_config();
+    config.macs.push(MacAddress([2, 0, 0, 0, 0, 2]));
+    let options = GuestOptions {
+        ports: vec![1, 2],
+        ..GuestOptions::default()
+    };
+    let mut guest = TestGuest::new(config, options);
+    for (index, last) in [(0, 1), (1, 2)] {
+        let frame = Frame::raw([2, 0, 0, 0, 0, last], 300, 1);
+        guest.machine.inject(index, &frame);
+        guest.send(index, 0, &frame);
+        guest.machine.settle();
+        assert_eq!(guest.receive(index, 0).len(), 1);
+        assert_eq!(guest.receive(1 - index, 0).len(), 0);
+        assert_eq!(guest.machine.take_sent(index).len(), 1);
+    }
+    // A queue pair of one port is no queue pair of the other.
+    let number = guest.ports[0].qps[0].number;
+    guest.set_default_qps(2, &[number]);
+    guest
+        .machine
+        .inject(1, &Frame::raw([2, 0, 0, 0, 0, 2], 300, 1));
+    guest.machine.settle();
+    assert_eq!(guest.machine.stats().ports[1].rx_dropped, 1);
+}
+
+/// The statistics survive the way to a test in another process.
+#[test]
+fn statistics_as_json() {
+    let guest = TestGuest::default();
+    let stats = guest.machine.stats();
+    let json = serde_json::to_string(&stats).unwrap();
+    assert_eq!(
+        serde_json::from_str::<crate::stats::Stats>(&json).unwrap(),
+        stats
+    );
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["live"]["qp"], 1);
+    assert_eq!(
+        value["mrs"][0]["runs"][1],
+        serde_json::json!([48 << 20, 32 << 20])
+    );
+    assert_eq!(value["ports"][0]["port"], 1);
+}
