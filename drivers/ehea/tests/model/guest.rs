@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The driver's side of a test machine.
+
+use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
+
+use ehea_core::abi::hcall::{Opcode, Regs, ReturnCode};
+use ehea_core::bmap::{Builder, Busmap, OutOfMemory, RealRange, Run, RunStore};
+use ehea_core::mr::{Firmware, HcallError, Hypervisor, PageList};
+use ehea_model::testkit::TestMachine;
+use zerocopy::byteorder::big_endian::U64;
+
+/// Runs of a busmap.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(Vec<Run>);
+
+impl RunStore for Runs {
+    fn try_push(&mut self, run: Run) -> Result<(), OutOfMemory> {
+        self.0.push(run);
+        Ok(())
+    }
+
+    fn as_slice(&self) -> &[Run] {
+        &self.0
+    }
+}
+
+pub(crate) type Map = Busmap<Runs>;
+
+/// A map of some memory, given as start and length of ranges.
+pub(crate) fn map_of(memory: &[(u64, u64)], excluded: &[RealRange]) -> Map {
+    let mut builder = Builder::new(Runs::default(), excluded);
+    for &(base, len) in memory {
+        builder.add(base, len).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+/// Answers in place of the adapter: which calls, counted from 1, with which code.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// Only these calls; all if there is none.
+    pub(crate) opcode: Option<Opcode>,
+    pub(crate) calls: RangeInclusive<u64>,
+    pub(crate) code: ReturnCode,
+}
+
+/// A machine as the hypervisor of the driver's code.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) machine: RefCell<TestMachine>,
+    refusal: RefCell<Option<Refusal>>,
+    /// Calls that match the refusal since it was set.
+    seen: Cell<u64>,
+    /// All calls, those that were refused here included.
+    pub(crate) calls: RefCell<Vec<(Opcode, ReturnCode)>>,
+    pub(crate) not_freed: RefCell<Vec<HcallError>>,
+    list: u64,
+}
+
+impl Guest {
+    pub(crate) fn new(mut machine: TestMachine) -> Self {
+        Self {
+            list: machine.alloc_pages(1),
+            machine: RefCell::new(machine),
+            refusal: RefCell::default(),
+            seen: Cell::new(0),
+            calls: RefCell::default(),
+            not_freed: RefCell::default(),
+        }
+    }
+
+    /// The interface of the adapter.
+    pub(crate) fn firmware(&self) -> Firmware<&Self> {
+        Firmware::new(self, self.machine.borrow().handle())
+    }
+
+    /// The page for addresses of pages.
+    pub(crate) fn list(&self) -> List<'_> {
+        List(self)
+    }
+
+    /// The map of all memory.
+    pub(crate) fn map(&self) -> Map {
+        map_of(self.machine.borrow().ram(), &[])
+    }
+
+    /// Refuses calls from now on.
+    pub(crate) fn refuse(&self, refusal: Option<Refusal>) {
+        *self.refusal.borrow_mut() = refusal;
+        self.seen.set(0);
+    }
+
+    /// Whether a refusal was met since it was set.
+    pub(crate) fn refused(&self) -> bool {
+        self.refusal
+            .borrow()
+            .as_ref()
+            .is_some_and(|refusal| self.seen.get() >= *refusal.calls.start())
+    }
+
+    /// How many calls of a kind were made.
+    pub(crate) fn count(&self, opcode: Opcode) -> u64 {
+        let calls = self.calls.borrow();
+        calls.iter().filter(|call| call.0 == opcode).count() as u64
+    }
+
+    fn refusal(&self, opcode: Opcode) -> Option<ReturnCode> {
+        let refusal = self.refusal.borrow();
+        let refusal = refusal
+            .as_ref()
+            .filter(|refusal| refusal.opcode.is_none_or(|only| only == opcode))?;
+        self.seen.set(self.seen.get() + 1);
+        refusal
+            .calls
+            .contains(&self.seen.get())
+            .then_some(refusal.code)
+    }
+}
+
+impl Hypervisor for Guest {
+    fn call(&self, opcode: Opcode, mut regs: Regs) -> (ReturnCode, Regs) {
+        let code = self
+            .refusal(opcode)
+            .unwrap_or_else(|| self.machine.borrow_mut().hcall(opcode, &mut regs));
+        self.calls.borrow_mut().push((opcode, code));
+        (code, regs)
+    }
+
+    fn sleep_ms(&self, ms: u32) {
+        self.machine.borrow_mut().advance(u64::from(ms) * 1_000_000);
+    }
+
+    fn not_freed(&self, error: &HcallError) {
+        self.not_freed.borrow_mut().push(*error);
+    }
+}
+
+/// The page list of a guest.
+pub(crate) struct List<'a>(&'a Guest);
+
+impl PageList for List<'_> {
+    fn real_address(&self) -> u64 {
+        self.0.list
+    }
+
+    fn set(&mut self, index: usize, page: u64) {
+        assert!(index < 512);
+        let address = self.0.list + 8 * index as u64;
+        self.0.machine.borrow_mut().write(address, &U64::new(page));
+    }
+}
