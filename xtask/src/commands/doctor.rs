@@ -6,12 +6,16 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
+use crate::artifacts::root::SUITE;
 use crate::cache::State;
 use crate::commands::Task;
 use crate::context::Context;
 use crate::mirror::Mirror;
 use crate::prerequisites::{self, PROGRAMS};
-use crate::{artifacts, setup};
+use crate::setup;
+
+/// Room that everything takes in the cache, and in the checkout's target directory.
+const DISK_SPACE: u64 = 15 << 30;
 
 /// Says what is missing on this machine and how to get it. Changes nothing.
 #[derive(Args, Debug)]
@@ -24,9 +28,27 @@ pub(crate) struct DoctorCommand {
 /// One line of the table.
 struct Row {
     name: String,
-    good: bool,
+    standing: Standing,
     state: String,
-    remedy: String,
+}
+
+/// What a row means for whoever wants to use the tool.
+enum Standing {
+    Good,
+    /// The tool makes or installs it when it is needed.
+    Later,
+    /// The user has to do something: what.
+    Missing(String),
+}
+
+impl Row {
+    fn new(name: impl Into<String>, standing: Standing, state: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            standing,
+            state: state.into(),
+        }
+    }
 }
 
 impl Task for DoctorCommand {
@@ -36,98 +58,113 @@ impl Task for DoctorCommand {
                 println!("removed {}", path.display());
             }
         }
-        let mut rows = host();
-        let ready = rows.iter().all(|row| row.good);
-        rows.extend(
-            setup::states(context)?
-                .into_iter()
-                .map(|(name, state)| artifact(name, &state)),
-        );
+        let states = setup::states(context)?;
+        let mut rows = host(context, &states);
+        rows.extend(states.into_iter().map(|(name, state)| {
+            let (standing, text) = match state {
+                Some(State::Present) => (Standing::Good, "in the cache".to_owned()),
+                Some(State::Missing) => (Standing::Later, "not made yet".to_owned()),
+                Some(State::Broken(why)) => (Standing::Later, format!("damaged: {why}")),
+                None => (Standing::Later, "not made yet".to_owned()),
+            };
+            Row::new(name, standing, text)
+        }));
         println!("cache: {}", context.cache.directory().display());
-        let width = rows
-            .iter()
-            .map(|row| row.name.len())
-            .max()
-            .unwrap_or_default();
-        for row in rows {
-            let mark = if row.good { "ok     " } else { "missing" };
-            println!("{mark}  {:width$}  {}", row.name, row.state);
-            if !row.good {
-                println!("         {:width$}  -> {}", "", row.remedy);
+        let width = rows.iter().map(|row| row.name.len()).max();
+        let width = width.unwrap_or_default();
+        for row in &rows {
+            let mark = match row.standing {
+                Standing::Good => "ok",
+                Standing::Later => "later",
+                Standing::Missing(_) => "MISSING",
+            };
+            println!("{mark:7}  {:width$}  {}", row.name, row.state);
+            if let Standing::Missing(remedy) = &row.standing {
+                println!("{:7}  {:width$}  -> {remedy}", "", "");
             }
         }
-        Ok(if ready {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
+        let missing = |row: &&Row| matches!(row.standing, Standing::Missing(_));
+        let missing = rows.iter().filter(missing).count();
+        let later = |row: &Row| matches!(row.standing, Standing::Later);
+        println!(
+            "{}",
+            match missing {
+                0 if rows.iter().any(later) =>
+                    "Nothing is missing: the first command that needs what is marked `later` makes or installs it.",
+                0 => "Nothing is missing.",
+                _ => "Something is missing: see the lines with an arrow.",
+            }
+        );
+        Ok(match missing {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
         })
     }
 }
 
-fn host() -> Vec<Row> {
+/// What this machine must have. The build root is what root's rights and the mirror are needed for.
+fn host(context: &Context, states: &[(String, Option<State>)]) -> Vec<Row> {
+    let ready = |state: &Option<State>| *state == Some(State::Present);
+    let has_root = states.first().is_some_and(|(_, state)| ready(state));
+    let complete = states.iter().all(|(_, state)| ready(state));
     let mut rows = Vec::new();
     for program in PROGRAMS {
-        let path = prerequisites::find(program.name);
-        let remedy = if prerequisites::is_root() {
-            format!(
-                "is installed when needed (apt-get install {})",
-                program.package
-            )
-        } else {
-            format!("apt-get install {} as root", program.package)
-        };
-        rows.push(Row {
-            name: program.name.to_owned(),
-            good: path.is_some() || prerequisites::is_root(),
-            state: match path {
-                Some(path) => path.display().to_string(),
-                None => format!("not installed ({}); {remedy}", program.purpose),
-            },
-            remedy,
+        let install = format!("apt-get install {}", program.package);
+        rows.push(match prerequisites::find(program.name) {
+            Some(path) => Row::new(program.name, Standing::Good, path.display().to_string()),
+            None => Row::new(
+                program.name,
+                match prerequisites::is_root() {
+                    true => Standing::Later,
+                    false => Standing::Missing(format!("as root: {install}")),
+                },
+                format!("not installed; it {}", program.purpose),
+            ),
         });
     }
-    let mirror =
-        Mirror::find().and_then(|mirror| mirror.check(artifacts::root::SUITE).map(|()| mirror));
+    let mirror = Mirror::find().and_then(|mirror| mirror.check(SUITE).map(|()| mirror));
     rows.push(match mirror {
-        Ok(mirror) => Row {
-            name: "Debian mirror".into(),
-            good: true,
-            state: mirror.to_string(),
-            remedy: String::new(),
-        },
-        Err(error) => Row {
-            name: "Debian mirror".into(),
-            good: false,
-            state: "not usable".into(),
-            remedy: format!("{error:#}"),
-        },
+        Ok(mirror) => Row::new("Debian mirror", Standing::Good, mirror.to_string()),
+        Err(error) if complete => Row::new(
+            "Debian mirror",
+            Standing::Good,
+            format!("not needed now; {error:#}"),
+        ),
+        Err(error) => Row::new(
+            "Debian mirror",
+            Standing::Missing(format!("{error:#}")),
+            "not usable",
+        ),
     });
-    rows.push(Row {
-        name: "root's rights".into(),
-        good: true,
-        state: if prerequisites::is_root() {
-            "yes"
-        } else {
-            "no: needed once, to make the build root"
-        }
-        .into(),
-        remedy: String::new(),
+    rows.push(match (prerequisites::is_root(), has_root) {
+        (true, _) => Row::new("root's rights", Standing::Good, "yes"),
+        (false, true) => Row::new("root's rights", Standing::Good, "not needed any more"),
+        (false, false) => Row::new(
+            "root's rights",
+            Standing::Missing("run the first command as root".to_owned()),
+            "no, but needed to make the build root",
+        ),
     });
+    rows.push(disk(context, complete));
     rows
 }
 
-fn artifact(name: String, state: &Option<State>) -> Row {
-    let (good, text) = match state {
-        Some(State::Present) => (true, "in the cache".to_owned()),
-        Some(State::Missing) => (false, "not made yet".to_owned()),
-        Some(State::Broken(why)) => (false, format!("damaged: {why}")),
-        None => (false, "waits for what it is made from".to_owned()),
+/// Room for the cache.
+fn disk(context: &Context, complete: bool) -> Row {
+    let free = match rustix::fs::statvfs(context.cache.directory()) {
+        Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
+        Err(error) => {
+            let why = format!("cannot tell: {error}");
+            return Row::new("disk space", Standing::Good, why);
+        }
     };
-    let remedy = "made by the first command that needs it, such as `cargo xtask build` or `cargo xtask demo`".into();
-    Row {
-        name,
-        good,
-        state: text,
-        remedy,
-    }
+    let standing = if complete || free >= DISK_SPACE {
+        Standing::Good
+    } else {
+        let needed = DISK_SPACE >> 30;
+        Standing::Missing(format!(
+            "make room for {needed} GiB, or set EHEA_CACHE to a directory of a larger file system"
+        ))
+    };
+    Row::new("disk space", standing, format!("{} GiB free", free >> 30))
 }

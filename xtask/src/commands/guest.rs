@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo xtask guest`: runs a script in a guest.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,6 +112,10 @@ impl Task for GuestCommand {
             .context("the script has no name")?
             .to_string_lossy()
             .into_owned();
+        // Before anything slow is made for it.
+        for file in &self.files {
+            File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+        }
         let mut builder = self
             .options
             .builder(context)?
