@@ -57,15 +57,15 @@ use crate::{
         PortOperations, //
     }, //
 };
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::Relaxed, //
+};
 use kernel::{
     new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         Mutex, //
     }, //
@@ -98,7 +98,7 @@ pub(crate) struct Adapter {
     #[pin]
     ports: Mutex<KVec<ARef<NetDevice<PortOperations>>>>,
     // The first byte of a buffer that was not in the map, while nobody has looked after it.
-    missed: Atomic<u64>,
+    missed: AtomicU64,
     pub(crate) rebuilds: RebuildCounters,
 }
 
@@ -117,7 +117,7 @@ impl Adapter {
                 limits,
                 memory <- new_mutex!(memory),
                 ports <- new_mutex!(KVec::new()),
-                missed: Atomic::new(Self::NO_MISS),
+                missed: AtomicU64::new(Self::NO_MISS),
                 rebuilds: RebuildCounters::default(),
             }),
             GFP_KERNEL,
@@ -155,7 +155,7 @@ impl Adapter {
     /// many buffers follow, one rebuild is asked for. Any context.
     pub(crate) fn report_miss(&self, dev: &NetDevice<PortOperations>, address: u64) {
         if self.missed.load(Relaxed) == Self::NO_MISS
-            && self.missed.xchg(address, Relaxed) == Self::NO_MISS
+            && self.missed.swap(address, Relaxed) == Self::NO_MISS
         {
             dev.defer(Event::MEMORY_MISS);
         }

@@ -41,11 +41,11 @@ use crate::{
     },
     port::PortOperations, //
 };
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::Relaxed,
         Arc, //
     }, //
 };

@@ -5,11 +5,12 @@
 //! - [`operations`]: what the network stack calls.
 //! - [`open`]: bringing the port up, down, and up again after an error.
 //! - [`queue_pair`]: a queue pair with all that belongs to it, also while the memory map changes.
-//! - [`send`], [`bounce`]: transmission; [`receive`]: reception; [`poll`]: the NAPI instance.
+//! - [`send`], [`bounce`], [`complete`]: transmission; [`receive`]: reception; [`poll`]: the NAPI instance.
 //! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs.
 //! - [`statistics`]: counters.
 
 mod bounce;
+mod complete;
 mod errors;
 mod filter;
 mod open;

@@ -4,6 +4,10 @@
 
 use super::{
     bounce::BouncePool,
+    complete::{
+        Completer,
+        SendRing, //
+    },
     poll::{
         CompletionInterrupt,
         QueuePoll, //
@@ -13,11 +17,7 @@ use super::{
         Receiver,
         Spares, //
     },
-    send::{
-        Completer,
-        SendRing,
-        Sender, //
-    },
+    send::Sender,
     Port,
     PortOperations, //
 };

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Transmission.
-//!
-//! A transmit queue has two sides. The [`Sender`] posts frames; it is protected by the lock of the
-//! transmit queue. The [`Completer`] takes note of what was sent; it belongs to the NAPI instance.
-//! They share the [`SendRing`].
+//! Transmission: the posting side of a transmit queue. The other side is in
+//! [`complete`](super::complete).
 
 use super::{
     bounce::BouncePool,
-    rings::CompletionRing,
+    complete::SendRing,
     Port,
     PortOperations,
     QueueCounters, //
@@ -16,19 +13,13 @@ use super::{
 use crate::{
     abi::wqe::SwqeFormat,
     adapter::Map,
-    firmware::{
-        CqRegisters,
-        QpRegisters,
-        Result, //
-    },
+    firmware::QpRegisters,
     kernel_ext::{
         net::{
-            napi::PollContext,
             queue::TxQueue,
             skbuff::{
                 PartialChecksum,
                 SkBuff,
-                SkbSlot,
                 TxInfo, //
             },
             NetDevice,
@@ -38,12 +29,9 @@ use crate::{
     },
     queue::{
         write_swqe,
-        CompletionReader,
         Frame,
         OutOfSlot,
         Segment,
-        SendCompleter,
-        SendError,
         SendPoster,
         SendTicket,
         Slot,
@@ -54,84 +42,19 @@ use crate::{
         STOP_BELOW, //
     },
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Relaxed,
-            Release, //
-        },
-        barrier,
-        Arc, //
-    }, //
+use core::sync::atomic::Ordering::{
+    Acquire,
+    Relaxed,
+    Release, //
+};
+use kernel::sync::{
+    barrier,
+    Arc, //
 };
 
 const ETH_P_IP: u16 = 0x0800;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
-
-/// What is known of the frame in a slot of the send queue. Written before the frame is posted, read
-/// after it was completed.
-struct SendSlot {
-    /// The buffer, if the adapter reads from it.
-    skb: SkbSlot,
-    /// Bytes posted until now, with this frame.
-    bytes: Atomic<u64>,
-    /// Whether the frame is in a bounce slot.
-    bounced: Atomic<bool>,
-}
-
-/// What both sides of a send queue share.
-pub(super) struct SendRing {
-    slots: KVec<SendSlot>,
-    capacity: u32,
-    wake_from: u32,
-    /// Frames posted, written by the sender.
-    posted: Atomic<u32>,
-    /// Frames completed, written by the completer.
-    completed: Atomic<u32>,
-    /// Bounce slots given back, written by the completer.
-    bounces_returned: Atomic<u32>,
-    /// The queue pair pauses: completions don't wake the transmit queue.
-    paused: Atomic<bool>,
-}
-
-impl SendRing {
-    pub(super) fn new(queue: &WorkQueue) -> Result<Self> {
-        let mut slots = KVec::with_capacity(queue.slots(), GFP_KERNEL)?;
-        for _ in 0..queue.slots() {
-            let slot = SendSlot {
-                skb: SkbSlot::new(),
-                bytes: Atomic::new(0),
-                bounced: Atomic::new(false),
-            };
-            slots.push(slot, GFP_KERNEL)?;
-        }
-        Ok(Self {
-            slots,
-            capacity: queue.send_capacity(),
-            wake_from: SendPoster::new(queue).wake_from(),
-            posted: Atomic::new(0),
-            completed: Atomic::new(0),
-            bounces_returned: Atomic::new(0),
-            paused: Atomic::new(false),
-        })
-    }
-
-    /// Whether a stopped transmit queue has room enough to be woken.
-    fn has_room(&self) -> bool {
-        let posted = self.posted.load(Relaxed);
-        let in_flight = posted.wrapping_sub(self.completed.load(Relaxed));
-        self.capacity.saturating_sub(in_flight) >= self.wake_from
-    }
-
-    /// Sets whether the queue pair pauses.
-    pub(super) fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Relaxed);
-    }
-}
 
 /// The posting side of a transmit queue.
 pub(super) struct Sender {
@@ -509,106 +432,5 @@ impl Port {
                 sender.announce();
             }
         }
-    }
-}
-
-/// The completing side of a transmit queue.
-pub(super) struct Completer {
-    completer: SendCompleter,
-    reader: CompletionReader,
-    completions: CompletionRing,
-    registers: Arc<CqRegisters>,
-    ring: Arc<SendRing>,
-    counters: Arc<QueueCounters>,
-    /// The number of the transmit queue.
-    queue: u16,
-    /// Bytes completed.
-    bytes: u64,
-}
-
-impl Completer {
-    pub(super) fn new(
-        queue: &WorkQueue,
-        index: u16,
-        memory: Arc<QueueMemory>,
-        registers: Arc<CqRegisters>,
-        ring: Arc<SendRing>,
-        counters: Arc<QueueCounters>,
-    ) -> Self {
-        Self {
-            completer: SendCompleter::new(queue),
-            reader: CompletionReader::new(memory.entries()),
-            completions: CompletionRing(memory),
-            registers,
-            ring,
-            counters,
-            queue: index,
-            bytes: 0,
-        }
-    }
-
-    /// Handles all completions that there are.
-    ///
-    /// # Errors
-    ///
-    /// The queue pair can't be used any more.
-    pub(super) fn poll(&mut self, ctx: &PollContext<'_>) -> core::result::Result<(), SendError> {
-        let before = (self.completer.completed(), self.bytes);
-        let mut consumed = 0;
-        let mut result = Ok(());
-        while let Some((_, cqe)) = self.reader.next(&self.completions) {
-            consumed += 1;
-            // Pairs with the sender, which fills in the slot before it counts the frame.
-            let posted = self.ring.posted.load(Acquire);
-            let completion = match self.completer.complete(&cqe, posted) {
-                Ok(completion) => completion,
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            };
-            if completion.error.is_some() {
-                self.counters.tx_errors.inc();
-            }
-            let Some(slot) = self.ring.slots.get(completion.slot) else {
-                continue;
-            };
-            self.bytes = slot.bytes.load(Relaxed);
-            if completion.immediate {
-                continue;
-            }
-            if slot.bounced.load(Relaxed) {
-                let returned = self.ring.bounces_returned.load(Relaxed);
-                self.ring
-                    .bounces_returned
-                    .store(returned.wrapping_add(1), Release);
-            } else if let Some(skb) = slot.skb.take() {
-                ctx.consume(skb);
-            }
-        }
-        if consumed == 0 {
-            return result;
-        }
-
-        self.registers.consumed(consumed);
-        let completed = self.completer.completed();
-        // Pairs with the sender, which reuses the slots.
-        self.ring.completed.store(completed, Release);
-
-        let packets = completed.wrapping_sub(before.0);
-        let bytes = self.bytes.wrapping_sub(before.1);
-        self.counters.tx_packets.add(packets.into());
-        self.counters.tx_bytes.add(bytes);
-        let may_wake = !self.ring.paused.load(Relaxed) && self.ring.has_room();
-        // CAST: Fewer bytes than a send queue of the longest frames has.
-        ctx.device()
-            .tx_completed(self.queue, packets, bytes as u32, may_wake);
-        result
-    }
-
-    /// Arms the interrupt; returns whether there is a completion.
-    pub(super) fn rearm(&mut self) -> bool {
-        self.registers.arm();
-        self.reader.has_next(&self.completions)
     }
 }

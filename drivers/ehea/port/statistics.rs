@@ -10,9 +10,9 @@ use crate::{
         Stats64, //
     },
 };
-use kernel::sync::atomic::{
-    Atomic,
-    Relaxed, //
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::Relaxed, //
 };
 
 /// What one queue pair has done.
@@ -55,18 +55,18 @@ pub(crate) struct QueueCounters {
 /// What the adapter counts for a port, as fetched last, and what happened to the port itself.
 pub(super) struct PortCounters {
     pub(super) resets: Counter,
-    multicast: Atomic<u64>,
-    rx_missed: Atomic<u64>,
-    rx_errors: Atomic<u64>,
+    multicast: AtomicU64,
+    rx_missed: AtomicU64,
+    rx_errors: AtomicU64,
 }
 
 impl PortCounters {
     pub(super) const fn new() -> Self {
         Self {
             resets: Counter::new(),
-            multicast: Atomic::new(0),
-            rx_missed: Atomic::new(0),
-            rx_errors: Atomic::new(0),
+            multicast: AtomicU64::new(0),
+            rx_missed: AtomicU64::new(0),
+            rx_errors: AtomicU64::new(0),
         }
     }
 }
