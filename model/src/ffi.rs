@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
+use std::mem::offset_of;
 use std::ptr;
 
 use ehea_abi::cb::adapter::PageSizes;
@@ -40,6 +41,14 @@ pub struct CConfig {
     reserved: [u8; 7],
     mac: [[u8; 8]; MAX_PORTS],
 }
+
+const _: () = {
+    assert!(size_of::<CConfig>() == 184);
+    assert!(offset_of!(CConfig, adapter_handle) == 8);
+    assert!(offset_of!(CConfig, num_default_qps) == 44);
+    assert!(offset_of!(CConfig, mac) == 56);
+    assert!(size_of::<CHost>() == 14 * size_of::<usize>());
+};
 
 macro_rules! host_table {
     ($($name:ident: fn($($arg:ty),*) $(-> $ret:ty)?;)*) => {
@@ -539,4 +548,31 @@ pub unsafe extern "C" fn ehea_model_port_link(
     };
     let result = json.and_then(|json| m.adapter.port_link(&mut m.host, json));
     m.outcome(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// QEMU checks its own pointers; the model does not rely on it.
+    #[test]
+    fn null_pointers() {
+        let null = ptr::null_mut();
+        // SAFETY: null is legal for every pointer.
+        unsafe {
+            assert!(ehea_model_create(ptr::null(), ptr::null(), null).is_null());
+            let none = ptr::null_mut();
+            ehea_model_destroy(none);
+            ehea_model_reset(none);
+            assert!(ehea_model_hcall(none, 0x278, ptr::null_mut()) < 0);
+            assert_eq!(ehea_model_mmio_read(none, 0, 8), 0);
+            ehea_model_mmio_write(none, 0, 8, 0);
+            ehea_model_run(none, 0);
+            assert!(!ehea_model_can_rx(none, 0));
+            assert!(ehea_model_rx_frame(none, 0, ptr::null(), 60));
+            assert!(ehea_model_stats_json(none).is_null());
+            assert!(ehea_model_fault_add(none, ptr::null()).is_null());
+            assert!(ehea_model_port_link(none, c"{}".as_ptr()).is_null());
+        }
+    }
 }

@@ -142,7 +142,8 @@ impl Qp {
         )
     }
 
-    /// Enters a state. Positions, credits and toggle bits survive all but RESET (M8).
+    /// Enters another state. Positions, credits and toggle bits survive all but RESET (M8); the error
+    /// register is cleared when the queue pair is set up again (choice).
     pub(crate) fn enter(&mut self, next: QpState) {
         self.state = next;
         match next {
@@ -153,6 +154,7 @@ impl Qp {
                 self.outgoing = None;
                 self.announced = false;
             }
+            QpState::Initialized => self.aer = 0,
             QpState::Error => {
                 self.enabled = false;
                 self.outgoing = None;

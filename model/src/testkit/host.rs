@@ -33,6 +33,8 @@ pub struct TestHost {
     pub(super) traces: Vec<(TraceLevel, String)>,
     /// Accesses that the adapter made: address, bytes, whether it wrote.
     pub(super) accesses: Vec<(u64, u64, bool)>,
+    /// What the adapter wrote: address and bytes, while this is recorded.
+    pub(super) writes: Option<Vec<(u64, Vec<u8>)>>,
     /// Bytes of RAM that the machine claims to have, if not the sum of its RAM.
     pub(super) claimed_ram: Option<u64>,
 }
@@ -139,6 +141,23 @@ impl TestHost {
         std::mem::take(&mut self.accesses)
     }
 
+    /// Starts to record what the adapter writes.
+    pub fn record_writes(&mut self) {
+        self.writes = Some(Vec::new());
+    }
+
+    /// What the adapter wrote since recording started, in order: address and bytes.
+    pub fn take_writes(&mut self) -> Vec<(u64, Vec<u8>)> {
+        self.writes.take().unwrap_or_default()
+    }
+
+    fn stored(&mut self, gpa: u64, bytes: &[u8]) {
+        if let Some(writes) = &mut self.writes {
+            writes.push((gpa, bytes.into()));
+        }
+        self.poke(gpa, bytes);
+    }
+
     /// Takes memory out of the machine; its contents are lost.
     pub(super) fn remove(&mut self, gpa: u64, len: u64) {
         let end = gpa + len;
@@ -167,14 +186,14 @@ impl Host for TestHost {
 
     fn mem_write(&mut self, gpa: u64, buf: &[u8]) -> Result<(), NotRam> {
         self.access(gpa, buf.len() as u64, true)?;
-        self.poke(gpa, buf);
+        self.stored(gpa, buf);
         Ok(())
     }
 
     fn mem_write_u64_be(&mut self, gpa: u64, value: u64) -> Result<(), NotRam> {
         assert_eq!(gpa % 8, 0, "store at {gpa:#x}");
         self.access(gpa, 8, true)?;
-        self.poke(gpa, &value.to_be_bytes());
+        self.stored(gpa, &value.to_be_bytes());
         Ok(())
     }
 

@@ -17,11 +17,13 @@
     clippy::unwrap_used
 )]
 
+mod alloc;
 mod frame;
 mod guest;
 mod host;
 mod machine;
 mod port;
+mod traffic;
 
 pub use frame::Frame;
 #[cfg(test)]

@@ -406,3 +406,23 @@ fn completion_events_with_entries() {
     assert_eq!(guest.machine.host.take_pulses(eq.irq), 1);
     guest.close(0);
 }
+
+/// A call can take the next interrupt with it.
+#[test]
+fn a_call_that_costs_an_interrupt() {
+    let mut guest = TestGuest::default();
+    notifications(&mut guest);
+    guest
+        .machine
+        .fault(r#"{"opcode": "H_QUERY_HEA_PORT", "action": "drop_interrupt"}"#);
+    let select = PortBlock0::SELECT_MAC.mask();
+    guest
+        .port_call(Opcode::QUERY_HEA_PORT, 1, PortCategory::ATTRIBUTES, select)
+        .unwrap();
+    for expected in [0, 1, 1] {
+        let up = guest.machine.stats().ports[0].link;
+        let machine = &mut guest.machine;
+        machine.adapter.set_link(&mut machine.host, 0, !up);
+        assert_eq!(guest.machine.host.take_pulses(guest.neq.irq), expected);
+    }
+}

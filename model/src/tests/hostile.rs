@@ -299,7 +299,7 @@ proptest! {
                 mss: mss.into(),
                 ..ehea_abi::wqe::SwqeHeader::default()
             };
-            attack.guest.send_with(0, 0, &frame, header, immediate.into(), &[]);
+            attack.guest.send_with(0, 0, &frame, header, usize::from(immediate).min(frame.len()), &[]);
             attack.guest.machine.settle();
         }
         let sent = attack.guest.machine.take_sent(0);

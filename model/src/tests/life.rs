@@ -343,6 +343,11 @@ fn disable_and_get() {
         assert!(guest.machine.host.take_accesses().is_empty());
     }
     assert!(guest.machine.take_sent(0).is_empty());
+    // Nor is anything left for a later life of the queue pair.
+    guest.activate(0, 0);
+    guest.machine.settle();
+    assert!(guest.machine.take_sent(0).is_empty());
+    guest.disable(handle).unwrap();
     let call = ErrorData {
         adapter: guest.machine.handle(),
         resource: handle,
@@ -476,4 +481,41 @@ fn statistics_as_json() {
         serde_json::json!([48 << 20, 32 << 20])
     );
     assert_eq!(value["ports"][0]["port"], 1);
+}
+
+/// §6.1: the toggle bit is stored last, with the aligned doubleword it stands in; until then an
+/// entry looks old.
+#[test]
+fn entries_become_visible_at_once() {
+    let mut guest = TestGuest::default();
+    for lap in 0..3 {
+        for _ in 0..128 {
+            let send = guest.ports[0].qps[0].send_cq.ring.clone();
+            let receive = guest.ports[0].qps[0].rq1.clone();
+            for (ring, event) in [(send, false), (receive, true)] {
+                guest.machine.host.record_writes();
+                if event {
+                    guest
+                        .machine
+                        .inject(0, &Frame::raw(Frame::STATION, 100, lap));
+                } else {
+                    guest.send(0, 0, &Frame::raw(Frame::PEER, 100, lap));
+                }
+                guest.machine.settle();
+                let writes = guest.machine.host.take_writes();
+                let (last, earlier) = writes.split_last().unwrap();
+                let at = ring.address();
+                assert_eq!((last.0, last.1.len()), (at + 8, 8));
+                assert_eq!(last.1[1] & 0x80 != 0, ring.toggle.bit());
+                for (gpa, bytes) in earlier {
+                    let toggle = (at + 9)
+                        .checked_sub(*gpa)
+                        .and_then(|o| bytes.get(o as usize));
+                    assert!(toggle.is_none_or(|b| (b & 0x80 != 0) != ring.toggle.bit()));
+                }
+            }
+            guest.receive(0, 0);
+            guest.completions(0, 0);
+        }
+    }
 }

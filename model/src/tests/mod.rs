@@ -3,6 +3,7 @@
 //! Tests of the adapter as a whole.
 
 mod events;
+mod filter;
 mod hostile;
 mod life;
 mod memory;

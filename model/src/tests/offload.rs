@@ -2,9 +2,10 @@
 
 //! What the adapter does to frames it sends: checksums, segmentation, VLAN tags.
 
-use ehea_abi::wqe::{SwqeHeader, TxControl};
+use ehea_abi::wqe::{Descriptor, SwqeFormat, SwqeHeader, TxControl};
 use proptest::prelude::*;
 use zerocopy::byteorder::big_endian::U16;
+use zerocopy::IntoBytes as _;
 
 use crate::testkit::{Frame, TestGuest};
 
@@ -219,4 +220,31 @@ fn a_busy_backend_loses_nothing() {
     expected.push(Frame::raw(Frame::PEER, 500, 2));
     assert_eq!(guest.machine.take_sent(0), expected);
     assert_eq!(guest.completions(0, 0).len(), 2);
+}
+
+/// The bytes of a packet to be segmented are bounded before they are read.
+#[test]
+fn segmentation_has_a_limit() {
+    let mut guest = TestGuest::default();
+    let qp = &mut guest.ports[0].qps[0];
+    let header = SwqeHeader {
+        tx_control: U16::new(TxControl::TSO.with(SwqeFormat::Mixed.flags()).0),
+        immediate_data_length: 54,
+        descriptors: 20,
+        mss: U16::new(1448),
+        ..SwqeHeader::default()
+    };
+    let mut entry = [0u8; 512];
+    entry[..32].copy_from_slice(header.as_bytes());
+    for index in 0..20 {
+        let at = SwqeFormat::Mixed.descriptor_offset(index, 512).unwrap();
+        let descriptor = Descriptor::new(0x8000_0000_0000_0000, qp.lkeys[0], 16 << 20);
+        entry[at..at + 16].copy_from_slice(descriptor.as_bytes());
+    }
+    qp.post_raw(&mut guest.machine, &entry);
+    guest.machine.host.take_accesses();
+    guest.machine.settle();
+    assert_eq!(guest.machine.refusals("FrameTooLong"), 1);
+    // The work request, and the event that tells of it.
+    assert_eq!(guest.machine.host.take_accesses().len(), 2);
 }

@@ -3,7 +3,7 @@
 //! Every violation stops the queue pair, with error data, an event and a name in the statistics.
 
 use ehea_abi::cb::error::ErrorBlock;
-use ehea_abi::cb::qp::{QpControl, QpState};
+use ehea_abi::cb::qp::{QpBlock0, QpControl, QpState};
 use ehea_abi::eqe::Eqe;
 use ehea_abi::hcall::{
     ErrorData, MrAllocated, Opcode, RegisterSmr, ReturnCode, ACCESS_LOCAL_WRITE,
@@ -123,6 +123,8 @@ fn provoke(guest: &mut TestGuest, violation: Violation) {
             let at = guest.ports[0].qps[0].sq.base;
             post(guest, &sized(60, present, plain));
             guest.machine.remove_ram(at, 4096);
+            // What comes back at the same place is not what was registered.
+            guest.machine.add_ram(at, 4096);
         }
         V::CompletionQueueGone => {
             let cq = guest.ports[0].qps[0].send_cq.handle;
@@ -231,6 +233,10 @@ fn a_failed_queue_pair_can_be_set_up_again() {
         .set_qp(handle, QpControl::request(QpState::Reset, false))
         .unwrap();
     guest.activate(0, 0);
+    guest
+        .qp_call(Opcode::QUERY_HEA_QP, handle, QpBlock0::SELECT_ALL.mask())
+        .unwrap();
+    assert_eq!(guest.machine.read::<QpBlock0>(guest.block).aer.get(), 0);
     let qp = &mut guest.ports[0].qps[0];
     for ring in [&mut qp.sq, &mut qp.rq1, &mut qp.rq2, &mut qp.rq3] {
         ring.position = 0;
