@@ -41,14 +41,14 @@ pub(super) const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
 /// What exists while a port is open. Dropped in this order: what uses the event queue before it.
 pub(super) struct Running {
     _events: AffiliatedEvents,
-    queue_pairs: KVec<QueuePair>,
+    queue_pairs: KVec<KBox<QueuePair>>,
     _affiliated_eq: Eq,
 }
 
 impl Running {
     /// The number of the first queue pair, which gets frames for everybody.
     pub(super) fn first_queue_pair(&self) -> u32 {
-        self.queue_pairs.first().map_or(0, QueuePair::number)
+        self.queue_pairs.first().map_or(0, |pair| pair.number())
     }
 }
 
@@ -74,6 +74,7 @@ impl Port {
     }
 
     /// Brings the port up with that memory map, which stays the current one meanwhile.
+    #[inline(never)]
     fn open_with(
         &self,
         dev: &NetDevice<PortOperations>,
@@ -91,12 +92,12 @@ impl Port {
         }
         self.calls.set_receive_control(
             Self::receive_control(),
-            queue_pairs.iter().map(QueuePair::number),
+            queue_pairs.iter().map(|pair| pair.number()),
         )?;
         let events = AffiliatedEvents::new(
             dev,
             &affiliated_eq,
-            queue_pairs.iter().map(QueuePair::handle),
+            queue_pairs.iter().map(|pair| pair.handle()),
         )?;
         for queue_pair in &mut queue_pairs {
             queue_pair.request_interrupt(dev)?;
@@ -110,7 +111,7 @@ impl Port {
         for (index, queue) in (0..).zip(&self.queues) {
             let sender = queue_pairs
                 .get(usize::from(index))
-                .and_then(QueuePair::sender);
+                .and_then(|pair| pair.sender());
             if let Some(mut txq) = dev.lock_tx_queue(index) {
                 if let Some(place) = queue.sender.get(&mut txq) {
                     *place = sender;
@@ -135,10 +136,10 @@ impl Port {
     fn start_filter(
         &self,
         dev: &NetDevice<PortOperations>,
-        queue_pairs: &KVec<QueuePair>,
+        queue_pairs: &KVec<KBox<QueuePair>>,
         _rtnl: &Rtnl,
     ) -> Result {
-        let first = queue_pairs.first().map_or(0, QueuePair::number);
+        let first = queue_pairs.first().map_or(0, |pair| pair.number());
         self.filter.lock().start(self, dev, first)
     }
 
@@ -209,7 +210,7 @@ impl Port {
     /// Calls `f` for all queue pairs, as long as it succeeds.
     fn for_each_queue_pair(&self, mut f: impl FnMut(&mut QueuePair) -> Result) -> Result {
         match &mut *self.running.lock() {
-            Some(running) => running.queue_pairs.iter_mut().try_for_each(&mut f),
+            Some(running) => running.queue_pairs.iter_mut().try_for_each(|pair| f(pair)),
             None => Ok(()),
         }
     }

@@ -19,7 +19,8 @@ use super::{
     },
     send::Sender,
     Port,
-    PortOperations, //
+    PortOperations,
+    QueueCounters, //
 };
 use crate::{
     abi::{
@@ -92,13 +93,15 @@ pub(super) struct QueuePair {
 
 impl QueuePair {
     /// Allocates queue pair `index` of a port, in state RESET.
+    // Not inlined, here and below, so that what is built doesn't take stack longer than needed.
+    #[inline(never)]
     pub(super) fn new(
         port: &Port,
         dev: &NetDevice<PortOperations>,
         index: u16,
         affiliated_eq: &Eq,
         generation: &Arc<Generation>,
-    ) -> Result<Self> {
+    ) -> Result<KBox<Self>> {
         let firmware = port.calls.firmware();
         let config = QpConfig {
             port: port.number(),
@@ -107,7 +110,6 @@ impl QueuePair {
             rq: RQ_SIZES,
         };
         let token = port.number().into();
-        let counters = &port.queues.get(usize::from(index)).ok_or(EINVAL)?.counters;
 
         let eq = Eq::new(firmware, "completion event queue", EqKind::Completion)?;
         let recv_cq = Cq::new(
@@ -127,12 +129,48 @@ impl QueuePair {
         let qp = Qp::new(firmware, &config, &send_cq, &recv_cq, affiliated_eq)?;
         let keys = Keys::new(generation)?;
 
-        let map = generation.map();
-        let queue = &qp.geometry().sq;
-        let ring = Arc::new(SendRing::new(queue)?, GFP_KERNEL)?;
-        let bounce = Arc::new(BouncePool::new(map)?, GFP_KERNEL)?;
+        let ring = Arc::new(SendRing::new(&qp.geometry().sq)?, GFP_KERNEL)?;
+        let bounce = Arc::new(BouncePool::new(generation.map())?, GFP_KERNEL)?;
+        let counters = &port.queues.get(usize::from(index)).ok_or(EINVAL)?.counters;
+        let napi = Self::new_napi(
+            dev,
+            index,
+            &qp,
+            (&send_cq, &recv_cq),
+            &keys,
+            &ring,
+            counters,
+        )?;
+        Ok(KBox::new(
+            Self {
+                interrupt: None,
+                qp,
+                _send_cq: send_cq,
+                _recv_cq: recv_cq,
+                eq,
+                keys: Some(keys),
+                napi,
+                ring,
+                bounce,
+                index,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Makes the NAPI instance of a queue pair, with all receive buffers written to the rings.
+    #[inline(never)]
+    fn new_napi(
+        dev: &NetDevice<PortOperations>,
+        index: u16,
+        qp: &Qp,
+        (send_cq, recv_cq): (&Cq, &Cq),
+        keys: &Keys,
+        ring: &Arc<SendRing>,
+        counters: &Arc<QueueCounters>,
+    ) -> Result<Arc<Napi<QueuePoll>>> {
         let completer = Completer::new(
-            queue,
+            &qp.geometry().sq,
             index,
             send_cq.memory().clone(),
             send_cq.registers().clone(),
@@ -142,29 +180,17 @@ impl QueuePair {
         let mut receiver = Receiver::new(
             dev,
             index,
-            &qp,
+            qp,
             recv_cq.registers().clone(),
             Mapping {
-                map: map.clone(),
+                map: keys.generation().map().clone(),
                 key: keys.receive(),
             },
             counters.clone(),
         )?;
         receiver.fill()?;
         let poll = QueuePoll::new(dev, completer, receiver);
-        let napi = Arc::pin_init(Napi::new(dev, poll), GFP_KERNEL)?;
-        Ok(Self {
-            interrupt: None,
-            qp,
-            _send_cq: send_cq,
-            _recv_cq: recv_cq,
-            eq,
-            keys: Some(keys),
-            napi,
-            ring,
-            bounce,
-            index,
-        })
+        Ok(Arc::pin_init(Napi::new(dev, poll), GFP_KERNEL)?)
     }
 
     /// The number that the port knows it by.
