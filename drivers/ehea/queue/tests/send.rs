@@ -73,10 +73,11 @@ proptest! {
         posted in 0u32..126,
         wr_id in prop_oneof![
             any::<u64>(),
-            (0u8..4, 0u32..140, 0u16..140).prop_map(|(kind, index, refill)| WrId {
+            // Half of them with an index that fits what is given back.
+            (0u8..4, 0u32..140, 0u16..140, any::<bool>()).prop_map(|(kind, index, refill, fits)| WrId {
                 count: 0,
                 kind: WrType(kind),
-                index,
+                index: if fits { u32::from(refill).saturating_sub(1) } else { index },
                 refill,
             }.pack()),
         ],
