@@ -47,7 +47,7 @@ const _: () = {
     assert!(offset_of!(CConfig, adapter_handle) == 8);
     assert!(offset_of!(CConfig, num_default_qps) == 44);
     assert!(offset_of!(CConfig, mac) == 56);
-    assert!(size_of::<CHost>() == 14 * size_of::<usize>());
+    assert!(size_of::<CHost>() == size_of::<[usize; 14]>());
 };
 
 macro_rules! host_table {

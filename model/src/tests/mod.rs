@@ -2,6 +2,7 @@
 
 //! Tests of the adapter as a whole.
 
+mod blocks;
 mod events;
 mod filter;
 mod hostile;
