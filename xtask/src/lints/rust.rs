@@ -92,7 +92,10 @@ impl Lint for SafetyComments {
             let is_type = code.contains("fn(") || code.trim_end().ends_with("fn");
             let declaration = code.contains("unsafe extern") || code.contains("unsafe trait");
             if function && !is_type {
-                if !comment("# Safety") && !comment("SAFETY:") {
+                if !implements_trait(&lines[..index], line)
+                    && !comment("# Safety")
+                    && !comment("SAFETY:")
+                {
                     report(
                         index + 1,
                         "an unsafe function without `# Safety`".to_owned(),
@@ -103,6 +106,16 @@ impl Lint for SafetyComments {
             }
         }
     }
+}
+
+/// Whether a function at this line is a trait's, whose documentation says what its caller must ensure.
+fn implements_trait(above: &[&str], line: &str) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let around = above
+        .iter()
+        .rev()
+        .find(|l| indent(l) < indent(line) && !matches!(**l, "" | "where" | "{"));
+    around.is_some_and(|l| has_word(l, "impl") && has_word(l, "for"))
 }
 
 /// The driver goes through the abstractions in `rust/`, never to C directly.
@@ -151,6 +164,8 @@ mod tests {
         let bad =
             "// SAFETY: because.\nlet x = 1;\n\nunsafe { f() };\n\n/// Fine.\nunsafe fn g() {}\n";
         assert_eq!(lines(&SafetyComments, "rust/a.rs", bad), [4, 7]);
+        let of_trait = "impl T for S {\n    fn f() {\n    }\n\n    unsafe fn g() {}\n}\nimpl S {\n    unsafe fn h() {}\n}\nimpl<A> T for W<A>\nwhere\n    A: B,\n{\n    unsafe fn g() {}\n}\n";
+        assert_eq!(lines(&SafetyComments, "rust/a.rs", of_trait), [8]);
     }
 
     #[test]

