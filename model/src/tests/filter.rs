@@ -147,3 +147,21 @@ fn flows_are_spread() {
         assert_eq!(deliver(&mut guest, &frame).len(), 1);
     }
 }
+
+/// The two registrations of a pair are for untagged and for tagged frames.
+#[test]
+fn tagged_and_untagged_are_registered_apart() {
+    let mut guest = TestGuest::default();
+    let mac = guest.mac(1);
+    let [untagged, tagged] = BcmcScope::BROADCAST;
+    let frame = Frame::raw([0xff; 6], 100, 1);
+    for (scope, expected) in [(untagged, [true, false]), (tagged, [false, true])] {
+        guest.bcmc(Opcode::DEREG_BCMC, 1, BcmcScope::BROADCAST, mac);
+        guest.bcmc(Opcode::REG_BCMC, 1, [scope; 2], mac);
+        let got = [
+            takes(&mut guest, &frame),
+            takes(&mut guest, &Frame::tagged(&frame, 5)),
+        ];
+        assert_eq!(got, expected);
+    }
+}

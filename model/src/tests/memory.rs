@@ -256,3 +256,39 @@ fn two_regions_at_once() {
     assert!(!send_from(&mut guest, START + MIB, shared.lkey));
     guest.free(shared.handle, true).unwrap();
 }
+
+/// An alias has no rights that its region has not.
+#[test]
+fn a_read_only_region() {
+    let mut machine = TestMachine::default();
+    let call = ehea_abi::hcall::AllocMr {
+        length: 4096,
+        access: 0,
+        ..TestGuest::alloc_mr_call(&machine, PageSize::K4)
+    };
+    let regs = machine.call(Opcode::ALLOC_HEA_RESOURCE, call.pack());
+    let mr = MrAllocated::unpack(&regs.unwrap()).handle;
+    let page = RegisterRpages {
+        adapter: machine.handle(),
+        page_size: 0,
+        queue: QueueSelect::Sq,
+        resource: mr,
+        address: 0x1000,
+        count: 1,
+    };
+    machine
+        .call(Opcode::REGISTER_HEA_RPAGES, page.pack())
+        .unwrap();
+    for (access, legal) in [(0, true), (ACCESS_LOCAL_WRITE, false)] {
+        let call = RegisterSmr {
+            adapter: machine.handle(),
+            mr,
+            start: START,
+            access,
+            pd: PD,
+        };
+        let result = machine.call(Opcode::REGISTER_SMR, call.pack());
+        assert_eq!(result.is_ok(), legal);
+    }
+    machine.reset();
+}

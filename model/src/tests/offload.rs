@@ -248,3 +248,19 @@ fn segmentation_has_a_limit() {
     // The work request, and the event that tells of it.
     assert_eq!(guest.machine.host.take_accesses().len(), 2);
 }
+
+/// An IPv4 header in the place of the Ethernet header is none.
+#[test]
+fn headers_start_behind_the_ethernet_header() {
+    let mut guest = TestGuest::default();
+    let frame = Frame::udp(Frame::PEER, (1, 2), &[0; 60]);
+    let packet = &frame[14..];
+    let header = SwqeHeader {
+        ip_start: 0,
+        ip_end: 19,
+        ..header(&frame, TxControl::IP_CHECKSUM)
+    };
+    guest.send_with(0, 0, packet, header, 0, &[]);
+    guest.machine.settle();
+    assert_eq!(guest.machine.refusals("ChecksumHeader"), 1);
+}
