@@ -192,6 +192,8 @@ mod tests {
         let json = r#"{"opcode": "H_ALLOC_HEA_RESOURCE", "count": 2,
                        "action": {"long_busy": {"code": 9901, "times": 2}}}"#;
         assert_eq!(answers(json, 7), (vec![9901, 9901, 0, 9901, 9901, 0, 0], 2));
+        let once = json.replace("\"times\": 2", "\"times\": 1");
+        assert_eq!(answers(&once, 5), (vec![9901, 0, 9901, 0, 0], 2));
     }
 
     #[test]
