@@ -68,7 +68,8 @@ fn rustfmt(context: &Context, files: &[lints::SourceFile]) -> Result<()> {
 }
 
 fn clippy(context: &Context) -> Result<()> {
-    let mut command = sandbox(context)?.command("cargo");
+    // Not through cargo, which takes the one in ~/.cargo/bin, if there is any.
+    let mut command = sandbox(context)?.command("cargo-clippy");
     command.args([
         "clippy",
         "--quiet",
