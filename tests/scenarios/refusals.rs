@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{ensure, Context, Result};
 use ehea_model::fault::ArmedFault;
 use ehea_model::stats::{Live, Stats};
-use ehea_tests::lab::{port_address, Lab};
+use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::peer::Plan;
 use serde_json::{json, Value};
 
@@ -90,26 +90,28 @@ fn refusal(call: &str, nth: u64, code: &str) -> Value {
     json!({ "opcode": call, "nth": nth, "action": { "return": code } })
 }
 
-/// The fault has happened, and is over.
+/// The fault has happened, or happens now that the adapter is in use; then it is over.
 fn fired(lab: &Lab) -> Result<()> {
-    let faults: Vec<ArmedFault> = lab.guest().faults()?;
-    ensure!(
-        faults.len() == 1 && faults[0].fired > 0,
-        "the fault never happened: {faults:?}"
-    );
+    let mut faults = Vec::new();
+    let happened = wait_until("the fault", || {
+        faults = lab.guest().faults::<Vec<ArmedFault>>()?;
+        Ok(faults.len() == 1 && faults[0].fired > 0)
+    });
+    happened.with_context(|| format!("{faults:?}"))?;
     lab.guest().clear_faults()
 }
 
 /// The kernel log since `position` names the call and the code.
 fn reported(lab: &Lab, position: usize, call: &str, code: &str) -> Result<()> {
-    let lines = lab.guest().console().since(position);
-    ensure!(
-        lines
+    let console = lab.guest().console();
+    // The log comes by another way than the end of the command.
+    let named = wait_until("a message that names the call and the code", || {
+        Ok(console
+            .since(position)
             .iter()
-            .any(|line| line.contains("ehea") && line.contains(call) && line.contains(code)),
-        "no message names {call} and {code}:\n{}",
-        lines.join("\n")
-    );
+            .any(|line| line.contains("ehea") && line.contains(call) && line.contains(code)))
+    });
+    named.with_context(|| console.since(position).join("\n"))?;
     lab.guest().check_console()
 }
 

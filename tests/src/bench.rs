@@ -61,23 +61,42 @@ pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Fig
     Ok(figures)
 }
 
+/// Pages that an adapter may offer for memory regions, with the capability mask (eHEA ABI §12).
+const REGISTRATION_PAGES: [(u64, &str, &str); 2] = [
+    (4 << 10, "4k", "mr-page-sizes=0x80000000"),
+    (16 << 20, "16m", "mr-page-sizes=0x90000000"),
+];
+
+/// What it takes to register all memory, with an adapter that knows nothing but 4 KiB pages, and
+/// with one that knows pages of 16 MiB.
 fn memory(figures: &mut Figures) -> Result<()> {
-    let guest = Guest::builder().name("bench-memory").mem("2G")?.boot()?;
-    guest.sh("modprobe ehea")?;
-    let stats: Stats = guest.stats()?;
-    let mr = stats
-        .mrs
-        .first()
-        .context("the driver registered no memory")?;
-    let gib = mr.bytes as f64 / (1u64 << 30) as f64;
-    figures.insert("registered_GiB".into(), gib);
-    figures.insert(
-        "register_hcalls_per_GiB".into(),
-        mr.register_calls as f64 / gib,
-    );
-    figures.insert("registration_page_bytes".into(), mr.page_bytes as f64);
-    guest.sh("rmmod ehea")?;
-    guest.shutdown()
+    for (bytes, label, property) in REGISTRATION_PAGES {
+        let guest = Guest::builder()
+            .name("bench-memory")
+            .mem("2G")?
+            .adapter_property(property)
+            .boot()?;
+        guest.sh("modprobe ehea")?;
+        let stats: Stats = guest.stats()?;
+        let mr = stats
+            .mrs
+            .first()
+            .context("the driver registered no memory")?;
+        ensure!(
+            mr.page_bytes == bytes,
+            "registered with pages of {} bytes instead of {bytes}",
+            mr.page_bytes
+        );
+        let gib = mr.bytes as f64 / (1u64 << 30) as f64;
+        figures.insert("registered_gib".into(), gib);
+        figures.insert(
+            format!("register_hcalls_per_gib_{label}"),
+            mr.register_calls as f64 / gib,
+        );
+        guest.sh("rmmod ehea")?;
+        guest.shutdown()?;
+    }
+    Ok(())
 }
 
 fn packets(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()> {
@@ -97,6 +116,7 @@ fn packets(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()>
     let guest = Guest::builder()
         .name("bench-packets")
         .mem("2G")?
+        .kernel_append("ipv6.disable_ipv6=1")
         .smp(1)
         .file(&guest_tools()?)?
         .netdev(ehea_socket)
@@ -116,7 +136,7 @@ fn packets(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()>
         .qemu_arg("-icount")
         .qemu_arg("shift=0,sleep=off")
         .boot()?;
-    guest.sh("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; modprobe pktgen")?;
+    guest.sh("modprobe pktgen")?;
     for device in [&ehea, &veth, &virtio] {
         guest.sh(&format!("modprobe {}", device.module))?;
         let address = text(device.address);

@@ -72,6 +72,8 @@ impl Lab {
         let mut builder = Guest::builder()
             .name(name)
             .mem(shape.memory)?
+            // Only a test's own frames are on the wire, in all network namespaces.
+            .kernel_append("ipv6.disable_ipv6=1")
             .file(&guest_tools()?)?;
         let mut ports = Vec::new();
         match shape.adapter {
@@ -87,8 +89,6 @@ impl Lab {
             }
         }
         let guest = builder.boot()?;
-        // Only a test's own frames are on the wire.
-        guest.sh("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6")?;
         // Memory that is added is for movable pages, so that it can be removed again.
         guest.sh("echo auto-movable >/sys/module/memory_hotplug/parameters/online_policy")?;
         let mut lab = Self {

@@ -74,12 +74,11 @@ fn send_file(lab: &Lab, story: &Story, dimm: &Dimm) -> Result<u64> {
     let receiver = lab.guest().spawn(&format!(
         "ip netns exec {FAR} ./ehea-net receive {FAR_ADDRESS} {TCP_PORT} | sha256sum"
     ))?;
+    // State 0A of a TCP socket is LISTEN.
+    let listening =
+        format!("ip netns exec {FAR} grep -q ':{TCP_PORT:04X} 00000000:0000 0A' /proc/net/tcp");
     wait_until("the receiver listens", || {
-        Ok(lab
-            .run(&format!(
-                "ip netns exec {FAR} netstat -ltn | grep -q :{TCP_PORT}"
-            ))?
-            .success())
+        Ok(lab.run(&listening)?.success() || receiver.finished()?)
     })?;
     let output = story.run(
         lab,
