@@ -144,16 +144,30 @@ const KNOWN_WARNINGS: &[&str] = &[
     "feature specified for `-Ctarget-feature`: `vsx`",
     "feature specified for `-Ctarget-feature`: `hard-float`",
     "feature specified for `-Ctarget-feature`: `altivec`",
-    "warning: 4 warnings emitted",
 ];
 
-/// Warnings in a build's output that are ours.
-pub(crate) fn warnings(log: &str) -> Vec<&str> {
-    let lower = |line: &str| line.to_ascii_lowercase();
-    log.lines()
-        .filter(|line| lower(line).contains("warning:") || lower(line).contains("warning["))
-        .filter(|line| !KNOWN_WARNINGS.iter().any(|known| line.contains(known)))
-        .collect()
+/// Warnings in a build's output that are ours, with the place that the line after them names.
+pub(crate) fn warnings(log: &str) -> Vec<String> {
+    let ours = |line: &str| {
+        let lower = line.to_ascii_lowercase();
+        (lower.contains("warning:") || lower.contains("warning["))
+            && !KNOWN_WARNINGS.iter().any(|known| line.contains(known))
+            && !lower.ends_with("emitted")
+    };
+    let mut lines = log.lines().peekable();
+    let mut warnings = Vec::new();
+    while let Some(line) = lines.next() {
+        if ours(line) {
+            let place = lines
+                .peek()
+                .and_then(|next| next.trim().strip_prefix("--> "));
+            warnings.push(match place {
+                Some(place) => format!("{place}: {line}"),
+                None => line.to_owned(),
+            });
+        }
+    }
+    warnings
 }
 
 #[cfg(test)]
@@ -164,11 +178,11 @@ mod tests {
     fn only_the_kernels_own_warnings_are_forgiven() {
         let log = "  RUSTC [M] drivers/ehea/ehea.o\n\
             warning: unknown and unstable feature specified for `-Ctarget-feature`: `mma`\n  |\n  = note: x\n\
-            warning: 4 warnings emitted\nwarning: unused variable: `x`\nWARNING: modpost: missing MODULE_LICENSE()\n";
+            warning: 4 warnings emitted\nwarning: unused variable: `x`\n  --> a.rs:1:2\nWARNING: modpost: missing MODULE_LICENSE()\n";
         assert_eq!(
             warnings(log),
             [
-                "warning: unused variable: `x`",
+                "a.rs:1:2: warning: unused variable: `x`",
                 "WARNING: modpost: missing MODULE_LICENSE()"
             ]
         );
