@@ -15,9 +15,10 @@ impl Guest {
     pub fn spawn(&self, command: &str) -> Result<Job<'_>> {
         let path = format!("/run/ehea/job-{:016x}", fastrand::u64(..));
         let encoded = BASE64_STANDARD.encode(command);
+        // A path, because busybox would run its own shell for a name, and that its own programs.
         let process = self.sh(&format!(
             "echo {encoded} | base64 -d >{path}.cmd\n\
-             setsid sh -c 'sh {path}.cmd >{path}.out 2>{path}.err </dev/null; echo $? >{path}.tmp; mv {path}.tmp {path}.status' \
+             setsid /bin/sh -c 'sh {path}.cmd >{path}.out 2>{path}.err </dev/null; echo $? >{path}.tmp; mv {path}.tmp {path}.status' \
              >/dev/null 2>&1 </dev/null &\necho $!"
         ))?;
         Ok(Job {
