@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use ehea_harness::Job;
 use serde_json::Value;
 
@@ -80,6 +80,9 @@ fn send_file(lab: &Lab, story: &Story, dimm: &Dimm) -> Result<u64> {
     wait_until("the receiver listens", || {
         Ok(lab.run(&listening)?.success() || receiver.finished()?)
     })?;
+    if receiver.finished()? {
+        bail!("the receiver ended: {}", receiver.wait()?);
+    }
     let output = story.run(
         lab,
         &format!(
