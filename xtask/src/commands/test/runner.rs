@@ -120,7 +120,7 @@ impl Counts {
         };
         match outcome.split([' ', ',']).next() {
             Some("ok") => self.passed += 1,
-            Some("FAILED") => self.failed.push(name.to_owned()),
+            Some("FAILED") => self.failed.push(name.trim_end().to_owned()),
             _ => {}
         }
     }
