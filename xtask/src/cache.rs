@@ -249,17 +249,29 @@ impl Cache {
         Ok(removed)
     }
 
+    /// The lock of a directory without a manifest, if nobody holds it: then it is what an interrupted
+    /// run left.
+    fn abandoned(&self, kind: &str, path: &Path) -> Option<File> {
+        let name = format!("{kind}-{}", path.file_stem()?.to_string_lossy());
+        let lock = File::open(self.directory.join("locks").join(name)).ok()?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(lock)
+    }
+
     fn collect_garbage(&self, kind: &str, kept: usize, recent: Duration) -> Result<Vec<PathBuf>> {
         let mut entries = Vec::new();
         let directory = self.directory.join(kind);
+        let mut removed = Vec::new();
         for entry in fs::read_dir(&directory)? {
             let path = entry?.path();
             if path.join(MANIFEST).exists() {
                 entries.push((last_use(&path), path));
+            } else if let Some(_lock) = self.abandoned(kind, &path) {
+                remove(&path)?;
+                removed.push(path);
             }
         }
         entries.sort_by(|a, b| b.cmp(a));
-        let mut removed = Vec::new();
         for (time, path) in entries.into_iter().skip(kept) {
             if time.elapsed().is_ok_and(|age| age > recent) {
                 remove(&path)?;
@@ -388,6 +400,20 @@ mod tests {
         assert_eq!(cache.state(&toy).unwrap(), State::Missing);
         cache.ensure(&toy).unwrap();
         assert!(!temporary.exists() && !entry.join("half").exists());
+    }
+
+    #[test]
+    fn what_nobody_finishes_is_garbage() {
+        let (_dir, cache) = cache();
+        let abandoned = cache.ensure(&Toy::new("a")).unwrap().directory;
+        fs::remove_file(abandoned.join(MANIFEST)).unwrap();
+        let digest = abandoned.file_name().unwrap().to_string_lossy();
+        let lock = cache.lock(&format!("toy-{digest}"), "toy").unwrap();
+        cache.ensure(&Toy::new("b")).unwrap();
+        assert!(abandoned.exists());
+        drop(lock);
+        cache.ensure(&Toy::new("c")).unwrap();
+        assert!(!abandoned.exists());
     }
 
     #[test]
