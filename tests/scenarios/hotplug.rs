@@ -14,7 +14,7 @@ const UDP_PORT: u16 = 4000;
 const DIMM_BYTES: u64 = 512 << 20;
 
 /// Port 1 reflects frames all the time, port 2 sends datagrams from chosen memory.
-fn start(lab: &Lab) -> Result<(String, Traffic)> {
+pub(crate) fn start(lab: &Lab) -> Result<(String, Traffic)> {
     lab.load()?;
     let near = lab.up(1, 9000)?;
     let far = lab.up(2, 9000)?;
@@ -32,7 +32,7 @@ fn start(lab: &Lab) -> Result<(String, Traffic)> {
 
 /// Sends datagrams on port 2 from anonymous memory, which comes from the movable zone when there is
 /// one: from added memory. Fails if it didn't.
-fn send_from(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<()> {
+pub(crate) fn send_from(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<()> {
     const ROUNDS: u64 = 4;
     const FRAGMENTS: u64 = 17;
     let job = lab.guest().spawn(&format!(

@@ -7,8 +7,10 @@
 
 mod absent;
 mod cycles;
+mod errors;
 mod hotplug;
 mod iperf;
+mod memory;
 mod pool;
 mod refusals;
 mod traffic;
@@ -34,14 +36,23 @@ struct Scenario {
 const STANDARD: Shape = Shape {
     memory: "1G,max=8G",
     adapter: Some(2),
+    properties: &[],
+};
+/// Room for one memory region, and several queue pairs for each port.
+const TIGHT: Shape = Shape {
+    memory: "1G,max=8G",
+    adapter: Some(2),
+    properties: &["max-mrs=1", "num-queue-pairs=4"],
 };
 const NO_PORTS: Shape = Shape {
     memory: "1G",
     adapter: Some(0),
+    properties: &[],
 };
 const NO_ADAPTER: Shape = Shape {
     memory: "1G",
     adapter: None,
+    properties: &[],
 };
 
 const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
@@ -64,9 +75,24 @@ const SCENARIOS: &[Scenario] = &[
     standard("cycles::unload_and_load", cycles::unload_and_load),
     standard("hotplug::under_traffic", hotplug::under_traffic),
     standard("hotplug::block_offline", hotplug::block_offline),
+    standard("memory::removal_refused", memory::removal_refused),
+    standard("memory::removal_cancelled", memory::removal_cancelled),
+    standard("memory::receive_misses", memory::receive_misses),
+    standard("errors::bad_completions", errors::bad_completions),
+    standard("errors::malfunction", errors::malfunction),
+    standard("errors::lost_interrupts", errors::lost_interrupts),
+    standard("errors::refused_reset", errors::refused_reset),
+    standard("errors::batches", errors::batches),
+    standard("errors::unload_in_use", errors::unload_in_use),
+    standard("errors::configured_in_use", errors::configured_in_use),
     standard("refusals::of_probe", refusals::of_probe),
     standard("refusals::of_open", refusals::of_open),
     standard("refusals::long_busy", refusals::long_busy),
+    Scenario {
+        name: "memory::one_region",
+        shape: TIGHT,
+        run: memory::one_region,
+    },
     Scenario {
         name: "absent::no_ports",
         shape: NO_PORTS,

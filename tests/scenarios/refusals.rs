@@ -91,7 +91,7 @@ fn refusal(call: &str, nth: u64, code: &str) -> Value {
 }
 
 /// The fault has happened, or happens now that the adapter is in use; then it is over.
-fn fired(lab: &Lab) -> Result<()> {
+pub(crate) fn fired(lab: &Lab) -> Result<()> {
     let mut faults = Vec::new();
     let happened = wait_until("the fault", || {
         faults = lab.guest().faults::<Vec<ArmedFault>>()?;
@@ -102,7 +102,7 @@ fn fired(lab: &Lab) -> Result<()> {
 }
 
 /// The kernel log since `position` names the call and the code.
-fn reported(lab: &Lab, position: usize, call: &str, code: &str) -> Result<()> {
+pub(crate) fn reported(lab: &Lab, position: usize, call: &str, code: &str) -> Result<()> {
     let console = lab.guest().console();
     // The log comes by another way than the end of the command.
     let named = wait_until("a message that names the call and the code", || {
@@ -116,7 +116,7 @@ fn reported(lab: &Lab, position: usize, call: &str, code: &str) -> Result<()> {
 }
 
 /// Frames flow through port 1.
-fn works(lab: &Lab, name: &str) -> Result<()> {
+pub(crate) fn works(lab: &Lab, name: &str) -> Result<()> {
     let reflector = lab.reflect(name)?;
     let plan = Plan::new(70, 20, |n| 60 + 70 * n as usize).to(port_address(1));
     plan.run(lab.port(1)?)?.flawless()?;

@@ -22,6 +22,8 @@ pub struct Shape {
     pub memory: &'static str,
     /// The adapter and its number of ports, each connected to this process.
     pub adapter: Option<usize>,
+    /// Properties of the adapter, such as `max-mrs=1`.
+    pub properties: &'static [&'static str],
 }
 
 /// A guest and the host's ends of its ports.
@@ -85,6 +87,9 @@ impl Lab {
                     let property = format!("mac{}={}", number - 1, text(port_address(number)));
                     builder = builder.netdev(socket).adapter_property(&property);
                     ports.push(Arc::new(port));
+                }
+                for property in shape.properties {
+                    builder = builder.adapter_property(property);
                 }
             }
         }
