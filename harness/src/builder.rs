@@ -301,12 +301,14 @@ impl Builder {
             "-mon",
             "chardev=kernel",
         ]);
-        command.fd_mappings(sockets)?;
+        let log = directory.join("qemu.log");
+        eprintln!("what the adapter does is traced in {}", log.display());
+        command.arg("-D").arg(log).fd_mappings(sockets)?;
         let mut child =
             process::spawn(command).context("cannot start bwrap: run `cargo xtask doctor`")?;
         let status = child.wait()?;
         // The initial RAM disk is of no use to anybody afterwards.
-        let _ = std::fs::remove_dir_all(directory);
+        let _ = std::fs::remove_file(directory.join("initrd"));
         Ok(status)
     }
 
