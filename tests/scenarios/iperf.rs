@@ -26,6 +26,7 @@ pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
     ))?;
     lab.carrier(&near, true)?;
     lab.sh("ping -c 3 -W 20 10.77.0.2")?;
+    lab.introduce((&near, "10.77.0.1"), (&far, "10.77.0.2"), "far")?;
     let ends = [
         Comparison::start(lab, 1, &near, None)?,
         Comparison::start(lab, 2, &far, Some("far"))?,

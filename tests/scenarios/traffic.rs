@@ -4,17 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use ehea_model::stats::Stats;
-use ehea_tests::counters::Comparison;
+use ehea_tests::counters::{ethtool_statistics, Comparison};
 use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::memory::pages_inside;
 use ehea_tests::peer::{
     collect, pattern, udp_payload, Checker, Plan, ETHERNET_HEADER, MAX_FRAME, MIN_FRAME,
     PEER_ADDRESS, TEST_ETHERTYPE,
 };
-
-/// More than any ring can hold.
-const LARGEST_RING: u64 = 1 << 15;
 
 /// For frames that stay away: they are late or lost.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,29 +97,28 @@ fn numbered(frame: &[u8]) -> Result<Option<&[u8]>> {
         .then_some(payload))
 }
 
-/// The peer takes nothing until the transmit ring is full and the stack's queue is stopped; then it
-/// takes everything.
+/// The peer takes nothing until the transmit ring is full and the driver has stopped the stack's
+/// queue; then it takes everything.
 pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
     const STREAM: u32 = 4;
-    const FRAMES: u64 = LARGEST_RING + 8000;
+    const FRAMES: u64 = 20_000;
     lab.load()?;
     let name = lab.up(1, 1500)?;
-    lab.sh(&format!("ip link set {name} txqueuelen {FRAMES}"))?;
-    let before = lab.stats()?;
+    let stopped = || -> Result<u64> {
+        let statistics = ethtool_statistics(lab, &name)?;
+        statistics.get("tx_stopped").copied().context("tx_stopped")
+    };
+    let before = stopped()?;
     let job = lab.guest().spawn(&format!(
-        "./ehea-net blast {name} {FRAMES} {} {STREAM} >/run/blast",
+        "./ehea-net blast {name} {FRAMES} {} {STREAM}",
         ETHERNET_HEADER + pattern::HEADER + 46
     ))?;
-    wait_until("all frames are queued", || {
-        Ok(lab.run("grep queued /run/blast")?.success() || job.finished()?)
+    wait_until("the queue is stopped", || {
+        Ok(stopped()? > before || job.finished()?)
     })?;
-    let after = lab.stats()?;
-    let sent = |stats: &Stats| stats.ports.iter().map(|p| p.tx_frames).sum::<u64>();
-    let waiting = FRAMES - (sent(&after) - sent(&before));
-    // What the ring can't hold waits above the driver, whose queue is stopped therefore.
     ensure!(
-        waiting > LARGEST_RING && !job.finished()?,
-        "only {waiting} frames wait: the ring may never have been full"
+        stopped()? > before && !job.finished()?,
+        "{FRAMES} frames went out to a peer that takes none: the ring was never full"
     );
     let mut checker = Checker::new(STREAM);
     collect(lab.port(1)?, &mut checker, FRAMES, PATIENCE, numbered)?;

@@ -176,6 +176,19 @@ impl Lab {
         Ok(name)
     }
 
+    /// Tells two interfaces, the second in a network namespace, each other's addresses for good, so
+    /// that no ARP is under way while frames are counted: its frames are shorter than the wire allows,
+    /// and the sender doesn't count the padding, while the receiver does.
+    pub fn introduce(&self, near: (&str, &str), far: (&str, &str), namespace: &str) -> Result<()> {
+        let [first, second] = [1, 2].map(|port| text(port_address(port)));
+        self.sh(&format!(
+            "ip neigh replace {} lladdr {second} nud permanent dev {} && \
+             ip -n {namespace} neigh replace {} lladdr {first} nud permanent dev {}",
+            far.1, near.0, near.1, far.0
+        ))
+        .map(drop)
+    }
+
     /// Waits until an interface has a carrier, or has none.
     pub fn carrier(&self, name: &str, on: bool) -> Result<()> {
         let wanted = u8::from(on);

@@ -5,7 +5,7 @@ use anyhow::{ensure, Context, Result};
 use serde_json::Value;
 
 use super::story::size;
-use super::{Demo, FAR, FAR_ADDRESS};
+use super::{Demo, FAR, FAR_ADDRESS, NEAR_ADDRESS};
 use crate::counters::{Comparison, WireComparison};
 use crate::lab::wait_until;
 
@@ -31,6 +31,7 @@ pub(super) fn iperf3(demo: &mut Demo) -> Result<()> {
     } = demo;
     story
         .step("iperf3 in both directions; the kernel, the model and the wire count the same bytes");
+    lab.introduce((near, NEAR_ADDRESS), (far, FAR_ADDRESS), FAR)?;
     let ends = [
         Comparison::start(lab, 1, near, None)?,
         Comparison::start(lab, 2, far, Some(FAR))?,
