@@ -108,6 +108,10 @@ pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
         let statistics = ethtool_statistics(lab, &name)?;
         statistics.get("tx_stopped").copied().context("tx_stopped")
     };
+    // Else the stack stops the queue by its byte limit, long before the ring is full.
+    lab.sh(&format!(
+        "echo 1000000000 >/sys/class/net/{name}/queues/tx-0/byte_queue_limits/limit_min"
+    ))?;
     let before = stopped()?;
     let job = lab.guest().spawn(&format!(
         "./ehea-net blast {name} {FRAMES} {} {STREAM}",
