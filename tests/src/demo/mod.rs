@@ -20,6 +20,7 @@ use story::Story;
 const SHAPE: Shape = Shape {
     memory: "2G,max=16G",
     adapter: Some(2),
+    properties: &[],
 };
 
 /// Name of the network namespace at the other end of the cable.

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What goes wrong while a port is in use, and how it recovers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::lab::{port_address, text, wait_until, Lab, Reflector};
+use ehea_tests::peer::{collect, pattern, Checker, Plan, Traffic, ETHERNET_HEADER, TEST_ETHERTYPE};
+use serde_json::json;
+
+use crate::refusals::{fired, reported, works};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A counter of `ethtool -S`.
+fn counter(lab: &Lab, name: &str, counter: &str) -> Result<u64> {
+    let statistics = ethtool_statistics(lab, name)?;
+    let value = statistics.get(counter).copied();
+    value.with_context(|| format!("{name} has no counter {counter}"))
+}
+
+/// Waits until a port was reset that often since the driver was loaded, and has its carrier.
+fn reset(lab: &Lab, name: &str, times: u64) -> Result<()> {
+    wait_until("the port is reset", || {
+        Ok(counter(lab, name, "port_resets")? >= times)
+    })?;
+    lab.carrier(name, true)?;
+    let resets = counter(lab, name, "port_resets")?;
+    ensure!(resets == times, "{resets} resets instead of {times}");
+    Ok(())
+}
+
+/// Frames to port 1 and back, of lengths that all receive queues get some of.
+fn traffic(lab: &Lab, stream: u32, patience: Duration) -> Result<Traffic> {
+    Ok(
+        Plan::new(stream, u64::MAX, |n| 60 + (n as usize * 61) % 8955)
+            .to(port_address(1))
+            .patience(patience)
+            .start(Arc::clone(lab.port(1)?)),
+    )
+}
+
+/// Loads the driver, sets port 1 up, and reflects its frames.
+fn start(lab: &Lab) -> Result<(String, Reflector<'_>)> {
+    lab.load()?;
+    let name = lab.up(1, 9000)?;
+    let reflector = lab.reflect(&name)?;
+    Ok((name, reflector))
+}
+
+/// Frames with a wrong CRC or checksum are dropped and counted. Completions that report a failed queue
+/// pair have the port reset.
+pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
+    let (name, reflector) = start(lab)?;
+    let live = lab.stats()?.live;
+    let traffic = traffic(lab, 100, PATIENCE)?;
+    let fault = |status: u16| json!({ "event": "corrupt_completion", "port": 1, "nth": 100, "count": 3, "status": status });
+    for (status, counter) in [(0x1000, "rx_crc_errors"), (0x2000, "rx_errors")] {
+        let read = || -> Result<u64> {
+            let path = format!("/sys/class/net/{name}/statistics/{counter}");
+            Ok(lab.sh(&format!("cat {path}"))?.parse()?)
+        };
+        let before = read()?;
+        lab.guest().inject_fault(&fault(status))?;
+        wait_until("bad frames are counted", || Ok(read()? == before + 3))?;
+        fired(lab)?;
+        traffic.wait_progress(100, PATIENCE)?;
+    }
+    ensure!(
+        counter(lab, &name, "port_resets")? == 0,
+        "a bad frame caused a reset"
+    );
+    for (round, status) in (1..).zip([0x0001, 0x0002, 0x000f]) {
+        lab.guest().inject_fault(&fault(status))?;
+        wait_until("the port is reset", || {
+            Ok(counter(lab, &name, "port_resets")? >= round)
+        })?;
+        lab.guest().clear_faults()?;
+        reset(lab, &name, round)?;
+        traffic.wait_progress(100, PATIENCE)?;
+    }
+    traffic.stop()?.sound()?;
+    reflector.stop()?;
+    ensure!(
+        lab.stats()?.live == live,
+        "resets leave {:?}",
+        lab.stats()?.live
+    );
+    lab.unload()
+}
+
+/// A port or the adapter malfunctions: ports recover by themselves.
+pub(crate) fn malfunction(lab: &Lab) -> Result<()> {
+    let (name, reflector) = start(lab)?;
+    let traffic = traffic(lab, 101, PATIENCE)?;
+    for round in 1..=2 {
+        let position = lab.guest().console().position();
+        lab.guest()
+            .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
+        reported(lab, position, &name, "malfunction")?;
+        reset(lab, &name, round)?;
+        lab.guest().clear_faults()?;
+        traffic.wait_progress(100, PATIENCE)?;
+    }
+    let position = lab.guest().console().position();
+    lab.guest()
+        .inject_fault(&json!({ "event": "adapter_malfunction" }))?;
+    reported(lab, position, "adapter", "malfunction")?;
+    lab.guest().clear_faults()?;
+    traffic.wait_progress(100, PATIENCE)?;
+    traffic.stop()?.sound()?;
+    reflector.stop()?;
+    lab.unload()
+}
+
+/// All completion interrupts are lost: the transmit queue gets stuck, and the watchdog has the port
+/// reset.
+pub(crate) fn lost_interrupts(lab: &Lab) -> Result<()> {
+    // It is what this is about.
+    lab.guest().console().allow("NETDEV WATCHDOG");
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let position = lab.guest().console().position();
+    lab.guest().inject_fault(
+        &json!({ "event": "drop_interrupt", "queue": "completion", "count": 1_000_000 }),
+    )?;
+    lab.sh(&format!("./ehea-net blast {name} 100 100 102 >/run/blast"))?;
+    reported(lab, position, &name, "is stuck")?;
+    fired(lab)?;
+    reset(lab, &name, 1)?;
+    lab.port(1)?.drain()?;
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// A port that does not come up again is reset until it does; it can be set down meanwhile.
+pub(crate) fn refused_reset(lab: &Lab) -> Result<()> {
+    let (name, reflector) = start(lab)?;
+    let live = lab.stats()?.live;
+    let refusal = json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "qp", "count": 2,
+        "action": { "return": "H_NOT_ENOUGH_RESOURCES" },
+    });
+    let position = lab.guest().console().position();
+    lab.guest().inject_fault(&refusal)?;
+    lab.guest()
+        .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
+    reported(lab, position, "H_ALLOC_HEA_RESOURCE", "reset failed")?;
+    // The first attempt and two more.
+    reset(lab, &name, 3)?;
+    lab.guest().clear_faults()?;
+    works_with(lab, 103)?;
+    ensure!(lab.stats()?.live == live, "left: {:?}", lab.stats()?.live);
+
+    let position = lab.guest().console().position();
+    lab.guest().inject_fault(&refusal)?;
+    lab.guest()
+        .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
+    reported(lab, position, "H_ALLOC_HEA_RESOURCE", "reset failed")?;
+    lab.sh(&format!("ip link set {name} down"))?;
+    lab.guest().clear_faults()?;
+    lab.up(1, 9000)?;
+    works_with(lab, 104)?;
+    reflector.stop()?;
+    lab.unload()
+}
+
+/// Frames flow through port 1, which is reflected.
+fn works_with(lab: &Lab, stream: u32) -> Result<()> {
+    Plan::new(stream, 200, |n| 60 + 40 * n as usize)
+        .to(port_address(1))
+        .run(lab.port(1)?)?
+        .flawless()
+}
+
+/// The stack hands over more frames at a time than the send queue takes, and says of all but the last
+/// that another one follows.
+pub(crate) fn batches(lab: &Lab) -> Result<()> {
+    const STREAM: u32 = 105;
+    const FRAMES: u64 = 20_000;
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    lab.sh(&format!(
+        "ip link set {name} txqueuelen {FRAMES}; \
+         echo 100000000 >/sys/class/net/{name}/queues/tx-0/byte_queue_limits/limit_min"
+    ))?;
+    let job = lab.guest().spawn(&format!(
+        "./ehea-net blast {name} {FRAMES} {} {STREAM} >/run/blast",
+        ETHERNET_HEADER + pattern::HEADER + 46
+    ))?;
+    wait_until("all frames are queued", || {
+        Ok(lab.run("grep queued /run/blast")?.success() || job.finished()?)
+    })?;
+    let mut checker = Checker::new(STREAM);
+    collect(lab.port(1)?, &mut checker, FRAMES, PATIENCE, |frame| {
+        let (header, payload) = frame
+            .split_at_checked(ETHERNET_HEADER)
+            .context("a short frame")?;
+        Ok(header
+            .ends_with(&TEST_ETHERTYPE.to_be_bytes())
+            .then_some(payload))
+    })?;
+    checker.finish(FRAMES).flawless()?;
+    let output = job.wait()?;
+    ensure!(output.success(), "{output}");
+    ensure!(
+        counter(lab, &name, "port_resets")? == 0,
+        "the queue was stuck"
+    );
+    lab.unload()
+}
+
+/// The driver is removed while frames flow in both directions, also while it is being reset.
+pub(crate) fn unload_in_use(lab: &Lab) -> Result<()> {
+    for round in 0..6 {
+        let (name, reflector) = start(lab)?;
+        lab.up(2, 1500)?;
+        let traffic = traffic(lab, 110 + round, Duration::from_secs(2))?;
+        traffic.wait_progress(100, PATIENCE)?;
+        if round % 2 == 1 {
+            lab.guest()
+                .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
+        }
+        lab.unload()
+            .with_context(|| format!("{name}, round {round}"))?;
+        lab.guest().clear_faults()?;
+        // What was under way is gone.
+        traffic.stop()?.sound()?;
+        reflector.stop()?;
+        lab.port(1)?.drain()?;
+    }
+    Ok(())
+}
+
+/// Settings change while frames flow; none of them is lost.
+pub(crate) fn configured_in_use(lab: &Lab) -> Result<()> {
+    let (name, reflector) = start(lab)?;
+    let traffic = traffic(lab, 120, PATIENCE)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    for command in [
+        "ip link set DEV promisc on",
+        "ip link set DEV allmulticast on",
+        "ip link set DEV promisc off",
+        "ip link set DEV allmulticast off",
+        "ip maddr add 01:00:5e:00:00:07 dev DEV",
+        "ip maddr del 01:00:5e:00:00:07 dev DEV",
+        "ip link set DEV mtu 1500",
+        "ip link set DEV mtu 9000",
+        "ethtool -s DEV speed 1000 duplex full autoneg off",
+        "ethtool -s DEV autoneg on",
+        "ethtool DEV",
+    ] {
+        lab.sh(&command.replace("DEV", &name))?;
+        traffic.wait_progress(50, PATIENCE)?;
+    }
+    traffic.stop()?.flawless()?;
+
+    // Another address, and back.
+    let other = [0x52, 0x54, 0x00, 0xea, 0x77, 0x01];
+    let to = |address, stream| -> Result<u64> {
+        let plan = Plan::new(stream, 50, |n| 60 + n as usize).to(address);
+        let summary = plan.patience(Duration::from_secs(2)).run(lab.port(1)?)?;
+        summary.sound()?;
+        Ok(summary.received)
+    };
+    lab.sh(&format!("ip link set {name} address {}", text(other)))?;
+    ensure!(to(other, 121)? == 50, "the new address is not received");
+    ensure!(
+        to(port_address(1), 122)? == 0,
+        "the old address is received"
+    );
+    lab.sh(&format!("ip link set {name} promisc on"))?;
+    ensure!(
+        to(port_address(1), 123)? == 50,
+        "promiscuous mode doesn't work"
+    );
+    lab.sh(&format!(
+        "ip link set {name} promisc off; ip link set {name} address {}",
+        text(port_address(1))
+    ))?;
+    ensure!(
+        to(port_address(1), 124)? == 50,
+        "the first address is not received"
+    );
+    reflector.stop()?;
+    lab.unload()
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory that can't be removed, or only in another way, while frames flow.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use ehea_model::stats::Stats;
+use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::lab::{wait_until, Lab};
+use ehea_tests::memory::{allocations, blocks, not_registered, registered, Dimm};
+use ehea_tests::peer::Traffic;
+use serde_json::{json, Value};
+
+use crate::hotplug::{send_from, start};
+use crate::refusals::fired;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const BLOCK: u64 = 256 << 20;
+
+/// A DIMM of one block, and its directory in sysfs.
+fn plug(lab: &Lab, id: &str) -> Result<(Dimm, String)> {
+    let dimm = Dimm::plug(lab, id, BLOCK)?;
+    let block = blocks(lab, &dimm.range)?.pop().context("no memory block")?;
+    Ok((dimm, block))
+}
+
+/// Has the memory of a DIMM mapped, by sending from it, and waits until nothing else is.
+fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
+    send_from(lab, dimm, stream)?;
+    settled(lab, dimm)
+}
+
+/// Waits until the memory of a DIMM is in the one region that there is.
+fn settled(lab: &Lab, dimm: &Dimm) -> Result<Stats> {
+    let mut stats = lab.stats()?;
+    wait_until("the map contains the memory", || {
+        stats = lab.stats()?;
+        Ok(registered(&stats, &dimm.range).is_ok() && stats.mrs.len() == 1)
+    })?;
+    Ok(stats)
+}
+
+/// Counters of `ethtool -S` that must not have changed.
+fn resets(lab: &Lab) -> Result<u64> {
+    let mut sum = 0;
+    for port in 1..=2 {
+        let statistics = ethtool_statistics(lab, &lab.interface(port)?)?;
+        sum += statistics.get("port_resets").context("no port_resets")?;
+    }
+    Ok(sum)
+}
+
+/// Lines that the driver has logged since `position`.
+fn logged(lab: &Lab, position: usize) -> Vec<String> {
+    let mut lines = lab.guest().console().since(position);
+    lines.retain(|line| line.contains("ehea "));
+    lines
+}
+
+/// A block can't go offline because of a fault: nothing has changed, but for one line in the log.
+fn refused(lab: &Lab, block: &str, dimm: &Dimm, traffic: &Traffic, fault: &Value) -> Result<()> {
+    let live = lab.stats()?.live;
+    let position = lab.guest().console().position();
+    lab.guest().inject_fault(fault)?;
+    let output = lab.run(&format!("echo offline >{block}/state"))?;
+    fired(lab)?;
+    ensure!(!output.success(), "the block went offline");
+    let now = lab.stats()?;
+    ensure!(now.live == live, "{:?} instead of {live:?}", now.live);
+    registered(&now, &dimm.range)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    ensure!(resets(lab)? == 0, "a port was reset");
+    lab.sh("echo end >/dev/kmsg")?;
+    let end = lab.guest().console().wait_for(position, "end", PATIENCE);
+    ensure!(end.is_some(), "no console");
+    let lines = logged(lab, position);
+    ensure!(
+        lines.len() == 1 && lines[0].contains("can't be removed"),
+        "{} lines:\n{}",
+        lines.len(),
+        lines.join("\n")
+    );
+    Ok(())
+}
+
+/// Firmware refuses each kind of call that taking memory out of the map needs. The memory stays, the
+/// map too, and it is taken out when firmware no longer refuses.
+pub(crate) fn removal_refused(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    let (dimm, block) = plug(lab, "dimm2")?;
+    map(lab, &dimm, 90)?;
+    let calls = [
+        ("H_ALLOC_HEA_RESOURCE", 1, "H_HARDWARE"),
+        ("H_REGISTER_HEA_RPAGES", 1, "H_HARDWARE"),
+        ("H_REGISTER_HEA_RPAGES", 2, "H_NOT_ENOUGH_RESOURCES"),
+        ("H_REGISTER_SMR", 1, "H_HARDWARE"),
+        ("H_REGISTER_SMR", 4, "H_NOT_ENOUGH_RESOURCES"),
+        // The first port is to pause; the second, when the first was moved already.
+        ("H_QUERY_HEA_QP", 1, "H_HARDWARE"),
+        ("H_MODIFY_HEA_QP", 1, "H_HARDWARE"),
+        ("H_MODIFY_HEA_QP", 3, "H_HARDWARE"),
+    ];
+    for (call, nth, code) in calls {
+        let fault = json!({ "opcode": call, "nth": nth, "action": { "return": code } });
+        refused(lab, &block, &dimm, &traffic, &fault)
+            .with_context(|| format!("call {nth} of {call} refused with {code}"))?;
+    }
+    traffic.wait_progress(100, PATIENCE)?;
+    let before = lab.stats()?;
+    lab.sh(&format!("echo offline >{block}/state"))?;
+    let after = lab.stats()?;
+    not_registered(&after, &dimm.range)?;
+    ensure!(
+        allocations(&after) == allocations(&before) + 1,
+        "not one rebuild"
+    );
+    ensure!(
+        after.live == before.live,
+        "{:?}, {:?}",
+        before.live,
+        after.live
+    );
+    traffic.wait_progress(100, PATIENCE)?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// A block that the driver has let go stays after all, because whoever wanted it removed has been
+/// killed. It is mapped again when it is used.
+pub(crate) fn removal_cancelled(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    let (dimm, block) = plug(lab, "dimm3")?;
+    map(lab, &dimm, 92)?;
+    // The registration takes so long that the signal comes while the kernel waits for the driver.
+    lab.guest().inject_fault(&json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr",
+        "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_1_SEC", "times": 2 } },
+    }))?;
+    let status = lab.sh(&format!(
+        "sh -c 'echo offline >{block}/state' & pid=$!; sleep 0.5; kill -9 $pid; \
+         wait $pid; cat {block}/state"
+    ))?;
+    fired(lab)?;
+    ensure!(status == "online", "the block is {status}");
+    not_registered(&lab.stats()?, &dimm.range)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    map(lab, &dimm, 94)?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// Receive buffers come from memory that the map doesn't contain: their frames arrive nevertheless, and
+/// the map is rebuilt once.
+pub(crate) fn receive_misses(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    let (dimm, block) = plug(lab, "dimm4")?;
+    // For all kinds of use, unlike movable memory.
+    lab.sh(&format!(
+        "echo offline >{block}/state; echo online_kernel >{block}/state"
+    ))?;
+    let before = allocations(&lab.stats()?);
+    let near = lab.interface(1)?;
+    let misses = || -> Result<u64> {
+        let statistics = ethtool_statistics(lab, &near)?;
+        let misses = statistics.get("rx_translation_misses");
+        misses.copied().context("no rx_translation_misses")
+    };
+    // Older memory is used up first.
+    lab.sh("mkdir -p /run/fill; mount -t tmpfs -o size=100% fill /run/fill")?;
+    let mut round = 0;
+    wait_until("a receive buffer is not mapped", || {
+        let free = lab.sh("awk '/^MemFree/ { print $2 }' /proc/meminfo")?;
+        if free.parse::<u64>()? > 160 << 10 {
+            round += 1;
+            lab.sh(&format!(
+                "dd if=/dev/zero of=/run/fill/{round} bs=1M count=32"
+            ))?;
+        }
+        traffic.wait_progress(300, PATIENCE)?;
+        Ok(misses()? > 0)
+    })?;
+    let after = settled(lab, &dimm)?;
+    ensure!(
+        allocations(&after) == before + 1,
+        "{} rebuilds",
+        allocations(&after) - before
+    );
+    lab.sh("umount /run/fill")?;
+    traffic.wait_progress(100, PATIENCE)?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    lab.unload()?;
+    // What the kernel has put there meanwhile may keep the block from going offline again.
+    Ok(())
+}
+
+/// There is room for one region only: the old one goes before the new one comes, and no frame is lost.
+/// If the new one doesn't come, the old one comes back.
+pub(crate) fn one_region(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    let near = lab.interface(1)?;
+    let break_first = || -> Result<u64> {
+        let statistics = ethtool_statistics(lab, &near)?;
+        let count = statistics.get("mr_rebuilds_break_first");
+        count.copied().context("no mr_rebuilds_break_first")
+    };
+    let live = lab.stats()?.live;
+    let (dimm, block) = plug(lab, "dimm5")?;
+    map(lab, &dimm, 96)?;
+    ensure!(break_first()? == 1, "not one rebuild");
+    traffic.wait_progress(100, PATIENCE)?;
+
+    // The first allocation is the one that there is no room for.
+    lab.guest().inject_fault(&json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr", "nth": 2,
+        "action": { "return": "H_HARDWARE" },
+    }))?;
+    let output = lab.run(&format!("echo offline >{block}/state"))?;
+    fired(lab)?;
+    ensure!(!output.success(), "the block went offline");
+    settled(lab, &dimm)?;
+    traffic.wait_progress(100, PATIENCE)?;
+
+    lab.sh(&format!("echo offline >{block}/state"))?;
+    not_registered(&lab.stats()?, &dimm.range)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    ensure!(resets(lab)? == 0, "a port was reset");
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    ensure!(lab.stats()?.live == live, "left: {:?}", lab.stats()?.live);
+    dimm.unplug(lab)?;
+    lab.unload()
+}
