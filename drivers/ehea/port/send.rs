@@ -389,8 +389,9 @@ impl Port {
             counters.tx_bounced.inc();
         }
         sender.post(written, out, kick);
-        if sender.free() < STOP_BELOW {
-            self.stop(txq, counters, false);
+        if sender.free() < STOP_BELOW && self.stop(txq, counters, false) {
+            // The stack keeps the frames that it said would follow.
+            self.announce(txq);
         }
         Transmit::Ok
     }
