@@ -151,6 +151,7 @@ impl Adapter {
             NeqEvent::PORT_MALFUNCTION => self.with_port(entry.port, |port| {
                 port.data().log_err(port, fmt!("port malfunction"));
                 port.data().link_changed(port, false);
+                port.data().request_reset(port);
             }),
             NeqEvent::ADAPTER_MALFUNCTION => dev_err!(dev, "adapter malfunction\n"),
             NeqEvent(code) => dev_warn!(dev, "unknown event {:#x}\n", code),
