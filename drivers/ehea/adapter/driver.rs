@@ -94,6 +94,7 @@ impl Ports {
         let dev = port::register(&self.adapter, number)?;
         self.adapter.ports.lock().push((&*dev).into(), GFP_KERNEL)?;
         self.registered.push(dev, GFP_KERNEL)?;
+        self.adapter.port_added();
         Ok(())
     }
 }

@@ -31,6 +31,14 @@ use crate::{
         SharedRegion, //
     },
 };
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::{
+        Acquire,
+        Relaxed,
+        Release, //
+    }, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -61,6 +69,25 @@ pub(crate) struct Generation {
     number: mr::Generation,
     map: Arc<Map>,
     region: Arc<MemoryRegion<Platform>>,
+    // Dropped after the region.
+    _alive: Alive,
+}
+
+/// Counts the generations that exist.
+struct Alive(Arc<AtomicU32>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        // Pairs with `Memory::is_only()`: who sees the lower number sees the region freed.
+        self.0.fetch_sub(1, Release);
+    }
 }
 
 impl Generation {
@@ -71,6 +98,7 @@ impl Generation {
         sizes: PageSizes,
         number: mr::Generation,
         map: Arc<Map>,
+        alive: &Arc<AtomicU32>,
     ) -> Result<Arc<Self>> {
         let region = MemoryRegion::register(firmware, list, &map, sizes)?;
         let region = Arc::new(region, GFP_KERNEL)?;
@@ -79,6 +107,7 @@ impl Generation {
                 number,
                 map,
                 region,
+                _alive: Alive::new(alive),
             },
             GFP_KERNEL,
         )?)
@@ -171,6 +200,8 @@ pub(super) struct Memory {
     empty: Arc<Map>,
     list: List,
     page_sizes: PageSizes,
+    /// How many generations exist: the one in use, and those that a queue pair has not given up.
+    alive: Arc<AtomicU32>,
 }
 
 impl Memory {
@@ -185,7 +216,13 @@ impl Memory {
             )?,
             list: List(control_block()?),
             page_sizes,
+            alive: Arc::new(AtomicU32::new(0), GFP_KERNEL)?,
         })
+    }
+
+    /// Whether no map but the one in use has a region.
+    pub(super) fn is_only(&self) -> bool {
+        self.alive.load(Acquire) == u32::from(self.published.is_some())
     }
 
     /// The map in use, if there is one.
@@ -227,7 +264,14 @@ impl Memory {
         number: mr::Generation,
         map: Arc<Map>,
     ) -> Result<Arc<Generation>> {
-        Generation::register(firmware, &mut self.list, self.page_sizes, number, map)
+        Generation::register(
+            firmware,
+            &mut self.list,
+            self.page_sizes,
+            number,
+            map,
+            &self.alive,
+        )
     }
 
     /// Sets the map to be used from now on; returns the one before.

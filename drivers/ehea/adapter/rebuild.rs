@@ -63,10 +63,8 @@ fn no_room(error: &Error) -> bool {
 enum Replaced {
     /// It is still the current one, because there is no difference.
     Unchanged,
-    /// Another one took its place, and its region is gone.
-    Freed,
-    /// Another one took its place, but a queue pair that could not be moved still uses it.
-    InUse,
+    /// Another one took its place.
+    Published,
 }
 
 impl Adapter {
@@ -110,17 +108,39 @@ impl Adapter {
     /// Takes memory that goes away out of the map.
     fn remove_range(&self, memory: &mut Memory, range: RealRange) -> Result {
         let map = memory.map();
-        let Some(rebuild) = memory.policy.begin_removal(range, &map) else {
-            return Ok(());
-        };
-        let lost = self.firmware.not_freed();
-        // The adapter still reaches the memory if the old region could not be freed.
-        let replaced = self.rebuild(memory, rebuild)?;
-        if replaced != Replaced::Freed || self.firmware.not_freed() != lost {
+        if let Some(rebuild) = memory.policy.begin_removal(range, &map) {
+            self.rebuild(memory, rebuild)?;
+            self.check_reach(memory)?;
+            self.rebuilds.immediate.inc();
+        }
+        Ok(())
+    }
+
+    /// Fails if the adapter may reach memory that is not in the map: because a port still uses an
+    /// older one, or because firmware has not taken a region back.
+    fn check_reach(&self, memory: &Memory) -> Result {
+        self.settle(memory);
+        if !memory.is_only() || self.firmware.not_freed() != 0 {
             return Err(Error::Kernel(EBUSY));
         }
-        self.rebuilds.immediate.inc();
         Ok(())
+    }
+
+    /// Moves ports that use an older map to the current one.
+    fn settle(&self, memory: &Memory) {
+        if memory.is_only() {
+            return;
+        }
+        if let Some(current) = memory.published() {
+            // Those that fail are reset.
+            let _ = self.move_ports(&current, &current);
+        }
+    }
+
+    /// Looks after a port that has come while nobody knew it: it has missed a rebuild, if there was
+    /// one.
+    pub(super) fn port_added(&self) {
+        self.settle(&self.memory.lock());
     }
 
     /// Does a rebuild and tells the policy how it ended.
@@ -128,7 +148,7 @@ impl Adapter {
         let result = self.replace_map(memory, &rebuild);
         let outcome = match &result {
             Ok(Replaced::Unchanged) => Outcome::Unchanged,
-            Ok(Replaced::Freed | Replaced::InUse) => Outcome::Published,
+            Ok(Replaced::Published) => Outcome::Published,
             Err(_) => {
                 self.rebuilds.failed.inc();
                 Outcome::Failed
@@ -148,15 +168,15 @@ impl Adapter {
         }
         match memory.register(&self.firmware, rebuild.generation(), map.clone()) {
             Ok(new) => {
-                memory.publish(Some(new.clone()));
-                self.move_ports(&new);
+                self.move_ports(&new, &old)?;
                 self.log_rebuild(rebuild, &new);
-                Ok(give_up(old))
+                memory.publish(Some(new));
+                Ok(Replaced::Published)
             }
             Err(error) if no_room(&error) => {
                 self.rebuilds.break_first.inc();
                 self.break_before_make(memory, rebuild, old, map)?;
-                Ok(Replaced::Freed)
+                Ok(Replaced::Published)
             }
             Err(error) => Err(error),
         }
@@ -177,13 +197,29 @@ impl Adapter {
         );
     }
 
-    /// Moves all queue pairs to `generation`. A port with a queue pair that can't be moved is reset.
-    fn move_ports(&self, generation: &Arc<Generation>) {
-        for dev in self.ports.lock().iter() {
-            if let Err(error) = dev.data().move_to(dev, generation) {
-                reset(dev, "moved to the new memory map", &error);
+    /// Moves all queue pairs from one map to another. All that takes memory, or a call that firmware
+    /// may refuse, is done before the first of them pauses.
+    ///
+    /// # Errors
+    ///
+    /// All queue pairs use the old map again. A port for which that doesn't work is reset.
+    fn move_ports(&self, to: &Arc<Generation>, from: &Arc<Generation>) -> Result {
+        let ports = self.ports.lock();
+        let prepared = ports.iter().try_for_each(|dev| dev.data().prepare(dev, to));
+        let result =
+            prepared.and_then(|()| ports.iter().try_for_each(|dev| dev.data().switch(dev)));
+        if result.is_err() {
+            for dev in ports.iter() {
+                let port = dev.data();
+                port.discard();
+                let back = port.prepare(dev, from).and_then(|()| port.switch(dev));
+                if let Err(error) = back {
+                    port.discard();
+                    reset(dev, "moved back to its memory map", &error);
+                }
             }
         }
+        result
     }
 
     /// Pauses all queue pairs, frees the region of `old`, registers one for `map`, and has the
@@ -256,18 +292,10 @@ impl Adapter {
         let map = memory.map();
         match memory.policy.handle(event, &map) {
             Ok(Action::RebuildNow) => self.remove_range(&mut memory, range),
+            Ok(_) if matches!(event, Event::GoingOffline(_)) => self.check_reach(&memory),
             Ok(Action::Nothing | Action::QueueRebuild) => Ok(()),
             Err(_) => Err(Error::Kernel(EBUSY)),
         }
-    }
-}
-
-/// Gives up the reference of a map that is not the current one any more.
-fn give_up(old: Arc<Generation>) -> Replaced {
-    // Its region is freed here, unless a queue pair still uses it.
-    match Arc::into_unique_or_drop(old) {
-        Some(_) => Replaced::Freed,
-        None => Replaced::InUse,
     }
 }
 

@@ -215,18 +215,36 @@ impl Port {
         }
     }
 
-    /// Moves all queue pairs to a memory map; one after the other, so that the others carry
-    /// traffic.
+    /// Prepares all queue pairs for a memory map, unless they use it already.
     ///
     /// # Errors
     ///
-    /// A queue pair can't be moved: the port must be reset.
-    pub(crate) fn move_to(
+    /// Some are not prepared.
+    pub(crate) fn prepare(
         &self,
         dev: &NetDevice<PortOperations>,
         generation: &Arc<Generation>,
     ) -> Result {
-        self.for_each_queue_pair(|queue_pair| queue_pair.move_to(self, dev, generation))
+        self.for_each_queue_pair(|queue_pair| queue_pair.prepare(dev, generation))
+    }
+
+    /// Moves all queue pairs to the memory map that they are prepared for; one after the other, so
+    /// that the others carry traffic.
+    ///
+    /// # Errors
+    ///
+    /// One of them still uses the map before.
+    pub(crate) fn switch(&self, dev: &NetDevice<PortOperations>) -> Result {
+        self.for_each_queue_pair(|queue_pair| queue_pair.switch(self, dev))
+    }
+
+    /// Gives up what was prepared.
+    pub(crate) fn discard(&self) {
+        if let Some(running) = &mut *self.running.lock() {
+            for queue_pair in &mut running.queue_pairs {
+                queue_pair.discard();
+            }
+        }
     }
 
     /// Has all queue pairs pause.

@@ -84,6 +84,8 @@ pub(super) struct QueuePair {
     eq: Eq,
     /// None while the queue pair pauses and there is no memory region.
     keys: Option<Keys>,
+    /// What is prepared for a change to another memory map.
+    next: Option<Prepared>,
     napi: Arc<Napi<QueuePoll>>,
     ring: Arc<SendRing>,
     bounce: Arc<BouncePool>,
@@ -149,6 +151,7 @@ impl QueuePair {
                 _recv_cq: recv_cq,
                 eq,
                 keys: Some(keys),
+                next: None,
                 napi,
                 ring,
                 bounce,
@@ -242,41 +245,62 @@ impl QueuePair {
         self.napi.enable();
     }
 
-    /// Moves the queue pair to the memory map `generation`.
-    ///
-    /// # Errors
-    ///
-    /// If it can't pause, it goes on with the map before. If it can't go on, it is stopped, and the
-    /// port must be reset.
-    pub(super) fn move_to(
+    /// Prepares the queue pair for the memory map `generation`, unless it uses it already. All
+    /// memory that the change takes is allocated here, not while the queue pair pauses.
+    pub(super) fn prepare(
         &mut self,
-        port: &Port,
         dev: &NetDevice<PortOperations>,
         generation: &Arc<Generation>,
     ) -> Result {
-        // All memory is allocated before the queue pair pauses.
-        let prepared = self.prepare(dev, generation)?;
+        if !self.uses(generation) {
+            self.next = Some(self.allocate(dev, generation)?);
+        }
+        Ok(())
+    }
+
+    /// Gives up what was prepared.
+    pub(super) fn discard(&mut self) {
+        self.next = None;
+    }
+
+    /// Moves the queue pair to the memory map that it is prepared for, if it is.
+    ///
+    /// # Errors
+    ///
+    /// It goes on with the map before, or the port will be reset.
+    pub(super) fn switch(&mut self, port: &Port, dev: &NetDevice<PortOperations>) -> Result {
+        let Some(next) = self.next.take() else {
+            return Ok(());
+        };
         self.pause(port, dev)?;
-        self.exchange(port, dev, prepared)?;
-        self.resume(port, dev)
+        let result = self.exchange(port, dev, next);
+        self.resume(port, dev);
+        result
     }
 
     /// Goes on after [`QueuePair::pause`], with the memory map `generation`.
+    ///
+    /// # Errors
+    ///
+    /// It doesn't: the port must be reset.
     pub(super) fn go_on(
         &mut self,
         port: &Port,
         dev: &NetDevice<PortOperations>,
         generation: &Arc<Generation>,
     ) -> Result {
-        let unchanged = self
-            .keys
-            .as_ref()
-            .is_some_and(|keys| Arc::ptr_eq(keys.generation(), generation));
-        if !unchanged {
-            let prepared = self.prepare(dev, generation)?;
-            self.exchange(port, dev, prepared)?;
+        if !self.uses(generation) {
+            let next = self.allocate(dev, generation)?;
+            self.exchange(port, dev, next)?;
         }
-        self.resume(port, dev)
+        self.resume(port, dev);
+        Ok(())
+    }
+
+    /// Whether work requests refer to the memory map `generation`.
+    fn uses(&self, generation: &Arc<Generation>) -> bool {
+        let keys = self.keys.as_ref();
+        keys.is_some_and(|keys| Arc::ptr_eq(keys.generation(), generation))
     }
 
     /// Gives the keys up while the queue pair pauses, so that its memory region can be freed.
@@ -285,7 +309,7 @@ impl QueuePair {
     }
 
     /// Allocates what a change to the map `generation` needs.
-    fn prepare(
+    fn allocate(
         &self,
         dev: &NetDevice<PortOperations>,
         generation: &Arc<Generation>,
@@ -355,21 +379,28 @@ impl QueuePair {
             fsleep(DRAIN_INTERVAL);
         }
         self.napi.disable();
-        self.qp.set_enabled(false).inspect_err(|_| {
-            // It may have paused nevertheless. If it doesn't go on, the watchdog will see that.
-            let _ = self.resume(port, dev);
-        })
+        // It may have paused even if it fails.
+        self.qp
+            .set_enabled(false)
+            .inspect_err(|_| self.resume(port, dev))
     }
 
-    /// Has a queue pair go on that pauses.
-    fn resume(&self, port: &Port, dev: &NetDevice<PortOperations>) -> Result {
-        self.qp.set_enabled(true)?;
+    /// Has a queue pair go on that pauses. If it doesn't, the port is reset.
+    fn resume(&self, port: &Port, dev: &NetDevice<PortOperations>) {
+        if let Err(error) = self.qp.set_enabled(true) {
+            port.log_err(dev, fmt!("{error}, resetting"));
+            port.request_reset(dev);
+            return;
+        }
         self.napi.enable();
         self.set_paused(port, dev, false);
-        Ok(())
     }
 
     /// Exchanges the memory map of a queue pair that pauses.
+    ///
+    /// # Errors
+    ///
+    /// It still has the map before.
     fn exchange(
         &mut self,
         port: &Port,

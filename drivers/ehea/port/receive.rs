@@ -270,9 +270,13 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// There are not enough spares. Work requests are a mixture then: the queue pair must not go
-    /// on.
+    /// There are not enough spares, because buffers have been posted since they were counted. Nothing
+    /// has changed then.
     pub(super) fn exchange(&mut self, mapping: Mapping, spares: &mut Spares) -> Result<Mapping> {
+        let (rq2, rq3) = self.unmapped(&mapping.map);
+        if rq2 > spares.rq2.len() || rq3 > spares.rq3.len() {
+            return Err(Error::Kernel(EAGAIN));
+        }
         self.rq2.rewrite(&mapping, &mut spares.rq2)?;
         self.rq3.rewrite(&mapping, &mut spares.rq3)?;
         Ok(core::mem::replace(&mut self.mapping, mapping))
