@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
-use ehea_tests::lab::{port_address, Lab};
+use ehea_tests::lab::{port_address, Lab, Reflector};
 use ehea_tests::memory::{allocations, blocks, not_registered, pages_inside, registered, Dimm};
 use ehea_tests::peer::{collect, udp_payload, Checker, Plan, Traffic, PEER_ADDRESS};
 
@@ -14,7 +14,7 @@ const UDP_PORT: u16 = 4000;
 const DIMM_BYTES: u64 = 512 << 20;
 
 /// Port 1 reflects frames all the time, port 2 sends datagrams from chosen memory.
-pub(crate) fn start(lab: &Lab) -> Result<(String, Traffic)> {
+pub(crate) fn start(lab: &Lab) -> Result<(Reflector<'_>, Traffic)> {
     lab.load()?;
     let near = lab.up(1, 9000)?;
     let far = lab.up(2, 9000)?;
@@ -23,11 +23,13 @@ pub(crate) fn start(lab: &Lab) -> Result<(String, Traffic)> {
         "ip addr add 10.78.0.1/24 dev {far}; \
          ip neigh replace 10.78.0.2 lladdr {peer} nud permanent dev {far}"
     ))?;
+    // Before the first frame comes.
+    let reflector = lab.reflect(&near)?;
     let traffic = Plan::new(50, u64::MAX, |n| 60 + (n as usize * 61) % 8955)
         .to(port_address(1))
         .patience(PATIENCE)
         .start(Arc::clone(lab.port(1)?));
-    Ok((near, traffic))
+    Ok((reflector, traffic))
 }
 
 /// Sends datagrams on port 2 from anonymous memory, which comes from the movable zone when there is
@@ -58,8 +60,7 @@ pub(crate) fn send_from(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<()> {
 /// Memory is added and removed five times. The first packet from added memory causes one rebuild, the
 /// removal another, and not a single frame is lost, not even the one that caused it.
 pub(crate) fn under_traffic(lab: &Lab) -> Result<()> {
-    let (near, traffic) = start(lab)?;
-    let reflector = lab.reflect(&near)?;
+    let (reflector, traffic) = start(lab)?;
     traffic.wait_progress(100, PATIENCE)?;
     for round in 0..5 {
         let before = lab.stats()?;
@@ -100,8 +101,7 @@ pub(crate) fn under_traffic(lab: &Lab) -> Result<()> {
 /// A block that the map contains goes offline: it is out of the map before the operation ends. A block
 /// that the map doesn't contain costs nothing.
 pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
-    let (near, traffic) = start(lab)?;
-    let reflector = lab.reflect(&near)?;
+    let (reflector, traffic) = start(lab)?;
     let dimm = Dimm::plug(lab, "dimm1", 256 << 20)?;
     let [block] = &blocks(lab, &dimm.range)?[..] else {
         anyhow::bail!("a DIMM of 256 MiB is not one memory block");
