@@ -7,7 +7,7 @@
 //! - [`queue_pair`]: a queue pair with all that belongs to it, also while the memory map changes.
 //! - [`send`], [`bounce`], [`complete`]: transmission; [`receive`]: reception; [`poll`]: the NAPI instance.
 //! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs.
-//! - [`statistics`]: counters.
+//! - [`statistics`]: counters of a port.
 
 mod bounce;
 mod complete;

@@ -65,7 +65,7 @@ impl SkBuff {
 
     /// Length in bytes, headers included, without CRC.
     #[inline]
-    #[expect(clippy::len_without_is_empty, reason = "frames aren't empty")]
+    #[allow(clippy::len_without_is_empty, reason = "frames aren't empty")]
     pub fn len(&self) -> u32 {
         // SAFETY: The buffer is valid.
         unsafe { (*self.raw.as_ptr()).len }
@@ -181,7 +181,7 @@ impl Segment {
 
     /// Length in bytes.
     #[inline]
-    #[expect(clippy::len_without_is_empty, reason = "segments aren't empty")]
+    #[allow(clippy::len_without_is_empty, reason = "segments aren't empty")]
     pub fn len(&self) -> u32 {
         self.0.len
     }
@@ -223,7 +223,7 @@ pub struct TxInfo(sys::tx_info);
 impl TxInfo {
     /// Length in bytes, headers included, without CRC.
     #[inline]
-    #[expect(clippy::len_without_is_empty, reason = "frames aren't empty")]
+    #[allow(clippy::len_without_is_empty, reason = "frames aren't empty")]
     pub fn len(&self) -> u32 {
         self.0.len
     }
