@@ -152,6 +152,15 @@ impl Adapter {
                     ..NeqEntry::default()
                 })
             }
+            Fault::Event(EventFault::QueuePairError { port }) => {
+                let index = self
+                    .state
+                    .port_index(port)
+                    .map_err(|_| format!("there is no port {port}"))?;
+                self.faults.add(fault, 1);
+                self.enter(host, |state, env| state.fail_port(env, index));
+                return Ok(());
+            }
             Fault::Event(EventFault::AdapterMalfunction {}) => Some(NeqEntry {
                 event: NeqEvent::ADAPTER_MALFUNCTION,
                 // The driver wants to know the port of every notification (§9.5).

@@ -3,6 +3,7 @@
 //! Events: notifications about ports, errors of queue pairs, completion events, and the deadlines
 //! of all that happens later (§6.6, §6.7, M10, M12).
 
+use ehea_abi::bits::Bits64;
 use ehea_abi::eqe::{Eqe, NeqEntry, NeqEvent};
 use ehea_abi::hcall::EqKind;
 
@@ -21,6 +22,8 @@ const ANNOUNCE_NS: u64 = 5_000_000;
 const ANNOUNCE_AGAIN_NS: u64 = 1_000_000_000;
 /// `identifier` of the event that a queue pair failed (choice).
 const QP_ERROR: u8 = 0x10;
+/// In the error data of a queue pair: not due to the driver (choice; above those of violations).
+const HARDWARE_ERROR: Bits64 = Bits64::bit(32);
 /// `identifier` of a completion event (choice).
 const COMPLETION: u8 = 0x01;
 
@@ -159,7 +162,23 @@ impl State {
             return;
         };
         env.refuse_work(qp.number, why);
-        qp.fail(why);
+        self.stop_qp(env, handle, why.aer());
+    }
+
+    /// The hardware of a port's queue pairs fails.
+    pub(crate) fn fail_port(&mut self, env: &mut Env<'_>, index: usize) {
+        for handle in self.qps.handles() {
+            if self.qps.get_mut(handle).is_some_and(|qp| qp.port == index) {
+                self.stop_qp(env, handle, HARDWARE_ERROR.mask());
+            }
+        }
+    }
+
+    fn stop_qp(&mut self, env: &mut Env<'_>, handle: u64, aer: u64) {
+        let Some(qp) = self.qps.get_mut(handle) else {
+            return;
+        };
+        qp.fail(aer);
         let entry = Eqe {
             is_cq: false,
             identifier: QP_ERROR,

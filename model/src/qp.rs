@@ -170,8 +170,8 @@ impl Qp {
     }
 
     /// Stops on an error.
-    pub(crate) fn fail(&mut self, why: Violation) {
-        self.aer |= why.aer();
+    pub(crate) fn fail(&mut self, aer: u64) {
+        self.aer |= aer;
         self.enter(QpState::Error);
     }
 }

@@ -17,6 +17,7 @@
 //!
 //! ```json
 //! {"event": "port_malfunction", "port": 1}
+//! {"event": "queue_pair_error", "port": 1}
 //! {"event": "adapter_malfunction"}
 //! {"event": "corrupt_completion", "port": 1, "nth": 3, "count": 2, "status": 16384}
 //! {"event": "drop_interrupt", "queue": "completion", "nth": 1}
@@ -91,6 +92,11 @@ pub enum Action {
 pub enum EventFault {
     /// The adapter reports that a port malfunctions.
     PortMalfunction {
+        /// Logical port number.
+        port: u16,
+    },
+    /// The queue pairs of a port fail, for no fault of the driver's.
+    QueuePairError {
         /// Logical port number.
         port: u16,
     },

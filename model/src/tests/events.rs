@@ -3,6 +3,7 @@
 //! Interrupts, notifications, links, faults.
 
 use ehea_abi::cb::port::{PortBlock0, PortBlock4, PortCategory, PortSpeed};
+use ehea_abi::cb::qp::QpState;
 use ehea_abi::cqe::CqeStatus;
 use ehea_abi::eqe::{Eqe, NeqEntry, NeqEvent};
 use ehea_abi::hcall::{
@@ -285,6 +286,24 @@ fn malfunctions_are_reported() {
     assert_eq!(list.iter().map(|f| f.fired).collect::<Vec<_>>(), [1, 1]);
     machine.adapter.fault_clear();
     assert!(machine.adapter.faults().is_empty());
+}
+
+#[test]
+fn queue_pairs_fail() {
+    let mut guest = TestGuest::default();
+    let (handle, token) = (guest.ports[0].qps[0].handle, 0);
+    guest.ports[0].affiliated.take(&guest.machine);
+    guest
+        .machine
+        .fault(r#"{"event": "queue_pair_error", "port": 1}"#);
+    let events = guest.ports[0].affiliated.take(&guest.machine);
+    assert_eq!(events.len(), 1);
+    let event = Eqe::unpack(events[0]);
+    assert_eq!((event.token, event.is_cq), (token, false));
+    assert_eq!(guest.qp_control(handle).current(), Some(QpState::Error));
+    // It was no mistake of the driver's.
+    assert!(guest.machine.stats().refusals.is_empty());
+    assert_eq!(guest.machine.adapter.faults()[0].fired, 1);
 }
 
 #[test]
