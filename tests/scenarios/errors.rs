@@ -50,8 +50,8 @@ fn start(lab: &Lab) -> Result<(String, Reflector<'_>)> {
     Ok((name, reflector))
 }
 
-/// Frames with a wrong CRC or checksum are dropped and counted. Completions that report a failed queue
-/// pair have the port reset.
+/// Frames with a wrong CRC or checksum are dropped and counted. Completions and events that report a
+/// failed queue pair have the port reset.
 pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
     let (name, reflector) = start(lab)?;
     let live = lab.stats()?.live;
@@ -81,6 +81,13 @@ pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
         reset(lab, &name, round)?;
         traffic.wait_progress(100, PATIENCE)?;
     }
+    let position = lab.guest().console().position();
+    lab.guest()
+        .inject_fault(&json!({ "event": "queue_pair_error", "port": 1 }))?;
+    reported(lab, position, "error of queue pair 0", "resetting")?;
+    lab.guest().clear_faults()?;
+    reset(lab, &name, 4)?;
+    traffic.wait_progress(100, PATIENCE)?;
     traffic.stop()?.sound()?;
     reflector.stop()?;
     ensure!(
@@ -237,7 +244,11 @@ pub(crate) fn unload_in_use(lab: &Lab) -> Result<()> {
 /// Settings change while frames flow; none of them is lost.
 pub(crate) fn configured_in_use(lab: &Lab) -> Result<()> {
     let (name, reflector) = start(lab)?;
-    let traffic = traffic(lab, 120, PATIENCE)?;
+    // Short enough for each MTU.
+    let traffic = Plan::new(120, u64::MAX, |n| 60 + (n as usize * 61) % 1455)
+        .to(port_address(1))
+        .patience(PATIENCE)
+        .start(Arc::clone(lab.port(1)?));
     traffic.wait_progress(100, PATIENCE)?;
     for command in [
         "ip link set DEV promisc on",
