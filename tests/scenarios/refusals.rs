@@ -126,6 +126,9 @@ pub(crate) fn works(lab: &Lab, name: &str) -> Result<()> {
 /// Refuses each call of probe. Either the adapter is not usable and nothing of it is left, or the
 /// driver does without (a port less, a smaller queue), and is right about it.
 pub(crate) fn of_probe(lab: &Lab) -> Result<()> {
+    // What firmware keeps (jumbo frames) is only asked for by the first driver of all.
+    lab.load()?;
+    lab.unload()?;
     let before = lab.stats()?;
     lab.load()?;
     let calls = made(&before, &lab.stats()?);
@@ -141,7 +144,7 @@ pub(crate) fn of_probe(lab: &Lab) -> Result<()> {
             lab.load()?;
             fired(lab)?;
             reported(lab, position, call, code)?;
-            let bound = lab.run("ls -d /sys/bus/vio/drivers/ehea/*@*")?.success();
+            let bound = lab.run("ls -d /sys/bus/vio/drivers/ehea/[0-9]*")?.success();
             if !bound {
                 lab.nothing_left()?;
             }
@@ -176,7 +179,11 @@ pub(crate) fn of_open(lab: &Lab) -> Result<()> {
             lab.guest().inject_fault(&refusal(call, nth, code))?;
             let opened = lab.run(&format!("ip link set {name} up"))?.success();
             fired(lab)?;
-            reported(lab, position, call, code)?;
+            // With no room for another group, all multicast frames are taken instead: that is no error.
+            let full = call == "H_REG_BCMC" && matches!(code, "H_MCG_FULL" | "H_TABLE_FULL");
+            if !(opened && full) {
+                reported(lab, position, call, code)?;
+            }
             if opened {
                 // It does without what was refused, and still works.
                 lab.carrier(&name, true)?;
