@@ -170,9 +170,19 @@ impl Filter {
             if self.groups.contains(&group) {
                 continue;
             }
-            if self.groups.reserve(1, GFP_KERNEL).is_err()
-                || set_multicast(&port.calls, group, true).is_err()
-            {
+            if self.groups.reserve(1, GFP_KERNEL).is_err() {
+                complete = false;
+                break;
+            }
+            if let Err(error) = set_multicast(&port.calls, group, true) {
+                // That there is no room for more groups is no failure.
+                let full = matches!(
+                    error.status(),
+                    Some(ReturnCode::MCG_FULL | ReturnCode::TABLE_FULL)
+                );
+                if !full {
+                    port.log_err(dev, fmt!("{error}"));
+                }
                 complete = false;
                 break;
             }

@@ -232,19 +232,21 @@ impl Port {
 
 /// Whether the port takes, or can be made to take, jumbo frames.
 fn jumbo_frames(calls: &PortCalls) -> bool {
-    match calls.jumbo_frames() {
-        Ok(true) => true,
-        Ok(false) => calls.enable_jumbo_frames().is_ok(),
-        Err(error) => {
-            dev_warn!(
-                calls.firmware().dev(),
-                "port {}: {}\n",
-                calls.number(),
-                error
-            );
-            false
+    let enabled = calls.jumbo_frames().and_then(|enabled| {
+        if !enabled {
+            calls.enable_jumbo_frames()?;
         }
+        Ok(())
+    });
+    if let Err(error) = &enabled {
+        dev_warn!(
+            calls.firmware().dev(),
+            "port {}: no jumbo frames: {}\n",
+            calls.number(),
+            error
+        );
     }
+    enabled.is_ok()
 }
 
 /// Makes a network device of port `number` and registers it.
