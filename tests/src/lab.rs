@@ -242,8 +242,14 @@ impl Lab {
         }
         self.nothing_left()?;
         let (before, after) = (&self.before, self.stats()?);
+        // To ask for one region more than there is room for is no mistake.
+        let mistakes = |stats: &Stats| {
+            let mut refusals = stats.refusals.clone();
+            refusals.remove("MrLimit");
+            refusals
+        };
         ensure!(
-            after.refusals == before.refusals,
+            mistakes(&after) == mistakes(before),
             "the model refused calls or work requests of the driver: {:?}, before: {:?}",
             after.refusals,
             before.refusals
