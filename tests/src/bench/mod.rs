@@ -12,6 +12,8 @@
 //! stack, since nobody asked for their Ethertype. What is counted is the work from the interrupt to
 //! that drop, and the filling of the receive queues.
 
+mod unsafe_code;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -30,11 +32,13 @@ pub type Figures = BTreeMap<String, f64>;
 /// Frames of the shorter run; the longer one has three times as many.
 const FRAMES: u64 = 10_000;
 
-/// Frame lengths without CRC, and what they are called.
-const LENGTHS: [(usize, &str); 2] = [(60, "64B"), (1500, "1500B")];
+/// Frame lengths without CRC, and what they are called: the shortest frame is called by its length
+/// with CRC.
+const LENGTHS: [(usize, &str); 2] = [(60, "64b"), (1500, "1500b")];
 
 /// A network device to measure.
 struct Device {
+    /// In the names of figures.
     name: &'static str,
     module: &'static str,
     address: [u8; 6],
@@ -42,7 +46,7 @@ struct Device {
 }
 
 /// Groups of figures, for `--only`.
-pub const GROUPS: &[&str] = &["memory", "packets"];
+pub const GROUPS: &[&str] = &["memory", "packets", "unsafe"];
 
 /// Takes the figures of a group, or all.
 pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Figures> {
@@ -51,6 +55,9 @@ pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Fig
     }
     let wanted = |group| only.is_none_or(|only| only == group);
     let mut figures = Figures::new();
+    if wanted("unsafe") {
+        unsafe_code::measure(&mut figures)?;
+    }
     if wanted("memory") {
         progress("memory registration");
         memory(&mut figures)?;
@@ -110,9 +117,9 @@ fn packets(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()>
         };
         Ok((device, socket))
     };
-    let (ehea, ehea_socket) = device("ehea", "ehea", 1)?;
-    let (veth, veth_socket) = device("ibmveth", "ibmveth", 2)?;
-    let (virtio, virtio_socket) = device("virtio_net", "virtio_net", 3)?;
+    let (ehea, ehea_socket) = device("rs", "ehea", 1)?;
+    let (veth, veth_socket) = device("veth", "ibmveth", 2)?;
+    let (virtio, virtio_socket) = device("virtio", "virtio_net", 3)?;
     let guest = Guest::builder()
         .name("bench-packets")
         .mem("2G")?
@@ -144,7 +151,7 @@ fn packets(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()>
         let interface = path.split('/').nth(4).context("no interface")?.to_owned();
         guest.sh(&format!("ip link set {interface} up; sleep 1"))?;
         for (length, label) in LENGTHS {
-            progress(&format!("{}, frames of {label}", device.name));
+            progress(&format!("{}, frames of {label}", device.module));
             let per_frame = |run: &dyn Fn(u64) -> Result<u64>| -> Result<f64> {
                 let (short, long) = (run(FRAMES)?, run(3 * FRAMES)?);
                 ensure!(
@@ -156,8 +163,8 @@ fn packets(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()>
             let tx = per_frame(&|count| transmit(&guest, device, &interface, count, length))?;
             let rx = per_frame(&|count| receive(&guest, device, &interface, count, length))?;
             let name = device.name;
-            figures.insert(format!("{name}_tx_{label}_instructions_per_packet"), tx);
-            figures.insert(format!("{name}_rx_{label}_instructions_per_packet"), rx);
+            figures.insert(format!("{name}_tx_insns_{label}"), tx);
+            figures.insert(format!("{name}_rx_insns_{label}"), rx);
         }
         guest.sh(&format!("ip link set {interface} down"))?;
     }
