@@ -77,7 +77,6 @@ const SCENARIOS: &[Scenario] = &[
     standard("hotplug::block_offline", hotplug::block_offline),
     standard("memory::removal_refused", memory::removal_refused),
     standard("memory::removal_cancelled", memory::removal_cancelled),
-    standard("memory::receive_misses", memory::receive_misses),
     standard("errors::bad_completions", errors::bad_completions),
     standard("errors::malfunction", errors::malfunction),
     standard("errors::lost_interrupts", errors::lost_interrupts),

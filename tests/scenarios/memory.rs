@@ -153,54 +153,6 @@ pub(crate) fn removal_cancelled(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Receive buffers come from memory that the map doesn't contain: their frames arrive nevertheless, and
-/// the map is rebuilt once.
-pub(crate) fn receive_misses(lab: &Lab) -> Result<()> {
-    let (reflector, traffic) = start(lab)?;
-    traffic.wait_progress(100, PATIENCE)?;
-    let (dimm, block) = plug(lab, "dimm4")?;
-    // For all kinds of use, unlike movable memory.
-    lab.sh(&format!(
-        "echo offline >{block}/state; echo online_kernel >{block}/state"
-    ))?;
-    let before = allocations(&lab.stats()?);
-    let near = lab.interface(1)?;
-    let misses = || -> Result<u64> {
-        let statistics = ethtool_statistics(lab, &near)?;
-        let misses = statistics.get("rx_translation_misses");
-        misses.copied().context("no rx_translation_misses")
-    };
-    // Older memory is used up first.
-    lab.sh("mkdir -p /run/fill; mount -t tmpfs -o size=100% fill /run/fill")?;
-    let mut round = 0;
-    wait_until("a receive buffer is not mapped", || {
-        let free = lab.sh("awk '/^MemFree/ { print $2 }' /proc/meminfo")?;
-        if free.parse::<u64>()? > 96 << 10 {
-            round += 1;
-            lab.sh(&format!(
-                "dd if=/dev/zero of=/run/fill/{round} bs=1M count=32"
-            ))?;
-        }
-        // Frames that nobody takes keep their buffers: others must be had.
-        lab.sh("killall -STOP ehea-net; sleep 0.2; killall -CONT ehea-net")?;
-        traffic.wait_progress(300, PATIENCE)?;
-        Ok(misses()? > 0)
-    })?;
-    let after = settled(lab, &dimm)?;
-    ensure!(
-        allocations(&after) == before + 1,
-        "{} rebuilds",
-        allocations(&after) - before
-    );
-    lab.sh("umount /run/fill")?;
-    traffic.wait_progress(100, PATIENCE)?;
-    traffic.stop()?.flawless()?;
-    reflector.stop()?;
-    lab.unload()?;
-    // What the kernel has put there meanwhile may keep the block from going offline again.
-    Ok(())
-}
-
 /// There is room for one region only: the old one goes before the new one comes, and no frame is lost.
 /// If the new one doesn't come, the old one comes back.
 pub(crate) fn one_region(lab: &Lab) -> Result<()> {
