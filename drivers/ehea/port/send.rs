@@ -91,10 +91,11 @@ enum Refused {
     Bad,
 }
 
-/// What the sender has to know about a frame.
-struct Outgoing {
+/// What the sender has to know about a frame. The description stays where it is: it is too large to
+/// be moved about.
+struct Outgoing<'a> {
     skb: SkBuff,
-    info: TxInfo,
+    info: &'a TxInfo,
     frame: Frame,
     /// Where the first memory that isn't mapped is, if there is some.
     missed: Option<u64>,
@@ -115,42 +116,39 @@ fn offload(info: &TxInfo, partial: &PartialChecksum) -> Option<TxChecksum> {
     )
 }
 
-impl Outgoing {
-    /// Looks at the frame, and does what the adapter can't: checksums other than those of IPv4,
-    /// more fragments than fit a work request.
-    fn new(mut skb: SkBuff, counters: &QueueCounters) -> kernel::error::Result<Self> {
-        let mut info = skb.describe();
-        let checksum = match info.checksum() {
-            None => TxChecksum::None,
-            Some(partial) => match offload(&info, &partial) {
-                Some(checksum) => checksum,
-                None => {
-                    skb.checksum_help()?;
-                    info = skb.describe();
-                    TxChecksum::None
-                }
-            },
-        };
-        let mut frame = Frame {
-            len: info.len(),
-            linear_len: info.linear_len(),
-            checksum,
-            vlan: info.vlan(),
-        };
-        let segments = info.segments().len();
-        if !frame.is_immediate() && !(1..=MAX_SEGMENTS).contains(&segments) {
-            skb.linearize()?;
-            counters.tx_linearized.inc();
-            info = skb.describe();
-            frame.linear_len = info.linear_len();
-        }
-        Ok(Self {
-            skb,
-            info,
-            frame,
-            missed: None,
-        })
+/// Does what the adapter can't: checksums other than those of IPv4, more fragments than fit a work
+/// request. `info` describes the frame, before and after.
+#[inline]
+fn prepare(
+    skb: &mut SkBuff,
+    info: &mut TxInfo,
+    counters: &QueueCounters,
+) -> kernel::error::Result<Frame> {
+    let checksum = match info.checksum() {
+        None => TxChecksum::None,
+        Some(partial) => match offload(info, &partial) {
+            Some(checksum) => checksum,
+            None => {
+                skb.checksum_help()?;
+                *info = skb.describe();
+                TxChecksum::None
+            }
+        },
+    };
+    let mut frame = Frame {
+        len: info.len(),
+        linear_len: info.linear_len(),
+        checksum,
+        vlan: info.vlan(),
+    };
+    let segments = info.segments().len();
+    if !frame.is_immediate() && !(1..=MAX_SEGMENTS).contains(&segments) {
+        skb.linearize()?;
+        counters.tx_linearized.inc();
+        *info = skb.describe();
+        frame.linear_len = info.linear_len();
     }
+    Ok(frame)
 }
 
 /// Copies the first `len` bytes of a frame to a slot.
@@ -234,7 +232,7 @@ impl Sender {
 
     /// Writes the work request of a frame, with a completion if `signal`.
     #[inline]
-    fn write(&self, out: &mut Outgoing, signal: bool) -> core::result::Result<Written, Refused> {
+    fn write(&self, out: &mut Outgoing<'_>, signal: bool) -> core::result::Result<Written, Refused> {
         let completed = self.ring.completed.load(Acquire);
         let ticket = self
             .poster
@@ -271,7 +269,7 @@ impl Sender {
     #[cold]
     fn write_bounced(
         &self,
-        out: &Outgoing,
+        out: &Outgoing<'_>,
         ticket: SendTicket,
     ) -> core::result::Result<Written, Refused> {
         let returned = self.ring.bounces_returned.load(Acquire);
@@ -301,7 +299,7 @@ impl Sender {
 
     /// Posts a frame that was written, and announces it, and those before it, if `kick`.
     #[inline]
-    fn post(&mut self, written: Written, out: Outgoing, kick: bool) {
+    fn post(&mut self, written: Written, out: Outgoing<'_>, kick: bool) {
         self.bytes = self.bytes.wrapping_add(out.frame.len.into());
         if let Some(slot) = self.ring.slots.get(written.ticket.slot) {
             slot.bytes.store(self.bytes, Relaxed);
@@ -341,16 +339,23 @@ impl Port {
         &self,
         dev: &NetDevice<PortOperations>,
         txq: &mut TxQueue<'_>,
-        skb: SkBuff,
+        mut skb: SkBuff,
     ) -> Transmit {
         let Some(queue) = self.queues.get(usize::from(txq.index())) else {
             return Transmit::Ok;
         };
         let counters = &*queue.counters;
-        let Ok(mut out) = Outgoing::new(skb, counters) else {
+        let mut info = skb.describe();
+        let Ok(frame) = prepare(&mut skb, &mut info, counters) else {
             counters.tx_dropped.inc();
             self.announce(txq);
             return Transmit::Ok;
+        };
+        let mut out = Outgoing {
+            skb,
+            info: &info,
+            frame,
+            missed: None,
         };
 
         // Without another frame behind it, this one must be completed.
@@ -417,7 +422,7 @@ impl Port {
 
     /// Gives a frame back to the stack for which there is no room now.
     #[cold]
-    fn refuse(&self, txq: &mut TxQueue<'_>, out: Outgoing) -> Transmit {
+    fn refuse(&self, txq: &mut TxQueue<'_>, out: Outgoing<'_>) -> Transmit {
         self.announce(txq);
         if let Some(queue) = self.queues.get(usize::from(txq.index())) {
             self.stop(txq, &queue.counters, out.missed.is_some());
