@@ -232,7 +232,11 @@ impl Sender {
 
     /// Writes the work request of a frame, with a completion if `signal`.
     #[inline]
-    fn write(&self, out: &mut Outgoing<'_>, signal: bool) -> core::result::Result<Written, Refused> {
+    fn write(
+        &self,
+        out: &mut Outgoing<'_>,
+        signal: bool,
+    ) -> core::result::Result<Written, Refused> {
         let completed = self.ring.completed.load(Acquire);
         let ticket = self
             .poster
