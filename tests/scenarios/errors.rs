@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{port_address, text, wait_until, Lab, Reflector};
-use ehea_tests::peer::{collect, pattern, Checker, Plan, Traffic, ETHERNET_HEADER, TEST_ETHERTYPE};
+use ehea_tests::peer::{Plan, Traffic};
 use serde_json::json;
 
 use crate::refusals::{fired, reported, works};
@@ -180,43 +180,6 @@ fn works_with(lab: &Lab, stream: u32) -> Result<()> {
         .to(port_address(1))
         .run(lab.port(1)?)?
         .flawless()
-}
-
-/// The stack hands over more frames at a time than the send queue takes, and says of all but the last
-/// that another one follows.
-pub(crate) fn batches(lab: &Lab) -> Result<()> {
-    const STREAM: u32 = 105;
-    const FRAMES: u64 = 20_000;
-    lab.load()?;
-    let name = lab.up(1, 1500)?;
-    lab.sh(&format!(
-        "ip link set {name} txqueuelen {FRAMES}; \
-         echo 100000000 >/sys/class/net/{name}/queues/tx-0/byte_queue_limits/limit_min"
-    ))?;
-    let job = lab.guest().spawn(&format!(
-        "./ehea-net blast {name} {FRAMES} {} {STREAM} >/run/blast",
-        ETHERNET_HEADER + pattern::HEADER + 46
-    ))?;
-    wait_until("all frames are queued", || {
-        Ok(lab.run("grep queued /run/blast")?.success() || job.finished()?)
-    })?;
-    let mut checker = Checker::new(STREAM);
-    collect(lab.port(1)?, &mut checker, FRAMES, PATIENCE, |frame| {
-        let (header, payload) = frame
-            .split_at_checked(ETHERNET_HEADER)
-            .context("a short frame")?;
-        Ok(header
-            .ends_with(&TEST_ETHERTYPE.to_be_bytes())
-            .then_some(payload))
-    })?;
-    checker.finish(FRAMES).flawless()?;
-    let output = job.wait()?;
-    ensure!(output.success(), "{output}");
-    ensure!(
-        counter(lab, &name, "port_resets")? == 0,
-        "the queue was stuck"
-    );
-    lab.unload()
 }
 
 /// The driver is removed while frames flow in both directions, also while it is being reset.

@@ -81,7 +81,6 @@ const SCENARIOS: &[Scenario] = &[
     standard("errors::malfunction", errors::malfunction),
     standard("errors::lost_interrupts", errors::lost_interrupts),
     standard("errors::refused_reset", errors::refused_reset),
-    standard("errors::batches", errors::batches),
     standard("errors::unload_in_use", errors::unload_in_use),
     standard("errors::configured_in_use", errors::configured_in_use),
     standard("refusals::of_probe", refusals::of_probe),
