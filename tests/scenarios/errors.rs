@@ -133,10 +133,15 @@ pub(crate) fn lost_interrupts(lab: &Lab) -> Result<()> {
     lab.guest().inject_fault(
         &json!({ "event": "drop_interrupt", "queue": "completion", "count": 1_000_000 }),
     )?;
-    lab.sh(&format!("./ehea-net blast {name} 100 100 102 >/run/blast"))?;
+    // It ends when the stack has all frames back.
+    let job = lab
+        .guest()
+        .spawn(&format!("./ehea-net blast {name} 100 100 102"))?;
     reported(lab, position, &name, "is stuck")?;
     fired(lab)?;
     reset(lab, &name, 1)?;
+    let output = job.wait()?;
+    ensure!(output.success(), "{output}");
     lab.port(1)?.drain()?;
     works(lab, &name)?;
     lab.unload()
