@@ -207,13 +207,8 @@ static int ehea_port_devnode(void *fdt, int parent, uint32_t port_no)
     return ret;
 }
 
-/*
- * Called at reset and again when the guest negotiates its options: must always
- * make the same node.
- */
-static int ehea_devnode(SpaprVioDevice *sdev, void *fdt, int off)
+static int ehea_adapter_properties(SpaprEhea *s, void *fdt, int off)
 {
-    SpaprEhea *s = SPAPR_EHEA(sdev);
     int ret;
 
     ret = fdt_setprop_u64(fdt, off, "ibm,hea-handle", s->adapter_handle);
@@ -228,6 +223,45 @@ static int ehea_devnode(SpaprVioDevice *sdev, void *fdt, int off)
         ret = ehea_port_devnode(fdt, off, port_no);
     }
     return ret;
+}
+
+/*
+ * The adapter where POWER6 and POWER7 machines have it: a node of the root,
+ * on no bus, which Linux calls ibmebus. The VIO bus has made a node already
+ * and made room for it to be changed; it does not use its offset afterwards.
+ */
+static int ehea_ibmebus_devnode(SpaprEhea *s, void *fdt, int vio_off)
+{
+    g_autofree char *name = g_strdup_printf("lhea@%" PRIx32, s->sdev.reg);
+    int off, ret;
+
+    ret = fdt_del_node(fdt, vio_off);
+    if (ret) {
+        return ret;
+    }
+    off = fdt_add_subnode(fdt, 0, name);
+    if (off < 0) {
+        return off;
+    }
+    ret = fdt_setprop_string(fdt, off, "compatible", "IBM,lhea");
+    if (!ret) {
+        ret = ehea_adapter_properties(s, fdt, off);
+    }
+    return ret;
+}
+
+/*
+ * Called at reset and again when the guest negotiates its options: must always
+ * make the same node.
+ */
+static int ehea_devnode(SpaprVioDevice *sdev, void *fdt, int off)
+{
+    SpaprEhea *s = SPAPR_EHEA(sdev);
+
+    if (s->ibmebus) {
+        return ehea_ibmebus_devnode(s, fdt, off);
+    }
+    return ehea_adapter_properties(s, fdt, off);
 }
 
 /*

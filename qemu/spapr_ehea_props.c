@@ -248,6 +248,7 @@ static const Property ehea_properties[] = {
     DEFINE_PROP_UINT64("adapter-handle", SpaprEhea, adapter_handle, 0),
     DEFINE_PROP_UINT32("ports", SpaprEhea, num_ports, EHEA_PORTS_AUTO),
     DEFINE_PROP_BOOL("flow-control", SpaprEhea, flow_control, true),
+    DEFINE_PROP_BOOL("ibmebus", SpaprEhea, ibmebus, false),
     DEFINE_PROP_UINT32("max-queue-pairs", SpaprEhea, max_queue_pairs, 64),
     DEFINE_PROP_UINT32("max-mrs", SpaprEhea, max_mrs, 64),
     DEFINE_PROP_UINT32("mr-page-sizes", SpaprEhea, mr_page_sizes,
@@ -273,6 +274,8 @@ static const struct {
       "has a netdev or an address" },
     { "flow-control", "on: a full receive FIFO holds the sender back; "
       "off: it drops frames" },
+    { "ibmebus", "on: the device tree node is a child of the root, as on "
+      "POWER6 and POWER7 machines; off: it is on the VIO bus" },
     { "max-queue-pairs", "queue pairs of the adapter" },
     { "max-mrs", "memory regions of the adapter" },
     { "mr-page-sizes", "mask of page sizes for memory regions: 0x80000000 "
