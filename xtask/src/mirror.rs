@@ -14,6 +14,9 @@ pub(crate) const VARIABLE: &str = "EHEA_DEBIAN_MIRROR";
 /// Keys of the Debian archive, the same path on the host and in the build root.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// What the archive calls its releases besides their names.
+const ALIASES: [&str; 3] = ["stable", "oldstable", "testing"];
+
 /// The Debian archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mirror {
@@ -48,7 +51,30 @@ impl Mirror {
 
     /// Checks that the archive of this release is reachable.
     pub(crate) fn check(&self, suite: &str) -> Result<()> {
-        let file = std::env::temp_dir().join(format!("ehea-mirror-{}", std::process::id()));
+        if self.release(suite)?.is_none() {
+            bail!(
+                "cannot reach the Debian mirror {} ({}): check the network and the proxy, or set {VARIABLE} to the address of another mirror",
+                self.uri,
+                self.source
+            );
+        }
+        Ok(())
+    }
+
+    /// Other names that the archive has for this release. A mirror that is being updated may have
+    /// files that don't match under one name, and those of the last update, complete, under another.
+    pub(crate) fn aliases(&self, suite: &str) -> Vec<&'static str> {
+        let is_it = |alias: &&str| {
+            let release = self.release(alias).ok().flatten();
+            release.is_some_and(|text| codename(&text) == Some(suite))
+        };
+        ALIASES.into_iter().filter(is_it).collect()
+    }
+
+    /// The release file of a suite; `None` if it can't be fetched.
+    fn release(&self, suite: &str) -> Result<Option<String>> {
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let file = directory.path().join("InRelease");
         let url = format!("{}/dists/{suite}/InRelease", self.uri.trim_end_matches('/'));
         let mut helper = Command::new("/usr/lib/apt/apt-helper");
         helper
@@ -57,16 +83,8 @@ impl Mirror {
         let output = helper
             .output()
             .context("cannot run apt-helper: this is not a machine with apt")?;
-        // Nothing depends on the copy.
-        let _ = std::fs::remove_file(&file);
-        if !output.status.success() {
-            bail!(
-                "cannot reach the Debian mirror {} ({}): check the network and the proxy, or set {VARIABLE} to the address of another mirror",
-                self.uri,
-                self.source
-            );
-        }
-        Ok(())
+        let text = std::fs::read_to_string(&file).ok();
+        Ok(text.filter(|_| output.status.success()))
     }
 
     /// A line of sources.list: `kind` is `deb` or `deb-src`.
@@ -108,6 +126,12 @@ fn choose(targets: &str) -> Option<String> {
         };
         (!suite.ends_with("-security") && !site.ends_with("-security")).then(|| site.to_owned())
     })
+}
+
+/// The release's own name in a release file.
+fn codename(release: &str) -> Option<&str> {
+    let line = release.lines().find_map(|l| l.strip_prefix("Codename:"));
+    line.map(str::trim)
 }
 
 /// Follows apt's `mirror+file:` method, a file with one address in each line.
@@ -159,6 +183,13 @@ mod tests {
             mirror("http://mirror.test/debian").line("deb", "trixie"),
             format!("deb [signed-by={KEYRING}] http://mirror.test/debian trixie main")
         );
+    }
+
+    #[test]
+    fn a_release_file_has_a_name() {
+        let release = "Origin: Debian\nSuite: stable\nCodename: trixie\nDate: today\n";
+        assert_eq!(codename(release), Some("trixie"));
+        assert_eq!(codename("Suite: stable\n"), None);
     }
 
     #[test]

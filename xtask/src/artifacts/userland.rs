@@ -71,14 +71,27 @@ impl Artifact for Userland {
         let mirror = Mirror::find()?;
         mirror.check(SUITE)?;
         let tree = build.directory.join("tree");
-        let mut command = prerequisites::contained("mmdebstrap");
-        command.args(["--architectures=ppc64el", "--variant=extract"]);
-        command.arg(format!("--include={}", Self::packages()));
-        command
-            .args(["--aptopt=Acquire::Retries \"3\"", SUITE])
-            .arg(&tree)
-            .arg(mirror.line("deb", SUITE));
-        build.step.run("unpacking packages", &mut command)?;
+        let unpack = |suite: &str| {
+            let mut command = prerequisites::contained("mmdebstrap");
+            command.args(["--architectures=ppc64el", "--variant=extract"]);
+            command.arg(format!("--include={}", Self::packages()));
+            command
+                .args(["--aptopt=Acquire::Retries \"3\"", SUITE])
+                .arg(&tree)
+                .arg(mirror.line("deb", suite));
+            build.step.run("unpacking packages", &mut command)
+        };
+        let mut result = unpack(SUITE);
+        if result.is_err() {
+            for alias in mirror.aliases(SUITE) {
+                remove(&tree)?;
+                result = unpack(alias);
+                if result.is_ok() {
+                    break;
+                }
+            }
+        }
+        result?;
         for path in REMOVED {
             remove(&tree.join(path))?;
         }
