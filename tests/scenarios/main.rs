@@ -11,45 +11,38 @@ mod errors;
 mod hotplug;
 mod iperf;
 mod memory;
-mod pool;
 mod refusals;
 mod traffic;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use ehea_harness::ARTIFACTS_VARIABLE;
 use ehea_tests::lab::{Lab, Shape};
-use libtest_mimic::{Arguments, Failed, Trial};
-
-use pool::Pool;
-
-/// A test with a guest.
-struct Scenario {
-    name: &'static str,
-    shape: Shape,
-    run: fn(&Lab) -> Result<()>,
-}
+use ehea_tests::suite::{self, Scenario};
+use ehea_tests::system::System;
 
 /// Two ports and room for memory.
 const STANDARD: Shape = Shape {
+    system: System::Ours,
     memory: "1G,max=8G",
     adapter: Some(2),
     properties: &[],
 };
 /// Room for one memory region, and several queue pairs for each port.
 const TIGHT: Shape = Shape {
+    system: System::Ours,
     memory: "1G,max=8G",
     adapter: Some(2),
     properties: &["max-mrs=1", "num-queue-pairs=4"],
 };
 const NO_PORTS: Shape = Shape {
+    system: System::Ours,
     memory: "1G",
     adapter: Some(0),
     properties: &[],
 };
 const NO_ADAPTER: Shape = Shape {
+    system: System::Ours,
     memory: "1G",
     adapter: None,
     properties: &[],
@@ -103,32 +96,6 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn trial(scenario: &'static Scenario, pool: &Arc<Mutex<Pool>>) -> Trial {
-    let pool = Arc::clone(pool);
-    let run = move || {
-        let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.run(scenario)
-            .map_err(|error| Failed::from(format!("{error:#}")))
-    };
-    // Without the artifacts there is nothing to boot: say so instead of failing.
-    Trial::test(scenario.name, run)
-        .with_ignored_flag(std::env::var_os(ARTIFACTS_VARIABLE).is_none())
-}
-
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // They take turns on one guest; a guest has all processors of this machine to itself.
-    arguments.test_threads = Some(1);
-    let pool = Arc::new(Mutex::new(Pool::default()));
-    let trials = SCENARIOS
-        .iter()
-        .map(|scenario| trial(scenario, &pool))
-        .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    let closed = pool.lock().unwrap_or_else(PoisonError::into_inner).close();
-    if let Err(error) = closed {
-        eprintln!("error: {error:#}");
-        return ExitCode::FAILURE;
-    }
-    conclusion.exit_code()
+    suite::main("scenarios", SCENARIOS)
 }

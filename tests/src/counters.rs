@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use ehea_model::stats::Stats;
-use serde_json::Value;
 
 use crate::lab::{wait_until, Lab};
 use crate::peer::{Cable, Carried};
@@ -25,26 +24,37 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// What `ip -s link` says about an interface, in a network namespace if one is named.
+    /// What the kernel says about an interface, in a network namespace if one is named.
     pub fn of_interface(lab: &Lab, namespace: Option<&str>, name: &str) -> Result<Self> {
-        let inside = namespace.map_or(String::new(), |n| format!("-n {n} "));
-        let text = lab.sh(&format!("ip {inside}-s -j link show dev {name}"))?;
-        let json: Value = serde_json::from_str(&text).context("output of ip")?;
-        let stats = &json[0]["stats64"];
-        let number = |direction: &str, what: &str| {
-            stats[direction][what]
-                .as_u64()
-                .with_context(|| format!("no counter {direction} {what} in {json}"))
+        const NAMES: [&str; 7] = [
+            "rx_packets",
+            "rx_bytes",
+            "tx_packets",
+            "tx_bytes",
+            "rx_errors",
+            "tx_errors",
+            "tx_dropped",
+        ];
+        let inside = namespace.map_or(String::new(), |n| format!("ip netns exec {n} "));
+        let directory = format!("/sys/class/net/{name}/statistics");
+        let text = lab.sh(&format!(
+            "{inside}sh -c 'cd {directory} && cat {}'",
+            NAMES.join(" ")
+        ))?;
+        let numbers: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        let [rx_frames, rx_bytes, tx_frames, tx_bytes, rx_errors, tx_errors, tx_dropped] =
+            numbers[..]
+        else {
+            bail!("no counters of {name} in {text:?}");
         };
-        for (direction, what) in [("rx", "errors"), ("tx", "errors"), ("tx", "dropped")] {
-            let count = number(direction, what)?;
-            ensure!(count == 0, "{name}: {count} {direction} {what}");
+        for (what, count) in NAMES[4..].iter().zip([rx_errors, tx_errors, tx_dropped]) {
+            ensure!(count == 0, "{name}: {count} {what}");
         }
         Ok(Self {
-            rx_frames: number("rx", "packets")?,
-            rx_bytes: number("rx", "bytes")?,
-            tx_frames: number("tx", "packets")?,
-            tx_bytes: number("tx", "bytes")?,
+            rx_frames,
+            rx_bytes: rx_bytes + rx_frames * lab.system().uncounted_rx_bytes(),
+            tx_frames,
+            tx_bytes,
         })
     }
 
@@ -92,6 +102,16 @@ pub fn ethtool_statistics(lab: &Lab, name: &str) -> Result<BTreeMap<String, u64>
         .filter_map(|line| line.split_once(':'))
         .map(|(key, value)| Ok((key.trim().to_owned(), value.trim().parse()?)))
         .collect()
+}
+
+/// How often a port was set up anew since the driver was loaded.
+pub fn resets(lab: &Lab, name: &str) -> Result<u64> {
+    let counter = lab.system().resets_counter();
+    let statistics = ethtool_statistics(lab, name)?;
+    statistics
+        .get(counter)
+        .copied()
+        .with_context(|| format!("{name} has no counter {counter}"))
 }
 
 /// Compares what the kernel and the model count on a port from one point in time on.

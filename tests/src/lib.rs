@@ -9,3 +9,5 @@ pub mod demo;
 pub mod lab;
 pub mod memory;
 pub mod peer;
+pub mod suite;
+pub mod system;

@@ -13,11 +13,13 @@ use anyhow::Result;
 
 use crate::lab::{Lab, Shape};
 use crate::peer::Cable;
+use crate::system::System;
 
 use story::Story;
 
 /// The guest of the demo.
 const SHAPE: Shape = Shape {
+    system: System::Ours,
     memory: "2G,max=16G",
     adapter: Some(2),
     properties: &[],

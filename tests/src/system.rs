@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The two drivers that a scenario can run with.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use ehea_harness::{Artifacts, Builder, Guest, ARTIFACTS_VARIABLE};
+
+use crate::lab::guest_tools;
+
+/// Environment variable with the path of the description of the witness's guest.
+const WITNESS_ARTIFACTS_VARIABLE: &str = "EHEA_WITNESS_ARTIFACTS";
+
+/// A driver, and the kernel that goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// This driver, on the VIO bus of a little-endian kernel.
+    Ours,
+    /// The witness: the C driver of Linux 6.12, unmodified, on ibmebus of a big-endian kernel. It was
+    /// written for the hardware, so a misreading that our driver shares with our model shows here. Its
+    /// userland is busybox and ethtool.
+    Witness,
+}
+
+impl System {
+    /// Whether there is what its guests are made of.
+    pub fn is_available(self) -> bool {
+        let variable = match self {
+            Self::Ours => ARTIFACTS_VARIABLE,
+            Self::Witness => WITNESS_ARTIFACTS_VARIABLE,
+        };
+        std::env::var_os(variable).is_some()
+    }
+
+    /// Describes a guest with our tools in it.
+    pub(crate) fn guest(self) -> Result<Builder> {
+        match self {
+            Self::Ours => Guest::builder().file(&guest_tools()?),
+            Self::Witness => {
+                let path = std::env::var_os(WITNESS_ARTIFACTS_VARIABLE).with_context(|| {
+                    format!("{WITNESS_ARTIFACTS_VARIABLE} is not set: run this through `cargo xtask witness`")
+                })?;
+                let artifacts = Artifacts::load(Path::new(&path))?;
+                let tools = artifacts.tools.clone();
+                let tools = tools.context("the witness has no tools for the guest")?;
+                Guest::builder().artifacts(artifacts).file(&tools)
+            }
+        }
+    }
+
+    /// Properties of the adapter that the driver needs.
+    pub(crate) const fn adapter_properties(self) -> &'static [&'static str] {
+        match self {
+            Self::Ours => &[],
+            Self::Witness => &["ibmebus=on"],
+        }
+    }
+
+    /// What `ethtool -S` calls the number of resets of a port.
+    pub const fn resets_counter(self) -> &'static str {
+        match self {
+            Self::Ours => "port_resets",
+            Self::Witness => "port resets",
+        }
+    }
+
+    /// Bytes of a received frame that the interface's counter leaves out: the C driver counts after the
+    /// Ethernet header was taken off.
+    pub const fn uncounted_rx_bytes(self) -> u64 {
+        match self {
+            Self::Ours => 0,
+            Self::Witness => crate::peer::ETHERNET_HEADER as u64,
+        }
+    }
+}
