@@ -17,8 +17,10 @@
 
 /* Largest frame without CRC: an MTU of 9000 and the Ethernet header. */
 #define MAX_FRAME		9014
-/* Largest fragment count of a socket buffer (MAX_SKB_FRAGS). */
+/* Largest fragment count of a socket buffer, as kernels have it by default (MAX_SKB_FRAGS). */
 #define MAX_FRAGMENTS		17
+/* And the most that a kernel can be made with. */
+#define MOST_FRAGMENTS		45
 
 /* Bytes of a numbered payload before the pattern: magic, stream, sequence number, length. */
 #define PAYLOAD_HEADER		18
@@ -39,6 +41,9 @@ uint64_t parse_number(const char *text);
 /* Opens a packet socket that sees frames of one Ethertype on one interface. */
 int packet_socket(const char *interface, uint16_t ethertype);
 
+/* Parses an Ethernet address. */
+void parse_address(const char *text, uint8_t address[6]);
+
 /* Reads an interface's own address. */
 void interface_address(int fd, const char *interface, uint8_t address[6]);
 
@@ -55,6 +60,11 @@ size_t pages_inside(const void *area, size_t size, uint64_t low, uint64_t high);
 int cmd_reflect(int argc, char **argv);
 int cmd_blast(int argc, char **argv);
 int cmd_fragments(int argc, char **argv);
+int cmd_pieces(int argc, char **argv);
+int cmd_flows(int argc, char **argv);
+int cmd_offload(int argc, char **argv);
+int cmd_multicast(int argc, char **argv);
+int cmd_kdump(int argc, char **argv);
 int cmd_sendpages(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
 int cmd_soak(int argc, char **argv);

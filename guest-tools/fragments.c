@@ -19,6 +19,7 @@
 
 /* Largest UDP payload of one frame with an MTU of 9000. */
 #define MAX_DATAGRAM	(9000 - 20 - 8)
+#define MAX_FLOWS	256
 
 static int connect_udp(const char *address, uint16_t port)
 {
@@ -78,6 +79,58 @@ static void cut(size_t *pieces, unsigned int n, size_t len, uint64_t *random)
 	pieces[n - 1] = left;
 }
 
+/* Memory to send from: two pages for each piece, so that no piece touches the next one. */
+struct area {
+	uint8_t *start;
+	size_t size;
+	size_t page;
+};
+
+static struct area map_area(unsigned int pieces)
+{
+	struct area area = { .page = sysconf(_SC_PAGESIZE) };
+
+	area.size = area.page * 2 * pieces;
+	area.start = mmap(NULL, area.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	if (area.start == MAP_FAILED)
+		die("no memory");
+	/* Each page a page of its own, not the page of zeroes. */
+	memset(area.start, 0xee, area.size);
+	return area;
+}
+
+/* Sends a numbered datagram of random length in n pieces and waits until it is sent. */
+static void send_pieces(int fd, const struct area *area, unsigned int n, uint32_t stream,
+			uint64_t seq, uint64_t *random)
+{
+	size_t len = PAYLOAD_HEADER + splitmix64(random) % (MAX_DATAGRAM - PAYLOAD_HEADER + 1);
+	uint8_t payload[MAX_DATAGRAM];
+	struct iovec iov[MOST_FRAGMENTS];
+	size_t pieces[MOST_FRAGMENTS];
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
+	size_t at = 0;
+	unsigned int i;
+
+	/* Each piece has a byte at least. */
+	if (len < n)
+		len = n;
+	pattern_fill(payload, len, stream, seq);
+	cut(pieces, n, len, random);
+	for (i = 0; i < n; i++) {
+		/* Anywhere in its page, so that alignments and page ends occur. */
+		size_t room = pieces[i] < area->page ? area->page - pieces[i] : 0;
+		uint8_t *to = area->start + 2 * i * area->page + splitmix64(random) % (room + 1);
+
+		memcpy(to, payload + at, pieces[i]);
+		iov[i] = (struct iovec){ to, pieces[i] };
+		at += pieces[i];
+	}
+	if (sendmsg(fd, &msg, MSG_ZEROCOPY) != (ssize_t)len)
+		die("sendmsg of %u pieces", n);
+	wait_done(fd);
+}
+
 /*
  * Arguments: ADDRESS PORT ROUNDS STREAM LOW HIGH. Each round is one datagram with each number of
  * pieces. Tells how many of the pages that it sends from are in the physical range [LOW, HIGH).
@@ -87,46 +140,74 @@ int cmd_fragments(int argc, char **argv)
 	int fd = connect_udp(argv[1], parse_number(argv[2]));
 	uint64_t rounds = parse_number(argv[3]);
 	uint32_t stream = parse_number(argv[4]);
-	size_t page = sysconf(_SC_PAGESIZE);
-	uint8_t payload[MAX_DATAGRAM];
-	struct iovec iov[MAX_FRAGMENTS];
-	size_t pieces[MAX_FRAGMENTS];
-	size_t area_size = page * 2 * MAX_FRAGMENTS;
+	struct area area = map_area(MAX_FRAGMENTS);
 	uint64_t seq = 0, random = stream;
 	uint64_t round;
 	unsigned int n;
-	uint8_t *area;
 
 	(void)argc;
-	area = mmap(NULL, area_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (area == MAP_FAILED)
-		die("no memory");
-	/* Each page a page of its own, not the page of zeroes. */
-	memset(area, 0xee, area_size);
 	printf("pages %u inside %zu\n", 2 * MAX_FRAGMENTS,
-	       pages_inside(area, area_size, parse_number(argv[5]), parse_number(argv[6])));
-	for (round = 0; round < rounds; round++) {
-		for (n = 1; n <= MAX_FRAGMENTS; n++, seq++) {
-			struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
-			size_t len = PAYLOAD_HEADER + splitmix64(&random) % (MAX_DATAGRAM - PAYLOAD_HEADER + 1);
-			size_t at = 0;
-			unsigned int i;
+	       pages_inside(area.start, area.size, parse_number(argv[5]), parse_number(argv[6])));
+	for (round = 0; round < rounds; round++)
+		for (n = 1; n <= MAX_FRAGMENTS; n++, seq++)
+			send_pieces(fd, &area, n, stream, seq, &random);
+	printf("sent %llu\n", (unsigned long long)seq);
+	return 0;
+}
 
-			pattern_fill(payload, len, stream, seq);
-			cut(pieces, n, len, &random);
-			for (i = 0; i < n; i++) {
-				/* Anywhere in its page, so that alignments and page ends occur. */
-				size_t room = pieces[i] < page ? page - pieces[i] : 0;
-				uint8_t *to = area + 2 * i * page + splitmix64(&random) % (room + 1);
+/*
+ * Arguments: ADDRESS PORT PIECES COUNT STREAM. Sends datagrams of so many pieces each, more than
+ * MAX_FRAGMENTS if the kernel is made for that.
+ */
+int cmd_pieces(int argc, char **argv)
+{
+	int fd = connect_udp(argv[1], parse_number(argv[2]));
+	unsigned int pieces = parse_number(argv[3]);
+	uint64_t count = parse_number(argv[4]);
+	uint32_t stream = parse_number(argv[5]);
+	uint64_t seq, random = stream;
+	struct area area;
 
-				memcpy(to, payload + at, pieces[i]);
-				iov[i] = (struct iovec){ to, pieces[i] };
-				at += pieces[i];
-			}
-			if (sendmsg(fd, &msg, MSG_ZEROCOPY) != (ssize_t)len)
-				die("sendmsg of %u pieces", n);
-			wait_done(fd);
-		}
+	(void)argc;
+	errno = 0;
+	if (!pieces || pieces > MOST_FRAGMENTS)
+		die("a datagram has 1 to %d pieces", MOST_FRAGMENTS);
+	area = map_area(pieces);
+	for (seq = 0; seq < count; seq++)
+		send_pieces(fd, &area, pieces, stream, seq, &random);
+	printf("sent %llu\n", (unsigned long long)seq);
+	return 0;
+}
+
+/*
+ * Arguments: ADDRESS PORT FLOWS COUNT STREAM. Sends numbered datagrams from FLOWS sockets in turn, so
+ * that the stack spreads them over the queues of an interface.
+ */
+int cmd_flows(int argc, char **argv)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(parse_number(argv[2])) };
+	uint64_t flows = parse_number(argv[3]);
+	uint64_t count = parse_number(argv[4]);
+	uint32_t stream = parse_number(argv[5]);
+	int fds[MAX_FLOWS];
+	uint8_t payload[512];
+	uint64_t seq, i;
+
+	(void)argc;
+	errno = 0;
+	if (!flows || flows > MAX_FLOWS)
+		die("there are 1 to %d flows", MAX_FLOWS);
+	if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1)
+		die("%s is not an address", argv[1]);
+	for (i = 0; i < flows; i++) {
+		fds[i] = socket(AF_INET, SOCK_DGRAM, 0);
+		if (fds[i] < 0 || connect(fds[i], (struct sockaddr *)&to, sizeof(to)))
+			die("cannot connect to %s", argv[1]);
+	}
+	for (seq = 0; seq < count; seq++) {
+		pattern_fill(payload, sizeof(payload), stream, seq);
+		if (send(fds[seq % flows], payload, sizeof(payload), 0) != sizeof(payload))
+			die("send");
 	}
 	printf("sent %llu\n", (unsigned long long)seq);
 	return 0;

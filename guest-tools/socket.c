@@ -3,9 +3,11 @@
  * Socket helpers.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -31,6 +33,17 @@ int packet_socket(const char *interface, uint16_t ethertype)
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)))
 		die("cannot bind to %s", interface);
 	return fd;
+}
+
+void parse_address(const char *text, uint8_t address[6])
+{
+	char end;
+
+	if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx%c", &address[0], &address[1], &address[2],
+		   &address[3], &address[4], &address[5], &end) != 6) {
+		errno = 0;
+		die("%s is not an Ethernet address", text);
+	}
 }
 
 void interface_address(int fd, const char *interface, uint8_t address[6])

@@ -11,6 +11,7 @@ use anyhow::{bail, Result};
 
 use super::{
     header, pattern, split, Checker, Port, Summary, ETHERNET_HEADER, MAX_FRAME, TEST_ETHERTYPE,
+    VLAN_ETHERTYPE,
 };
 
 /// With nothing coming back for this long, a frame is sent beyond the window: those in it may be lost.
@@ -25,6 +26,7 @@ pub struct Plan {
     patience: Duration,
     length: Arc<dyn Fn(u64) -> usize + Send + Sync>,
     destination: [u8; 6],
+    tci: Option<u16>,
 }
 
 impl fmt::Debug for Plan {
@@ -47,12 +49,20 @@ impl Plan {
             patience: Duration::from_secs(60),
             length: Arc::new(length),
             destination: [0xff; 6],
+            tci: None,
         }
     }
 
     /// To this address; to all by default.
     pub fn to(mut self, destination: [u8; 6]) -> Self {
         self.destination = destination;
+        self
+    }
+
+    /// With an 802.1Q tag of this control information (priority and VLAN) in front of the payload, not
+    /// counted in the frame's length. What comes back must have the same.
+    pub fn tagged(mut self, tci: u16) -> Self {
+        self.tci = Some(tci);
         self
     }
 
@@ -91,6 +101,31 @@ impl Plan {
             - ETHERNET_HEADER
     }
 
+    /// What is in front of the payload.
+    fn header(&self) -> Vec<u8> {
+        let Some(tci) = self.tci else {
+            return header(self.destination, TEST_ETHERTYPE).to_vec();
+        };
+        let mut header = header(self.destination, VLAN_ETHERTYPE).to_vec();
+        header.extend(tci.to_be_bytes());
+        header.extend(TEST_ETHERTYPE.to_be_bytes());
+        header
+    }
+
+    /// The payload of one of these frames.
+    fn payload<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
+        match (self.tci, split(frame)?) {
+            (None, (TEST_ETHERTYPE, payload)) => Some(payload),
+            (Some(tci), (VLAN_ETHERTYPE, rest)) => {
+                let (tag, payload) = rest.split_at_checked(4)?;
+                let same =
+                    tag[..2] == tci.to_be_bytes() && tag[2..] == TEST_ETHERTYPE.to_be_bytes();
+                same.then_some(payload)
+            }
+            _ => None,
+        }
+    }
+
     fn run_until(&self, port: &Port, stop: &AtomicBool, progress: &AtomicU64) -> Result<Summary> {
         let mut checker = Checker::new(self.stream);
         let mut sent = 0;
@@ -106,9 +141,10 @@ impl Plan {
             let mut blocked = false;
             while sent < count && (sent < checker.next() + self.window || probe.elapsed() > PROBE) {
                 if frame.is_empty() {
-                    frame.extend(header(self.destination, TEST_ETHERTYPE));
-                    frame.resize(ETHERNET_HEADER + self.payload_length(sent), 0);
-                    pattern::fill(&mut frame[ETHERNET_HEADER..], self.stream, sent);
+                    frame.extend(self.header());
+                    let at = frame.len();
+                    frame.resize(at + self.payload_length(sent), 0);
+                    pattern::fill(&mut frame[at..], self.stream, sent);
                 }
                 blocked = !port.try_send(&frame)?;
                 if blocked {
@@ -120,7 +156,7 @@ impl Plan {
             }
             let mut came = false;
             while let Some(length) = port.try_receive(&mut buffer)? {
-                if let Some((TEST_ETHERTYPE, payload)) = split(&buffer[..length]) {
+                if let Some(payload) = self.payload(&buffer[..length]) {
                     checker.take(payload, |n| self.payload_length(n));
                     came = true;
                 }

@@ -9,15 +9,20 @@ pub mod pattern;
 
 mod cable;
 mod checker;
+mod echo;
 mod exchange;
+mod inet;
 mod port;
+mod segments;
 mod sink;
 mod udp;
 
 pub use cable::{Cable, Carried};
 pub use checker::{Checker, Summary};
+pub use echo::Echo;
 pub use exchange::{collect, Plan, Traffic};
 pub use port::Port;
+pub use segments::{collect_segments, Segmented};
 pub use sink::Sink;
 pub use udp::udp_payload;
 
@@ -31,6 +36,8 @@ pub const ETHERNET_HEADER: usize = 14;
 pub const TEST_ETHERTYPE: u16 = 0x88b5;
 /// Ethertype of the frame that ends a series: IEEE Std 802 local experimental 2.
 pub const END_ETHERTYPE: u16 = 0x88b6;
+/// Ethertype of an 802.1Q tag.
+pub const VLAN_ETHERTYPE: u16 = 0x8100;
 /// Address of the peer.
 pub const PEER_ADDRESS: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0xff, 0x01];
 

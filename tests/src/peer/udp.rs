@@ -3,57 +3,29 @@
 
 use anyhow::{ensure, Result};
 
-use super::split;
+use super::inet::{packet, word};
 
-const IPV4_ETHERTYPE: u16 = 0x0800;
 const UDP_PROTOCOL: u8 = 17;
 
 /// The payload of a UDP datagram to `port`, or `None` if the frame is something else. An error if a
 /// length or a checksum is wrong, or the UDP checksum is missing.
 pub fn udp_payload(frame: &[u8], port: u16) -> Result<Option<&[u8]>> {
-    let Some((IPV4_ETHERTYPE, packet)) = split(frame) else {
+    let Some(packet) = packet(frame, UDP_PROTOCOL)? else {
         return Ok(None);
     };
-    let header_length = usize::from(packet.first().copied().unwrap_or_default() & 0xf) * 4;
-    let total = word(packet, 2);
-    ensure!(
-        header_length >= 20 && total >= header_length && packet.len() >= total,
-        "a malformed IPv4 header"
-    );
-    let (ip, segment) = packet[..total].split_at(header_length);
-    ensure!(sum(ip, 0) == 0xffff, "a wrong IPv4 checksum");
-    if ip[9] != UDP_PROTOCOL || word(segment, 2) != usize::from(port) {
+    if word(packet.payload, 2) != port {
         return Ok(None);
     }
     ensure!(
-        segment.len() >= 8 && word(segment, 4) == segment.len(),
+        packet.payload.len() >= 8 && usize::from(word(packet.payload, 4)) == packet.payload.len(),
         "a malformed UDP header"
     );
-    ensure!(word(segment, 6) != 0, "a UDP datagram without checksum");
-    let pseudo = u32::from(sum(&ip[12..20], 0)) + u32::from(UDP_PROTOCOL) + segment.len() as u32;
-    ensure!(sum(segment, pseudo) == 0xffff, "a wrong UDP checksum");
-    Ok(Some(&segment[8..]))
-}
-
-/// The big-endian 16-bit number at `at`, 0 beyond the end.
-fn word(bytes: &[u8], at: usize) -> usize {
-    match bytes.get(at..at + 2) {
-        Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
-        _ => 0,
-    }
-}
-
-/// The Internet sum (RFC 1071) of bytes, folded to 16 bits.
-fn sum(bytes: &[u8], start: u32) -> u16 {
-    let mut sum = u64::from(start);
-    for chunk in bytes.chunks(2) {
-        let low = chunk.get(1).copied().unwrap_or_default();
-        sum += u64::from(u16::from_be_bytes([chunk[0], low]));
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
+    ensure!(
+        word(packet.payload, 6) != 0,
+        "a UDP datagram without checksum"
+    );
+    ensure!(packet.payload_sum() == 0xffff, "a wrong UDP checksum");
+    Ok(Some(&packet.payload[8..]))
 }
 
 #[cfg(test)]
