@@ -55,6 +55,8 @@ pub(crate) enum Policy {
     Busy = 2,
     /// Keeps it in the slot, and drops what was there.
     Keep = 3,
+    /// Says that it has copied it.
+    Copy = 4,
 }
 
 /// The data of the device.
@@ -115,6 +117,17 @@ impl Operations for TestOps {
             0 => drop(skb),
             1 => skb.consume(),
             2 => return Transmit::Busy(skb),
+            4 => {
+                // Asked for together with the data of the queue, as a driver does.
+                let announce = data
+                    .locked
+                    .get(index)
+                    .and_then(|locked| locked.get_with(txq))
+                    .map(|(_, queue)| queue.copied(skb));
+                if announce != Some(true) {
+                    data.wrong.inc();
+                }
+            }
             _ => drop(data.slot.put(skb)),
         }
         Transmit::Ok

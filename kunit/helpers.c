@@ -7,6 +7,7 @@
 #include "../rust/helpers/napi.c"
 #include "../rust/helpers/netdev.c"
 #include "../rust/helpers/platform.c"
+#include "../rust/helpers/queue.c"
 #include "../rust/helpers/skbuff.c"
 #include "../rust/helpers/workqueue.c"
 #include "../rust/testing/testing.c"

@@ -220,6 +220,7 @@ mod tests {
         for (policy, taken) in [
             (Policy::Drop, true),
             (Policy::Consume, true),
+            (Policy::Copy, true),
             (Policy::Busy, false),
         ] {
             dev.data().set_policy(policy);
@@ -232,7 +233,8 @@ mod tests {
         assert_eq!(testing::freed(), 0);
         assert!(testing::xmit(&dev, testing::frame(&dev, 100, 20)?, 0));
         assert_eq!(testing::freed(), 1);
-        assert_eq!(dev.data().sent.get(), 5);
+        assert_eq!(dev.data().sent.get(), 6);
+        assert_eq!(dev.data().wrong.get(), 0);
         // What the slot still has is freed with the data.
         drop(dev);
         assert_eq!(testing::freed(), 1);

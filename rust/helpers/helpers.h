@@ -224,6 +224,7 @@ void rust_ext_tx_reset(struct net_device *dev, u16 queue);
 bool rust_ext_tx_lock(struct net_device *dev, u16 queue);
 void rust_ext_tx_unlock(struct net_device *dev, u16 queue);
 bool rust_ext_tx_sent(struct net_device *dev, u16 queue, struct sk_buff *skb);
+bool rust_ext_tx_copied(struct net_device *dev, u16 queue, struct sk_buff *skb);
 bool rust_ext_tx_more(void);
 void rust_ext_tx_completed(struct net_device *dev, u16 queue, u32 packets,
 			   u32 bytes, bool may_wake);
@@ -264,9 +265,9 @@ struct rust_ext_tx_info {
 	u32 len;
 	u32 linear_len;
 	u32 header_len;		/* Headers of a TCP segment, 0 without GSO. */
-	u16 queue;
-	u16 protocol;		/* Ethertype behind VLAN tags, CPU order. */
 	u16 vlan_tci;
+	/* The next three only with checksum_partial. */
+	u16 protocol;		/* Ethertype behind VLAN tags, CPU order. */
 	u16 network_offset;
 	u16 transport_offset;
 	u16 checksum_start;
@@ -274,10 +275,10 @@ struct rust_ext_tx_info {
 	u16 gso_size;
 	u16 gso_segs;
 	u8 gso_type;		/* RUST_EXT_GSO_* */
-	u8 ip_protocol;		/* 0: not IP, or not known. */
+	u8 ip_protocol;		/* 0: not IP, or not known; as above. */
 	u8 vlan_present;
 	u8 checksum_partial;
-	u8 is_fragment;
+	u8 is_fragment;		/* As above. */
 	u8 nr_segments;		/* 0: must be linearized. */
 	struct rust_ext_segment segments[RUST_EXT_MAX_SEGMENTS];
 };
@@ -297,7 +298,8 @@ struct rust_ext_rx_meta {
 	u8 vlan_present;
 };
 
-void rust_ext_skb_describe(const struct sk_buff *skb,
+/* Segments are described of frames longer than @segments_above, and of GSO. */
+void rust_ext_skb_describe(const struct sk_buff *skb, u32 segments_above,
 			   struct rust_ext_tx_info *info);
 int rust_ext_skb_copy_bits(const struct sk_buff *skb, u32 offset, void *to,
 			   u32 len);

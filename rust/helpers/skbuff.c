@@ -21,6 +21,7 @@ static void describe_ip(const struct sk_buff *skb,
 	unsigned int room = skb_headlen(skb);
 	int offset = skb_network_offset(skb);
 
+	info->protocol = ntohs(vlan_get_protocol(skb));
 	if (offset < 0 || offset > room)
 		return;
 
@@ -92,28 +93,29 @@ static void describe_segments(const struct sk_buff *skb,
 	info->nr_segments = seg - info->segments;
 }
 
-void rust_ext_skb_describe(const struct sk_buff *skb,
+void rust_ext_skb_describe(const struct sk_buff *skb, u32 segments_above,
 			   struct rust_ext_tx_info *info)
 {
+	bool gso = skb_is_gso(skb);
+
 	/* The segments that are used are written below. */
 	memset(info, 0, offsetof(struct rust_ext_tx_info, segments));
 	info->len = skb->len;
 	info->linear_len = skb_headlen(skb);
-	info->queue = skb_get_queue_mapping(skb);
-	info->protocol = ntohs(vlan_get_protocol(skb));
 	if (skb_vlan_tag_present(skb)) {
 		info->vlan_present = 1;
 		info->vlan_tci = skb_vlan_tag_get(skb);
 	}
-	describe_ip(skb, info);
 	if (skb->ip_summed == CHECKSUM_PARTIAL) {
 		info->checksum_partial = 1;
 		info->checksum_start = skb_checksum_start_offset(skb);
 		info->checksum_offset = skb->csum_offset;
+		describe_ip(skb, info);
 	}
-	if (skb_is_gso(skb))
+	if (gso)
 		describe_gso(skb, info);
-	describe_segments(skb, info);
+	if (gso || skb->len > segments_above)
+		describe_segments(skb, info);
 }
 
 int rust_ext_skb_copy_bits(const struct sk_buff *skb, u32 offset, void *to,

@@ -155,6 +155,15 @@ impl<'a> Window<'a> {
             unsafe { to.cast::<u64>().write_volatile(u64::from_ne_bytes(value)) };
             to = to.wrapping_add(8);
         }
+        let (head, tail) = match (tail, words) {
+            (&[a, b, c, d, ref tail @ ..], 1..) => (Some([a, b, c, d]), tail),
+            _ => (None, tail),
+        };
+        if let Some(half) = head {
+            // SAFETY: Inside, as checked above; behind an aligned doubleword.
+            unsafe { to.cast::<u32>().write_volatile(u32::from_ne_bytes(half)) };
+            to = to.wrapping_add(4);
+        }
         for byte in tail {
             // SAFETY: Inside, as checked above.
             unsafe { to.write_volatile(*byte) };

@@ -153,9 +153,8 @@ pub(crate) struct tx_info {
     pub(crate) len: u32,
     pub(crate) linear_len: u32,
     pub(crate) header_len: u32,
-    pub(crate) queue: u16,
-    pub(crate) protocol: u16,
     pub(crate) vlan_tci: u16,
+    pub(crate) protocol: u16,
     pub(crate) network_offset: u16,
     pub(crate) transport_offset: u16,
     pub(crate) checksum_start: u16,
@@ -320,6 +319,11 @@ extern "C" {
         queue: u16,
         skb: *mut bindings::sk_buff,
     ) -> bool;
+    pub(crate) fn rust_ext_tx_copied(
+        dev: *mut net_device,
+        queue: u16,
+        skb: *mut bindings::sk_buff,
+    ) -> bool;
     pub(crate) fn rust_ext_tx_more() -> bool;
     pub(crate) fn rust_ext_tx_completed(
         dev: *mut net_device,
@@ -340,7 +344,11 @@ extern "C" {
     pub(crate) fn rust_ext_napi_disable(napi: *mut napi_handle);
     pub(crate) fn rust_ext_napi_schedule(napi: *mut napi_handle);
     pub(crate) fn rust_ext_napi_complete(napi: *mut napi_struct, done: c_int) -> bool;
-    pub(crate) fn rust_ext_skb_describe(skb: *const bindings::sk_buff, info: *mut tx_info);
+    pub(crate) fn rust_ext_skb_describe(
+        skb: *const bindings::sk_buff,
+        segments_above: u32,
+        info: *mut tx_info,
+    );
     pub(crate) fn rust_ext_skb_copy_bits(
         skb: *const bindings::sk_buff,
         offset: u32,

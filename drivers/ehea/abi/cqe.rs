@@ -6,7 +6,7 @@ use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::bits::Bits8;
+use super::bits::{Bits64, Bits8};
 
 /// Flags and error codes of the `status` field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,6 +120,8 @@ pub enum ReceiveQueue {
 impl Cqe {
     const RECEIVE_QUEUE: Bits8 = Bits8::range(1, 2);
     const VALID: Bits8 = Bits8::bit(0);
+    const WORD_VALID: Bits64 = Bits64::bit(8);
+    const WORD_STATUS: Bits64 = Bits64::range(16, 31);
 
     /// Offset of the byte with the toggle bit: read it before everything else, write it after
     /// everything else.
@@ -134,6 +136,17 @@ impl Cqe {
     /// The toggle bit in the byte at [`Cqe::VALID_OFFSET`].
     pub const fn toggle_of(valid: u8) -> bool {
         Self::VALID.is_set(valid as u64)
+    }
+
+    /// The toggle bit in the doubleword at [`Cqe::VALID_WORD`].
+    pub const fn toggle_of_word(word: u64) -> bool {
+        Self::WORD_VALID.is_set(word)
+    }
+
+    /// The status in the doubleword at [`Cqe::VALID_WORD`].
+    pub const fn status_of_word(word: u64) -> CqeStatus {
+        // Not truncated: the field has 16 bits.
+        CqeStatus(Self::WORD_STATUS.get(word) as u16)
     }
 
     /// The byte at [`Cqe::VALID_OFFSET`] with that toggle bit.
@@ -218,6 +231,8 @@ mod tests {
         bytes[0x1f] = 3;
         assert_eq!(cqe.as_bytes(), bytes);
         assert_eq!(cqe.valid_word().to_be_bytes(), bytes[0x08..0x10]);
+        assert!(Cqe::toggle_of_word(cqe.valid_word()));
+        assert_eq!(Cqe::status_of_word(cqe.valid_word()), cqe.status());
         assert_eq!(cqe.frame_length(), Some(1514));
         assert_eq!(cqe.receive_queue(), Some(ReceiveQueue::Rq2));
     }
@@ -228,5 +243,6 @@ mod tests {
         assert_eq!(cqe.receive_queue(), None);
         assert_eq!(cqe.frame_length(), None);
         assert!(Cqe::toggle_of(0xff) && !Cqe::toggle_of(0x7f));
+        assert!(!Cqe::toggle_of_word(!(0x80 << 48)));
     }
 }

@@ -4,6 +4,7 @@
 
 use core::slice;
 
+use super::index::Index;
 use super::{RealRange, Run, RunStore, SECTION_SIZE};
 use crate::abi::cb::adapter::PageSize;
 
@@ -20,15 +21,19 @@ pub struct Busmap<R> {
     /// itself.
     first: Run,
     total: u64,
+    index: Index,
     store: R,
 }
 
 impl<R: RunStore> Busmap<R> {
     /// The map of the runs in `store`, for the builder, which upholds the invariants.
-    pub(super) fn new(store: R, first: Run, total: u64) -> Self {
+    pub(super) fn new(mut store: R, first: Run, total: u64) -> Self {
+        let index = Index::new(&mut store);
+        store.fit();
         Self {
             first,
             total,
+            index,
             store,
         }
     }
@@ -36,20 +41,14 @@ impl<R: RunStore> Busmap<R> {
     /// The adapter address of the real address `real`, if it and the `len` bytes from there are
     /// mapped and adjacent to the adapter.
     ///
-    /// One comparison if the address is in the first run, else a binary search.
+    /// One comparison if the address is in the first run, else a look at the bucket that the address
+    /// is in. Where runs crowd in one bucket, or there is none, a binary search.
     #[inline]
     pub fn translate(&self, real: u64, len: u64) -> Option<u64> {
         match self.first.translate(real, len) {
             Some(bus) => Some(bus),
-            None => self.search(real)?.translate(real, len),
+            None => self.index.find(&self.store, real)?.translate(real, len),
         }
-    }
-
-    /// The last run that starts at or below `real`.
-    fn search(&self, real: u64) -> Option<&Run> {
-        let runs = self.runs();
-        let above = runs.partition_point(|run| run.real <= real);
-        runs.get(above.checked_sub(1)?)
     }
 
     /// Whether any address of `range` is mapped.
@@ -58,7 +57,8 @@ impl<R: RunStore> Busmap<R> {
         // ends below the range, so do all before it.
         match range.end().checked_sub(1) {
             Some(last) => self
-                .search(last)
+                .index
+                .find(&self.store, last)
                 .is_some_and(|run| run.range().intersects(range)),
             None => false,
         }

@@ -7,6 +7,11 @@
 //! region a real address is. It stores *runs* of physically adjacent sections, so that a machine
 //! with contiguous RAM needs one run, whatever its size.
 //!
+//! Memory with many holes has an index besides: the range from the first to the last run is cut
+//! into *buckets* of equal size, about as many as there are runs, and for each bucket the last run
+//! that starts in it or below is known. The run of an address is that one, or one of the few before
+//! it, however many runs there are.
+//!
 //! A [`Busmap`] never changes once a [`Builder`] has made it: readers need no lock. When memory
 //! comes or goes, a new one is built and takes the place of the old one.
 //!
@@ -14,6 +19,7 @@
 //! kernel and the host.
 
 mod builder;
+mod index;
 mod map;
 mod range;
 #[cfg(test)]
@@ -33,13 +39,28 @@ pub const START: u64 = 0x8000_0000_0000_0000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
-/// A growing array of runs.
+/// A growing array of runs, and, to find them faster, another one of run numbers.
+///
+/// The second one is optional: without it, translation takes a search over all runs.
 pub trait RunStore {
     /// Appends `run`, or leaves the array as it is and fails.
     fn try_push(&mut self, run: Run) -> Result<(), OutOfMemory>;
 
     /// All runs, in the order in which they were appended.
     fn as_slice(&self) -> &[Run];
+
+    /// Appends the number of a run to the second array, or leaves the array as it is and fails.
+    fn try_push_bucket(&mut self, _run: u16) -> Result<(), OutOfMemory> {
+        Err(OutOfMemory)
+    }
+
+    /// The second array.
+    fn buckets(&self) -> &[u16] {
+        &[]
+    }
+
+    /// Gives back memory that the arrays don't need, since they won't grow any more.
+    fn fit(&mut self) {}
 }
 
 /// Sections that are adjacent in real address space, and therefore in bus address space too.

@@ -34,6 +34,7 @@ use core::sync::atomic::{
     AtomicBool,
     AtomicU32,
     AtomicU64,
+    AtomicU8,
     Ordering::{
         Acquire,
         Relaxed,
@@ -45,15 +46,15 @@ use kernel::{
     sync::Arc, //
 };
 
-/// What is known of the frame in a slot of the send queue. Written before the frame is posted, read
-/// after it was completed.
+/// What is known of the frame in a slot of the send queue, if the adapter reads it. Written before
+/// the frame is posted, read after it was completed.
 pub(super) struct SendSlot {
     /// The buffer, if the adapter reads from it.
     pub(super) skb: SkbSlot,
-    /// Bytes posted until now, with this frame.
+    /// Bytes posted that the adapter reads, until now, with this frame.
     pub(super) bytes: AtomicU64,
-    /// Whether the frame is in a bounce slot.
-    pub(super) bounced: AtomicBool,
+    /// Bounce slots that the frame is in.
+    pub(super) bounces: AtomicU8,
 }
 
 /// What both sides of a send queue share.
@@ -78,7 +79,7 @@ impl SendRing {
             let slot = SendSlot {
                 skb: SkbSlot::new(),
                 bytes: AtomicU64::new(0),
-                bounced: AtomicBool::new(false),
+                bounces: AtomicU8::new(0),
             };
             slots.push(slot, GFP_KERNEL)?;
         }
@@ -147,14 +148,15 @@ impl Completer {
     ///
     /// The queue pair can't be used any more.
     pub(super) fn poll(&mut self, ctx: &PollContext<'_>) -> core::result::Result<(), SendError> {
-        let before = (self.completer.completed(), self.bytes);
+        let before = self.bytes;
         let mut consumed = 0;
         let mut result = Ok(());
-        while let Some((_, cqe)) = self.reader.next(&self.completions) {
+        let mut packets = 0;
+        while let Some(sent) = self.reader.next_sent(&self.completions) {
             consumed += 1;
             // Pairs with the sender, which fills in the slot before it counts the frame.
             let posted = self.ring.posted.load(Acquire);
-            let completion = match self.completer.complete(&cqe, posted) {
+            let completion = match self.completer.complete(sent, posted) {
                 Ok(completion) => completion,
                 Err(error) => {
                     result = Err(error);
@@ -164,18 +166,20 @@ impl Completer {
             if completion.error.is_some() {
                 self.counters.tx_errors.inc();
             }
-            let Some(slot) = self.ring.slots.get(completion.slot) else {
-                continue;
-            };
-            self.bytes = slot.bytes.load(Relaxed);
             if completion.immediate {
                 continue;
             }
-            if slot.bounced.load(Relaxed) {
+            let Some(slot) = self.ring.slots.get(completion.slot) else {
+                continue;
+            };
+            packets += 1;
+            self.bytes = slot.bytes.load(Relaxed);
+            let bounces = slot.bounces.load(Relaxed);
+            if bounces > 0 {
                 let returned = self.ring.bounces_returned.load(Relaxed);
                 self.ring
                     .bounces_returned
-                    .store(returned.wrapping_add(1), Release);
+                    .store(returned.wrapping_add(bounces.into()), Release);
             } else if let Some(skb) = slot.skb.take() {
                 ctx.consume(skb);
             }
@@ -185,16 +189,14 @@ impl Completer {
         }
 
         self.registers.consumed(consumed);
-        let completed = self.completer.completed();
         // Pairs with the sender, which reuses the slots.
-        self.ring.completed.store(completed, Release);
+        self.ring
+            .completed
+            .store(self.completer.completed(), Release);
 
-        let packets = completed.wrapping_sub(before.0);
-        let bytes = self.bytes.wrapping_sub(before.1);
-        self.counters.tx_packets.add(packets.into());
-        self.counters.tx_bytes.add(bytes);
+        let bytes = self.bytes.wrapping_sub(before);
         let may_wake = !self.ring.paused.load(Relaxed) && self.ring.has_room();
-        // CAST: Fewer bytes than a send queue of the longest frames has.
+        // CAST: Fewer bytes than a send queue of the longest frames has: 2^15 of 2^16 bytes.
         ctx.device()
             .tx_completed(self.queue, packets, bytes as u32, may_wake);
         result

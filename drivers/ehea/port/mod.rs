@@ -88,6 +88,7 @@ const WATCHDOG: Delta = Delta::from_secs(10);
 /// What is always on.
 const FEATURES: Features = Features::SG
     .with(Features::IP_CSUM)
+    .with(Features::TSO)
     .with(Features::RXCSUM)
     .with(Features::HIGHDMA)
     .with(Features::VLAN_TX)
@@ -95,7 +96,19 @@ const FEATURES: Features = Features::SG
     .with(Features::VLAN_FILTER);
 
 /// What the user may turn off: that which the driver asks for frame by frame.
-const CHANGEABLE_FEATURES: Features = Features::SG.with(Features::IP_CSUM).with(Features::VLAN_TX);
+const CHANGEABLE_FEATURES: Features = Features::SG
+    .with(Features::IP_CSUM)
+    .with(Features::TSO)
+    .with(Features::VLAN_TX);
+
+/// What frames of a VLAN have, too.
+const VLAN_FEATURES: Features = Features::SG
+    .with(Features::IP_CSUM)
+    .with(Features::TSO)
+    .with(Features::HIGHDMA);
+
+/// The longest packet that the stack may have segmented, in bytes.
+const MAX_TSO: u32 = 1 << 16;
 
 /// One pair of a transmit and a receive queue of the network device, whether open or not.
 struct Queue {
@@ -279,7 +292,8 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
     dev.set_mtu(ETHERNET_MTU, MIN_MTU, max_mtu);
     dev.set_features(FEATURES);
     dev.set_hw_features(CHANGEABLE_FEATURES);
-    dev.set_vlan_features(Features::SG.with(Features::IP_CSUM).with(Features::HIGHDMA));
+    dev.set_vlan_features(VLAN_FEATURES);
+    dev.set_tso_max(MAX_TSO, u16::MAX);
     dev.set_watchdog(WATCHDOG);
     dev.set_port(number.saturating_sub(1));
     dev.set_ethtool::<EthtoolOperations>();

@@ -9,14 +9,21 @@ use crate::{
         Window, //
     },
     queue::{
+        CompletionEntry,
         CompletionMemory,
         OutOfSlot,
         Slot, //
     },
 };
+use core::mem::offset_of;
 use kernel::sync::{
     barrier,
     Arc, //
+};
+use zerocopy::{
+    byteorder::big_endian::U64,
+    FromBytes,
+    IntoBytes, //
 };
 
 impl Slot for Window<'_> {
@@ -34,28 +41,45 @@ impl Slot for Window<'_> {
 /// A ring of completions: a send completion queue or RQ1.
 pub(super) struct CompletionRing(pub(super) Arc<QueueMemory>);
 
-impl CompletionMemory for CompletionRing {
+/// A slot of a [`CompletionRing`]; reads as 0 if there is no such slot.
+pub(super) struct CompletionSlot<'a>(Option<Window<'a>>);
+
+impl CompletionSlot<'_> {
     #[inline]
-    fn valid_byte(&self, index: usize) -> u8 {
-        let mut byte = [0];
-        if let Some(entry) = self.0.entry(index) {
-            // The offset is inside of every entry.
-            let _ = entry.read_bytes(Cqe::VALID_OFFSET, &mut byte);
-        }
-        let [byte] = byte;
-        byte
+    fn read<T: FromBytes + IntoBytes>(&self, offset: usize) -> T {
+        self.0
+            .and_then(|entry| entry.read(offset).ok())
+            .unwrap_or_else(T::new_zeroed)
+    }
+}
+
+impl CompletionEntry for CompletionSlot<'_> {
+    #[inline]
+    fn valid_word(&self) -> u64 {
+        self.read::<U64>(Cqe::VALID_WORD).get()
+    }
+
+    #[inline]
+    fn wr_id(&self) -> u64 {
+        self.read::<U64>(offset_of!(Cqe, wr_id)).get()
+    }
+
+    #[inline]
+    fn completion(&self) -> Cqe {
+        self.read(0)
+    }
+}
+
+impl CompletionMemory for CompletionRing {
+    type Entry<'a> = CompletionSlot<'a>;
+
+    #[inline]
+    fn entry(&self, index: usize) -> CompletionSlot<'_> {
+        CompletionSlot(self.0.entry(index))
     }
 
     #[inline]
     fn read_barrier(&self) {
         barrier::dma_mb(barrier::Read);
-    }
-
-    #[inline]
-    fn completion(&self, index: usize) -> Cqe {
-        self.0
-            .entry(index)
-            .and_then(|entry| entry.read(0).ok())
-            .unwrap_or_default()
     }
 }

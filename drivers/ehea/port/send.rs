@@ -18,6 +18,7 @@ use crate::{
         net::{
             queue::TxQueue,
             skbuff::{
+                Gso,
                 PartialChecksum,
                 SkBuff,
                 TxInfo, //
@@ -36,6 +37,7 @@ use crate::{
         SendTicket,
         Slot,
         SwqeError,
+        Tso,
         TxChecksum,
         WorkQueue,
         MAX_SEGMENTS,
@@ -47,9 +49,12 @@ use core::sync::atomic::Ordering::{
     Relaxed,
     Release, //
 };
-use kernel::sync::{
-    barrier,
-    Arc, //
+use kernel::{
+    prelude::*,
+    sync::{
+        barrier,
+        Arc, //
+    }, //
 };
 
 const ETH_P_IP: u16 = 0x0800;
@@ -68,7 +73,7 @@ pub(super) struct Sender {
     bounce: Arc<BouncePool>,
     /// Bounce slots taken.
     bounces_taken: u32,
-    /// Bytes posted.
+    /// Bytes posted that the adapter reads, and whose completion the stack waits for.
     bytes: u64,
     /// Frames posted that the adapter doesn't know of yet.
     unannounced: u16,
@@ -80,7 +85,8 @@ pub(super) struct Sender {
 #[derive(Clone, Copy)]
 struct Written {
     ticket: SendTicket,
-    bounced: bool,
+    /// Bounce slots that it takes.
+    bounces: u8,
 }
 
 /// Why a frame can't be written.
@@ -101,6 +107,10 @@ struct Outgoing<'a> {
     missed: Option<u64>,
 }
 
+/// Frames of up to that many bytes are copied to their work request.
+// CAST: 224.
+const COPIED: u32 = SwqeFormat::IMMEDIATE_MAX as u32;
+
 /// The checksums that the adapter is to fill in; none if it can't.
 fn offload(info: &TxInfo, partial: &PartialChecksum) -> Option<TxChecksum> {
     let capable = info.protocol() == ETH_P_IP
@@ -114,6 +124,20 @@ fn offload(info: &TxInfo, partial: &PartialChecksum) -> Option<TxChecksum> {
         partial.start.into(),
         partial.offset.into(),
     )
+}
+
+/// How the adapter is to segment a frame that the stack wants segmented.
+///
+/// # Errors
+///
+/// `EINVAL` if it can't be told. The stack asks only for what the device offers, and headers of TCP
+/// over IPv4 always fit: this is about frames that were made by somebody else.
+#[cold]
+fn segmentation(info: &TxInfo, gso: &Gso, checksum: TxChecksum) -> kernel::error::Result<Tso> {
+    if !gso.tcp_v4 || gso.other || checksum == TxChecksum::None {
+        return Err(EINVAL);
+    }
+    Tso::new(gso.size, gso.header_len, info.len()).ok_or(EINVAL)
 }
 
 /// Does what the adapter can't: checksums other than those of IPv4, more fragments than fit a work
@@ -130,25 +154,44 @@ fn prepare(
             Some(checksum) => checksum,
             None => {
                 skb.checksum_help()?;
-                *info = skb.describe();
+                *info = skb.describe(COPIED);
                 TxChecksum::None
             }
         },
+    };
+    let tso = match info.gso() {
+        None => None,
+        Some(gso) => Some(segmentation(info, &gso, checksum)?),
     };
     let mut frame = Frame {
         len: info.len(),
         linear_len: info.linear_len(),
         checksum,
+        tso,
         vlan: info.vlan(),
     };
-    let segments = info.segments().len();
-    if !frame.is_immediate() && !(1..=MAX_SEGMENTS).contains(&segments) {
+    if !frame.is_immediate() && !(1..=MAX_SEGMENTS).contains(&info.segments().len()) {
         skb.linearize()?;
         counters.tx_linearized.inc();
-        *info = skb.describe();
+        *info = skb.describe(COPIED);
         frame.linear_len = info.linear_len();
     }
     Ok(frame)
+}
+
+/// Frames on the wire, and bytes in them, that a frame to be sent makes.
+#[inline]
+fn on_the_wire(info: &TxInfo) -> (u64, u64) {
+    let len = info.len().into();
+    match info.gso() {
+        None => (1, len),
+        Some(gso) => {
+            let frames = u64::from(gso.segments).max(1);
+            let headers = u64::from(gso.header_len);
+            // Headers and frames have 16 bits at most.
+            (frames, len + (frames - 1) * headers)
+        }
+    }
 }
 
 /// Copies the first `len` bytes of a frame to a slot.
@@ -223,24 +266,24 @@ impl Sender {
         self.poster.free(self.ring.completed.load(Relaxed))
     }
 
-    /// Whether a frame can be sent that was refused for want of room.
-    fn has_room(&self, bounce: bool) -> bool {
+    /// Whether a frame can be sent that was refused for want of room; it needs that many bounce
+    /// slots.
+    fn has_room(&self, bounces: u8) -> bool {
         let returned = self.ring.bounces_returned.load(Relaxed);
         self.free() >= self.poster.wake_from()
-            && (!bounce || BouncePool::has_free(self.bounces_taken, returned))
+            && BouncePool::has_free(self.bounces_taken, returned, bounces)
     }
 
-    /// Writes the work request of a frame, with a completion if `signal`.
+    /// Writes the work request of a frame.
     #[inline]
-    fn write(
-        &self,
-        out: &mut Outgoing<'_>,
-        signal: bool,
-    ) -> core::result::Result<Written, Refused> {
+    fn write(&self, out: &mut Outgoing<'_>) -> core::result::Result<Written, Refused> {
+        if self.paused {
+            return Err(Refused::NoRoom);
+        }
         let completed = self.ring.completed.load(Acquire);
         let ticket = self
             .poster
-            .reserve(completed, out.frame.is_immediate(), signal)
+            .reserve(completed, out.frame.is_immediate())
             .ok_or(Refused::NoRoom)?;
         let mut slot = self.memory.entry(ticket.slot).ok_or(Refused::Bad)?;
         let skb = &out.skb;
@@ -257,10 +300,7 @@ impl Sender {
             |slot, offset, len| copy_to_slot(skb, slot, offset, len),
         );
         match result {
-            Ok(()) => Ok(Written {
-                ticket,
-                bounced: false,
-            }),
+            Ok(()) => Ok(Written { ticket, bounces: 0 }),
             Err(SwqeError::NotMapped(segment)) => {
                 out.missed = Some(segment.address);
                 self.write_bounced(out, ticket)
@@ -269,20 +309,21 @@ impl Sender {
         }
     }
 
-    /// Writes the work request of a frame that is copied to a bounce slot.
+    /// Writes the work request of a frame that is copied to bounce slots.
     #[cold]
     fn write_bounced(
         &self,
         out: &Outgoing<'_>,
         ticket: SendTicket,
     ) -> core::result::Result<Written, Refused> {
+        let (taken, len) = (self.bounces_taken, out.frame.len);
+        let bounces = BouncePool::slots(len).ok_or(Refused::Bad)?;
         let returned = self.ring.bounces_returned.load(Acquire);
-        if !BouncePool::has_free(self.bounces_taken, returned) {
+        if !BouncePool::has_free(taken, returned, bounces) {
             return Err(Refused::NoRoom);
         }
-        let segment = self
-            .bounce
-            .copy(self.bounces_taken, &out.skb, out.frame.len)
+        self.bounce
+            .copy(taken, &out.skb, len)
             .ok_or(Refused::Bad)?;
         let mut slot = self.memory.entry(ticket.slot).ok_or(Refused::Bad)?;
         write_swqe(
@@ -290,34 +331,23 @@ impl Sender {
             &ticket,
             &out.frame,
             self.key,
-            [segment],
+            self.bounce.segments(taken, len),
             |address, len| self.map.translate(address, len),
             |slot, offset, len| copy_to_slot(&out.skb, slot, offset, len),
         )
         .map_err(|_| Refused::Bad)?;
-        Ok(Written {
-            ticket,
-            bounced: true,
-        })
+        Ok(Written { ticket, bounces })
     }
 
-    /// Posts a frame that was written, and announces it, and those before it, if `kick`.
+    /// Posts a frame that was written, and announces it, and those before it, if the stack has no
+    /// more for now.
     #[inline]
-    fn post(&mut self, written: Written, out: Outgoing<'_>, kick: bool) {
-        self.bytes = self.bytes.wrapping_add(out.frame.len.into());
-        if let Some(slot) = self.ring.slots.get(written.ticket.slot) {
-            slot.bytes.store(self.bytes, Relaxed);
-            slot.bounced.store(written.bounced, Relaxed);
-            if written.bounced || out.frame.is_immediate() {
-                out.skb.consume();
-            } else {
-                // The slot is empty, as its last frame is completed.
-                drop(slot.skb.put(out.skb));
-            }
-        }
-        if written.bounced {
-            self.bounces_taken = self.bounces_taken.wrapping_add(1);
-        }
+    fn post(&mut self, txq: &TxQueue<'_>, written: Written, out: Outgoing<'_>) {
+        let kick = if out.frame.is_immediate() {
+            txq.copied(out.skb)
+        } else {
+            self.keep(txq, &written, out)
+        };
         self.poster.post(&written.ticket);
         // Pairs with the completer, which reads the slot after this counter.
         self.ring.posted.store(self.poster.posted(), Release);
@@ -327,7 +357,28 @@ impl Sender {
         }
     }
 
+    /// Takes note, for its completion, of a frame that the adapter reads; returns whether it must
+    /// be announced now.
+    #[inline]
+    fn keep(&mut self, txq: &TxQueue<'_>, written: &Written, out: Outgoing<'_>) -> bool {
+        let kick = txq.sent(&out.skb);
+        self.bytes = self.bytes.wrapping_add(out.frame.len.into());
+        self.bounces_taken = self.bounces_taken.wrapping_add(written.bounces.into());
+        if let Some(slot) = self.ring.slots.get(written.ticket.slot) {
+            slot.bytes.store(self.bytes, Relaxed);
+            slot.bounces.store(written.bounces, Relaxed);
+            if written.bounces > 0 {
+                out.skb.consume();
+            } else {
+                // The slot is empty, as its last frame is completed.
+                drop(slot.skb.put(out.skb));
+            }
+        }
+        kick
+    }
+
     /// Tells the adapter of frames that it doesn't know of yet.
+    #[inline]
     fn announce(&mut self) {
         if self.unannounced > 0 {
             self.registers.add_send(self.unannounced);
@@ -349,10 +400,15 @@ impl Port {
             return Transmit::Ok;
         };
         let counters = &*queue.counters;
-        let mut info = skb.describe();
+        let Some((Some(sender), locked)) = queue.sender.get_with(txq) else {
+            // The port is closed.
+            counters.tx_dropped.inc();
+            return Transmit::Ok;
+        };
+        let mut info = skb.describe(COPIED);
         let Ok(frame) = prepare(&mut skb, &mut info, counters) else {
             counters.tx_dropped.inc();
-            self.announce(txq);
+            sender.announce();
             return Transmit::Ok;
         };
         let mut out = Outgoing {
@@ -362,52 +418,41 @@ impl Port {
             missed: None,
         };
 
-        // Without another frame behind it, this one must be completed.
-        let signal = !txq.more_to_come();
-        let written = match queue.sender.get(txq) {
-            Some(Some(sender)) if !sender.paused => sender.write(&mut out, signal),
-            Some(Some(_)) => Err(Refused::NoRoom),
-            // The port is closed.
-            _ => Err(Refused::Bad),
-        };
+        let written = sender.write(&mut out);
         if let Some(address) = out.missed {
             counters.tx_translation_misses.inc();
             self.adapter.report_miss(dev, address);
         }
-        let mut written = match written {
+        let written = match written {
             Ok(written) => written,
-            Err(Refused::NoRoom) => return self.refuse(txq, out),
+            Err(Refused::NoRoom) => {
+                sender.announce();
+                return self.refuse(txq, out);
+            }
             Err(Refused::Bad) => {
                 counters.tx_dropped.inc();
-                self.announce(txq);
+                sender.announce();
                 return Transmit::Ok;
             }
         };
-
-        let kick = txq.sent(&out.skb);
-        let Some(Some(sender)) = queue.sender.get(txq) else {
-            return Transmit::Ok;
-        };
-        if kick && !written.ticket.signalled {
-            // The byte limit stops the queue, hence somebody has to start it again.
-            if let Ok(again) = sender.write(&mut out, true) {
-                written = again;
-            }
-        }
-        if written.bounced {
+        if written.bounces > 0 {
             counters.tx_bounced.inc();
         }
-        sender.post(written, out, kick);
-        if sender.free() < STOP_BELOW && self.stop(txq, counters, false) {
+        let (frames, bytes) = on_the_wire(&info);
+        counters.tx_packets.add(frames);
+        counters.tx_bytes.add(bytes);
+        sender.post(locked, written, out);
+        if sender.free() < STOP_BELOW {
             // The stack keeps the frames that it said would follow.
-            self.announce(txq);
+            sender.announce();
+            self.stop(txq, counters, 0);
         }
         Transmit::Ok
     }
 
-    /// Stops the queue, unless there is room again; returns whether it is stopped.
+    /// Stops the queue, unless there is room again, with that many bounce slots.
     #[cold]
-    fn stop(&self, txq: &mut TxQueue<'_>, counters: &QueueCounters, bounce: bool) -> bool {
+    fn stop(&self, txq: &mut TxQueue<'_>, counters: &QueueCounters, bounces: u8) {
         txq.stop();
         // Pairs with the barrier in `tx_completed()`: either room that a completion has made is
         // seen here, or that completion sees the queue stopped and wakes it.
@@ -415,32 +460,21 @@ impl Port {
         let queue = self.queues.get(usize::from(txq.index()));
         let sender = queue.and_then(|queue| queue.sender.get(txq));
         if let Some(Some(sender)) = sender {
-            if !sender.paused && sender.has_room(bounce) {
+            if !sender.paused && sender.has_room(bounces) {
                 txq.start();
-                return false;
+                return;
             }
         }
         counters.tx_stopped.inc();
-        true
     }
 
     /// Gives a frame back to the stack for which there is no room now.
     #[cold]
     fn refuse(&self, txq: &mut TxQueue<'_>, out: Outgoing<'_>) -> Transmit {
-        self.announce(txq);
         if let Some(queue) = self.queues.get(usize::from(txq.index())) {
-            self.stop(txq, &queue.counters, out.missed.is_some());
+            let bounces = out.missed.and_then(|_| BouncePool::slots(out.frame.len));
+            self.stop(txq, &queue.counters, bounces.unwrap_or(0));
         }
         Transmit::Busy(out.skb)
-    }
-
-    /// Announces what was posted and not announced, because no other frame does.
-    #[cold]
-    fn announce(&self, txq: &mut TxQueue<'_>) {
-        if let Some(queue) = self.queues.get(usize::from(txq.index())) {
-            if let Some(Some(sender)) = queue.sender.get(txq) {
-                sender.announce();
-            }
-        }
     }
 }

@@ -18,9 +18,9 @@ use core::sync::atomic::{
 /// What one queue pair has done.
 #[derive(Default)]
 pub(crate) struct QueueCounters {
-    /// Frames sent.
+    /// Frames given to the adapter, as they are on the wire.
     pub(crate) tx_packets: Counter,
-    /// Bytes sent, without CRC.
+    /// Bytes given to the adapter, without CRC.
     pub(crate) tx_bytes: Counter,
     /// Frames that the adapter did not send.
     pub(crate) tx_errors: Counter,
@@ -28,7 +28,7 @@ pub(crate) struct QueueCounters {
     pub(crate) tx_dropped: Counter,
     /// Frames with memory that was not in the memory map.
     pub(crate) tx_translation_misses: Counter,
-    /// Frames sent from a bounce slot, because their memory was not in the map.
+    /// Frames sent from bounce slots, because their memory was not in the map.
     pub(crate) tx_bounced: Counter,
     /// Frames with more fragments than a work request has room for.
     pub(crate) tx_linearized: Counter,

@@ -22,8 +22,12 @@ pub use receive::{
     parse_received, BadFrame, Location, PostedBuffers, ReceiveError, Received, ReceivedFrame,
     RxChecksum, INLINE_MAX,
 };
-pub use ring::{CompletionMemory, CompletionReader, EventMemory, EventReader, Producer};
+pub use ring::{
+    CompletionEntry, CompletionMemory, CompletionReader, EventMemory, EventReader, Producer,
+    SentWork,
+};
 pub use send::{SendCompleter, SendCompletion, SendError, SendPoster, SendTicket, STOP_BELOW};
 pub use swqe::{
-    write_swqe, BusSegment, Frame, OutOfSlot, Segment, Slot, SwqeError, TxChecksum, MAX_SEGMENTS,
+    write_swqe, BusSegment, Frame, OutOfSlot, Segment, Slot, SwqeError, Tso, TxChecksum,
+    MAX_SEGMENTS,
 };

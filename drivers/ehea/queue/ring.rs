@@ -2,7 +2,7 @@
 
 //! Positions in rings (eHEA ABI §6.1).
 
-use crate::abi::cqe::Cqe;
+use crate::abi::cqe::{Cqe, CqeStatus};
 use crate::abi::eqe;
 use crate::abi::ring::Toggle;
 
@@ -75,17 +75,40 @@ impl Consumer {
     }
 }
 
+/// A slot of a ring of completions that the adapter writes. Every read is a volatile access.
+pub trait CompletionEntry {
+    /// Reads the big-endian doubleword at [`Cqe::VALID_WORD`], with one access.
+    fn valid_word(&self) -> u64;
+
+    /// Reads the identifier of the work request.
+    fn wr_id(&self) -> u64;
+
+    /// Copies the completion out.
+    fn completion(&self) -> Cqe;
+}
+
 /// Memory of a ring of completions that the adapter writes: a send completion queue, or receive
 /// queue 1, whose slots start with a completion.
 pub trait CompletionMemory {
-    /// Reads the byte at [`Cqe::VALID_OFFSET`] of slot `index`, with a volatile access.
-    fn valid_byte(&self, index: usize) -> u8;
+    /// One slot.
+    type Entry<'a>: CompletionEntry
+    where
+        Self: 'a;
 
-    /// Orders the read of the valid byte before the reads that follow.
+    /// Slot `index`.
+    fn entry(&self, index: usize) -> Self::Entry<'_>;
+
+    /// Orders the read of the valid word before the reads that follow.
     fn read_barrier(&self);
+}
 
-    /// Copies the completion at the start of slot `index` out, with volatile accesses.
-    fn completion(&self, index: usize) -> Cqe;
+/// The completion of a send work request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SentWork {
+    /// The identifier of the work request.
+    pub wr_id: u64,
+    /// What became of it.
+    pub status: CqeStatus,
 }
 
 /// Reads the completions of a ring in order.
@@ -111,8 +134,21 @@ impl CompletionReader {
     /// Whether there is a completion to read.
     #[inline]
     pub fn has_next(&self, memory: &impl CompletionMemory) -> bool {
-        let valid = memory.valid_byte(self.position.index);
-        self.position.toggle.matches(Cqe::toggle_of(valid))
+        let word = memory.entry(self.position.index).valid_word();
+        self.position.toggle.matches(Cqe::toggle_of_word(word))
+    }
+
+    /// The next slot and its valid word, if there is a completion in it; goes on to the one behind.
+    #[inline]
+    fn take<'a, M: CompletionMemory>(&mut self, memory: &'a M) -> Option<(M::Entry<'a>, u64)> {
+        let entry = memory.entry(self.position.index);
+        let word = entry.valid_word();
+        if !self.position.toggle.matches(Cqe::toggle_of_word(word)) {
+            return None;
+        }
+        memory.read_barrier();
+        self.position.advance();
+        Some((entry, word))
     }
 
     /// Reads the next completion, if there is one. Returns the slot that it was in, too.
@@ -120,13 +156,19 @@ impl CompletionReader {
     /// The adapter may write the slot again once its credit is returned, not before.
     #[inline]
     pub fn next(&mut self, memory: &impl CompletionMemory) -> Option<(usize, Cqe)> {
-        if !self.has_next(memory) {
-            return None;
-        }
-        memory.read_barrier();
         let index = self.position.index;
-        self.position.advance();
-        Some((index, memory.completion(index)))
+        let (entry, _) = self.take(memory)?;
+        Some((index, entry.completion()))
+    }
+
+    /// Reads of the next completion, if there is one, what matters in a send completion queue.
+    #[inline]
+    pub fn next_sent(&mut self, memory: &impl CompletionMemory) -> Option<SentWork> {
+        let (entry, word) = self.take(memory)?;
+        Some(SentWork {
+            wr_id: entry.wr_id(),
+            status: Cqe::status_of_word(word),
+        })
     }
 }
 

@@ -12,10 +12,10 @@
 //! gives back its own slot and those of the frames without completion before it, because a send
 //! queue is worked off in order.
 
-use crate::abi::cqe::{Cqe, CqeStatus};
+use crate::abi::cqe::CqeStatus;
 use crate::abi::wqe::{WrId, WrType};
 
-use super::{Producer, WorkQueue};
+use super::{Producer, SentWork, WorkQueue};
 
 /// The transmit queue must be stopped when fewer slots than this are free after a frame.
 pub const STOP_BELOW: u32 = 1;
@@ -98,19 +98,18 @@ impl SendPoster {
 
     /// The slot for the next frame, given how many are completed. None if the queue is full.
     ///
-    /// `immediate`: the frame consists of immediate data. `signal`: it must have a completion even
-    /// so, for example because it is the last one for a while and somebody counts bytes in flight.
+    /// `immediate`: the frame consists of immediate data, and nobody waits for its completion.
     ///
     /// Nothing changes until [`SendPoster::post`], so that a ticket may be dropped.
     #[inline]
-    pub fn reserve(&self, completed: u32, immediate: bool, signal: bool) -> Option<SendTicket> {
+    pub fn reserve(&self, completed: u32, immediate: bool) -> Option<SendTicket> {
         let free = self.free(completed);
         if free == 0 {
             return None;
         }
         let covered = self.unsignalled.saturating_add(1);
         // A frame that stops the queue must have a completion, or nothing would wake the queue.
-        let signalled = !immediate || signal || covered >= self.interval || free <= STOP_BELOW;
+        let signalled = !immediate || covered >= self.interval || free <= STOP_BELOW;
         let slot = self.position.index();
         let wr_id = WrId {
             count: self.posted,
@@ -202,15 +201,13 @@ impl SendCompleter {
     ///
     /// See [`SendError`]. The counters are unchanged then.
     #[inline]
-    pub fn complete(&mut self, cqe: &Cqe, posted: u32) -> Result<SendCompletion, SendError> {
-        let status = cqe.status();
+    pub fn complete(&mut self, sent: SentWork, posted: u32) -> Result<SendCompletion, SendError> {
+        let SentWork { wr_id, status } = sent;
         if status.any_of(CqeStatus::RESET_MASK) {
             return Err(SendError::Fatal { status });
         }
-        let corrupt = SendError::Corrupt {
-            wr_id: cqe.wr_id.get(),
-        };
-        let wr_id = WrId::unpack(cqe.wr_id.get());
+        let corrupt = SendError::Corrupt { wr_id };
+        let wr_id = WrId::unpack(wr_id);
         let immediate = match wr_id.kind {
             WrType::SEND_IMMEDIATE => true,
             WrType::SEND_MIXED => false,

@@ -82,6 +82,33 @@ impl TxChecksum {
     }
 }
 
+/// TCP segmentation by the adapter: it sends the headers again with each piece of the payload. It
+/// needs the checksums of the frame to be filled in, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tso {
+    /// Payload of a segment, in bytes.
+    mss: u16,
+    /// All headers, in bytes.
+    headers: u8,
+}
+
+impl Tso {
+    /// Segments with `mss` bytes of payload, of a frame of `len` bytes whose first `headers` are
+    /// headers.
+    ///
+    /// None if the work request can't describe it: its headers don't fit, or there is no payload.
+    pub fn new(mss: u16, headers: u32, len: u32) -> Option<Self> {
+        let fits = headers > 0 && headers as usize <= SwqeFormat::MIXED_IMMEDIATE_MAX;
+        if !fits || mss == 0 || headers >= len {
+            return None;
+        }
+        Some(Self {
+            mss,
+            headers: u8::try_from(headers).ok()?,
+        })
+    }
+}
+
 /// What a work request must say about a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
@@ -91,6 +118,8 @@ pub struct Frame {
     pub linear_len: u32,
     /// Checksum offload.
     pub checksum: TxChecksum,
+    /// TCP segmentation.
+    pub tso: Option<Tso>,
     /// Tag control information of a VLAN tag that the adapter inserts.
     pub vlan: Option<u16>,
 }
@@ -99,7 +128,7 @@ impl Frame {
     /// Whether the whole frame is sent as immediate data.
     #[inline]
     pub const fn is_immediate(&self) -> bool {
-        self.len as usize <= SwqeFormat::IMMEDIATE_MAX
+        self.tso.is_none() && self.len as usize <= SwqeFormat::IMMEDIATE_MAX
     }
 
     /// The format of the work request.
@@ -113,9 +142,12 @@ impl Frame {
     }
 
     /// How many bytes at the start of the frame are sent as immediate data: the whole frame, or as
-    /// much of its linear part as fits.
+    /// much of its linear part as fits, or exactly the headers if the adapter has to repeat them.
     #[inline]
     pub fn immediate_len(&self) -> usize {
+        if let Some(tso) = self.tso {
+            return tso.headers.into();
+        }
         let available = match self.format() {
             SwqeFormat::Immediate => self.len,
             _ => self.linear_len.min(self.len),
@@ -227,6 +259,13 @@ pub fn write_swqe<S: Slot>(
             control
                 .with(TxControl::IP_CHECKSUM)
                 .with(TxControl::TCP_CHECKSUM)
+        }
+    };
+    let control = match frame.tso {
+        None => control,
+        Some(tso) => {
+            header.mss = U16::new(tso.mss);
+            control.with(TxControl::TSO)
         }
     };
     header.tx_control = U16::new(control.0);

@@ -60,16 +60,28 @@ impl Ring {
     }
 }
 
+impl CompletionEntry for &Cqe {
+    fn valid_word(&self) -> u64 {
+        Cqe::valid_word(self)
+    }
+
+    fn wr_id(&self) -> u64 {
+        self.wr_id.get()
+    }
+
+    fn completion(&self) -> Cqe {
+        **self
+    }
+}
+
 impl CompletionMemory for Ring {
-    fn valid_byte(&self, index: usize) -> u8 {
-        self.slots[index].valid
+    type Entry<'a> = &'a Cqe;
+
+    fn entry(&self, index: usize) -> &Cqe {
+        &self.slots[index]
     }
 
     fn read_barrier(&self) {}
-
-    fn completion(&self, index: usize) -> Cqe {
-        self.slots[index]
-    }
 }
 
 struct Events(Vec<u64>);
@@ -97,12 +109,19 @@ proptest! {
         for burst in bursts {
             // The adapter has credits for the whole ring.
             for _ in 0..burst.index(slots + 1) {
-                ring.write(Cqe { wr_id: U64::new(written), ..Cqe::default() });
+                ring.write(Cqe {
+                    wr_id: U64::new(written),
+                    status: U16::new(written as u16),
+                    ..Cqe::default()
+                });
                 written += 1;
             }
             prop_assert_eq!(reader.has_next(&ring), read < written);
+            let mut sent = reader;
             while let Some((index, cqe)) = reader.next(&ring) {
                 prop_assert_eq!(cqe.wr_id.get(), read);
+                let short = SentWork { wr_id: read, status: CqeStatus(read as u16) };
+                prop_assert_eq!(sent.next_sent(&ring), Some(short));
                 prop_assert_eq!(index as u64, read % slots as u64);
                 read += 1;
                 prop_assert_eq!(reader.index() as u64, read % slots as u64);

@@ -132,9 +132,20 @@ impl<'a> TxQueue<'a> {
     ///
     /// To be called before the adapter may complete the frame.
     #[inline]
-    pub fn sent(&mut self, skb: &SkBuff) -> bool {
+    pub fn sent(&self, skb: &SkBuff) -> bool {
         // SAFETY: Device and buffer are valid, the lock of the queue is held.
         unsafe { sys::rust_ext_tx_sent(self.queue.dev.as_raw(), self.queue.index, skb.as_raw()) }
+    }
+
+    /// Reports that the frame in `skb` was queued as a copy, and frees `skb`. The byte queue limits
+    /// don't count it: who copies frames need not learn when each of them was sent. Returns what
+    /// [`sent`](Self::sent) does.
+    #[inline]
+    pub fn copied(&self, skb: SkBuff) -> bool {
+        let (dev, index) = (self.queue.dev.as_raw(), self.queue.index);
+        // SAFETY: Device and buffer are valid, the buffer is given away, the lock of the queue is
+        // held.
+        unsafe { sys::rust_ext_tx_copied(dev, index, skb.into_raw()) }
     }
 
     /// Whether another frame follows at once. If not, a driver that drops the present one must tell
@@ -262,6 +273,15 @@ impl<T> TxLocked<T> {
         // borrowed as long as the reference that we return: there is no other one. Its lock orders
         // the accesses of different threads.
         Some(unsafe { &mut *self.value.get() })
+    }
+
+    /// As [`get`](Self::get), together with what may still be done with the queue meanwhile.
+    #[inline]
+    pub fn get_with<'a, L: Locked>(&'a self, locked: &'a mut L) -> Option<(&'a mut T, &'a L)> {
+        let value: *mut T = self.get(locked)?;
+        // SAFETY: `locked` stays borrowed mutably as long as both references are in use, and what
+        // is returned of it is shared: there is no second way to the data.
+        Some((unsafe { &mut *value }, locked))
     }
 
     /// The data, which nobody else can see now.

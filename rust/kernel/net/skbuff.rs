@@ -95,15 +95,17 @@ impl SkBuff {
         }
     }
 
-    /// All that a driver has to know about the frame in order to send it, from one call.
+    /// All that a driver has to know about the frame in order to send it, from one call. The
+    /// segments are described if the frame is longer than `segments_above` bytes, or to be
+    /// segmented: shorter ones are for drivers that copy them.
     #[inline]
-    pub fn describe(&self) -> TxInfo {
+    pub fn describe(&self, segments_above: u32) -> TxInfo {
         let mut info = MaybeUninit::uninit();
 
         // SAFETY: The buffer is valid, `info` can be written. The helper writes all fields, except
         // for the segments behind `nr_segments`, which may stay uninitialised.
         unsafe {
-            sys::rust_ext_skb_describe(self.raw.as_ptr(), info.as_mut_ptr());
+            sys::rust_ext_skb_describe(self.raw.as_ptr(), segments_above, info.as_mut_ptr());
             // INVARIANT: The helper initialises `nr_segments` segments.
             TxInfo(info.assume_init())
         }
@@ -234,13 +236,9 @@ impl TxInfo {
         self.0.linear_len
     }
 
-    /// The transmit queue that the stack chose.
-    #[inline]
-    pub fn queue(&self) -> u16 {
-        self.0.queue
-    }
-
-    /// The Ethertype, behind VLAN tags in the frame if there are any.
+    /// The Ethertype, behind VLAN tags in the frame if there are any. Like what follows, up to
+    /// [`is_fragment`](Self::is_fragment), for who has to complete a [`checksum`](Self::checksum): 0
+    /// if the frame has none that is left to the device.
     #[inline]
     pub fn protocol(&self) -> u16 {
         self.0.protocol
@@ -299,7 +297,8 @@ impl TxInfo {
         })
     }
 
-    /// The pieces of the frame, in order; none if the frame must be linearized first.
+    /// The pieces of the frame, in order; none if they were not asked for, or if the frame must be
+    /// linearized first.
     #[inline]
     pub fn segments(&self) -> &[Segment] {
         let len = usize::from(self.0.nr_segments).min(sys::MAX_SEGMENTS);

@@ -11,10 +11,10 @@ fn sq() -> WorkQueue {
     queue(127, SlotSize::B512)
 }
 
-fn completion(wr_id: u64) -> Cqe {
-    Cqe {
-        wr_id: U64::new(wr_id),
-        ..Cqe::default()
+fn completion(wr_id: u64) -> SentWork {
+    SentWork {
+        wr_id,
+        status: CqeStatus::default(),
     }
 }
 
@@ -31,7 +31,7 @@ proptest! {
         for (frames, kinds, work) in steps {
             for n in 0..frames {
                 let immediate = kinds >> (n % 32) & 1 != 0;
-                let Some(ticket) = poster.reserve(completer.completed(), immediate, false) else {
+                let Some(ticket) = poster.reserve(completer.completed(), immediate) else {
                     prop_assert_eq!(poster.free(completer.completed()), 0);
                     break;
                 };
@@ -47,7 +47,7 @@ proptest! {
             for _ in 0..work.min(ring.len()) {
                 let ticket = ring.pop_front().unwrap();
                 if ticket.signalled {
-                    let done = completer.complete(&completion(ticket.wr_id), poster.posted());
+                    let done = completer.complete(completion(ticket.wr_id), poster.posted());
                     let done = done.unwrap();
                     prop_assert_eq!(done.slot, ticket.slot);
                     prop_assert_eq!(done.error, None);
@@ -61,7 +61,7 @@ proptest! {
         }
         // Everything sent: the queue can always be woken.
         for ticket in ring.drain(..).filter(|ticket| ticket.signalled) {
-            completer.complete(&completion(ticket.wr_id), poster.posted()).unwrap();
+            completer.complete(completion(ticket.wr_id), poster.posted()).unwrap();
         }
         prop_assert!(poster.is_idle(completer.completed()));
         prop_assert!(poster.free(completer.completed()) >= poster.wake_from());
@@ -84,13 +84,12 @@ proptest! {
         status in prop_oneof![Just(0u16), any::<u16>()],
     ) {
         let mut completer = SendCompleter::new(&sq());
-        let mut cqe = completion(wr_id);
-        cqe.status = U16::new(status);
-        match completer.complete(&cqe, posted) {
+        let status = CqeStatus(status);
+        match completer.complete(SentWork { wr_id, status }, posted) {
             Ok(done) => {
                 prop_assert!(completer.completed() <= posted);
                 prop_assert_eq!(done.slot as u32 + 1, completer.completed());
-                prop_assert_eq!(done.error.is_some(), status & 0x700f != 0);
+                prop_assert_eq!(done.error.is_some(), status.0 & 0x700f != 0);
             }
             Err(_) => prop_assert_eq!(completer.completed(), 0),
         }
@@ -101,6 +100,7 @@ proptest! {
     fn work_requests(
         pieces in prop::collection::vec(1u32..600, 1..24),
         flags in any::<(bool, bool, Option<u16>)>(),
+        tso in prop::option::of((1u16..9000, 1u32..161)),
         size in prop_oneof![Just(512usize), Just(256)],
     ) {
         // Frame bytes at real addresses that give away their offset in the frame.
@@ -110,9 +110,11 @@ proptest! {
             .enumerate()
             .map(|(n, &len)| Segment { address: base(n), len })
             .collect();
+        let len = pieces.iter().sum();
         let frame = Frame {
-            len: pieces.iter().sum(),
+            len,
             linear_len: pieces[0],
+            tso: tso.and_then(|(mss, headers)| Tso::new(mss, headers, len)),
             checksum: if flags.0 {
                 TxChecksum::ipv4(14, 34, 16).unwrap()
             } else {
@@ -142,11 +144,16 @@ proptest! {
         );
 
         let immediate = frame.immediate_len();
-        let needed = if frame.is_immediate() {
-            0
-        } else {
-            pieces.len() - usize::from(immediate == pieces[0] as usize)
-        };
+        if let Some((_, headers)) = tso.filter(|_| frame.tso.is_some()) {
+            prop_assert_eq!(immediate, headers as usize);
+        }
+        // Pieces that are not immediate data as a whole.
+        let mut before = 0;
+        let behind = pieces.iter().filter(|&&len| {
+            before += len as usize;
+            before > immediate
+        });
+        let needed = if frame.is_immediate() { 0 } else { behind.count() };
         let room = SwqeFormat::Mixed.max_descriptors(size);
         if needed > room {
             prop_assert_eq!(result, Err(SwqeError::TooManySegments));
@@ -164,12 +171,15 @@ proptest! {
         prop_assert_eq!(control.contains(TxControl::IP_CHECKSUM), flags.0);
         prop_assert_eq!(control.contains(TxControl::VLAN_INSERT), flags.2.is_some());
         prop_assert!(control.contains(TxControl::CRC));
-        prop_assert!(!control.contains(TxControl::PURGE) && !control.contains(TxControl::TSO));
+        prop_assert!(!control.contains(TxControl::PURGE));
+        prop_assert_eq!(control.contains(TxControl::TSO), frame.tso.is_some());
+        let mss = tso.filter(|_| frame.tso.is_some()).map_or(0, |(mss, _)| mss);
+        prop_assert_eq!(header.mss.get(), mss);
         prop_assert_eq!(header.vlan_tag.get(), flags.2.unwrap_or(0));
         prop_assert_eq!(usize::from(header.immediate_data_length), immediate);
         prop_assert_eq!(copied, Some((format.immediate_offset(), immediate)));
         prop_assert_eq!(usize::from(header.descriptors), needed);
-        prop_assert_eq!(format == SwqeFormat::Immediate, frame.len <= 224);
+        prop_assert_eq!(format == SwqeFormat::Immediate, frame.len <= 224 && frame.tso.is_none());
         prop_assert!(immediate <= format.immediate_max());
 
         let mut sent: Vec<u64> = data[..immediate].to_vec();
@@ -191,6 +201,7 @@ fn header_bytes() {
         len: 100,
         linear_len: 100,
         checksum: TxChecksum::ipv4(14, 34, 6).unwrap(),
+        tso: None,
         vlan: Some(0x2064),
     };
     let ticket = SendTicket {
@@ -208,6 +219,21 @@ fn header_bytes() {
     expected.extend([0xab; 100]);
     expected.resize(512, 0xff);
     assert_eq!(slot.0, expected);
+}
+
+#[test]
+fn segmentation() {
+    assert!(Tso::new(1448, 66, 67).is_some());
+    assert!(Tso::new(1, 160, 65536).is_some());
+    // Headers that don't fit, no payload, or nonsense.
+    for (mss, headers, len) in [
+        (1448, 161, 9000),
+        (1448, 66, 66),
+        (0, 66, 9000),
+        (1448, 0, 9000),
+    ] {
+        assert_eq!(Tso::new(mss, headers, len), None);
+    }
 }
 
 #[test]
@@ -284,30 +310,28 @@ fn frames_that_cannot_be_sent() {
     );
 }
 
-/// Small frames report every now and then only, and when they are told to.
+/// Small frames report every now and then only.
 #[test]
 fn signalling() {
     let mut poster = SendPoster::new(&queue(1023, SlotSize::B512));
     let mut refills = Vec::new();
     for n in 0..400 {
-        let ticket = poster.reserve(0, true, n == 250).unwrap();
+        // A frame with descriptors always reports, and gives the small ones before it back.
+        let ticket = poster.reserve(0, n != 250).unwrap();
         if ticket.signalled {
             refills.push((n, WrId::unpack(ticket.wr_id).refill));
         }
         poster.post(&ticket);
     }
     assert_eq!(refills, [(101, 102), (203, 102), (250, 47), (352, 102)]);
-    // A frame with descriptors gives the small ones before it back.
-    let ticket = poster.reserve(0, false, false).unwrap();
-    assert_eq!(WrId::unpack(ticket.wr_id).refill, 400 - 353 + 1);
 }
 
 /// A ticket that is dropped changes nothing.
 #[test]
 fn reserve_is_no_promise() {
     let poster = SendPoster::new(&sq());
-    let first = poster.reserve(0, false, false);
-    assert_eq!(poster.reserve(0, false, false), first);
+    let first = poster.reserve(0, false);
+    assert_eq!(poster.reserve(0, false), first);
     assert_eq!((poster.posted(), poster.free(0)), (0, 126));
 }
 
@@ -317,10 +341,10 @@ fn running_number_wraps() {
     let mut poster = SendPoster::new(&sq());
     let mut completer = SendCompleter::new(&sq());
     for _ in 0..(1 << 20) + 10 {
-        let ticket = poster.reserve(completer.completed(), false, false).unwrap();
+        let ticket = poster.reserve(completer.completed(), false).unwrap();
         poster.post(&ticket);
         completer
-            .complete(&completion(ticket.wr_id), poster.posted())
+            .complete(completion(ticket.wr_id), poster.posted())
             .unwrap();
     }
     assert_eq!(poster.free(completer.completed()), 126);
@@ -340,11 +364,13 @@ fn errors_of_sent_frames() {
             }),
         ),
     ] {
-        let ticket = poster.reserve(completer.completed(), false, false).unwrap();
+        let ticket = poster.reserve(completer.completed(), false).unwrap();
         poster.post(&ticket);
-        let mut cqe = completion(ticket.wr_id);
-        cqe.status = U16::new(status);
-        let result = completer.complete(&cqe, poster.posted());
+        let sent = SentWork {
+            status: CqeStatus(status),
+            ..completion(ticket.wr_id)
+        };
+        let result = completer.complete(sent, poster.posted());
         assert_eq!(result.map(|done| done.error), expected);
     }
 }

@@ -17,9 +17,9 @@ use ehea_core::abi::regs;
 use ehea_core::abi::ring::{QueueSize, SlotSize};
 use ehea_core::mr::{MemoryRegion, SharedRegion, PROTECTION_DOMAIN};
 use ehea_core::queue::{
-    parse_received, write_swqe, CompletionMemory, CompletionReader, CqGeometry, EqGeometry, Frame,
-    Location, OutOfSlot, PostedBuffers, QpGeometry, Segment, SendCompleter, SendPoster, Slot,
-    SwqeError,
+    parse_received, write_swqe, CompletionEntry, CompletionMemory, CompletionReader, CqGeometry,
+    EqGeometry, Frame, Location, OutOfSlot, PostedBuffers, QpGeometry, Segment, SendCompleter,
+    SendPoster, Slot, SwqeError,
 };
 use zerocopy::byteorder::big_endian::{U32, U64};
 
@@ -47,19 +47,34 @@ impl<'a> Ring<'a> {
 }
 
 impl CompletionMemory for Ring<'_> {
-    fn valid_byte(&self, index: usize) -> u8 {
-        let address = self.slot(index).address + Cqe::VALID_OFFSET as u64;
-        self.guest.machine.borrow().read::<u8>(address)
+    type Entry<'a>
+        = RingSlot<'a>
+    where
+        Self: 'a;
+
+    fn entry(&self, index: usize) -> RingSlot<'_> {
+        self.slot(index)
     }
 
     fn read_barrier(&self) {}
+}
 
-    fn completion(&self, index: usize) -> Cqe {
-        self.guest.machine.borrow().read(self.slot(index).address)
+impl CompletionEntry for RingSlot<'_> {
+    fn valid_word(&self) -> u64 {
+        let address = self.address + Cqe::VALID_WORD as u64;
+        self.guest.machine.borrow().read::<U64>(address).get()
+    }
+
+    fn wr_id(&self) -> u64 {
+        self.guest.machine.borrow().read::<U64>(self.address).get()
+    }
+
+    fn completion(&self) -> Cqe {
+        self.guest.machine.borrow().read(self.address)
     }
 }
 
-struct RingSlot<'a> {
+pub(crate) struct RingSlot<'a> {
     guest: &'a Guest,
     address: u64,
     size: usize,
@@ -342,7 +357,7 @@ impl<'a> Port<'a> {
         frame: Frame,
     ) -> Result<bool, SwqeError> {
         let completed = self.completer.completed();
-        let Some(ticket) = self.poster.reserve(completed, frame.is_immediate(), false) else {
+        let Some(ticket) = self.poster.reserve(completed, frame.is_immediate()) else {
             return Ok(false);
         };
         let mut address = self.memory[2] + ticket.slot as u64 * STRIDE[2];
@@ -379,8 +394,8 @@ impl<'a> Port<'a> {
     pub(crate) fn complete(&mut self) {
         self.guest.machine.borrow_mut().settle();
         let mut count = 0;
-        while let Some((_, cqe)) = self.send_reader.next(&self.send_cq) {
-            let done = self.completer.complete(&cqe, self.poster.posted()).unwrap();
+        while let Some(sent) = self.send_reader.next_sent(&self.send_cq) {
+            let done = self.completer.complete(sent, self.poster.posted()).unwrap();
             assert_eq!(done.error, None);
             count += 1;
         }

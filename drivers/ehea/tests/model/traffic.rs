@@ -3,7 +3,7 @@
 //! Frames through queues that the driver's code runs.
 
 use ehea_core::abi::ring::QueueSize;
-use ehea_core::queue::{Frame, Location, TxChecksum, STOP_BELOW};
+use ehea_core::queue::{Frame, Location, Tso, TxChecksum, STOP_BELOW};
 use ehea_model::testkit::{Frame as TestFrame, TestMachine};
 use proptest::prelude::*;
 
@@ -134,13 +134,56 @@ fn checksums() {
                 len: bytes.len() as u32,
                 linear_len: bytes.len() as u32,
                 checksum: TxChecksum::ipv4(14, 34, field).unwrap(),
-                vlan: None,
+                ..Frame::default()
             };
             assert!(port.send(&bytes, &[bytes.len()], frame).unwrap());
             port.complete();
             let sent = guest.machine.borrow_mut().take_sent(0);
             assert_eq!(sent[0][..good.len()], good[..]);
             assert!(TestFrame::is_intact(&sent[0]));
+        }
+    }
+    port.close();
+}
+
+/// The adapter cuts TCP packets, also short ones: that is what the stack relies on.
+#[test]
+fn segmentation() {
+    let guest = Guest::new(machine());
+    let mut port = Port::open(&guest, QueueSize::MIN);
+    let ports = (1000, 2000);
+    for (payload, mss) in [
+        (100usize, 40u16),
+        (170, 100),
+        (2000, 1460),
+        (9000, 1000),
+        (9000, 8900),
+    ] {
+        let data = TestFrame::pattern(payload, 5);
+        let bytes = TestFrame::tcp(TestFrame::PEER, ports, 7, 0x18, &data);
+        let len = bytes.len() as u32;
+        let frame = Frame {
+            len,
+            linear_len: 60,
+            checksum: TxChecksum::ipv4(14, 34, 16).unwrap(),
+            tso: Tso::new(mss, 54, len),
+            vlan: None,
+        };
+        assert!(port.send(&bytes, &[60, bytes.len() - 60], frame).unwrap());
+        port.complete();
+        let sent = guest.machine.borrow_mut().take_sent(0);
+        let expected: Vec<_> = data.chunks(mss.into()).collect();
+        assert_eq!(sent.len(), expected.len());
+        for (n, (frame, piece)) in sent.iter().zip(&expected).enumerate() {
+            let sequence = 7 + n as u32 * u32::from(mss);
+            // PSH is for the last one.
+            let flags = if n + 1 == expected.len() { 0x18 } else { 0x10 };
+            let mut alone = TestFrame::tcp(TestFrame::PEER, ports, sequence, flags, piece);
+            assert!(TestFrame::is_intact(frame));
+            // Every packet has an identification of its own, and hence another header checksum.
+            alone[18..20].copy_from_slice(&frame[18..20]);
+            alone[24..26].copy_from_slice(&frame[24..26]);
+            assert_eq!(frame[..alone.len()], alone[..]);
         }
     }
     port.close();
