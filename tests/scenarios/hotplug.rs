@@ -1,61 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory comes and goes while frames flow.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
-use ehea_tests::lab::{port_address, Lab, Reflector};
-use ehea_tests::memory::{allocations, blocks, not_registered, pages_inside, registered, Dimm};
-use ehea_tests::peer::{collect, udp_payload, Checker, Plan, Traffic, PEER_ADDRESS};
+use ehea_tests::checks::memory::{send_from, start};
+use ehea_tests::lab::Lab;
+use ehea_tests::memory::{allocations, blocks, not_registered, registered, Dimm};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const UDP_PORT: u16 = 4000;
 const DIMM_BYTES: u64 = 512 << 20;
-
-/// Port 1 reflects frames all the time, port 2 sends datagrams from chosen memory.
-pub(crate) fn start(lab: &Lab) -> Result<(Reflector<'_>, Traffic)> {
-    lab.load()?;
-    let near = lab.up(1, 9000)?;
-    let far = lab.up(2, 9000)?;
-    let peer = PEER_ADDRESS.map(|byte| format!("{byte:02x}")).join(":");
-    lab.sh(&format!(
-        "ip addr add 10.78.0.1/24 dev {far}; \
-         ip neigh replace 10.78.0.2 lladdr {peer} nud permanent dev {far}"
-    ))?;
-    // Before the first frame comes.
-    let reflector = lab.reflect(&near)?;
-    let traffic = Plan::new(50, u64::MAX, |n| 60 + (n as usize * 61) % 8955)
-        .to(port_address(1))
-        .patience(PATIENCE)
-        .start(Arc::clone(lab.port(1)?));
-    Ok((reflector, traffic))
-}
-
-/// Sends datagrams on port 2 from anonymous memory, which comes from the movable zone when there is
-/// one: from added memory. Fails if it didn't.
-pub(crate) fn send_from(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<()> {
-    const ROUNDS: u64 = 4;
-    const FRAGMENTS: u64 = 17;
-    let job = lab.guest().spawn(&format!(
-        "./ehea-net fragments 10.78.0.2 {UDP_PORT} {ROUNDS} {stream} {:#x} {:#x}",
-        dimm.range.start, dimm.range.end
-    ))?;
-    let mut checker = Checker::new(stream);
-    let count = ROUNDS * FRAGMENTS;
-    collect(lab.port(2)?, &mut checker, count, PATIENCE, |frame| {
-        udp_payload(frame, UDP_PORT)
-    })?;
-    let output = job.wait()?;
-    ensure!(output.success(), "{output}");
-    checker.finish(count).flawless()?;
-    let (pages, inside) = pages_inside(&output.out())?;
-    ensure!(
-        inside > 0,
-        "none of {pages} pages is in the added memory: nothing was tested"
-    );
-    Ok(())
-}
 
 /// Memory is added and removed five times. The first packet from added memory causes one rebuild, the
 /// removal another, and not a single frame is lost, not even the one that caused it.

@@ -17,6 +17,7 @@ mod traffic;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
 use ehea_tests::suite::{self, Scenario};
 use ehea_tests::system::System;
@@ -58,9 +59,21 @@ const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
 
 /// All scenarios, those of one shape next to each other.
 const SCENARIOS: &[Scenario] = &[
-    standard("traffic::every_length", traffic::every_length),
-    standard("traffic::ring_wraps", traffic::ring_wraps),
-    standard("traffic::fragments", traffic::fragments),
+    standard("traffic::every_length", checks::traffic::every_length),
+    standard("traffic::ring_wraps", checks::traffic::ring_wraps),
+    standard("traffic::fragments", checks::traffic::fragments),
+    standard("traffic::ping", checks::traffic::ping),
+    standard("vlan::tags", checks::vlan::tags),
+    standard(
+        "filters::groups_and_promiscuous",
+        checks::filters::groups_and_promiscuous,
+    ),
+    standard(
+        "settings::address_and_mtu",
+        checks::settings::address_and_mtu,
+    ),
+    standard("offload::checksums", checks::offload::checksums),
+    standard("offload::segmentation", checks::offload::segmentation),
     standard("traffic::queue_full_and_wake", traffic::queue_full_and_wake),
     standard("traffic::iperf3_both_directions", iperf::both_directions),
     standard("cycles::down_and_up", cycles::down_and_up),

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
+use ehea_tests::checks::faults::fired;
+use ehea_tests::checks::memory::{send_from, start};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{wait_until, Lab};
 use ehea_tests::memory::{allocations, blocks, not_registered, registered, Dimm};
 use ehea_tests::peer::Traffic;
 use serde_json::{json, Value};
-
-use crate::hotplug::{send_from, start};
-use crate::refusals::fired;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const BLOCK: u64 = 256 << 20;

@@ -11,7 +11,7 @@ use anyhow::{bail, ensure, Context, Result};
 use ehea_harness::{Guest, Output};
 use ehea_model::stats::{Live, Stats};
 
-use crate::peer::Port;
+use crate::peer::{Port, PEER_ADDRESS};
 use crate::system::System;
 
 /// Environment variable with the path of `ehea-net`, built from `guest-tools/` for the guest.
@@ -191,6 +191,17 @@ impl Lab {
         self.sh(&format!("ip link set {name} mtu {mtu} up"))?;
         self.carrier(&name, true)?;
         Ok(name)
+    }
+
+    /// Gives an interface the address `10.NET.0.1`, and tells it for good that the peer on the wire has
+    /// `10.NET.0.2`.
+    pub fn address(&self, interface: &str, net: u8) -> Result<()> {
+        self.sh(&format!(
+            "ip addr add 10.{net}.0.1/24 dev {interface} && \
+             arp -i {interface} -s 10.{net}.0.2 {}",
+            text(PEER_ADDRESS)
+        ))
+        .map(drop)
     }
 
     /// Tells two interfaces, the second in a network namespace, each other's addresses for good, so

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod checks;
 pub mod counters;
 pub mod demo;
 pub mod lab;

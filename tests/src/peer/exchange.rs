@@ -25,8 +25,8 @@ pub struct Plan {
     window: u64,
     patience: Duration,
     length: Arc<dyn Fn(u64) -> usize + Send + Sync>,
-    destination: [u8; 6],
-    tci: Option<u16>,
+    destination: Arc<dyn Fn(u64) -> [u8; 6] + Send + Sync>,
+    tci: Arc<dyn Fn(u64) -> Option<u16> + Send + Sync>,
 }
 
 impl fmt::Debug for Plan {
@@ -48,21 +48,26 @@ impl Plan {
             window: 128,
             patience: Duration::from_secs(60),
             length: Arc::new(length),
-            destination: [0xff; 6],
-            tci: None,
+            destination: Arc::new(|_| [0xff; 6]),
+            tci: Arc::new(|_| None),
         }
     }
 
     /// To this address; to all by default.
-    pub fn to(mut self, destination: [u8; 6]) -> Self {
-        self.destination = destination;
+    pub fn to(self, destination: [u8; 6]) -> Self {
+        self.to_each(move |_| destination)
+    }
+
+    /// To the addresses that `destination` gives for their numbers.
+    pub fn to_each(mut self, destination: impl Fn(u64) -> [u8; 6] + Send + Sync + 'static) -> Self {
+        self.destination = Arc::new(destination);
         self
     }
 
-    /// With an 802.1Q tag of this control information (priority and VLAN) in front of the payload, not
-    /// counted in the frame's length. What comes back must have the same.
-    pub fn tagged(mut self, tci: u16) -> Self {
-        self.tci = Some(tci);
+    /// With an 802.1Q tag that is not counted in the frame's length: `tci` gives its control information
+    /// (priority and VLAN) for the number of a frame. What comes back must have the same.
+    pub fn tagged(mut self, tci: impl Fn(u64) -> Option<u16> + Send + Sync + 'static) -> Self {
+        self.tci = Arc::new(tci);
         self
     }
 
@@ -101,29 +106,38 @@ impl Plan {
             - ETHERNET_HEADER
     }
 
-    /// What is in front of the payload.
-    fn header(&self) -> Vec<u8> {
-        let Some(tci) = self.tci else {
-            return header(self.destination, TEST_ETHERTYPE).to_vec();
+    /// The frame with a number.
+    fn frame(&self, sequence: u64) -> Vec<u8> {
+        let destination = (self.destination)(sequence);
+        let mut frame = match (self.tci)(sequence) {
+            None => header(destination, TEST_ETHERTYPE).to_vec(),
+            Some(tci) => {
+                let mut frame = header(destination, VLAN_ETHERTYPE).to_vec();
+                frame.extend(tci.to_be_bytes());
+                frame.extend(TEST_ETHERTYPE.to_be_bytes());
+                frame
+            }
         };
-        let mut header = header(self.destination, VLAN_ETHERTYPE).to_vec();
-        header.extend(tci.to_be_bytes());
-        header.extend(TEST_ETHERTYPE.to_be_bytes());
-        header
+        let at = frame.len();
+        frame.resize(at + self.payload_length(sequence), 0);
+        pattern::fill(&mut frame[at..], self.stream, sequence);
+        frame
     }
 
-    /// The payload of one of these frames.
+    /// The payload of one of these frames, which must have the tag that it was sent with.
     fn payload<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
-        match (self.tci, split(frame)?) {
-            (None, (TEST_ETHERTYPE, payload)) => Some(payload),
-            (Some(tci), (VLAN_ETHERTYPE, rest)) => {
-                let (tag, payload) = rest.split_at_checked(4)?;
-                let same =
-                    tag[..2] == tci.to_be_bytes() && tag[2..] == TEST_ETHERTYPE.to_be_bytes();
-                same.then_some(payload)
+        let (ethertype, rest) = split(frame)?;
+        let (tci, payload) = match ethertype {
+            TEST_ETHERTYPE => (None, rest),
+            VLAN_ETHERTYPE => {
+                let (tag, payload) = rest.split_first_chunk::<4>()?;
+                let [tci, ethertype] = [[tag[0], tag[1]], [tag[2], tag[3]]].map(u16::from_be_bytes);
+                (ethertype == TEST_ETHERTYPE).then_some((Some(tci), payload))?
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        let wanted = pattern::sequence(payload).and_then(|sequence| (self.tci)(sequence));
+        (tci == wanted).then_some(payload)
     }
 
     fn run_until(&self, port: &Port, stop: &AtomicBool, progress: &AtomicU64) -> Result<Summary> {
@@ -141,10 +155,7 @@ impl Plan {
             let mut blocked = false;
             while sent < count && (sent < checker.next() + self.window || probe.elapsed() > PROBE) {
                 if frame.is_empty() {
-                    frame.extend(self.header());
-                    let at = frame.len();
-                    frame.resize(at + self.payload_length(sent), 0);
-                    pattern::fill(&mut frame[at..], self.stream, sent);
+                    frame = self.frame(sent);
                 }
                 blocked = !port.try_send(&frame)?;
                 if blocked {

@@ -61,6 +61,12 @@ pub fn fill(payload: &mut [u8], stream: u32, sequence: u64) {
     }
 }
 
+/// The sequence number that stands in a payload.
+pub fn sequence(payload: &[u8]) -> Option<u64> {
+    let bytes = payload.get(8..)?.first_chunk()?;
+    Some(u64::from_be_bytes(*bytes))
+}
+
 /// Checks a payload; `Ok` is its sequence number. The number is also given when it can be read from
 /// a payload that is flawed otherwise.
 pub fn check(payload: &[u8], stream: u32) -> Result<u64, (Option<u64>, Flaw)> {

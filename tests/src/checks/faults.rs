@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a fault has done, and that things work after it.
+
+use anyhow::{Context, Result};
+use ehea_model::fault::ArmedFault;
+
+use crate::lab::{port_address, wait_until, Lab};
+use crate::peer::Plan;
+
+/// The fault has happened, or happens now that the adapter is in use; then it is over.
+pub fn fired(lab: &Lab) -> Result<()> {
+    let mut faults = Vec::new();
+    let happened = wait_until("the fault", || {
+        faults = lab.guest().faults::<Vec<ArmedFault>>()?;
+        Ok(faults.len() == 1 && faults[0].fired > 0)
+    });
+    happened.with_context(|| format!("{faults:?}"))?;
+    lab.guest().clear_faults()
+}
+
+/// The kernel log since `position` names the call and the code.
+pub fn reported(lab: &Lab, position: usize, call: &str, code: &str) -> Result<()> {
+    let console = lab.guest().console();
+    // The log comes by another way than the end of the command.
+    let named = wait_until("a message that names the call and the code", || {
+        Ok(console
+            .since(position)
+            .iter()
+            .any(|line| line.contains("ehea") && line.contains(call) && line.contains(code)))
+    });
+    named.with_context(|| console.since(position).join("\n"))?;
+    lab.guest().check_console()
+}
+
+/// Frames flow through port 1.
+pub fn works(lab: &Lab, name: &str) -> Result<()> {
+    let reflector = lab.reflect(name)?;
+    let plan = Plan::new(70, 20, |n| 60 + 70 * n as usize).to(port_address(1));
+    plan.run(lab.port(1)?)?.flawless()?;
+    reflector.stop().map(drop)
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Scenarios that both drivers must pass, and parts of those that only one has.
+
+pub mod faults;
+pub mod filters;
+pub mod memory;
+pub mod offload;
+pub mod settings;
+pub mod traffic;
+pub mod vlan;
