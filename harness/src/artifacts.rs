@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// Environment variable with the path of a JSON file that holds [`Artifacts`].
 pub const ARTIFACTS_VARIABLE: &str = "EHEA_ARTIFACTS";
 
+/// Environment variable with the path of the same for the witness's guest: the C driver's kernel,
+/// big-endian, with a userland of its own.
+pub const WITNESS_ARTIFACTS_VARIABLE: &str = "EHEA_WITNESS_ARTIFACTS";
+
 /// Base page size of a guest kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PageSize {
@@ -102,6 +106,16 @@ impl Artifacts {
         match std::env::var_os(ARTIFACTS_VARIABLE) {
             Some(path) => Self::load(Path::new(&path)),
             None => bail!("{ARTIFACTS_VARIABLE} is not set: run this through `cargo xtask test --tier e2e` or `cargo xtask demo`"),
+        }
+    }
+
+    /// Reads the description that [`WITNESS_ARTIFACTS_VARIABLE`] names.
+    pub fn witness_from_env() -> Result<Self> {
+        match std::env::var_os(WITNESS_ARTIFACTS_VARIABLE) {
+            Some(path) => Self::load(Path::new(&path)),
+            None => bail!(
+                "{WITNESS_ARTIFACTS_VARIABLE} is not set: run this through `cargo xtask witness`"
+            ),
         }
     }
 

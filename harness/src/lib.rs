@@ -41,7 +41,7 @@ mod qmp;
 mod sandbox;
 
 pub use agent::{Output, Stream};
-pub use artifacts::{Artifacts, Kernel, PageSize, ARTIFACTS_VARIABLE};
+pub use artifacts::{Artifacts, Kernel, PageSize, ARTIFACTS_VARIABLE, WITNESS_ARTIFACTS_VARIABLE};
 pub use builder::Builder;
 pub use console::{Console, Finding, FindingKind};
 pub use guest::{Guest, GuestError};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Gathers what a command needs, in the order in which it depends on each other.
 
+mod witness;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,11 +16,13 @@ use crate::artifacts::module::{KernelTree, Module};
 use crate::artifacts::qemu::{Qemu, QemuTree};
 use crate::artifacts::root::BuildRoot;
 use crate::artifacts::source::KernelSource;
-use crate::artifacts::tools::GuestTools;
+use crate::artifacts::tools::{GuestTools, Machine};
 use crate::artifacts::userland::Userland;
 use crate::cache::{Artifact, Entry, State};
 use crate::context::Context;
 use crate::key::hash_file;
+
+pub(crate) use witness::{hand_over_witness, witness_states};
 
 /// Environment variable with the path of our own programs for the guest.
 const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
@@ -39,6 +43,7 @@ pub(crate) fn guest(context: &Context, page_sizes: &[PageSize]) -> Result<Artifa
     let tools = context.cache.ensure(&GuestTools {
         root: &root,
         checkout: &context.checkout,
+        machine: Machine::LittleEndian,
     })?;
     Ok(Artifacts {
         qemu: qemu(context, &root)?,
@@ -163,7 +168,16 @@ pub(crate) fn hand_over(
     command: &mut Command,
 ) -> Result<()> {
     let artifacts = guest(context, page_sizes)?;
-    let text = serde_json::to_string_pretty(&artifacts)?;
+    command.env(ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
+    if let Some(tools) = artifacts.tools {
+        command.env(GUEST_TOOLS_VARIABLE, tools);
+    }
+    Ok(())
+}
+
+/// Writes a description of artifacts and returns its path.
+fn describe(context: &Context, artifacts: &Artifacts) -> Result<PathBuf> {
+    let text = serde_json::to_string_pretty(artifacts)?;
     // Equal contents have equal names: runs do not overwrite what others read, and files do not pile up.
     let name = format!("artifacts-{:.16}", format!("{:x}", Sha256::digest(&text)));
     let path = context.target().join(format!("{name}.json"));
@@ -171,11 +185,7 @@ pub(crate) fn hand_over(
     std::fs::create_dir_all(context.target())?;
     std::fs::write(&new, text)?;
     std::fs::rename(&new, &path)?;
-    command.env(ARTIFACTS_VARIABLE, path);
-    if let Some(tools) = artifacts.tools {
-        command.env(GUEST_TOOLS_VARIABLE, tools);
-    }
-    Ok(())
+    Ok(path)
 }
 
 /// What of all this is in the cache; `None` where that can't be known before something else is made.
@@ -201,6 +211,7 @@ pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> 
         look(&GuestTools {
             root: &root,
             checkout,
+            machine: Machine::LittleEndian,
         })?;
         match look(&QemuTree {
             root: &root,

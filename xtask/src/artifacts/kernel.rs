@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 use ehea_harness::{PageSize, Sandbox};
 
+use crate::artifacts::kconfig::Configuration;
 use crate::artifacts::root::BuildRoot;
 use crate::artifacts::source::KernelSource;
 use crate::artifacts::{jobs, only_directory};
@@ -18,7 +19,7 @@ use crate::key::Key;
 pub(crate) const MAKE_ARGUMENTS: &[&str] = &["ARCH=powerpc", "LLVM=-19"];
 
 /// Who, where and when the kernel was built: fixed, so that equal inputs give equal kernels.
-const BUILD_IDENTITY: &[(&str, &str)] = &[
+pub(crate) const BUILD_IDENTITY: &[(&str, &str)] = &[
     ("KBUILD_BUILD_USER", "ehea"),
     ("KBUILD_BUILD_HOST", "ehea"),
     ("KBUILD_BUILD_TIMESTAMP", "2026-01-01"),
@@ -69,47 +70,6 @@ impl Kernel<'_> {
         environment(&mut command, &self.root.path(BuildRoot::TREE))?;
         Ok(command)
     }
-
-    /// Fails with the names of all options that the configuration does not have as asked.
-    fn check_configuration(&self, directory: &Path) -> Result<()> {
-        let configuration = std::fs::read_to_string(directory.join(".config"))?;
-        let mut missing = Vec::new();
-        for fragment in self.fragments() {
-            let text = std::fs::read_to_string(self.checkout.join(&fragment))?;
-            missing.extend(unmet(&text, &configuration));
-        }
-        if !missing.is_empty() {
-            bail!(
-                "the kernel's configuration does not take these lines: {}",
-                missing.join(", ")
-            );
-        }
-        Ok(())
-    }
-}
-
-/// Lines of a fragment that a configuration does not satisfy.
-fn unmet(fragment: &str, configuration: &str) -> Vec<String> {
-    let lines: std::collections::HashSet<&str> = configuration.lines().collect();
-    let mut unmet = Vec::new();
-    for line in fragment
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim())
-    {
-        let Some((name, value)) = line.split_once('=') else {
-            continue;
-        };
-        let met = match value {
-            "n" => !["y", "m"]
-                .iter()
-                .any(|v| lines.contains(format!("{name}={v}").as_str())),
-            _ => lines.contains(line),
-        };
-        if !met {
-            unmet.push(line.to_owned());
-        }
-    }
-    unmet
 }
 
 impl Artifact for Kernel<'_> {
@@ -133,29 +93,15 @@ impl Artifact for Kernel<'_> {
     fn build(&self, build: &Build<'_>) -> Result<()> {
         let sandbox = Sandbox::new(&self.root.path(BuildRoot::TREE));
         let source = self.source.path(KernelSource::TREE);
-        build.step.run(
-            "configuring",
-            self.make(&sandbox, build)?.arg("allnoconfig"),
-        )?;
-        let mut merge = sandbox.command_with_mount(
-            build.directory,
-            build.place,
-            "scripts/kconfig/merge_config.sh",
-        );
-        merge
-            .arg("-m")
-            .arg("-O")
-            .arg(build.place)
-            .arg(build.place.join(".config"));
-        merge
-            .args(self.fragments().iter().map(|f| self.checkout.join(f)))
-            .current_dir(&source);
-        build.step.run("configuring", &mut merge)?;
-        build.step.run(
-            "configuring",
-            self.make(&sandbox, build)?.arg("olddefconfig"),
-        )?;
-        self.check_configuration(build.directory)?;
+        let fragments: Vec<_> = self.fragments().map(|f| self.checkout.join(f)).into();
+        let configuration = Configuration {
+            sandbox: &sandbox,
+            source: &source,
+            directory: build.directory,
+            place: build.place,
+            fragments: &fragments,
+        };
+        configuration.write(build, || self.make(&sandbox, build))?;
         build.step.run(
             "compiling",
             self.make(&sandbox, build)?
@@ -201,19 +147,4 @@ fn strip(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_line_of_a_fragment_is_checked() {
-        let configuration = "CONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_N=32\n";
-        let fragment = "# remark\nCONFIG_A=y\nCONFIG_B=y\nCONFIG_C=n\nCONFIG_D=n\nCONFIG_E=y # why\nCONFIG_N=32\nCONFIG_A=n\n";
-        assert_eq!(
-            unmet(fragment, configuration),
-            ["CONFIG_B=y", "CONFIG_E=y", "CONFIG_A=n"]
-        );
-    }
 }

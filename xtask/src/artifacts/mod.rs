@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the tool makes, one file for each kind.
 
+pub(crate) mod kconfig;
 pub(crate) mod kernel;
 pub(crate) mod module;
 pub(crate) mod qemu;
@@ -8,6 +9,7 @@ pub(crate) mod root;
 pub(crate) mod source;
 pub(crate) mod tools;
 pub(crate) mod userland;
+pub(crate) mod witness;
 
 use std::path::{Path, PathBuf};
 

@@ -71,7 +71,7 @@ const PACKAGES: &[&str] = &[
 const SOURCES: &[&str] = &["qemu"];
 
 /// Options of apt and dpkg: nobody reads manuals in the build root, and it is made again if it breaks.
-const OPTIONS: &[&str] = &[
+pub(crate) const OPTIONS: &[&str] = &[
     "--aptopt=Acquire::Retries \"3\"",
     "--aptopt=APT::Install-Recommends \"false\"",
     "--dpkgopt=force-unsafe-io",
@@ -95,7 +95,7 @@ impl BuildRoot {
     pub(crate) const TREE: &str = TREE;
 
     /// Runs a command in the tree itself, writable, with the network.
-    fn inside(tree: &Path, mirror: &Mirror, program: &str) -> Command {
+    pub(crate) fn inside(tree: &Path, mirror: &Mirror, program: &str) -> Command {
         let mut command = Command::new("bwrap");
         command.arg("--bind").arg(tree).arg("/");
         command.args([
@@ -225,7 +225,7 @@ impl Artifact for BuildRoot {
 }
 
 /// apt's proxies of this machine, for an apt that does not read this machine's configuration.
-fn apt_proxy() -> Vec<String> {
+pub(crate) fn apt_proxy() -> Vec<String> {
     let output = Command::new("apt-config")
         .args(["dump", "Acquire::http::Proxy"])
         .output();

@@ -7,6 +7,7 @@ use anyhow::Result;
 use ehea_harness::Sandbox;
 
 use crate::artifacts::root::BuildRoot;
+use crate::artifacts::witness::CROSS;
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::Key;
 
@@ -20,6 +21,17 @@ pub(crate) struct GuestTools<'a> {
     pub(crate) root: &'a Entry,
     /// The checkout.
     pub(crate) checkout: &'a Path,
+    /// For which guest.
+    pub(crate) machine: Machine,
+}
+
+/// Byte order of a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Machine {
+    /// ppc64le, what the makefile compiles for.
+    LittleEndian,
+    /// ppc64, the witness's.
+    BigEndian,
 }
 
 impl GuestTools<'_> {
@@ -29,11 +41,17 @@ impl GuestTools<'_> {
 
 impl Artifact for GuestTools<'_> {
     fn kind(&self) -> &'static str {
-        "guest-tools"
+        match self.machine {
+            Machine::LittleEndian => "guest-tools",
+            Machine::BigEndian => "witness-tools",
+        }
     }
 
     fn title(&self) -> String {
-        "programs for the guest".to_owned()
+        match self.machine {
+            Machine::LittleEndian => "programs for the guest".to_owned(),
+            Machine::BigEndian => "programs for the witness's guest".to_owned(),
+        }
     }
 
     fn inputs(&self, key: &mut Key) -> Result<()> {
@@ -47,6 +65,9 @@ impl Artifact for GuestTools<'_> {
             .arg("-C")
             .arg(self.checkout.join(SOURCES))
             .arg(format!("O={}", build.directory.display()));
+        if let Machine::BigEndian = self.machine {
+            command.arg(format!("CROSS_COMPILE={CROSS}"));
+        }
         build.step.run("compiling", &mut command)
     }
 

@@ -95,18 +95,23 @@ impl Artifact for Userland {
         for path in REMOVED {
             remove(&tree.join(path))?;
         }
-        let mut command = Sandbox::new(&self.root).command("sh");
-        command.args(["-ec", "find . -print0 | LC_ALL=C sort -z | cpio --null --quiet -R 0:0 -o -H newc | gzip -n -1 >\"$0\""]);
-        command
-            .arg(build.directory.join(Self::ARCHIVE))
-            .current_dir(&tree);
-        build.step.run("archiving", &mut command)?;
-        remove(&tree)
+        archive(build, &Sandbox::new(&self.root), &tree)
     }
 
     fn outputs(&self) -> Vec<PathBuf> {
         vec![Self::ARCHIVE.into()]
     }
+}
+
+/// Packs the directory tree into [`Userland::ARCHIVE`] and removes it.
+pub(crate) fn archive(build: &Build<'_>, sandbox: &Sandbox, tree: &Path) -> Result<()> {
+    let mut command = sandbox.command("sh");
+    command.args(["-ec", "find . -print0 | LC_ALL=C sort -z | cpio --null --quiet -R 0:0 -o -H newc | gzip -n -1 >\"$0\""]);
+    command
+        .arg(build.directory.join(Userland::ARCHIVE))
+        .current_dir(tree);
+    build.step.run("archiving", &mut command)?;
+    remove(tree)
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -60,7 +60,8 @@ impl Task for DoctorCommand {
         }
         let states = setup::states(context)?;
         let mut rows = host(context, &states);
-        rows.extend(states.into_iter().map(|(name, state)| {
+        let witness = setup::witness_states(context)?;
+        rows.extend(states.into_iter().chain(witness).map(|(name, state)| {
             let (standing, text) = match state {
                 Some(State::Present) => (Standing::Good, "in the cache".to_owned()),
                 Some(State::Missing) => (Standing::Later, "not made yet".to_owned()),

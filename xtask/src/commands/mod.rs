@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod guest;
 pub(crate) mod shell;
 pub(crate) mod test;
+pub(crate) mod witness;
 
 use std::process::ExitCode;
 

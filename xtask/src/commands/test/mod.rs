@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask test`: all checks, in three tiers.
+//! `cargo xtask test`: all checks, in tiers.
 
 mod e2e;
 mod host;
 mod kunit;
 mod module;
-mod runner;
+pub(crate) mod runner;
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use ehea_harness::PageSize;
 
-use crate::commands::Task;
+use crate::commands::{witness, Task};
 use crate::context::Context;
 use runner::Runner;
 
@@ -26,6 +26,8 @@ enum Tier {
     Kunit,
     /// In a guest with real tools.
     E2e,
+    /// The same adapter with the C driver; not without --full, unless it is asked for.
+    Witness,
 }
 
 /// Runs the tests. The last line is `N passed, N failed`.
@@ -37,7 +39,7 @@ pub(crate) struct TestCommand {
     /// Only tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Adds what takes too long for every change: the other page size, soaks.
+    /// Adds what takes too long for every change: the other page size, soaks, the witness.
     #[arg(long)]
     full: bool,
 }
@@ -60,6 +62,9 @@ impl Task for TestCommand {
         }
         if wanted(Tier::E2e) {
             e2e::run(context, &mut runner, self.full);
+        }
+        if self.tier == Some(Tier::Witness) || (self.full && wanted(Tier::Witness)) {
+            witness::run(context, &mut runner);
         }
         Ok(runner.finish())
     }

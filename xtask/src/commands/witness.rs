@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo xtask witness`: the C driver of old on the same adapter.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::commands::test::runner::Runner;
+use crate::commands::Task;
+use crate::context::Context;
+use crate::setup;
+
+/// Runs the scenarios with the C driver. The last line is `N passed, N failed`.
+///
+/// The C driver was written for the hardware, so where it fails on the model of the adapter, the model
+/// is wrong, or the C driver has the mistake that the scenario is about. It runs unmodified in a
+/// big-endian Linux 6.12, which is built with GCC from Debian's sources: 10 minutes the first time.
+#[derive(Args, Debug)]
+pub(crate) struct WitnessCommand {
+    /// Only scenarios whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+}
+
+impl Task for WitnessCommand {
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        let mut runner = Runner::new(self.only);
+        run(context, &mut runner);
+        Ok(runner.finish())
+    }
+}
+
+/// Makes what the scenarios need and runs them.
+pub(crate) fn run(context: &Context, runner: &mut Runner) {
+    match command(context, runner.only()) {
+        Ok(command) => runner.libtest("witness", command),
+        Err(error) => runner.failed("witness", &format!("{error:#}")),
+    }
+}
+
+fn command(context: &Context, only: Option<&str>) -> Result<Command> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args([
+        "test",
+        "--release",
+        "--package",
+        "ehea-tests",
+        "--test",
+        "witness",
+        "--",
+    ]);
+    command.args(only).current_dir(&context.checkout);
+    setup::hand_over_witness(context, &mut command)?;
+    Ok(command)
+}

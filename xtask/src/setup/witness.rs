@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Gathers what the witness's guest needs.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::Result;
+use ehea_harness::{Artifacts, Kernel, PageSize, WITNESS_ARTIFACTS_VARIABLE};
+
+use super::{describe, guest, hand_over};
+use crate::artifacts::tools::{GuestTools, Machine};
+use crate::artifacts::witness::{WitnessKernel, WitnessRoot, WitnessUserland};
+use crate::cache::{Artifact, State};
+use crate::context::Context;
+
+/// As [`hand_over`] with the default page size, and in the same way for the witness's guest. With
+/// [`WITNESS_ARTIFACTS_VARIABLE`] set, the files that it names are used as they are.
+pub(crate) fn hand_over_witness(context: &Context, command: &mut Command) -> Result<()> {
+    let page_size = PageSize::default();
+    let ours = guest(context, &[page_size])?;
+    let witness = match std::env::var_os(WITNESS_ARTIFACTS_VARIABLE) {
+        Some(_) => Artifacts::witness_from_env()?,
+        None => witness(context, &ours)?,
+    };
+    command.env(WITNESS_ARTIFACTS_VARIABLE, describe(context, &witness)?);
+    hand_over(context, &[page_size], command)
+}
+
+/// What the witness's guest needs. It runs on the same QEMU as ours.
+fn witness(context: &Context, ours: &Artifacts) -> Result<Artifacts> {
+    let (cache, checkout) = (&context.cache, &context.checkout);
+    let root = &cache.ensure(&WitnessRoot)?;
+    let userland = cache.ensure(&WitnessUserland { root, checkout })?;
+    let tools = cache.ensure(&GuestTools {
+        root,
+        checkout,
+        machine: Machine::BigEndian,
+    })?;
+    let kernel = cache.ensure(&WitnessKernel { root, checkout })?;
+    let kernel = Kernel {
+        vmlinux: kernel.path(WitnessKernel::IMAGE),
+        build: kernel.directory,
+        // The C driver is one of the kernel's own modules.
+        module: None,
+        kunit_module: None,
+    };
+    Ok(Artifacts {
+        userland: userland.path(WitnessUserland::ARCHIVE),
+        tools: Some(tools.path(GuestTools::PROGRAM)),
+        kernels: BTreeMap::from([(PageSize::default(), kernel)]),
+        ..ours.clone()
+    })
+}
+
+/// What of the witness is in the cache; `None` where that can't be known before something else is made.
+pub(crate) fn witness_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
+    let (cache, checkout) = (&context.cache, &context.checkout);
+    let state = cache.state(&WitnessRoot)?;
+    let ready = state == State::Present;
+    let mut states = vec![(WitnessRoot.title(), Some(state))];
+    if ready {
+        let root = &cache.ensure(&WitnessRoot)?;
+        let machine = Machine::BigEndian;
+        let artifacts: [&dyn Artifact; 3] = [
+            &WitnessUserland { root, checkout },
+            &GuestTools {
+                root,
+                checkout,
+                machine,
+            },
+            &WitnessKernel { root, checkout },
+        ];
+        for artifact in artifacts {
+            states.push((artifact.title(), Some(cache.state(artifact)?)));
+        }
+    } else {
+        states.push(("userland and kernel of the witness".to_owned(), None));
+    }
+    Ok(states)
+}
