@@ -233,6 +233,8 @@ static int ehea_adapter_properties(SpaprEhea *s, void *fdt, int off)
 static int ehea_ibmebus_devnode(SpaprEhea *s, void *fdt, int vio_off)
 {
     g_autofree char *name = g_strdup_printf("lhea@%" PRIx32, s->sdev.reg);
+    /* The firmware finds a node by its unit address, and that in its "reg". */
+    uint32_t reg[] = { 0, cpu_to_be32(s->sdev.reg), 0, 0 };
     int off, ret;
 
     ret = fdt_del_node(fdt, vio_off);
@@ -243,7 +245,10 @@ static int ehea_ibmebus_devnode(SpaprEhea *s, void *fdt, int vio_off)
     if (off < 0) {
         return off;
     }
-    ret = fdt_setprop_string(fdt, off, "compatible", "IBM,lhea");
+    ret = fdt_setprop(fdt, off, "reg", reg, sizeof(reg));
+    if (!ret) {
+        ret = fdt_setprop_string(fdt, off, "compatible", "IBM,lhea");
+    }
     if (!ret) {
         ret = ehea_adapter_properties(s, fdt, off);
     }
