@@ -4,7 +4,7 @@
 
 use core::slice;
 
-use super::index::Index;
+use super::index::{search, Index};
 use super::{RealRange, Run, RunStore, SECTION_SIZE};
 use crate::abi::cb::adapter::PageSize;
 
@@ -22,7 +22,7 @@ pub struct Busmap<R> {
     first: Run,
     total: u64,
     index: Index,
-    store: R,
+    pub(super) store: R,
 }
 
 impl<R: RunStore> Busmap<R> {
@@ -47,8 +47,14 @@ impl<R: RunStore> Busmap<R> {
     pub fn translate(&self, real: u64, len: u64) -> Option<u64> {
         match self.first.translate(real, len) {
             Some(bus) => Some(bus),
-            None => self.index.find(&self.store, real)?.translate(real, len),
+            None => self.translate_other(real, len),
         }
+    }
+
+    /// As [`Busmap::translate`], for an address that is not in the first run.
+    #[inline(never)]
+    fn translate_other(&self, real: u64, len: u64) -> Option<u64> {
+        self.index.translate(&self.store, real, len)
     }
 
     /// Whether any address of `range` is mapped.
@@ -56,10 +62,9 @@ impl<R: RunStore> Busmap<R> {
         // Only the last run that starts below the end of the range can reach into it; if that one
         // ends below the range, so do all before it.
         match range.end().checked_sub(1) {
-            Some(last) => self
-                .index
-                .find(&self.store, last)
-                .is_some_and(|run| run.range().intersects(range)),
+            Some(last) => {
+                search(self.runs(), last).is_some_and(|run| run.range().intersects(range))
+            }
             None => false,
         }
     }

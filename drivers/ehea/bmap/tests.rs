@@ -11,7 +11,11 @@ use crate::abi::cb::adapter::PageSize;
 #[derive(Debug, Default)]
 struct Store {
     runs: Vec<Run>,
+    buckets: Vec<u16>,
+    /// How many runs there is memory for.
     limit: Option<usize>,
+    /// How many buckets there is memory for.
+    bucket_limit: Option<usize>,
 }
 
 impl RunStore for Store {
@@ -26,6 +30,18 @@ impl RunStore for Store {
     fn as_slice(&self) -> &[Run] {
         &self.runs
     }
+
+    fn try_push_bucket(&mut self, run: u16) -> Result<(), OutOfMemory> {
+        if self.bucket_limit == Some(self.buckets.len()) {
+            return Err(OutOfMemory);
+        }
+        self.buckets.push(run);
+        Ok(())
+    }
+
+    fn buckets(&self) -> &[u16] {
+        &self.buckets
+    }
 }
 
 fn range(start: u64, len: u64) -> RealRange {
@@ -33,7 +49,15 @@ fn range(start: u64, len: u64) -> RealRange {
 }
 
 fn build(memory: &[(u64, u64)], excluded: &[RealRange]) -> Result<Busmap<Store>, BuildError> {
-    let mut builder = Builder::new(Store::default(), excluded);
+    build_in(Store::default(), memory, excluded)
+}
+
+fn build_in(
+    store: Store,
+    memory: &[(u64, u64)],
+    excluded: &[RealRange],
+) -> Result<Busmap<Store>, BuildError> {
+    let mut builder = Builder::new(store, excluded);
     for &(base, len) in memory {
         builder.add(base, len)?;
     }
@@ -94,8 +118,14 @@ impl Naive {
 
 /// Sections in stretches, as memory has them, cut into pieces of random size when they are added.
 fn memory() -> impl Strategy<Value = (BTreeSet<u64>, Vec<u8>)> {
+    // Few stretches, and so many that there is an index; now and then a hole as large as all the
+    // rest, so that many start in one bucket.
+    let hole = || prop_oneof![30 => 0u64..6, 1 => 100u64..110];
     (
-        prop::collection::vec((0u64..6, 1u64..12), 0..12),
+        prop_oneof![
+            prop::collection::vec((hole(), 1u64..12), 0..12),
+            prop::collection::vec((hole(), 1u64..3), 12..50),
+        ],
         prop_oneof![Just(0u64), Just(3), Just((1 << 40) - 200)],
         prop::collection::vec(1u8..8, 1..20),
     )
@@ -107,6 +137,8 @@ fn memory() -> impl Strategy<Value = (BTreeSet<u64>, Vec<u8>)> {
                 sections.extend(next..next + len);
                 next += len;
             }
+            // The last section of the address space has no end that could be told.
+            sections.retain(|&n| n < (1 << 40) - 1);
             (sections, cuts)
         })
 }
@@ -169,9 +201,11 @@ proptest! {
         excluded in ranges(2),
         queries in prop::collection::vec((address(), length()), 60),
         ranges in ranges(20),
+        bucket_limit in prop_oneof![2 => Just(None), 1 => (0usize..40).prop_map(Some)],
     ) {
         let naive = Naive::new(&sections, &excluded);
-        let map = build(&pieces(&sections, &cuts), &excluded).unwrap();
+        let store = Store { bucket_limit, ..Store::default() };
+        let map = build_in(store, &pieces(&sections, &cuts), &excluded).unwrap();
 
         for (real, len) in queries {
             prop_assert_eq!(map.translate(real, len), naive.translate(real, len));
@@ -312,6 +346,51 @@ fn refusals() {
     );
     assert_eq!(error(&[(0, START)]), Some(BuildError::TooLarge));
     assert_eq!(error(&[(0, START - s)]), None);
+}
+
+/// There are about as many buckets as runs, and each says where to look.
+#[test]
+fn index_of_many_runs() {
+    let s = SECTION_SIZE;
+    for (count, distance) in [(6, 2), (1000, 2), (1000, 33), (2048, 32), (1 << 16, 2)] {
+        let runs = (0..count).map(|n| (0x100 * s + n * distance * s, s));
+        let runs: Vec<_> = runs.collect();
+        let map = build(&runs, &[]).unwrap();
+        let buckets = &map.store.buckets;
+        let expected = if count < 1 << 16 {
+            count as usize..=2 * count as usize
+        } else {
+            0..=0
+        };
+        assert!(
+            expected.contains(&buckets.len()),
+            "{count}: {}",
+            buckets.len()
+        );
+        assert!(buckets.is_sorted());
+        for (n, &(real, _)) in (0..).zip(&runs) {
+            assert_eq!(map.translate(real + s - 1, 1), Some(START + n * s + s - 1));
+            assert_eq!(map.translate(real + s, 1), None);
+            assert_eq!(map.translate(real - 1, 1), None);
+        }
+    }
+    // Five are searched.
+    let runs: Vec<_> = (0..5).map(|n| (2 * n * s, s)).collect();
+    assert!(build(&runs, &[]).unwrap().store.buckets.is_empty());
+}
+
+/// The last section of the address space can't be mapped; the one before can.
+#[test]
+fn index_at_the_end_of_the_address_space() {
+    let s = SECTION_SIZE;
+    let end = (2 * s).wrapping_neg();
+    let mut runs: Vec<_> = (0..7).map(|n| (2 * n * s, s)).collect();
+    runs.push((end, s));
+    let map = build(&runs, &[]).unwrap();
+    assert_eq!(map.translate(end + s - 1, 1), Some(START + 8 * s - 1));
+    assert_eq!(map.translate(end - 1, 1), None);
+    assert_eq!(map.translate(u64::MAX, 1), None);
+    assert_eq!(map.translate(12 * s, s), Some(START + 6 * s));
 }
 
 /// An excluded range still counts for the order of what is added.
