@@ -69,5 +69,6 @@ int cmd_sendpages(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
 int cmd_soak(int argc, char **argv);
 int cmd_await(int argc, char **argv);
+int cmd_mark(int argc, char **argv);
 
 #endif /* EHEA_NET_H */

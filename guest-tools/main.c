@@ -29,6 +29,7 @@ static const struct {
 	{ "receive", cmd_receive, 2, "ADDRESS PORT" },
 	{ "soak", cmd_soak, 1, "COMMAND" },
 	{ "await", cmd_await, 2, "INTERFACE READY" },
+	{ "mark", cmd_mark, 1, "NUMBER" },
 };
 
 void die(const char *format, ...)

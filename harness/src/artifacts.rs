@@ -81,6 +81,9 @@ pub struct Artifacts {
     pub root: PathBuf,
     /// `qemu-system-ppc64` with the adapter.
     pub qemu: PathBuf,
+    /// The plugin that counts guest instructions; absent where nothing needs it.
+    #[serde(default)]
+    pub plugin: Option<PathBuf>,
     /// Guest userland: a compressed cpio archive.
     pub userland: PathBuf,
     /// `ehea-net`, our own program for the guest; absent where nothing needs it.

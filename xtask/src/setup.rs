@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::artifacts::kernel::Kernel;
 use crate::artifacts::module::{KernelTree, Module};
+use crate::artifacts::plugin::Plugin;
 use crate::artifacts::qemu::{Qemu, QemuTree};
 use crate::artifacts::root::BuildRoot;
 use crate::artifacts::source::KernelSource;
@@ -45,8 +46,10 @@ pub(crate) fn guest(context: &Context, page_sizes: &[PageSize]) -> Result<Artifa
         checkout: &context.checkout,
         machine: Machine::LittleEndian,
     })?;
+    let (qemu, plugin) = qemu(context, &root)?;
     Ok(Artifacts {
-        qemu: qemu(context, &root)?,
+        qemu,
+        plugin: Some(plugin),
         userland: userland.path(Userland::ARCHIVE),
         tools: Some(tools.path(GuestTools::PROGRAM)),
         kernels: kernels(context, page_sizes)?,
@@ -146,7 +149,8 @@ fn modules(context: &Context, kernel: &KernelTree) -> Result<(PathBuf, PathBuf)>
     Ok((entry.path(Module::DRIVER), entry.path(Module::KUNIT)))
 }
 
-fn qemu(context: &Context, root: &Entry) -> Result<PathBuf> {
+/// The emulator, and the plugin for it.
+fn qemu(context: &Context, root: &Entry) -> Result<(PathBuf, PathBuf)> {
     let checkout = &context.checkout;
     let tree = context.cache.ensure(&QemuTree { root, checkout })?;
     let target = context.target();
@@ -158,7 +162,12 @@ fn qemu(context: &Context, root: &Entry) -> Result<PathBuf> {
         target: &target,
         cache,
     })?;
-    Ok(qemu.path(Qemu::BINARY))
+    let plugin = cache.ensure(&Plugin {
+        root,
+        tree: &tree,
+        checkout,
+    })?;
+    Ok((qemu.path(Qemu::BINARY), plugin.path(Plugin::OBJECT)))
 }
 
 /// Makes what guests need and lets `command` know through its environment.
@@ -217,14 +226,21 @@ pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> 
             root: &root,
             checkout,
         })? {
-            Some(tree) => drop(look(&Qemu {
-                root: &root,
-                tree: &tree,
-                checkout,
-                target,
-                cache,
-            })?),
-            None => unknown.push("QEMU with the adapter"),
+            Some(tree) => {
+                look(&Qemu {
+                    root: &root,
+                    tree: &tree,
+                    checkout,
+                    target,
+                    cache,
+                })?;
+                look(&Plugin {
+                    root: &root,
+                    tree: &tree,
+                    checkout,
+                })?;
+            }
+            None => unknown.extend(["QEMU with the adapter", "instruction counter"]),
         }
         if let Some(source) = look(&KernelSource {
             root: &root,

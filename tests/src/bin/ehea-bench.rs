@@ -12,6 +12,9 @@ struct Arguments {
     /// Only this group of figures.
     #[arg(long)]
     only: Option<String>,
+    /// Instead of taking figures, tell where the instructions of one of the group `peers` go: rs-tx-64b.
+    #[arg(long, value_name = "FIGURE")]
+    profile: Option<String>,
     /// Where the figures go.
     #[arg(long, default_value = "target/bench.json")]
     output: PathBuf,
@@ -19,6 +22,10 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(what) = &arguments.profile {
+        print!("{}", bench::profile(what)?);
+        return Ok(());
+    }
     let figures = bench::figures(arguments.only.as_deref(), |step| {
         println!("measuring {step}")
     })?;

@@ -4,6 +4,7 @@
 pub(crate) mod kconfig;
 pub(crate) mod kernel;
 pub(crate) mod module;
+pub(crate) mod plugin;
 pub(crate) mod qemu;
 pub(crate) mod root;
 pub(crate) mod source;

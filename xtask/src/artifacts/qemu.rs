@@ -60,6 +60,9 @@ pub(crate) struct QemuTree<'a> {
 impl QemuTree<'_> {
     const SOURCE: &'static str = "source";
     const BUILD: &'static str = "build";
+
+    /// Directory in the entry with the header for plugins.
+    pub(crate) const HEADERS: &'static str = "source/include/qemu";
 }
 
 impl Artifact for QemuTree<'_> {

@@ -16,6 +16,10 @@ pub(crate) struct BenchCommand {
     /// Only this group of figures.
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
+    /// Instead of measuring, tell where the instructions of a figure of the group peers go, by function:
+    /// rs-tx-64b, c-rx-1500b …
+    #[arg(long, value_name = "FIGURE", conflicts_with = "only")]
+    profile: Option<String>,
 }
 
 impl Task for BenchCommand {
@@ -29,6 +33,9 @@ impl Task for BenchCommand {
                 .into_iter()
                 .flat_map(|group| ["--only".to_owned(), group]),
         );
+        if let Some(figure) = self.profile {
+            arguments.extend(["--profile".to_owned(), figure]);
+        }
         program(context, "ehea-bench", &arguments)
     }
 }

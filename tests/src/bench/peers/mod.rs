@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+//! This driver beside others: the C driver for the same adapter (`c`), ibmveth (`veth`), virtio-net
+//! (`virtio`), and, to send only, the kernel's dummy device (`dummy`), which costs what the stack alone
+//! does.
+//!
+//! A plugin of QEMU counts executed instructions by address ([`counter`]). Everything that happens in
+//! these guests happens in the guest's clock, which counts instructions: frames never come from the
+//! host, and none goes there. At the other end of each device's wire is a virtio device of the same
+//! guest ([`rig`]). pktgen makes the frames, in both directions. So the load of the host decides
+//! nothing, not even how many frames an interrupt is for.
+
+mod counter;
+mod packets;
+mod profile;
+mod rig;
+
+use anyhow::Result;
+
+use self::rig::Device;
+use super::Figures;
+use crate::system::System;
+
+pub(super) use profile::profile;
+
+/// A driver that is measured.
+#[derive(Debug)]
+struct Peer {
+    /// In the names of figures.
+    name: &'static str,
+    device: Device,
+    system: System,
+}
+
+const PEERS: [Peer; 5] = {
+    const fn peer(name: &'static str, device: Device, system: System) -> Peer {
+        Peer {
+            name,
+            device,
+            system,
+        }
+    }
+    [
+        peer("c", Device::Adapter, System::Witness),
+        peer("rs", Device::Adapter, System::Ours),
+        peer("veth", Device::Veth, System::Ours),
+        peer("virtio", Device::Virtio, System::Ours),
+        peer("dummy", Device::Dummy, System::Ours),
+    ]
+};
+
+/// Takes the figures.
+pub(super) fn measure(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()> {
+    for system in [System::Witness, System::Ours] {
+        if system.is_available() {
+            let peers = PEERS.iter().filter(|peer| peer.system == system);
+            packets::measure(system, peers, figures, progress)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Guest instructions per packet.
+
+use anyhow::{ensure, Result};
+
+use super::counter::Counts;
+use super::rig::{Burst, Device, Rig};
+use super::Peer;
+use crate::bench::Figures;
+use crate::system::System;
+
+/// Frames of the shorter run; the longer one has three times as many.
+pub(super) const FRAMES: u64 = 10_000;
+
+/// Frames before the first run: whatever is done once is done.
+pub(super) const WARM_UP: u64 = 2_000;
+
+/// Frame lengths without CRC, and what they are called: the shortest frame is called by its length
+/// with CRC.
+pub(super) const LENGTHS: [(usize, &str); 2] = [(60, "64b"), (1500, "1500b")];
+
+/// Addresses that are counted together: the smallest page.
+const BUCKET: u64 = 4096;
+
+/// Instructions per frame.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    /// Everything.
+    all: f64,
+    /// In the driver's own code.
+    driver: f64,
+}
+
+/// Takes the figures of all peers that run on a system.
+pub(super) fn measure<'a>(
+    system: System,
+    peers: impl Iterator<Item = &'a Peer>,
+    figures: &mut Figures,
+    progress: &mut impl FnMut(&str),
+) -> Result<()> {
+    let mut rig = Rig::boot(system, BUCKET)?;
+    // What it costs a partner to send.
+    let mut partner = Vec::new();
+    rig.start(Device::Virtio)?;
+    for (length, label) in LENGTHS {
+        progress(&format!("cost of sending to a peer, {label}"));
+        partner.push(cost(&mut rig, Device::Virtio, length, Rig::transmit)?.all);
+    }
+    rig.stop(Device::Virtio)?;
+    for &Peer { name, device, .. } in peers {
+        rig.start(device)?;
+        for ((length, label), partner) in LENGTHS.into_iter().zip(&partner) {
+            progress(&format!("{name}, {label}"));
+            let tx = cost(&mut rig, device, length, Rig::transmit)?;
+            figures.insert(format!("{name}_tx_insns_{label}"), tx.all);
+            if device == Device::Adapter {
+                figures.insert(format!("{name}_tx_drv_insns_{label}"), tx.driver);
+            }
+            if device == Device::Dummy {
+                continue;
+            }
+            let rx = cost(&mut rig, device, length, Rig::receive)?;
+            figures.insert(format!("{name}_rx_insns_{label}"), rx.all - partner);
+            if device == Device::Adapter {
+                figures.insert(format!("{name}_rx_drv_insns_{label}"), rx.driver);
+            }
+        }
+        rig.stop(device)?;
+    }
+    rig.shutdown()
+}
+
+/// Measures one way to use a device: the difference of a long and a short run.
+fn cost(
+    rig: &mut Rig,
+    device: Device,
+    length: usize,
+    run: impl Fn(&mut Rig, Device, u64, usize) -> Result<Burst>,
+) -> Result<Cost> {
+    let code = rig.modules()?.code(device.module())?;
+    run(rig, device, WARM_UP, length)?;
+    let short = run(rig, device, FRAMES, length)?.counts;
+    let long = run(rig, device, 3 * FRAMES, length)?.counts;
+    let per_frame = |what: &dyn Fn(&Counts) -> u64| -> Result<f64> {
+        let (short, long) = (what(&short), what(&long));
+        ensure!(
+            long > short,
+            "three times the frames took no more instructions"
+        );
+        Ok((long - short) as f64 / (2 * FRAMES) as f64)
+    };
+    Ok(Cost {
+        all: per_frame(&Counts::total)?,
+        driver: per_frame(&|counts| counts.within(&code))?,
+    })
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where a frame's instructions go: by function, and in the driver by instruction.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::{bail, Context, Result};
+use ehea_harness::{Artifacts, Guest, PageSize};
+use rustc_demangle::demangle;
+
+use super::counter::Counts;
+use super::packets::{FRAMES, LENGTHS, WARM_UP};
+use super::rig::{Device, Rig};
+use super::{Peer, PEERS};
+use crate::system::System;
+
+/// Each instruction is counted by itself.
+const BUCKET: u64 = 4;
+
+/// Names of code, by address.
+#[derive(Debug, Default)]
+struct Symbols(BTreeMap<u64, String>);
+
+impl Symbols {
+    /// Adds lines of `System.map` or `/proc/kallsyms`.
+    fn add(&mut self, text: &str) {
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(address), Some(kind), Some(name)) =
+                (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            let Ok(address) = u64::from_str_radix(address, 16) else {
+                continue;
+            };
+            if matches!(kind, "t" | "T" | "w" | "W") {
+                let module = words.next().unwrap_or_default();
+                self.0
+                    .insert(address, format!("{:#}{module}", demangle(name)));
+            }
+        }
+    }
+
+    fn read(peer: &Peer, guest: &Guest) -> Result<Self> {
+        let mut symbols = Self::default();
+        let artifacts = match peer.system {
+            System::Ours => Artifacts::from_env()?,
+            System::Witness => Artifacts::witness_from_env()?,
+        };
+        let map = artifacts
+            .kernel(PageSize::default())?
+            .build
+            .join("System.map");
+        let text = std::fs::read_to_string(&map)
+            .with_context(|| format!("cannot read {}", map.display()))?;
+        symbols.add(&text);
+        symbols.add(&guest.sh(r"grep '\[' /proc/kallsyms")?);
+        Ok(symbols)
+    }
+
+    /// The function that an address is in, and how far into it.
+    fn find(&self, address: u64) -> (&str, u64) {
+        match self.0.range(..=address).next_back() {
+            Some((start, name)) if address >> 63 == 1 => (name, address - start),
+            _ => ("user space", 0),
+        }
+    }
+}
+
+/// Profiles one figure, given as `PEER-DIRECTION-LENGTH`, for example `rs-tx-64b`.
+pub(crate) fn profile(what: &str) -> Result<String> {
+    let words: Vec<_> = what.split('-').collect();
+    let [name, direction, label] = words[..] else {
+        bail!("{what} is not of the form rs-tx-64b");
+    };
+    let peer = PEERS
+        .iter()
+        .find(|peer| peer.name == name)
+        .with_context(|| format!("no peer {name}"))?;
+    let (length, _) = LENGTHS
+        .into_iter()
+        .find(|(_, known)| *known == label)
+        .with_context(|| format!("no length {label}"))?;
+    let run = match direction {
+        "tx" => Rig::transmit,
+        "rx" if peer.device != Device::Dummy => Rig::receive,
+        _ => bail!("{name} has no direction {direction}"),
+    };
+    let mut rig = Rig::boot(peer.system, BUCKET)?;
+    rig.start(peer.device)?;
+    run(&mut rig, peer.device, WARM_UP, length)?;
+    let counts = run(&mut rig, peer.device, FRAMES, length)?.counts;
+    let code = rig.modules()?.code(peer.device.module())?;
+    let symbols = Symbols::read(peer, rig.guest())?;
+    let mut text = format!(
+        "{what}: {FRAMES} frames\n{}",
+        by_function(&counts, &symbols)
+    );
+    writeln!(text, "\nBy instruction, in the driver:")?;
+    for (address, count) in counts.iter().filter(|(address, _)| code.contains(address)) {
+        let (name, offset) = symbols.find(address);
+        let (offset_in_code, per_frame) = (address - code.start, count as f64 / FRAMES as f64);
+        writeln!(
+            text,
+            "{offset_in_code:#8x} {per_frame:9.4}  {name}+{offset:#x}"
+        )?;
+    }
+    rig.shutdown()?;
+    Ok(text)
+}
+
+/// Instructions per frame of each function, the largest first. What is run once is spread over all
+/// frames here.
+fn by_function(counts: &Counts, symbols: &Symbols) -> String {
+    let mut functions: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (address, count) in counts.iter() {
+        let (name, offset) = symbols.find(address);
+        let entry = functions.entry(name).or_default();
+        entry.0 += count;
+        if offset == 0 && name != "user space" {
+            entry.1 += count;
+        }
+    }
+    let mut functions: Vec<_> = functions.into_iter().collect();
+    functions.sort_by_key(|&(_, (count, _))| std::cmp::Reverse(count));
+    let per_frame = |count| count as f64 / FRAMES as f64;
+    let mut text = "insns/frame calls/frame  function\n".to_owned();
+    for (name, (count, calls)) in functions {
+        if per_frame(count) >= 0.5 {
+            let (count, calls) = (per_frame(count), per_frame(calls));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{count:11.2} {calls:11.3}  {name}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_names() {
+        let mut symbols = Symbols::default();
+        symbols.add(
+            "c000000000001000 T first\nc000000000001100 d data\nc000000000002000 t second\t[ehea]\n",
+        );
+        assert_eq!(symbols.find(0xc000_0000_0000_1104), ("first", 0x104));
+        assert_eq!(symbols.find(0xc000_0000_0000_2000), ("second[ehea]", 0));
+        assert_eq!(symbols.find(0x1000), ("user space", 0));
+    }
+}

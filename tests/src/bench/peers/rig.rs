@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A guest with one processor, in which each peer has a partner on a wire of their own.
+
+use anyhow::{ensure, Context, Result};
+use ehea_harness::Guest;
+
+use super::counter::{Counter, Counts, Modules};
+use crate::lab::text;
+use crate::system::System;
+
+/// Directory of pktgen's files.
+const PKTGEN: &str = "/proc/net/pktgen";
+
+/// A network device, and the driver for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// The adapter.
+    Adapter,
+    /// `spapr-vlan`.
+    Veth,
+    /// `virtio-net-pci`.
+    Virtio,
+    /// The kernel's own, which throws everything away: it has no wire.
+    Dummy,
+}
+
+impl Device {
+    /// Those that have a wire.
+    const WIRED: [Self; 3] = [Self::Adapter, Self::Veth, Self::Virtio];
+
+    /// Name of the driver's module.
+    pub(crate) const fn module(self) -> &'static str {
+        match self {
+            Self::Adapter => "ehea",
+            Self::Veth => "ibmveth",
+            Self::Virtio => "virtio_net",
+            Self::Dummy => "dummy",
+        }
+    }
+
+    /// Number of the wire.
+    const fn wire(self) -> u8 {
+        match self {
+            Self::Adapter => 0,
+            Self::Veth => 1,
+            Self::Virtio => 2,
+            Self::Dummy => 3,
+        }
+    }
+
+    const fn address(self) -> [u8; 6] {
+        [0x52, 0x54, 0x00, 0xea, 0x01, self.wire()]
+    }
+
+    /// Address of the device at the other end of the wire, which is always a virtio device.
+    const fn partner(self) -> [u8; 6] {
+        [0x52, 0x54, 0x00, 0xea, 0x02, self.wire()]
+    }
+}
+
+/// An address that no device has: what is sent to it is over when it is on the wire.
+const NOBODY: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0x03, 0x00];
+
+/// What it took to send frames.
+#[derive(Debug)]
+pub(crate) struct Burst {
+    /// Instructions.
+    pub(crate) counts: Counts,
+    /// Frames that the device's interface received meanwhile.
+    pub(crate) received: u64,
+}
+
+/// The guest.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    guest: Guest,
+    counter: Counter,
+}
+
+/// Sends what virtio has queued 150 µs of the guest's clock after the first frame. The other way, a
+/// thread of QEMU's, the load of the host decided how many frames an interrupt is for.
+const VIRTIO: &str = "virtio-net-pci,romfile=,tx=timer";
+
+impl Rig {
+    /// Boots the guest; the counter counts addresses in pieces of `bucket` bytes.
+    pub(crate) fn boot(system: System, bucket: u64) -> Result<Self> {
+        let name = match system {
+            System::Ours => "bench-peers",
+            System::Witness => "bench-peers-c",
+        };
+        let counter = Counter::new(name, bucket)?;
+        let mut builder = system
+            .guest()?
+            .name(name)
+            .mem("2G")?
+            .smp(1)
+            .kernel_append("ipv6.disable_ipv6=1")
+            .netdev(format!("hubport,hubid={}", Device::Adapter.wire()).as_str())
+            .adapter_property(&format!("mac0={}", text(Device::Adapter.address())));
+        for property in system.adapter_properties() {
+            builder = builder.adapter_property(property);
+        }
+        for device in Device::WIRED {
+            let wire = device.wire();
+            let own = match device {
+                Device::Veth => Some("spapr-vlan"),
+                Device::Virtio => Some(VIRTIO),
+                Device::Adapter | Device::Dummy => None,
+            };
+            let partner = (VIRTIO, "partner", device.partner());
+            let own = own.map(|own| (own, "own", device.address()));
+            for (device, role, address) in own.into_iter().chain([partner]) {
+                let id = format!("{role}{wire}");
+                builder = builder
+                    .other_netdev(&id, format!("hubport,hubid={wire}").as_str())
+                    .qemu_arg("-device")
+                    .qemu_arg(&format!("{device},netdev={id},mac={}", text(address)));
+            }
+        }
+        let guest = counter.attach(builder)?.boot()?;
+        guest.sh("modprobe pktgen && modprobe virtio_net")?;
+        Ok(Self { guest, counter })
+    }
+
+    /// Loads a device's driver and sets the interfaces at both ends of its wire up.
+    pub(crate) fn start(&self, device: Device) -> Result<()> {
+        if device == Device::Dummy {
+            let address = text(device.address());
+            self.guest.sh(&format!(
+                "modprobe dummy && ip link set dummy0 address {address} && ip link set dummy0 up"
+            ))?;
+            return Ok(());
+        }
+        self.guest.sh(&format!("modprobe {}", device.module()))?;
+        for address in [device.address(), device.partner()] {
+            let interface = self.interface(address)?;
+            self.guest.sh(&format!("ip link set {interface} up"))?;
+        }
+        // Carriers come, and with them queueing disciplines.
+        self.guest.sh("sleep 2").map(drop)
+    }
+
+    /// Sets both interfaces down again.
+    pub(crate) fn stop(&self, device: Device) -> Result<()> {
+        let mut addresses = vec![device.address()];
+        if device != Device::Dummy {
+            addresses.push(device.partner());
+        }
+        for address in addresses {
+            let interface = self.interface(address)?;
+            self.guest.sh(&format!("ip link set {interface} down"))?;
+        }
+        Ok(())
+    }
+
+    /// Addresses of modules' code.
+    pub(crate) fn modules(&self) -> Result<Modules> {
+        Modules::read(&self.guest)
+    }
+
+    /// The guest.
+    pub(crate) fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    /// The device sends.
+    pub(crate) fn transmit(&mut self, device: Device, count: u64, length: usize) -> Result<Burst> {
+        self.burst(device, device.address(), NOBODY, count, length)
+    }
+
+    /// The device's partner sends to it.
+    pub(crate) fn receive(&mut self, device: Device, count: u64, length: usize) -> Result<Burst> {
+        let burst = self.burst(device, device.partner(), device.address(), count, length)?;
+        let received = burst.received;
+        ensure!(
+            received == count,
+            "{}: {received} of {count} frames came",
+            device.module()
+        );
+        Ok(burst)
+    }
+
+    fn burst(
+        &mut self,
+        device: Device,
+        from: [u8; 6],
+        to: [u8; 6],
+        count: u64,
+        length: usize,
+    ) -> Result<Burst> {
+        let (sender, receiver) = (self.interface(from)?, self.interface(device.address())?);
+        let to = text(to);
+        self.guest.sh(&format!(
+            "echo rem_device_all >{PKTGEN}/kpktgend_0\n\
+             echo add_device {sender} >{PKTGEN}/kpktgend_0 || exit 1\n\
+             for option in 'count {count}' 'pkt_size {length}' 'delay 0' 'clone_skb 0' \
+             'dst_mac {to}' 'src_min 10.99.0.1' 'src_max 10.99.0.1' 'dst 10.99.0.2'; do\n\
+             echo $option >{PKTGEN}/{sender} || exit 1; done"
+        ))?;
+        let counter = format!("cat /sys/class/net/{receiver}/statistics/rx_packets");
+        let before: u64 = self.guest.sh(&counter)?.parse()?;
+        // What is still on its way when pktgen is done belongs to it.
+        let (_, counts) = self.counter.run(
+            &self.guest,
+            &format!("echo start >{PKTGEN}/pgctrl; sleep 0.1"),
+        )?;
+        let after: u64 = self.guest.sh(&counter)?.parse()?;
+        let result = self.guest.sh(&format!("cat {PKTGEN}/{sender}"))?;
+        ensure!(
+            result.contains(&format!("pkts-sofar: {count}  errors: 0")),
+            "pktgen had trouble:\n{result}"
+        );
+        Ok(Burst {
+            counts,
+            received: after - before,
+        })
+    }
+
+    /// Name of the interface with an address.
+    fn interface(&self, address: [u8; 6]) -> Result<String> {
+        let address = text(address);
+        let path = self
+            .guest
+            .sh(&format!("grep -lx {address} /sys/class/net/*/address"))?;
+        let name = path.split('/').nth(4).context("no interface")?;
+        Ok(name.to_owned())
+    }
+
+    /// Powers the guest off.
+    pub(crate) fn shutdown(self) -> Result<()> {
+        self.guest.shutdown()
+    }
+}
