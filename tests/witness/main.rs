@@ -1,48 +1,80 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The witness: the C driver of Linux 6.12 on the adapter's model. It was written for the hardware, so
-//! what it does not get along with is a mistake of the model, or one that it is known for.
+//! what it does not get along with is a mistake of the model, or one that it is known for (`quirks`).
+
+mod errors;
+mod life;
+mod memory;
+mod quirks;
 
 use std::process::ExitCode;
 
-use anyhow::{ensure, Result};
+use anyhow::Result;
+use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
 use ehea_tests::suite::{self, Scenario};
 use ehea_tests::system::System;
 
-/// Two ports.
+/// Two ports and room for memory.
 const STANDARD: Shape = Shape {
     system: System::Witness,
-    memory: "1G",
+    memory: "1G,max=8G",
     adapter: Some(2),
     properties: &[],
 };
+/// Several queue pairs for each port.
+const QUEUES: Shape = Shape {
+    properties: &["num-queue-pairs=4"],
+    ..STANDARD
+};
 
-/// The driver that is loaded is the C driver, and it finds both ports.
-fn finds_ports(lab: &Lab) -> Result<()> {
-    let kernel = lab.sh("uname -rm")?;
-    ensure!(
-        kernel.starts_with("6.12.") && kernel.ends_with(" ppc64"),
-        "not the witness's kernel: {kernel}"
-    );
-    lab.load()?;
-    let log = lab.sh("dmesg")?;
-    ensure!(
-        log.contains("IBM eHEA ethernet device driver (Release EHEA_"),
-        "the C driver didn't say who it is"
-    );
-    for port in 1..=2 {
-        let interface = lab.interface(port)?;
-        let driver = lab.sh(&format!("ethtool -i {interface}"))?;
-        ensure!(driver.contains("driver: ehea"), "port {port}: {driver}");
+const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
+    Scenario {
+        name,
+        shape: STANDARD,
+        run,
     }
-    Ok(())
 }
 
-const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "finds_ports",
-    shape: STANDARD,
-    run: finds_ports,
-}];
+const fn queues(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
+    Scenario {
+        name,
+        shape: QUEUES,
+        run,
+    }
+}
+
+const SCENARIOS: &[Scenario] = &[
+    standard("life::finds_ports", life::finds_ports),
+    standard("life::objects", life::objects),
+    standard("life::ports_come_and_go", life::ports_come_and_go),
+    standard("life::smallest_queues", life::smallest_queues),
+    standard("life::statistics", life::statistics),
+    standard("life::settings", life::settings),
+    standard("traffic::every_length", checks::traffic::every_length),
+    standard("traffic::ring_wraps", checks::traffic::ring_wraps),
+    standard("traffic::fragments", checks::traffic::fragments),
+    standard("traffic::ping", checks::traffic::ping),
+    standard("vlan::tags", checks::vlan::tags),
+    standard(
+        "filters::groups_and_promiscuous",
+        checks::filters::groups_and_promiscuous,
+    ),
+    standard(
+        "settings::address_and_mtu",
+        checks::settings::address_and_mtu,
+    ),
+    standard("offload::checksums", checks::offload::checksums),
+    standard("offload::segmentation", checks::offload::segmentation),
+    standard("errors::bad_completions", errors::bad_completions),
+    standard("errors::failed_queue_pair", errors::failed_queue_pair),
+    standard("errors::link_flap", errors::link_flap),
+    standard("memory::under_traffic", memory::under_traffic),
+    standard("memory::offline_and_online", memory::offline_and_online),
+    queues("queues::flows", life::flows),
+    queues("queues::every_length", checks::traffic::every_length),
+    queues("queues::under_traffic", memory::under_traffic),
+];
 
 fn main() -> ExitCode {
     suite::main("witness", SCENARIOS)

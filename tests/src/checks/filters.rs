@@ -88,12 +88,12 @@ pub fn groups_and_promiscuous(lab: &Lab) -> Result<()> {
     )?;
     step(
         "all groups",
-        &["ip link set DEV allmulticast on"],
+        &["ifconfig DEV allmulti"],
         &groups(true, true),
     )?;
     step(
         "one group again",
-        &["ip link set DEV allmulticast off"],
+        &["ifconfig DEV -allmulti"],
         &groups(true, false),
     )?;
     step(
