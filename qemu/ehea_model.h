@@ -92,6 +92,8 @@ void ehea_model_set_link(struct ehea_model *model, uint32_t port, bool up);
 
 /* The guest gave this range back, or it left the machine. */
 void ehea_model_ram_removed(struct ehea_model *model, uint64_t gpa, uint64_t len);
+/* The guest got this range, maybe one that it had given back. */
+void ehea_model_ram_returned(struct ehea_model *model, uint64_t gpa, uint64_t len);
 
 /* NUL-terminated JSON, owned by the model, valid until its next function is called. */
 const char *ehea_model_stats_json(struct ehea_model *model);

@@ -148,12 +148,15 @@ static void ehea_region_del(MemoryListener *listener,
     }
 }
 
-/* The machine's own handler for LMBs */
+/* The machine's own handlers for LMBs */
 static uint32_t (*ehea_lmb_isolate_next)(SpaprDrc *drc);
+static uint32_t (*ehea_lmb_unisolate_next)(SpaprDrc *drc);
 
 /*
  * The guest gives back one LMB of a DIMM. From now on it must not be touched,
- * though it stays in the memory map until the whole DIMM is gone.
+ * though it stays in the memory map until the whole DIMM is gone; or for good,
+ * if nobody but the guest itself wanted it gone: then the machine refuses, but
+ * Linux doesn't look at the answer, and has taken the LMB out of its memory.
  */
 static uint32_t ehea_lmb_isolate(SpaprDrc *drc)
 {
@@ -161,7 +164,7 @@ static uint32_t ehea_lmb_isolate(SpaprDrc *drc)
     uint32_t rc = ehea_lmb_isolate_next(drc);
     SpaprEhea *s;
 
-    if (in_use && rc == RTAS_OUT_SUCCESS) {
+    if (in_use) {
         QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
             ehea_ram_removed(s, drc->id * SPAPR_MEMORY_BLOCK_SIZE,
                              SPAPR_MEMORY_BLOCK_SIZE);
@@ -170,7 +173,23 @@ static uint32_t ehea_lmb_isolate(SpaprDrc *drc)
     return rc;
 }
 
-static void ehea_wrap_lmb_isolate(void)
+/* The guest gets one LMB of a DIMM, or won't give it back after all. */
+static uint32_t ehea_lmb_unisolate(SpaprDrc *drc)
+{
+    uint32_t rc = ehea_lmb_unisolate_next(drc);
+    SpaprEhea *s;
+
+    if (rc == RTAS_OUT_SUCCESS) {
+        QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
+            ehea_model_ram_returned(s->model,
+                                    drc->id * SPAPR_MEMORY_BLOCK_SIZE,
+                                    SPAPR_MEMORY_BLOCK_SIZE);
+        }
+    }
+    return rc;
+}
+
+static void ehea_wrap_lmb_isolation(void)
 {
     ObjectClass *klass = object_class_by_name(TYPE_SPAPR_DRC_LMB);
     SpaprDrcClass *drck = SPAPR_DR_CONNECTOR_CLASS(klass);
@@ -178,6 +197,8 @@ static void ehea_wrap_lmb_isolate(void)
     if (drck->isolate != ehea_lmb_isolate) {
         ehea_lmb_isolate_next = drck->isolate;
         drck->isolate = ehea_lmb_isolate;
+        ehea_lmb_unisolate_next = drck->unisolate;
+        drck->unisolate = ehea_lmb_unisolate;
     }
 }
 
@@ -344,7 +365,7 @@ static void ehea_realize(SpaprVioDevice *sdev, Error **errp)
     memory_region_add_subregion(get_system_memory(), mmio_base, &s->mmio);
     spapr_ehea_net_init(s);
     QLIST_INSERT_HEAD(&spapr_ehea_adapters, s, next);
-    ehea_wrap_lmb_isolate();
+    ehea_wrap_lmb_isolation();
     s->listener = (MemoryListener) {
         .name = TYPE_SPAPR_EHEA,
         .region_del = ehea_region_del,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::config::{Config, InvalidConfig};
 use crate::fault::{ArmedFault, EventFault, Fault, Faults};
 use crate::host::{Env, Host};
+use crate::removed::Removed;
 use crate::state::State;
 use crate::stats::{Counters, Stats};
 
@@ -22,6 +23,7 @@ pub struct Adapter {
     state: State,
     counters: Counters,
     faults: Faults,
+    removed: Removed,
 }
 
 /// The text that [`Adapter::port_link`] takes.
@@ -40,6 +42,7 @@ impl Adapter {
             state: State::new(config),
             counters: Counters::default(),
             faults: Faults::default(),
+            removed: Removed::default(),
         })
     }
 
@@ -58,6 +61,7 @@ impl Adapter {
             host,
             counters: &mut self.counters,
             faults: &mut self.faults,
+            removed: &self.removed,
         };
         let result = f(&mut self.state, &mut env);
         self.state.schedule(&mut env);
@@ -124,13 +128,23 @@ impl Adapter {
         Ok(())
     }
 
-    /// A range of guest memory left the machine or was given back by the guest.
+    /// A range of guest memory left the machine or was given back by the guest. It is not touched
+    /// any more, even if the machine still has it, before [`Adapter::ram_returned`].
     pub fn ram_removed(&mut self, host: &mut dyn Host, gpa: u64, len: u64) {
+        self.removed.insert(gpa, len);
         self.enter(host, |state, env| state.ram_removed(env, gpa, len));
     }
 
-    /// Machine reset: no objects, no registrations, default attributes. Links and armed faults stay.
+    /// The guest got a range of memory, maybe one that it had given back. Old registrations of it
+    /// stay without effect.
+    pub fn ram_returned(&mut self, gpa: u64, len: u64) {
+        self.removed.remove(gpa, len);
+    }
+
+    /// Machine reset: no objects, no registrations, default attributes, and all memory is the guest's.
+    /// Links and armed faults stay.
     pub fn reset(&mut self, host: &mut dyn Host) {
+        self.removed.clear();
         self.enter(host, |state, env| state.reset(env));
     }
 

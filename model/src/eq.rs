@@ -45,6 +45,9 @@ impl Eq {
             _ => false,
         };
         if !written {
+            if self.pages.is_complete() {
+                env.counters.removed_access();
+            }
             env.trace(
                 TraceLevel::Event,
                 format_args!(

@@ -462,6 +462,19 @@ pub unsafe extern "C" fn ehea_model_ram_removed(model: *mut CModel, gpa: u64, le
     }
 }
 
+/// The guest got memory.
+///
+/// # Safety
+///
+/// `model` is null or a live pointer from [`ehea_model_create`].
+#[no_mangle]
+pub unsafe extern "C" fn ehea_model_ram_returned(model: *mut CModel, gpa: u64, len: u64) {
+    // SAFETY: this function's contract.
+    if let Some(m) = unsafe { self::model(model) } {
+        m.adapter.ram_returned(gpa, len);
+    }
+}
+
 /// Everything that is counted, as JSON. Valid until the next call.
 ///
 /// # Safety

@@ -9,6 +9,7 @@ use ehea_abi::hcall::{Opcode, Regs, ReturnCode};
 
 use crate::fault::Faults;
 use crate::refusal::{Refusal, Violation};
+use crate::removed::Removed;
 use crate::stats::Counters;
 
 /// A guest address that is not RAM (any more).
@@ -64,20 +65,46 @@ pub(crate) struct Env<'a> {
     pub(crate) host: &'a mut dyn Host,
     pub(crate) counters: &'a mut Counters,
     pub(crate) faults: &'a mut Faults,
+    /// What is not the guest's memory any more.
+    pub(crate) removed: &'a Removed,
 }
 
 impl Env<'_> {
+    /// Fails for memory that the guest gave back, whether or not the machine still has it.
+    fn check(&self, gpa: u64, bytes: usize) -> Result<(), NotRam> {
+        if self.removed.intersects(gpa, bytes as u64) {
+            return Err(NotRam);
+        }
+        Ok(())
+    }
+
+    /// Whether all of a range that a hypercall names is memory of the guest.
+    pub(crate) fn is_ram(&mut self, gpa: u64, len: u64) -> bool {
+        if self.removed.intersects(gpa, len) {
+            self.counters.removed_access();
+            self.trace(
+                TraceLevel::Refused,
+                format_args!("memory {gpa:#x}+{len:#x} was given back, and is not to be used"),
+            );
+            return false;
+        }
+        self.host.mem_is_ram(gpa, len)
+    }
+
     pub(crate) fn read(&mut self, gpa: u64, buf: &mut [u8]) -> Result<(), NotRam> {
+        self.check(gpa, buf.len())?;
         self.counters.dma_read(buf.len());
         self.host.mem_read(gpa, buf)
     }
 
     pub(crate) fn write(&mut self, gpa: u64, buf: &[u8]) -> Result<(), NotRam> {
+        self.check(gpa, buf.len())?;
         self.counters.dma_written(buf.len());
         self.host.mem_write(gpa, buf)
     }
 
     pub(crate) fn write_u64(&mut self, gpa: u64, value: u64) -> Result<(), NotRam> {
+        self.check(gpa, size_of::<u64>())?;
         self.counters.dma_written(size_of::<u64>());
         self.host.mem_write_u64_be(gpa, value)
     }
@@ -105,6 +132,9 @@ impl Env<'_> {
         if why.is_access() {
             self.counters.refused_access();
         }
+        if matches!(why, Violation::MemoryGone | Violation::QueueMemoryGone) {
+            self.counters.removed_access();
+        }
         self.trace(
             TraceLevel::Refused,
             format_args!("queue pair {qp:#x} stopped: {why}"),
@@ -122,9 +152,7 @@ impl Env<'_> {
 
     /// Checks the address of a control block or page list.
     pub(crate) fn block_address(&mut self, gpa: u64) -> Result<u64, Refusal> {
-        if !gpa.is_multiple_of(cb::ALIGNMENT as u64)
-            || !self.host.mem_is_ram(gpa, cb::ALIGNMENT as u64)
-        {
+        if !gpa.is_multiple_of(cb::ALIGNMENT as u64) || !self.is_ram(gpa, cb::ALIGNMENT as u64) {
             return Err(Refusal::BlockAddress);
         }
         Ok(gpa)

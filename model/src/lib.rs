@@ -58,6 +58,7 @@ mod portctl;
 mod qp;
 mod query;
 mod refusal;
+mod removed;
 mod ring;
 mod rx;
 mod segment;

@@ -90,7 +90,7 @@ impl State {
                 _ => runs.push((page, page_bytes)),
             }
         }
-        if !runs.iter().all(|&(gpa, len)| env.host.mem_is_ram(gpa, len)) {
+        if !runs.iter().all(|&(gpa, len)| env.is_ram(gpa, len)) {
             return Err(Refusal::PageNotRam);
         }
         for (gpa, len) in runs {
@@ -166,7 +166,7 @@ fn register_queue_page(
     if !call.address.is_multiple_of(PAGE) {
         return Err(Refusal::PageAlignment);
     }
-    if !env.host.mem_is_ram(call.address, PAGE) {
+    if !env.is_ram(call.address, PAGE) {
         return Err(Refusal::PageNotRam);
     }
     pages.push(call.address);

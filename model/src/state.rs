@@ -261,6 +261,7 @@ impl State {
             ignored_mmio: counters.ignored_mmio,
             interrupts: counters.interrupts,
             removed_while_registered: counters.removed_while_registered,
+            removed_accesses: counters.removed_accesses,
             mrs: self
                 .mrs
                 .iter()

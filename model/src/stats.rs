@@ -27,8 +27,12 @@ pub struct Stats {
     pub ignored_mmio: u64,
     /// Interrupts raised.
     pub interrupts: u64,
-    /// How often registered memory left the machine, once for each object and range.
+    /// How often registered memory left the machine, once for each object and range: from then on
+    /// until it was registered no more, an adapter that isn't as careful could have reached it.
     pub removed_while_registered: u64,
+    /// Accesses and registrations that were refused because the memory had left the machine, or the
+    /// guest had given it back.
+    pub removed_accesses: u64,
     /// The memory regions.
     pub mrs: Vec<MrStats>,
     /// The ports, by number.
@@ -151,6 +155,7 @@ pub(crate) struct Counters {
     pub(crate) ignored_mmio: u64,
     pub(crate) interrupts: u64,
     pub(crate) removed_while_registered: u64,
+    pub(crate) removed_accesses: u64,
     pub(crate) dma: DmaStats,
 }
 
@@ -181,6 +186,10 @@ impl Counters {
 
     pub(crate) fn removed_while_registered(&mut self) {
         increment(&mut self.removed_while_registered);
+    }
+
+    pub(crate) fn removed_access(&mut self) {
+        increment(&mut self.removed_accesses);
     }
 
     pub(crate) fn dma_read(&mut self, bytes: usize) {

@@ -223,6 +223,17 @@ impl TestMachine {
     pub fn add_ram(&mut self, gpa: u64, len: u64) {
         self.host.ram.push((gpa, len));
         self.host.ram.sort_unstable();
+        self.adapter.ram_returned(gpa, len);
+    }
+
+    /// The guest gives memory back that the machine keeps for now.
+    pub fn give_back(&mut self, gpa: u64, len: u64) {
+        self.adapter.ram_removed(&mut self.host, gpa, len);
+    }
+
+    /// The guest gets memory again that the machine has kept.
+    pub fn take_back(&mut self, gpa: u64, len: u64) {
+        self.adapter.ram_returned(gpa, len);
     }
 
     /// Machine reset.

@@ -224,6 +224,74 @@ fn memory_that_leaves() {
     );
 }
 
+/// What the guest has given back is not touched any more, though the machine still has it: neither
+/// through a region, nor can it be registered anew, nor hold a control block.
+#[test]
+fn memory_that_was_given_back() {
+    let mut guest = TestGuest::default();
+    guest.machine.may_leak = true;
+    let key = guest.ports[0].qps[0].lkeys[0];
+    assert!(send_from(&mut guest, START + 34 * MIB, key));
+    guest.machine.give_back(48 * MIB, 16 * MIB);
+    let stats = guest.machine.stats();
+    assert_eq!(stats.removed_while_registered, 1);
+    assert_eq!(stats.removed_accesses, 0);
+
+    let call = TestGuest::alloc_mr_call(&guest.machine, PageSize::K4);
+    let regs = guest.machine.call(Opcode::ALLOC_HEA_RESOURCE, call.pack());
+    let page = RegisterRpages {
+        adapter: guest.machine.handle(),
+        page_size: 0,
+        queue: QueueSelect::Sq,
+        resource: MrAllocated::unpack(&regs.unwrap()).handle,
+        address: 64 * MIB - 4096,
+        count: 1,
+    };
+    let register = |guest: &mut TestGuest, page: RegisterRpages| {
+        let code = guest
+            .machine
+            .hcall(Opcode::REGISTER_HEA_RPAGES, &mut page.pack());
+        (code, guest.machine.stats().removed_accesses)
+    };
+    assert_eq!(register(&mut guest, page), (ReturnCode::MEM_PARM, 1));
+    // A list of pages in the memory.
+    let list = RegisterRpages { count: 2, ..page };
+    let (code, removed) = register(&mut guest, list);
+    assert_eq!((code == ReturnCode::PAGE_REGISTERED, removed), (false, 2));
+    assert_eq!(guest.machine.stats().refused_accesses, 0);
+
+    // The guest has it again: it can be registered, but the old registration is void.
+    guest.machine.take_back(48 * MIB, 16 * MIB);
+    assert_eq!(register(&mut guest, page), (ReturnCode::PAGE_REGISTERED, 2));
+    assert!(!send_from(&mut guest, START + 34 * MIB, key));
+    let stats = guest.machine.stats();
+    assert_eq!(stats.refusals["MemoryGone"], 1);
+    assert_eq!((stats.refused_accesses, stats.removed_accesses), (1, 3));
+}
+
+/// A work request that was on its way when its memory was given back is not carried out.
+#[test]
+fn queues_that_were_given_back() {
+    let mut guest = TestGuest::default();
+    guest.machine.may_leak = true;
+    let queue = guest.ports[0].qps[0].sq.base;
+    guest.machine.give_back(queue, 4096);
+    let key = guest.ports[0].qps[0].lkeys[0];
+    assert!(!send_from(&mut guest, START, key));
+    let stats = guest.machine.stats();
+    assert_eq!(stats.refusals["QueueMemoryGone"], 1);
+    // The region lost the page, too.
+    assert_eq!(
+        (stats.removed_while_registered, stats.removed_accesses),
+        (2, 1)
+    );
+    // After a reset all memory is the guest's.
+    guest.machine.reset();
+    let mut guest = TestGuest::default();
+    let key = guest.ports[0].qps[0].lkeys[0];
+    assert!(send_from(&mut guest, START, key));
+}
+
 /// Make before break: two regions at once; work requests choose by their key.
 #[test]
 fn two_regions_at_once() {
