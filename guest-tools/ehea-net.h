@@ -60,6 +60,7 @@ size_t pages_inside(const void *area, size_t size, uint64_t low, uint64_t high);
 int cmd_reflect(int argc, char **argv);
 int cmd_blast(int argc, char **argv);
 int cmd_fragments(int argc, char **argv);
+int cmd_hold(int argc, char **argv);
 int cmd_pieces(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
 int cmd_offload(int argc, char **argv);
@@ -70,5 +71,6 @@ int cmd_receive(int argc, char **argv);
 int cmd_soak(int argc, char **argv);
 int cmd_await(int argc, char **argv);
 int cmd_mark(int argc, char **argv);
+int cmd_release(int argc, char **argv);
 
 #endif /* EHEA_NET_H */

@@ -6,8 +6,10 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/errqueue.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -152,6 +154,56 @@ int cmd_fragments(int argc, char **argv)
 		for (n = 1; n <= MAX_FRAGMENTS; n++, seq++)
 			send_pieces(fd, &area, n, stream, seq, &random);
 	printf("sent %llu\n", (unsigned long long)seq);
+	return 0;
+}
+
+/* Puts the pages of an area into a pipe that nobody reads: they can't move as long as they are there. */
+static void pin(const struct area *area)
+{
+	struct iovec iov = { area->start, area->size };
+	int ends[2];
+
+	if (pipe(ends) || fcntl(ends[1], F_SETPIPE_SZ, area->size) < 0)
+		die("pipe");
+	if (vmsplice(ends[1], &iov, 1, SPLICE_F_NONBLOCK) != (ssize_t)area->size)
+		die("vmsplice");
+}
+
+/*
+ * Arguments: ADDRESS PORT COUNT STREAM LOW HIGH READY. Holds pages where they are, at least one of them
+ * in the physical range [LOW, HIGH), which keeps that range from going offline. Writes its process id to
+ * the file READY then. Sends COUNT numbered datagrams from the pages each time it gets SIGUSR1, until SIGTERM.
+ */
+int cmd_hold(int argc, char **argv)
+{
+	int fd = connect_udp(argv[1], parse_number(argv[2]));
+	uint64_t count = parse_number(argv[3]);
+	uint32_t stream = parse_number(argv[4]);
+	struct area area = map_area(1);
+	uint64_t seq = 0, random = stream;
+	sigset_t signals;
+	FILE *ready;
+	int signal;
+
+	(void)argc;
+	errno = 0;
+	pin(&area);
+	if (!pages_inside(area.start, area.size, parse_number(argv[5]), parse_number(argv[6])))
+		die("no page is in the range");
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	sigaddset(&signals, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &signals, NULL))
+		die("sigprocmask");
+	ready = fopen(argv[7], "w");
+	if (!ready || fprintf(ready, "%d\n", getpid()) < 0 || fclose(ready))
+		die("%s", argv[7]);
+	while (!sigwait(&signals, &signal) && signal == SIGUSR1) {
+		uint64_t end = seq + count;
+
+		for (; seq < end; seq++)
+			send_pieces(fd, &area, 1, stream, seq, &random);
+	}
 	return 0;
 }
 

@@ -19,6 +19,7 @@ static const struct {
 	{ "reflect", cmd_reflect, 2, "INTERFACE REPORT" },
 	{ "blast", cmd_blast, 4, "INTERFACE COUNT LENGTH STREAM" },
 	{ "fragments", cmd_fragments, 6, "ADDRESS PORT ROUNDS STREAM LOW HIGH" },
+	{ "hold", cmd_hold, 7, "ADDRESS PORT COUNT STREAM LOW HIGH READY" },
 	{ "pieces", cmd_pieces, 5, "ADDRESS PORT PIECES COUNT STREAM" },
 	{ "flows", cmd_flows, 5, "ADDRESS PORT FLOWS COUNT STREAM" },
 	{ "offload", cmd_offload, 8,
@@ -30,6 +31,7 @@ static const struct {
 	{ "soak", cmd_soak, 1, "COMMAND" },
 	{ "await", cmd_await, 2, "INTERFACE READY" },
 	{ "mark", cmd_mark, 1, "NUMBER" },
+	{ "release", cmd_release, 1, "CONNECTOR" },
 };
 
 void die(const char *format, ...)

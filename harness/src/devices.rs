@@ -69,7 +69,17 @@ impl Guest {
 
     /// Asks the guest to give a DIMM back and waits until it has, or has refused.
     pub fn unplug_memory(&self, id: &str) -> Result<()> {
-        self.qmp("device_del", json!({ "id": id }))?;
+        self.request_unplug(id)?;
+        self.wait_unplugged(id)
+    }
+
+    /// Asks the guest to give a DIMM back.
+    pub fn request_unplug(&self, id: &str) -> Result<()> {
+        self.qmp("device_del", json!({ "id": id })).map(drop)
+    }
+
+    /// Waits until the guest has given a DIMM back that it was asked for, or has refused.
+    pub fn wait_unplugged(&self, id: &str) -> Result<()> {
         let deadline = Instant::now() + self.silence;
         loop {
             ensure!(Instant::now() < deadline, "DIMM {id} was not given back");

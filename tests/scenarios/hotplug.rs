@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use ehea_tests::checks::memory::{send_from, start};
+use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::Lab;
-use ehea_tests::memory::{allocations, blocks, not_registered, registered, Dimm};
+use ehea_tests::memory::{
+    allocations, blocks, calls, not_registered, registered, settled, Dimm, LMB,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DIMM_BYTES: u64 = 512 << 20;
@@ -25,9 +28,7 @@ pub(crate) fn under_traffic(lab: &Lab) -> Result<()> {
             "round {round}: added memory alone caused a rebuild"
         );
         send_from(lab, &dimm, 60 + 2 * round)?;
-        ehea_tests::lab::wait_until("the map was rebuilt", || {
-            Ok(registered(&lab.stats()?, &dimm.range).is_ok() && lab.stats()?.mrs.len() == 1)
-        })?;
+        settled(lab, &dimm)?;
         send_from(lab, &dimm, 61 + 2 * round)?;
         let used = lab.stats()?;
         ensure!(
@@ -60,7 +61,6 @@ pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
     let [block] = &blocks(lab, &dimm.range)?[..] else {
         anyhow::bail!("a DIMM of 256 MiB is not one memory block");
     };
-    let calls = |lab: &Lab| Ok::<u64, anyhow::Error>(lab.stats()?.hcalls.values().sum());
 
     let unmapped = allocations(&lab.stats()?);
     lab.sh(&format!("echo offline >{block}/state"))?;
@@ -70,10 +70,7 @@ pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
         "memory that the map doesn't contain caused a rebuild"
     );
     send_from(lab, &dimm, 80)?;
-    ehea_tests::lab::wait_until("the map was rebuilt", || {
-        Ok(registered(&lab.stats()?, &dimm.range).is_ok() && lab.stats()?.mrs.len() == 1)
-    })?;
-    let mapped = lab.stats()?;
+    let mapped = settled(lab, &dimm)?;
     lab.sh(&format!("echo offline >{block}/state"))?;
     let offline = lab.stats()?;
     not_registered(&offline, &dimm.range)?;
@@ -85,14 +82,102 @@ pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
     traffic.stop()?.flawless()?;
     reflector.stop()?;
 
-    let before = calls(lab)?;
+    let before = calls(&lab.stats()?);
     lab.sh(&format!("echo online_movable >{block}/state"))?;
     lab.sh(&format!("echo offline >{block}/state"))?;
     ensure!(
-        calls(lab)? == before,
+        calls(&lab.stats()?) == before,
         "a block outside of the map cost hypercalls"
     );
     lab.sh(&format!("echo online_movable >{block}/state"))?;
     dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// Thirty times memory comes and goes, in all ways in turn: not a frame is lost, and nothing is left.
+pub(crate) fn soak(lab: &Lab) -> Result<()> {
+    let soaked = ehea_tests::soak::soak(lab, 30, |_| {})?;
+    ensure!(soaked.lost == 0, "lost: {soaked:?}");
+    Ok(())
+}
+
+/// Memory that is added costs nothing as long as nobody sends from it, and nothing either if it is
+/// removed again before. When it is used at last, many misses cost one rebuild.
+pub(crate) fn idle(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let near = lab.up(1, 9000)?;
+    let far = lab.up(2, 9000)?;
+    lab.address(&far, 78)?;
+    let before = calls(&lab.stats()?);
+    let free = |what: &str| -> Result<()> {
+        let cost = calls(&lab.stats()?) - before;
+        ensure!(cost == 0, "{what} cost {cost} hypercalls");
+        Ok(())
+    };
+    let dimms: Vec<Dimm> = (0..4)
+        .map(|number| Dimm::plug(lab, &format!("idle{number}"), (1 + number % 2) * LMB))
+        .collect::<Result<_>>()?;
+    free("six blocks added")?;
+    for dimm in &dimms {
+        for block in blocks(lab, &dimm.range)? {
+            lab.sh(&format!("echo offline >{block}/state"))?;
+            lab.sh(&format!("echo online_movable >{block}/state"))?;
+        }
+    }
+    free("six blocks offline and online")?;
+    let (gone, used) = dimms.split_at(2);
+    for dimm in gone {
+        dimm.unplug(lab)?;
+    }
+    free("three blocks removed")?;
+
+    // The rebuild takes long, so that there are misses meanwhile.
+    lab.guest().inject_fault(&serde_json::json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr",
+        "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_1_SEC", "times": 1 } },
+    }))?;
+    let count = |name: &str| -> Result<u64> {
+        let statistics = ethtool_statistics(lab, &far)?;
+        statistics
+            .get(name)
+            .copied()
+            .with_context(|| format!("no {name}"))
+    };
+    for stream in 120..123 {
+        // In whichever of the two the kernel finds pages first.
+        let both = Dimm::spanning(used);
+        send_from(lab, &both, stream)?;
+    }
+    for dimm in used {
+        settled(lab, dimm)?;
+    }
+    lab.guest().clear_faults()?;
+    let (misses, bounced) = (count("tx_translation_misses")?, count("tx_bounced")?);
+    ensure!(
+        misses > 1 && bounced > 1,
+        "{misses} misses, {bounced} bounced"
+    );
+    ensure!(
+        count("mr_rebuilds_lazy")? == 1,
+        "{misses} misses caused several rebuilds"
+    );
+    for (index, dimm) in used.iter().enumerate() {
+        dimm.unplug(lab)?;
+        not_registered(&lab.stats()?, &dimm.range)?;
+        let left = &used[index + 1..];
+        for other in left {
+            registered(&lab.stats()?, &other.range)?;
+        }
+    }
+    let blocks: u64 = used
+        .iter()
+        .map(|dimm| (dimm.range.end - dimm.range.start) / LMB)
+        .sum();
+    ensure!(
+        count("mr_rebuilds_immediate")? == blocks,
+        "not one rebuild for each block"
+    );
+    ensure!(count("mr_rebuilds_failed")? == 0, "a rebuild failed");
+    lab.sh(&format!("ip link set {near} down; ip link set {far} down"))?;
     lab.unload()
 }

@@ -10,7 +10,10 @@ mod cycles;
 mod errors;
 mod hotplug;
 mod iperf;
+mod leaving;
 mod memory;
+mod misses;
+mod rebuilds;
 mod refusals;
 mod traffic;
 
@@ -35,6 +38,11 @@ const TIGHT: Shape = Shape {
     memory: "1G,max=8G",
     adapter: Some(2),
     properties: &["max-mrs=1", "num-queue-pairs=4"],
+};
+/// As the standard one; in a guest of its own, because its memory is used up.
+const CROWDED: Shape = Shape {
+    memory: "1G,max=2G",
+    ..STANDARD
 };
 const NO_PORTS: Shape = Shape {
     system: System::Ours,
@@ -81,6 +89,10 @@ const SCENARIOS: &[Scenario] = &[
     standard("cycles::unload_and_load", cycles::unload_and_load),
     standard("hotplug::under_traffic", hotplug::under_traffic),
     standard("hotplug::block_offline", hotplug::block_offline),
+    standard("hotplug::idle", hotplug::idle),
+    standard("hotplug::soak", hotplug::soak),
+    standard("leaving::held_back", leaving::held_back),
+    standard("leaving::overruled", leaving::overruled),
     standard("memory::removal_refused", memory::removal_refused),
     standard("memory::removal_cancelled", memory::removal_cancelled),
     standard("errors::bad_completions", errors::bad_completions),
@@ -89,6 +101,9 @@ const SCENARIOS: &[Scenario] = &[
     standard("errors::refused_reset", errors::refused_reset),
     standard("errors::unload_in_use", errors::unload_in_use),
     standard("errors::configured_in_use", errors::configured_in_use),
+    standard("rebuilds::add", rebuilds::add),
+    standard("rebuilds::remove", rebuilds::remove),
+    standard("rebuilds::cancel", rebuilds::cancel),
     standard("refusals::of_probe", refusals::of_probe),
     standard("refusals::of_open", refusals::of_open),
     standard("refusals::long_busy", refusals::long_busy),
@@ -96,6 +111,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "memory::one_region",
         shape: TIGHT,
         run: memory::one_region,
+    },
+    Scenario {
+        name: "misses::receive",
+        shape: CROWDED,
+        run: misses::receive,
     },
     Scenario {
         name: "absent::no_ports",

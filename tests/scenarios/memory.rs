@@ -8,39 +8,28 @@ use ehea_model::stats::Stats;
 use ehea_tests::checks::faults::fired;
 use ehea_tests::checks::memory::{send_from, start};
 use ehea_tests::counters::ethtool_statistics;
-use ehea_tests::lab::{wait_until, Lab};
-use ehea_tests::memory::{allocations, blocks, not_registered, registered, Dimm};
+use ehea_tests::lab::Lab;
+use ehea_tests::memory::{allocations, blocks, not_registered, registered, settled, Dimm, LMB};
 use ehea_tests::peer::Traffic;
 use serde_json::{json, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const BLOCK: u64 = 256 << 20;
 
 /// A DIMM of one block, and its directory in sysfs.
-fn plug(lab: &Lab, id: &str) -> Result<(Dimm, String)> {
-    let dimm = Dimm::plug(lab, id, BLOCK)?;
+pub(super) fn plug(lab: &Lab, id: &str) -> Result<(Dimm, String)> {
+    let dimm = Dimm::plug(lab, id, LMB)?;
     let block = blocks(lab, &dimm.range)?.pop().context("no memory block")?;
     Ok((dimm, block))
 }
 
 /// Has the memory of a DIMM mapped, by sending from it, and waits until nothing else is.
-fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
+pub(super) fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
     send_from(lab, dimm, stream)?;
     settled(lab, dimm)
 }
 
-/// Waits until the memory of a DIMM is in the one region that there is.
-fn settled(lab: &Lab, dimm: &Dimm) -> Result<Stats> {
-    let mut stats = lab.stats()?;
-    wait_until("the map contains the memory", || {
-        stats = lab.stats()?;
-        Ok(registered(&stats, &dimm.range).is_ok() && stats.mrs.len() == 1)
-    })?;
-    Ok(stats)
-}
-
 /// Counters of `ethtool -S` that must not have changed.
-fn resets(lab: &Lab) -> Result<u64> {
+pub(super) fn resets(lab: &Lab) -> Result<u64> {
     let mut sum = 0;
     for port in 1..=2 {
         let statistics = ethtool_statistics(lab, &lab.interface(port)?)?;

@@ -11,7 +11,7 @@ use ehea_tests::lab::Lab;
 use serde_json::{json, Value};
 
 /// Codes that firmware may refuse a call with.
-fn codes(call: &str) -> &'static [&'static str] {
+pub(crate) fn codes(call: &str) -> &'static [&'static str] {
     match call {
         "H_ALLOC_HEA_RESOURCE" => &[
             "H_NOT_ENOUGH_RESOURCES",
@@ -62,7 +62,7 @@ fn chosen(count: u64) -> Vec<u64> {
 }
 
 /// Calls by name that were made between two points in time.
-fn made(before: &Stats, after: &Stats) -> BTreeMap<String, u64> {
+pub(crate) fn made(before: &Stats, after: &Stats) -> BTreeMap<String, u64> {
     let count = |stats: &Stats, name: &str| stats.hcalls.get(name).copied().unwrap_or_default();
     after
         .hcalls
@@ -86,7 +86,7 @@ fn refusals(calls: &BTreeMap<String, u64>) -> Vec<(&str, u64, &'static str)> {
     refusals
 }
 
-fn refusal(call: &str, nth: u64, code: &str) -> Value {
+pub(crate) fn refusal(call: &str, nth: u64, code: &str) -> Value {
     json!({ "opcode": call, "nth": nth, "action": { "return": code } })
 }
 

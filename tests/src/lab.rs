@@ -308,6 +308,10 @@ impl Lab {
             after.removed_while_registered == before.removed_while_registered,
             "memory left the machine while it was registered"
         );
+        ensure!(
+            after.removed_accesses == before.removed_accesses,
+            "the adapter was to use memory that has left the machine"
+        );
         Ok(())
     }
 
@@ -326,6 +330,20 @@ pub struct Reflector<'a> {
 }
 
 impl Reflector<'_> {
+    /// Has it take no frames: they wait in its socket.
+    pub fn pause(&self) -> Result<()> {
+        self.lab
+            .sh(&format!("kill -STOP {}", self.process))
+            .map(drop)
+    }
+
+    /// Has it go on.
+    pub fn resume(&self) -> Result<()> {
+        self.lab
+            .sh(&format!("kill -CONT {}", self.process))
+            .map(drop)
+    }
+
     /// Ends it and returns what it counted; fails if its own socket lost frames.
     pub fn stop(self) -> Result<String> {
         let (process, report) = (&self.process, &self.report);

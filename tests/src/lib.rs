@@ -10,5 +10,6 @@ pub mod demo;
 pub mod lab;
 pub mod memory;
 pub mod peer;
+pub mod soak;
 pub mod suite;
 pub mod system;

@@ -9,6 +9,11 @@ use serde_json::json;
 
 use crate::lab::{wait_until, Lab};
 
+/// Bytes of an LMB of QEMU's machine, which are also those of a memory block.
+pub const LMB: u64 = 256 << 20;
+/// The type of a connector in its index (PAPR: dynamic reconfiguration), for LMBs.
+const LMB_CONNECTOR: u64 = 0x8000_0000;
+
 /// A DIMM that was plugged in.
 #[derive(Clone, Debug)]
 pub struct Dimm {
@@ -42,9 +47,40 @@ impl Dimm {
         })
     }
 
+    /// Some DIMMs, as if they were one: where one ends, the next one starts.
+    pub fn spanning(dimms: &[Self]) -> Self {
+        let start = dimms.iter().map(|dimm| dimm.range.start).min();
+        let end = dimms.iter().map(|dimm| dimm.range.end).max();
+        Self {
+            id: String::new(),
+            range: start.unwrap_or_default()..end.unwrap_or_default(),
+        }
+    }
+
     /// Takes the DIMM out of the machine.
     pub fn unplug(&self, lab: &Lab) -> Result<()> {
         lab.guest().unplug_memory(&self.id)
+    }
+
+    /// Has the guest remove the DIMM's LMBs by its own wish, one by one, as `drmgr` does it, and takes
+    /// the DIMM out of the machine then.
+    ///
+    /// POWER's firmware takes an LMB whenever it is given back. QEMU refuses unless it has asked for it,
+    /// which the guest's kernel doesn't mind; so it is given back again when QEMU has.
+    pub fn unplug_by_drmgr(&self, lab: &Lab) -> Result<()> {
+        for connector in self.connectors() {
+            lab.sh(&format!("drmgr -c mem -r -s {connector:#x}"))?;
+        }
+        lab.guest().request_unplug(&self.id)?;
+        for connector in self.connectors() {
+            lab.sh(&format!("./ehea-net release {connector:#x}"))?;
+        }
+        lab.guest().wait_unplugged(&self.id)
+    }
+
+    /// Indices of the dynamic-reconfiguration connectors of the DIMM's LMBs.
+    fn connectors(&self) -> impl Iterator<Item = u64> {
+        (self.range.start / LMB..self.range.end / LMB).map(|number| LMB_CONNECTOR | number)
     }
 }
 
@@ -117,6 +153,22 @@ pub fn allocations(stats: &Stats) -> u64 {
         .get("H_ALLOC_HEA_RESOURCE")
         .copied()
         .unwrap_or_default()
+}
+
+/// Calls so far that have to do with what the driver does, and not with how many interrupts there are.
+pub fn calls(stats: &Stats) -> u64 {
+    let events = stats.hcalls.get("H_RESET_EVENTS").copied();
+    stats.hcalls.values().sum::<u64>() - events.unwrap_or_default()
+}
+
+/// Waits until the memory of a DIMM is in the one region that there is.
+pub fn settled(lab: &Lab, dimm: &Dimm) -> Result<Stats> {
+    let mut stats = lab.stats()?;
+    wait_until("the map contains the memory", || {
+        stats = lab.stats()?;
+        Ok(registered(&stats, &dimm.range).is_ok() && stats.mrs.len() == 1)
+    })?;
+    Ok(stats)
 }
 
 /// Pages used inside a range, as `ehea-net` prints them: `pages N inside M`.

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{ensure, Result};
+use anyhow::{bail, ensure, Result};
+use ehea_harness::Job;
 
-use crate::lab::{port_address, Lab, Reflector};
+use crate::lab::{port_address, wait_until, Lab, Reflector};
 use crate::memory::{pages_inside, Dimm};
 use crate::peer::{collect, udp_payload, Checker, Plan, Traffic};
 
@@ -26,6 +27,72 @@ pub fn start(lab: &Lab) -> Result<(Reflector<'_>, Traffic)> {
         .patience(PATIENCE)
         .start(Arc::clone(lab.port(1)?));
     Ok((reflector, traffic))
+}
+
+/// A process that holds pages in added memory, which can't go offline so long, and sends from them.
+#[derive(Debug)]
+pub struct Holder<'a> {
+    lab: &'a Lab,
+    job: Job<'a>,
+    process: String,
+    checker: Checker,
+    sent: u64,
+}
+
+/// Datagrams that a [`Holder`] sends at a time.
+const HELD_DATAGRAMS: u64 = 20;
+
+impl<'a> Holder<'a> {
+    /// Starts one, for the memory of `dimm`.
+    pub fn start(lab: &'a Lab, dimm: &Dimm, stream: u32) -> Result<Self> {
+        let ready = format!("/run/hold-{stream}");
+        let job = lab.guest().spawn(&format!(
+            "rm -f {ready}; ./ehea-net hold 10.78.0.2 {UDP_PORT} {HELD_DATAGRAMS} {stream} {:#x} {:#x} {ready}",
+            dimm.range.start, dimm.range.end
+        ))?;
+        wait_until("pages are held", || {
+            Ok(job.finished()? || lab.run(&format!("test -s {ready}"))?.success())
+        })?;
+        if job.finished()? {
+            bail!("{}", job.wait()?);
+        }
+        let process = lab.sh(&format!("cat {ready}"))?;
+        Ok(Self {
+            lab,
+            job,
+            process,
+            checker: Checker::new(stream),
+            sent: 0,
+        })
+    }
+
+    /// Sends datagrams on port 2 from the pages; they must all arrive.
+    pub fn send(&mut self) -> Result<()> {
+        self.sent += HELD_DATAGRAMS;
+        self.lab.sh(&format!("kill -USR1 {}", self.process))?;
+        collect(
+            self.lab.port(2)?,
+            &mut self.checker,
+            self.sent,
+            PATIENCE,
+            |frame| udp_payload(frame, UDP_PORT),
+        )?;
+        ensure!(
+            self.checker.received() == self.sent,
+            "{} of {} datagrams came",
+            self.checker.received(),
+            self.sent
+        );
+        Ok(())
+    }
+
+    /// Lets the pages go; everything that was sent must have come as it was sent.
+    pub fn stop(self) -> Result<()> {
+        self.lab.sh(&format!("kill -TERM {}", self.process))?;
+        let output = self.job.wait()?;
+        ensure!(output.success(), "{output}");
+        self.checker.finish(self.sent).flawless()
+    }
 }
 
 /// Sends datagrams on port 2 from anonymous memory, which comes from the movable zone when there is

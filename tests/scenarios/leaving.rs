@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory that is slow to leave, or stays after all although the driver has let it go.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use ehea_model::stats::Stats;
+use ehea_tests::checks::memory::{start, Holder};
+use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::lab::{wait_until, Lab};
+use ehea_tests::memory::{allocations, calls, not_registered, settled, Dimm};
+
+use crate::memory::{map, plug, resets};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the driver has let the memory of `dimm` go, while the kernel still tries to free it: what
+/// comes after its attempt would be too late.
+fn let_go(lab: &Lab, dimm: &Dimm, block: &str) -> Result<Stats> {
+    wait_until("the memory is out of the map while it goes offline", || {
+        let stats = lab.stats()?;
+        Ok(not_registered(&stats, &dimm.range).is_ok() && stats.mrs.len() == 1)
+    })?;
+    let state = lab.sh(&format!("cat {block}/state"))?;
+    ensure!(state == "going-offline", "the block is {state}");
+    lab.stats()
+}
+
+fn sent_by_copy(lab: &Lab) -> Result<u64> {
+    let statistics = ethtool_statistics(lab, &lab.interface(2)?)?;
+    statistics
+        .get("tx_bounced")
+        .copied()
+        .context("no tx_bounced")
+}
+
+/// A block can't go offline because pages in it can't move. The driver has let it go at once, and what
+/// is sent from it meanwhile is sent from a copy, without a rebuild. When nobody wants it offline any
+/// more, it is mapped again as soon as it is used; and when the pages are free, it goes offline.
+pub(crate) fn held_back(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    let (dimm, block) = plug(lab, "dimm4")?;
+    let mapped = map(lab, &dimm, 100)?;
+    let mut holder = Holder::start(lab, &dimm, 101)?;
+    let by_copy = sent_by_copy(lab)?;
+    holder.send()?;
+    ensure!(sent_by_copy(lab)? == by_copy, "what is mapped was copied");
+
+    let attempt = lab.guest().spawn(&format!("echo offline >{block}/state"))?;
+    let going = let_go(lab, &dimm, &block)?;
+    ensure!(
+        allocations(&going) == allocations(&mapped) + 1,
+        "not one rebuild for one block"
+    );
+    for _ in 0..5 {
+        holder.send()?;
+    }
+    ensure!(sent_by_copy(lab)? > by_copy, "no packet missed");
+    traffic.wait_progress(100, PATIENCE)?;
+    let missed = lab.stats()?;
+    ensure!(
+        calls(&missed) == calls(&going),
+        "misses in memory that goes offline cost hypercalls: {:?}, before: {:?}",
+        missed.hcalls,
+        going.hcalls
+    );
+
+    attempt.signal("KILL")?;
+    wait_until("the kernel gives up", || {
+        Ok(lab.sh(&format!("cat {block}/state"))? == "online")
+    })?;
+    ensure!(
+        calls(&lab.stats()?) == calls(&missed),
+        "that memory stays cost hypercalls"
+    );
+    holder.send()?;
+    let again = settled(lab, &dimm)?;
+    ensure!(
+        allocations(&again) == allocations(&missed) + 1,
+        "not one rebuild for memory that has stayed"
+    );
+    ensure!(
+        again.live == mapped.live,
+        "{:?} instead of {:?}",
+        again.live,
+        mapped.live
+    );
+
+    let attempt = lab.guest().spawn(&format!("echo offline >{block}/state"))?;
+    let_go(lab, &dimm, &block)?;
+    holder.stop()?;
+    let output = attempt.wait()?;
+    ensure!(output.success(), "{output}");
+    traffic.wait_progress(100, PATIENCE)?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    ensure!(resets(lab)? == 0, "a port was reset");
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// The driver lets a block go, and somebody who is asked after it refuses: everything is as before, and
+/// the block is mapped again when it is used.
+pub(crate) fn overruled(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    let (dimm, block) = plug(lab, "dimm6")?;
+    let mut mapped = map(lab, &dimm, 105)?;
+    // Notifiers of a lower priority are called later.
+    lab.sh("modprobe memory-notifier-error-inject priority=-10")?;
+    let error = "/sys/kernel/debug/notifier-error-inject/memory/actions/MEM_GOING_OFFLINE/error";
+    for round in 0..5 {
+        lab.sh(&format!("echo -16 >{error}"))?;
+        let output = lab.run(&format!("echo offline >{block}/state"))?;
+        ensure!(!output.success(), "the block went offline");
+        lab.sh(&format!("echo 0 >{error}"))?;
+        let refused = lab.stats()?;
+        not_registered(&refused, &dimm.range)?;
+        ensure!(refused.live == mapped.live, "left: {:?}", refused.live);
+        traffic.wait_progress(50, PATIENCE)?;
+        let again = map(lab, &dimm, 106 + round)?;
+        ensure!(
+            allocations(&again) == allocations(&mapped) + 2,
+            "not one rebuild each way"
+        );
+        ensure!(again.mrs[0].runs == mapped.mrs[0].runs, "another map");
+        mapped = again;
+    }
+    lab.sh("rmmod memory-notifier-error-inject")?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    ensure!(resets(lab)? == 0, "a port was reset");
+    dimm.unplug(lab)?;
+    lab.unload()
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Firmware refuses each call of a rebuild, in turn, or is busy for a while.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use ehea_model::fault::ArmedFault;
+use ehea_model::stats::Stats;
+use ehea_tests::checks::memory::send_from;
+use ehea_tests::lab::{port_address, wait_until, Lab};
+use ehea_tests::memory::{blocks, not_registered, registered, Dimm, LMB};
+use ehea_tests::peer::{Plan, Traffic};
+use serde_json::{json, Value};
+
+use crate::memory::resets;
+use crate::refusals::{codes, made, refusal};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A block of memory that is used, removed and cancelled again and again.
+struct Bench<'a> {
+    lab: &'a Lab,
+    dimm: Dimm,
+    block: String,
+    /// A number for the next stream of frames.
+    stream: u32,
+}
+
+/// What a rebuild is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The first use of added memory.
+    Add,
+    /// The removal of memory.
+    Remove,
+    /// The first use of memory that stays after all.
+    Cancel,
+}
+
+/// Where a notifier that is called after the driver's is told to refuse.
+const OVERRULE: &str =
+    "/sys/kernel/debug/notifier-error-inject/memory/actions/MEM_GOING_OFFLINE/error";
+
+impl<'a> Bench<'a> {
+    fn new(lab: &'a Lab) -> Result<Self> {
+        lab.sh("modprobe memory-notifier-error-inject priority=-10")?;
+        lab.load()?;
+        let near = lab.up(1, 9000)?;
+        let far = lab.up(2, 9000)?;
+        lab.address(&far, 78)?;
+        ensure!(near != far, "one interface for two ports");
+        let dimm = Dimm::plug(lab, "bench", LMB)?;
+        let block = blocks(lab, &dimm.range)?.pop().context("no block")?;
+        Ok(Self {
+            lab,
+            dimm,
+            block,
+            stream: 200,
+        })
+    }
+
+    fn stream(&mut self) -> u32 {
+        self.stream += 1;
+        self.stream
+    }
+
+    /// Frames that are reflected in the background.
+    fn traffic(&mut self) -> Result<Traffic> {
+        let plan = Plan::new(self.stream(), u64::MAX, |n| 60 + (n as usize * 61) % 8955);
+        let plan = plan.to(port_address(1)).patience(PATIENCE);
+        Ok(plan.start(Arc::clone(self.lab.port(1)?)))
+    }
+
+    fn is_mapped(&self) -> Result<bool> {
+        let stats = self.lab.stats()?;
+        Ok(registered(&stats, &self.dimm.range).is_ok() && stats.mrs.len() == 1)
+    }
+
+    /// Sends from the block, whose packets all arrive, until it is mapped. A few times may be in vain:
+    /// after a rebuild that failed, some misses are ignored.
+    fn map(&mut self) -> Result<Stats> {
+        for _ in 0..20 {
+            let stream = self.stream();
+            send_from(self.lab, &self.dimm, stream)?;
+            // The last miss may just have asked for it.
+            for _ in 0..20 {
+                if self.is_mapped()? {
+                    return self.lab.stats();
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        anyhow::bail!("the block is never mapped again")
+    }
+
+    fn offline(&self) -> Result<bool> {
+        let command = format!("echo offline >{}/state", self.block);
+        Ok(self.lab.run(&command)?.success())
+    }
+
+    fn online(&self) -> Result<()> {
+        self.lab
+            .sh(&format!("echo online_movable >{}/state", self.block))?;
+        Ok(())
+    }
+
+    /// Makes things ready for a rebuild.
+    fn prepare(&mut self, cause: Cause) -> Result<()> {
+        self.map()?;
+        match cause {
+            Cause::Remove => {}
+            Cause::Add => {
+                ensure!(self.offline()?, "the block does not go offline");
+                self.online()?;
+            }
+            Cause::Cancel => {
+                self.lab.sh(&format!("echo -16 >{OVERRULE}"))?;
+                ensure!(!self.offline()?, "the block went offline");
+                self.lab.sh(&format!("echo 0 >{OVERRULE}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what causes the rebuild.
+    fn cause(&mut self, cause: Cause) -> Result<()> {
+        if cause == Cause::Remove {
+            let gone = self.offline()?;
+            let stats = self.lab.stats()?;
+            if gone {
+                not_registered(&stats, &self.dimm.range)?;
+                self.online()?;
+            } else {
+                registered(&stats, &self.dimm.range)?;
+            }
+            return Ok(());
+        }
+        let stream = self.stream();
+        send_from(self.lab, &self.dimm, stream)
+    }
+
+    /// A rebuild with a fault: the frames keep flowing, and the next rebuild works.
+    fn with_fault(&mut self, cause: Cause, fault: &Value) -> Result<()> {
+        self.prepare(cause)?;
+        let live = self.lab.stats()?.live;
+        let before = resets(self.lab)?;
+        let traffic = self.traffic()?;
+        traffic.wait_progress(20, PATIENCE)?;
+        self.lab.guest().inject_fault(fault)?;
+        self.cause(cause)?;
+        wait_until("the fault", || {
+            let faults: Vec<ArmedFault> = self.lab.guest().faults()?;
+            Ok(faults.iter().all(|fault| fault.fired > 0))
+        })?;
+        self.lab.guest().clear_faults()?;
+        traffic.wait_progress(20, PATIENCE)?;
+        self.map()?;
+        traffic.wait_progress(20, PATIENCE)?;
+        let summary = traffic.stop()?;
+        // A queue pair that firmware won't enable again has to be made anew.
+        if resets(self.lab)? == before {
+            summary.flawless()?;
+        } else {
+            summary.sound()?;
+        }
+        let now = self.lab.stats()?.live;
+        ensure!(now == live, "{now:?} instead of {live:?}");
+        Ok(())
+    }
+}
+
+/// Calls that a rebuild makes.
+fn calls(bench: &mut Bench<'_>, cause: Cause) -> Result<BTreeMap<String, u64>> {
+    bench.prepare(cause)?;
+    let before = bench.lab.stats()?;
+    bench.cause(cause)?;
+    if cause != Cause::Remove {
+        wait_until("the block is mapped", || bench.is_mapped())?;
+    }
+    Ok(made(&before, &bench.lab.stats()?))
+}
+
+/// Of calls of one kind, which are refused.
+fn chosen(count: u64) -> Vec<u64> {
+    match count {
+        0..=8 => (1..=count).collect(),
+        _ => vec![1, count / 2, count],
+    }
+}
+
+fn matrix(lab: &Lab, cause: Cause) -> Result<()> {
+    let mut bench = Bench::new(lab)?;
+    let near = lab.interface(1)?;
+    let reflector = lab.reflect(&near)?;
+    let calls = calls(&mut bench, cause)?;
+    for call in [
+        "H_ALLOC_HEA_RESOURCE",
+        "H_REGISTER_HEA_RPAGES",
+        "H_REGISTER_SMR",
+        "H_MODIFY_HEA_QP",
+    ] {
+        ensure!(
+            calls.contains_key(call),
+            "a rebuild makes no {call}: {calls:?}"
+        );
+    }
+    for (call, &count) in &calls {
+        let codes = codes(call);
+        for (round, nth) in chosen(count).into_iter().enumerate() {
+            // All codes have their turn, if not for each call.
+            let code = codes[round % codes.len()];
+            bench
+                .with_fault(cause, &refusal(call, nth, code))
+                .with_context(|| format!("{cause:?}: call {nth} of {call} refused with {code}"))?;
+        }
+        let busy = json!({
+            "opcode": call, "nth": 1, "count": 3,
+            "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_1_MSEC", "times": 2 } },
+        });
+        bench
+            .with_fault(cause, &busy)
+            .with_context(|| format!("{cause:?}: {call} long busy"))?;
+    }
+    reflector.stop()?;
+    lab.sh("rmmod memory-notifier-error-inject")?;
+    bench.dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// The rebuild for memory that was added.
+pub(crate) fn add(lab: &Lab) -> Result<()> {
+    matrix(lab, Cause::Add)
+}
+
+/// The rebuild for memory that is removed.
+pub(crate) fn remove(lab: &Lab) -> Result<()> {
+    matrix(lab, Cause::Remove)
+}
+
+/// The rebuild for memory that was to be removed, and stays.
+pub(crate) fn cancel(lab: &Lab) -> Result<()> {
+    matrix(lab, Cause::Cancel)
+}
