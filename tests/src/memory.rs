@@ -67,9 +67,16 @@ impl Dimm {
     ///
     /// POWER's firmware takes an LMB whenever it is given back. QEMU refuses unless it has asked for it,
     /// which the guest's kernel doesn't mind; so it is given back again when QEMU has.
+    ///
+    /// As long as a module called ehea is loaded, `drmgr` wants to see in sysfs that it is one that
+    /// supports this, below the bus that only big-endian kernels have; so it doesn't get to see it.
     pub fn unplug_by_drmgr(&self, lab: &Lab) -> Result<()> {
         for connector in self.connectors() {
-            lab.sh(&format!("drmgr -c mem -r -s {connector:#x}"))?;
+            lab.sh(&format!(
+                "touch /run/lsmod && chmod +x /run/lsmod && \
+                 unshare -m sh -c 'mount --bind /run/lsmod /sbin/lsmod && \
+                 drmgr -c mem -r -s {connector:#x}'"
+            ))?;
         }
         lab.guest().request_unplug(&self.id)?;
         for connector in self.connectors() {
