@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use ehea_tests::checks::memory::{send_from, start};
+use ehea_tests::checks::memory::{prepare, send_from, start};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::Lab;
 use ehea_tests::memory::{
@@ -104,10 +104,7 @@ pub(crate) fn soak(lab: &Lab) -> Result<()> {
 /// Memory that is added costs nothing as long as nobody sends from it, and nothing either if it is
 /// removed again before. When it is used at last, many misses cost one rebuild.
 pub(crate) fn idle(lab: &Lab) -> Result<()> {
-    lab.load()?;
-    let near = lab.up(1, 9000)?;
-    let far = lab.up(2, 9000)?;
-    lab.address(&far, 78)?;
+    let [near, far] = prepare(lab)?;
     let before = calls(&lab.stats()?);
     let free = |what: &str| -> Result<()> {
         let cost = calls(&lab.stats()?) - before;

@@ -20,9 +20,10 @@ mod traffic;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use ehea_harness::PageSize;
 use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
-use ehea_tests::suite::{self, Scenario};
+use ehea_tests::suite::{self, Kernel, Scenario};
 use ehea_tests::system::System;
 
 /// Two ports and room for memory.
@@ -129,6 +130,31 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Kernels whose memory is different. Without the radix MMU they use the hash table.
+const KERNELS: [Kernel; 3] = [
+    Kernel {
+        name: "64k-hash",
+        page_size: PageSize::K64,
+        append: "disable_radix",
+    },
+    Kernel {
+        name: "4k",
+        page_size: PageSize::K4,
+        append: "",
+    },
+    Kernel {
+        name: "4k-hash",
+        page_size: PageSize::K4,
+        append: "disable_radix",
+    },
+];
+
+/// Modules whose scenarios are about memory.
+const ABOUT_MEMORY: [&str; 5] = ["hotplug", "leaving", "memory", "misses", "rebuilds"];
+
 fn main() -> ExitCode {
-    suite::main("scenarios", SCENARIOS)
+    suite::main_with("scenarios", SCENARIOS, &KERNELS, |scenario| {
+        let module = scenario.name.split("::").next();
+        module.is_some_and(|module| ABOUT_MEMORY.contains(&module))
+    })
 }

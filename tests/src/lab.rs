@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use ehea_harness::{Guest, Output};
+use ehea_harness::{Builder, Guest, Output};
 use ehea_model::stats::{Live, Stats};
 
 use crate::peer::{Port, PEER_ADDRESS};
@@ -80,6 +80,15 @@ pub fn guest_tools() -> Result<PathBuf> {
 impl Lab {
     /// Boots a guest; `name` is for its logs.
     pub fn boot(name: &str, shape: &Shape) -> Result<Self> {
+        Self::boot_with(name, shape, |builder| builder)
+    }
+
+    /// As [`Lab::boot`], with something special.
+    pub fn boot_with(
+        name: &str,
+        shape: &Shape,
+        special: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self> {
         let mut builder = shape
             .system
             .guest()?
@@ -106,7 +115,7 @@ impl Lab {
                 }
             }
         }
-        let guest = builder.boot()?;
+        let guest = special(builder).boot()?;
         // Memory that is added is for movable pages, so that it can be removed again.
         guest.sh("echo auto-movable >/sys/module/memory_hotplug/parameters/online_policy")?;
         let mut lab = Self {

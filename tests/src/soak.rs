@@ -51,6 +51,8 @@ pub struct Soaked {
     pub frames: u64,
     /// Frames that did not come back.
     pub lost: u64,
+    /// How much more slab memory that can't be reclaimed is in use than after warm-up, in KiB.
+    pub slab_growth: i64,
 }
 
 /// A soak under way.
@@ -118,7 +120,7 @@ impl<'a> Soak<'a> {
         Ok(())
     }
 
-    fn finish(self, cycles: u64) -> Result<Soaked> {
+    fn finish(self, cycles: u64, slab_growth: i64) -> Result<Soaked> {
         let summary = self.traffic.stop()?;
         summary.sound()?;
         self.reflector.stop()?;
@@ -134,6 +136,7 @@ impl<'a> Soak<'a> {
             cycles,
             frames: summary.sent,
             lost: summary.lost,
+            slab_growth,
         })
     }
 }
@@ -149,22 +152,19 @@ fn slab(lab: &Lab) -> Result<i64> {
 /// left behind, or if a frame was altered or came twice; lost ones are counted.
 pub fn soak(lab: &Lab, cycles: u64, mut progress: impl FnMut(u64)) -> Result<Soaked> {
     let soak = Soak::start(lab)?;
-    let mut warm = None;
+    let mut warm = slab(lab)?;
     for number in 0..cycles {
         soak.cycle(number)
             .with_context(|| format!("cycle {number}"))?;
         if number + 1 == WARM_UP {
-            warm = Some(slab(lab)?);
+            warm = slab(lab)?;
         }
         progress(number + 1);
     }
-    if let Some(warm) = warm {
-        let growth = slab(lab)? - warm;
-        ensure!(
-            growth <= SLAB_TOLERANCE_KIB,
-            "slab memory has grown by {growth} KiB in {} cycles",
-            cycles - WARM_UP
-        );
-    }
-    soak.finish(cycles)
+    let growth = slab(lab)? - warm;
+    ensure!(
+        growth <= SLAB_TOLERANCE_KIB,
+        "slab memory has grown by {growth} KiB in {cycles} cycles"
+    );
+    soak.finish(cycles, growth)
 }

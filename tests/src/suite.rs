@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Scenarios as tests. Those of the same shape share a guest; a guest in which one failed is not used
-//! again.
+//! again. Some also run with other kernels, if that is asked for (`--include-ignored`).
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use ehea_harness::PageSize;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::lab::{Lab, Shape};
 
 /// A test with a guest. It starts and ends without the driver.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     /// Its name, `module::function`.
     pub name: &'static str,
@@ -21,27 +22,50 @@ pub struct Scenario {
     pub run: fn(&Lab) -> Result<()>,
 }
 
+/// The kernel in a guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// In the names of tests.
+    pub name: &'static str,
+    /// Its pages.
+    pub page_size: PageSize,
+    /// Its command line, beyond what it always is.
+    pub append: &'static str,
+}
+
+impl Kernel {
+    /// Whether it is the one that all scenarios run with.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// At most one guest, and what it is like.
 #[derive(Default)]
 struct Pool {
     name: &'static str,
-    current: Option<(Shape, Lab)>,
+    current: Option<(Shape, Kernel, Lab)>,
 }
 
 impl Pool {
     /// Runs a scenario in a guest of its shape.
-    fn run(&mut self, scenario: &Scenario) -> Result<()> {
+    fn run(&mut self, scenario: &Scenario, kernel: Kernel) -> Result<()> {
+        let like = (scenario.shape, kernel);
         if self
             .current
             .as_ref()
-            .is_some_and(|(shape, _)| *shape != scenario.shape)
+            .is_some_and(|&(shape, kernel, _)| (shape, kernel) != like)
         {
             self.close()?;
         }
         // A guest in which a scenario fails is dropped here: the next one gets another.
         let mut lab = match self.current.take() {
-            Some((_, lab)) => lab,
-            None => Lab::boot(self.name, &scenario.shape)?,
+            Some((.., lab)) => lab,
+            None => Lab::boot_with(self.name, &scenario.shape, |builder| {
+                builder
+                    .page_size(kernel.page_size)
+                    .kernel_append(kernel.append)
+            })?,
         };
         let run = |lab: &mut Lab| {
             lab.begin(scenario.name)?;
@@ -52,33 +76,48 @@ impl Pool {
             let log = lab.guest().log_directory().display();
             format!("{}; logs: {log}", scenario.name)
         })?;
-        self.current = Some((scenario.shape, lab));
+        self.current = Some((scenario.shape, kernel, lab));
         Ok(())
     }
 
     /// Powers the guest off.
     fn close(&mut self) -> Result<()> {
         match self.current.take() {
-            Some((_, lab)) => lab.shutdown(),
+            Some((.., lab)) => lab.shutdown(),
             None => Ok(()),
         }
     }
 }
 
-fn trial(scenario: &'static Scenario, pool: &Arc<Mutex<Pool>>) -> Trial {
+fn trial(scenario: Scenario, kernel: Kernel, pool: &Arc<Mutex<Pool>>) -> Trial {
     let pool = Arc::clone(pool);
+    let name = match kernel.name {
+        "" => scenario.name.to_owned(),
+        kernel => format!("{kernel}::{}", scenario.name),
+    };
     let run = move || {
         let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.run(scenario)
+        pool.run(&scenario, kernel)
             .map_err(|error| Failed::from(format!("{error:#}")))
     };
     // Without the artifacts there is nothing to boot: say so instead of failing.
-    Trial::test(scenario.name, run).with_ignored_flag(!scenario.shape.system.is_available())
+    let available = scenario.shape.system.is_available();
+    Trial::test(name, run).with_ignored_flag(!available || !kernel.is_default())
 }
 
 /// Runs scenarios, those of one shape next to each other, as the command line asks for; `name` is for
 /// the guests' logs.
-pub fn main(name: &'static str, scenarios: &'static [Scenario]) -> ExitCode {
+pub fn main(name: &'static str, scenarios: &[Scenario]) -> ExitCode {
+    main_with(name, scenarios, &[], |_| false)
+}
+
+/// As [`main`]; those for which `others` is true also run with the other `kernels`.
+pub fn main_with(
+    name: &'static str,
+    scenarios: &[Scenario],
+    kernels: &[Kernel],
+    others: impl Fn(&Scenario) -> bool,
+) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They take turns on one guest; a guest has all processors of this machine to itself.
     arguments.test_threads = Some(1);
@@ -86,10 +125,14 @@ pub fn main(name: &'static str, scenarios: &'static [Scenario]) -> ExitCode {
         name,
         current: None,
     }));
-    let trials = scenarios
+    let mut trials: Vec<Trial> = scenarios
         .iter()
-        .map(|scenario| trial(scenario, &pool))
+        .map(|&scenario| trial(scenario, Kernel::default(), &pool))
         .collect();
+    for &kernel in kernels {
+        let scenarios = scenarios.iter().filter(|scenario| others(scenario));
+        trials.extend(scenarios.map(|&scenario| trial(scenario, kernel, &pool)));
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     let closed = pool.lock().unwrap_or_else(PoisonError::into_inner).close();
     if let Err(error) = closed {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Figures that repeat on a noisy machine: counts of hypercalls and of guest instructions.
 
+mod hotplug;
 mod memory;
 mod peers;
 mod unsafe_code;
@@ -18,10 +19,12 @@ pub fn profile(what: &str) -> Result<String> {
 }
 
 /// Groups of figures, for `--only`.
-pub const GROUPS: &[&str] = &["memory", "peers", "unsafe"];
+pub const GROUPS: &[&str] = &["hotplug", "memory", "peers", "unsafe"];
 
-/// Takes the figures of a group, or all.
-pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Figures> {
+pub use hotplug::CYCLES;
+
+/// Takes the figures of a group, or all; those of `hotplug` with so many cycles.
+pub fn figures(only: Option<&str>, cycles: u64, mut progress: impl FnMut(&str)) -> Result<Figures> {
     if let Some(group) = only.filter(|group| !GROUPS.contains(group)) {
         bail!("no group {group}: the groups are {}", GROUPS.join(", "));
     }
@@ -29,6 +32,9 @@ pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Fig
     let mut figures = Figures::new();
     if wanted("unsafe") {
         unsafe_code::measure(&mut figures)?;
+    }
+    if wanted("hotplug") {
+        hotplug::measure(&mut figures, cycles, &mut progress)?;
     }
     if wanted("memory") {
         progress("memory registration");

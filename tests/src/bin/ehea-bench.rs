@@ -12,6 +12,9 @@ struct Arguments {
     /// Only this group of figures.
     #[arg(long)]
     only: Option<String>,
+    /// How often memory comes and goes, for the group `hotplug`.
+    #[arg(long, default_value_t = bench::CYCLES)]
+    cycles: u64,
     /// Instead of taking figures, tell where the instructions of one of the group `peers` go: rs-tx-64b.
     #[arg(long, value_name = "FIGURE")]
     profile: Option<String>,
@@ -26,7 +29,7 @@ fn main() -> Result<()> {
         print!("{}", bench::profile(what)?);
         return Ok(());
     }
-    let figures = bench::figures(arguments.only.as_deref(), |step| {
+    let figures = bench::figures(arguments.only.as_deref(), arguments.cycles, |step| {
         println!("measuring {step}")
     })?;
     if let Some(directory) = arguments.output.parent() {

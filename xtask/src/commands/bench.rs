@@ -16,6 +16,9 @@ pub(crate) struct BenchCommand {
     /// Only this group of figures.
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
+    /// How often memory comes and goes, for the group hotplug; 1000 times by default.
+    #[arg(long, value_name = "NUMBER")]
+    cycles: Option<u64>,
     /// Instead of measuring, tell where the instructions of a figure of the group peers go, by function:
     /// rs-tx-64b, c-rx-1500b …
     #[arg(long, value_name = "FIGURE", conflicts_with = "only")]
@@ -33,6 +36,9 @@ impl Task for BenchCommand {
                 .into_iter()
                 .flat_map(|group| ["--only".to_owned(), group]),
         );
+        if let Some(cycles) = self.cycles {
+            arguments.extend(["--cycles".to_owned(), cycles.to_string()]);
+        }
         if let Some(figure) = self.profile {
             arguments.extend(["--profile".to_owned(), figure]);
         }
