@@ -103,7 +103,8 @@ impl<'a> Soak<'a> {
                 lab.sh(&format!("echo offline >{block}/state"))?;
             }
             _ => {
-                let dimm = Dimm::plug(lab, "guest", LMB)?;
+                // One LMB is given back while the other is still in use.
+                let dimm = Dimm::plug(lab, "guest", 2 * LMB)?;
                 send_from(lab, &dimm, stream)?;
                 settled(lab, &dimm)?;
                 dimm.unplug_by_drmgr(lab)?;
