@@ -261,6 +261,7 @@ impl State {
             ignored_mmio: counters.ignored_mmio,
             interrupts: counters.interrupts,
             removed_while_registered: counters.removed_while_registered,
+            pauses: counters.pauses.iter().copied().collect(),
             mrs: self
                 .mrs
                 .iter()

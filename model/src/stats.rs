@@ -6,7 +6,7 @@
 //! `stats` property of the QEMU device. Objects are counted as they are now, everything else since
 //! the adapter was made; a reset of the machine does not clear it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,12 +29,30 @@ pub struct Stats {
     pub interrupts: u64,
     /// How often registered memory left the machine, once for each object and range.
     pub removed_while_registered: u64,
+    /// The last [`Stats::PAUSES`] times that a queue pair was disabled and enabled again, oldest first.
+    pub pauses: Vec<PauseStats>,
     /// The memory regions.
     pub mrs: Vec<MrStats>,
     /// The ports, by number.
     pub ports: Vec<PortStats>,
     /// Guest memory traffic of all kinds.
     pub dma: DmaStats,
+}
+
+impl Stats {
+    /// So many pauses are remembered.
+    pub const PAUSES: usize = 64;
+}
+
+/// A time in which a queue pair that was set up neither sent nor received, because it was disabled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseStats {
+    /// Its number, counted from 1.
+    pub number: u64,
+    /// Number of the queue pair.
+    pub qp: u32,
+    /// Length in nanoseconds of the machine's clock.
+    pub ns: u64,
 }
 
 /// Numbers of objects.
@@ -151,6 +169,7 @@ pub(crate) struct Counters {
     pub(crate) ignored_mmio: u64,
     pub(crate) interrupts: u64,
     pub(crate) removed_while_registered: u64,
+    pub(crate) pauses: VecDeque<PauseStats>,
     pub(crate) dma: DmaStats,
 }
 
@@ -181,6 +200,16 @@ impl Counters {
 
     pub(crate) fn removed_while_registered(&mut self) {
         increment(&mut self.removed_while_registered);
+    }
+
+    /// Queue pair `qp` was enabled again after so many nanoseconds.
+    pub(crate) fn paused(&mut self, qp: u32, ns: u64) {
+        let number = self.pauses.back().map_or(0, |last| last.number);
+        let number = number.saturating_add(1);
+        if self.pauses.len() == Stats::PAUSES {
+            self.pauses.pop_front();
+        }
+        self.pauses.push_back(PauseStats { number, qp, ns });
     }
 
     pub(crate) fn dma_read(&mut self, bytes: usize) {

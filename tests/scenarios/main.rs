@@ -11,6 +11,7 @@ mod errors;
 mod hotplug;
 mod iperf;
 mod memory;
+mod quirks;
 mod refusals;
 mod traffic;
 
@@ -20,39 +21,31 @@ use anyhow::Result;
 use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
 use ehea_tests::suite::{self, Scenario};
-use ehea_tests::system::System;
 
-/// Two ports and room for memory.
-const STANDARD: Shape = Shape {
-    system: System::Ours,
-    memory: "1G,max=8G",
-    adapter: Some(2),
-    properties: &[],
+/// Several queue pairs for each port.
+const QUEUES: Shape = Shape {
+    properties: &["num-queue-pairs=4"],
+    ..Shape::STANDARD
 };
 /// Room for one memory region, and several queue pairs for each port.
 const TIGHT: Shape = Shape {
-    system: System::Ours,
-    memory: "1G,max=8G",
-    adapter: Some(2),
     properties: &["max-mrs=1", "num-queue-pairs=4"],
+    ..Shape::STANDARD
 };
 const NO_PORTS: Shape = Shape {
-    system: System::Ours,
     memory: "1G",
     adapter: Some(0),
-    properties: &[],
+    ..Shape::STANDARD
 };
 const NO_ADAPTER: Shape = Shape {
-    system: System::Ours,
-    memory: "1G",
     adapter: None,
-    properties: &[],
+    ..NO_PORTS
 };
 
 const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
     Scenario {
         name,
-        shape: STANDARD,
+        shape: Shape::STANDARD,
         run,
     }
 }
@@ -89,9 +82,28 @@ const SCENARIOS: &[Scenario] = &[
     standard("errors::refused_reset", errors::refused_reset),
     standard("errors::unload_in_use", errors::unload_in_use),
     standard("errors::configured_in_use", errors::configured_in_use),
+    standard(
+        "quirks::unsynchronized_queues",
+        quirks::unsynchronized_queues,
+    ),
+    standard(
+        "quirks::promiscuous_after_reopen",
+        quirks::promiscuous_after_reopen,
+    ),
+    standard(
+        "quirks::cancel_without_offline",
+        quirks::cancel_without_offline,
+    ),
+    standard("quirks::many_fragments", quirks::many_fragments),
+    standard("quirks::short_segments", quirks::short_segments),
     standard("refusals::of_probe", refusals::of_probe),
     standard("refusals::of_open", refusals::of_open),
     standard("refusals::long_busy", refusals::long_busy),
+    Scenario {
+        name: "quirks::link_flap_of_many_queues",
+        shape: QUEUES,
+        run: quirks::link_flap_of_many_queues,
+    },
     Scenario {
         name: "memory::one_region",
         shape: TIGHT,

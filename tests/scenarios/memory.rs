@@ -17,14 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BLOCK: u64 = 256 << 20;
 
 /// A DIMM of one block, and its directory in sysfs.
-fn plug(lab: &Lab, id: &str) -> Result<(Dimm, String)> {
+pub(crate) fn plug(lab: &Lab, id: &str) -> Result<(Dimm, String)> {
     let dimm = Dimm::plug(lab, id, BLOCK)?;
     let block = blocks(lab, &dimm.range)?.pop().context("no memory block")?;
     Ok((dimm, block))
 }
 
 /// Has the memory of a DIMM mapped, by sending from it, and waits until nothing else is.
-fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
+pub(crate) fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
     send_from(lab, dimm, stream)?;
     settled(lab, dimm)
 }

@@ -28,6 +28,19 @@ pub struct Shape {
     pub adapter: Option<usize>,
     /// Properties of the adapter, such as `max-mrs=1`.
     pub properties: &'static [&'static str],
+    /// Memory is set aside for the kernel that follows a crash, which is in the directory of commands.
+    pub crash_kernel: bool,
+}
+
+impl Shape {
+    /// A guest with this driver, two ports and room for memory.
+    pub const STANDARD: Self = Self {
+        system: System::Ours,
+        memory: "1G,max=8G",
+        adapter: Some(2),
+        properties: &[],
+        crash_kernel: false,
+    };
 }
 
 /// A guest and the host's ends of its ports.
@@ -87,6 +100,11 @@ impl Lab {
             .mem(shape.memory)?
             // Only a test's own frames are on the wire, in all network namespaces.
             .kernel_append("ipv6.disable_ipv6=1");
+        if shape.crash_kernel {
+            builder = builder
+                .kernel_append("crashkernel=320M")
+                .file(&shape.system.kernel()?.vmlinux)?;
+        }
         let mut ports = Vec::new();
         match shape.adapter {
             None => builder = builder.no_adapter(),

@@ -136,6 +136,19 @@ impl Faults {
         drops
     }
 
+    /// Whether the completion of a frame that a port has sent is lost.
+    pub(crate) fn drops_completion(&mut self, of_port: u16) -> bool {
+        let mut drops = false;
+        for armed in &mut self.armed {
+            if let Fault::Event(EventFault::DropCompletion { port, .. }) = armed.public.fault {
+                if port.is_none_or(|p| p == of_port) {
+                    drops |= armed.meets();
+                }
+            }
+        }
+        drops
+    }
+
     /// Status bits to add to a receive completion of a port.
     pub(crate) fn corrupt_status(&mut self, of_port: u16) -> u16 {
         let mut bits = 0;
@@ -205,6 +218,7 @@ mod tests {
             r#"{"event":"adapter_malfunction"}"#,
             r#"{"event":"port_malfunction","port":2}"#,
             r#"{"event":"drop_interrupt","queue":"completion","nth":3,"count":1}"#,
+            r#"{"event":"drop_completion","port":1,"nth":2,"count":1}"#,
         ] {
             assert_eq!(serde_json::to_string(&fault(json)).unwrap(), json);
         }

@@ -21,6 +21,7 @@
 //! {"event": "adapter_malfunction"}
 //! {"event": "corrupt_completion", "port": 1, "nth": 3, "count": 2, "status": 16384}
 //! {"event": "drop_interrupt", "queue": "completion", "nth": 1}
+//! {"event": "drop_completion", "port": 1, "nth": 1}
 //! ```
 //!
 //! `nth` counts matching calls (completions, interrupts) from 1 since the fault was armed, `count`
@@ -115,6 +116,18 @@ pub enum EventFault {
         count: u64,
         /// Bits to set.
         status: u16,
+    },
+    /// A work request is carried out that asked for a completion of its sending, and gets none.
+    DropCompletion {
+        /// Only work requests of this logical port.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        /// The first completion that is met.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many completions are met.
+        #[serde(default = "one")]
+        count: u64,
     },
     /// Interrupts are not raised.
     DropInterrupt {
@@ -257,6 +270,7 @@ impl Fault {
             Self::Hcall(HcallFault { nth, count, .. })
             | Self::Event(
                 EventFault::CorruptCompletion { nth, count, .. }
+                | EventFault::DropCompletion { nth, count, .. }
                 | EventFault::DropInterrupt { nth, count, .. },
             ) => Some((*nth, *count)),
             Self::Event(_) => None,
