@@ -9,7 +9,7 @@ use ehea_tests::checks::quirks::{self, flap, SHORT_PACKETS};
 use ehea_tests::checks::traffic::flows;
 use ehea_tests::counters::{ethtool_statistics, resets};
 use ehea_tests::lab::{wait_until, Lab};
-use ehea_tests::memory::{not_registered, registered};
+use ehea_tests::memory::{allocations, not_registered, registered};
 use serde_json::json;
 
 use crate::memory::{map, plug};
@@ -76,7 +76,7 @@ pub(crate) fn cancel_without_offline(lab: &Lab) -> Result<()> {
     let dimm = quirks::cancel_without_offline(lab, "quirk7")?;
     let after = lab.stats()?;
     ensure!(
-        after.hcalls == before.hcalls && after.mrs == before.mrs,
+        allocations(&after) == allocations(&before) && after.mrs == before.mrs,
         "{:?} instead of {:?}",
         after.mrs,
         before.mrs
