@@ -28,6 +28,7 @@ const STANDARD: Shape = Shape {
     memory: "1G,max=8G",
     adapter: Some(2),
     properties: &[],
+    ..Shape::PLAIN
 };
 /// Room for one memory region, and several queue pairs for each port.
 const TIGHT: Shape = Shape {
@@ -35,18 +36,21 @@ const TIGHT: Shape = Shape {
     memory: "1G,max=8G",
     adapter: Some(2),
     properties: &["max-mrs=1", "num-queue-pairs=4"],
+    ..Shape::PLAIN
 };
 const NO_PORTS: Shape = Shape {
     system: System::Ours,
     memory: "1G",
     adapter: Some(0),
     properties: &[],
+    ..Shape::PLAIN
 };
 const NO_ADAPTER: Shape = Shape {
     system: System::Ours,
     memory: "1G",
     adapter: None,
     properties: &[],
+    ..Shape::PLAIN
 };
 
 const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {

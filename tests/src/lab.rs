@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use ehea_harness::{Guest, Output};
+use ehea_harness::{parse_size, Guest, Output};
 use ehea_model::stats::{Live, Stats};
 
 use crate::peer::{Port, PEER_ADDRESS};
@@ -28,6 +28,22 @@ pub struct Shape {
     pub adapter: Option<usize>,
     /// Properties of the adapter, such as `max-mrs=1`.
     pub properties: &'static [&'static str],
+    /// Makes a CMO partition with this I/O entitlement, such as `64M`.
+    pub cmo: Option<&'static str>,
+    /// More arguments for QEMU, for other devices.
+    pub qemu_args: &'static [&'static str],
+}
+
+impl Shape {
+    /// A guest with our driver, 1 GiB of memory and nothing else.
+    pub const PLAIN: Self = Self {
+        system: System::Ours,
+        memory: "1G",
+        adapter: None,
+        properties: &[],
+        cmo: None,
+        qemu_args: &[],
+    };
 }
 
 /// A guest and the host's ends of its ports.
@@ -44,8 +60,9 @@ pub struct Lab {
 /// which it never happens takes as long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Names under which the model counts that a queue pair reached for memory that is not registered.
-const REFUSED_ACCESSES: [&str; 2] = ["UnknownKey", "OutsideRegion"];
+/// Names under which the model counts that a queue pair reached for memory that is not registered or,
+/// in a CMO partition, not mapped.
+const REFUSED_ACCESSES: [&str; 4] = ["UnknownKey", "OutsideRegion", "NotMapped", "QueueNotMapped"];
 
 /// Calls `done` until it is true.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
@@ -87,6 +104,12 @@ impl Lab {
             .mem(shape.memory)?
             // Only a test's own frames are on the wire, in all network namespaces.
             .kernel_append("ipv6.disable_ipv6=1");
+        if let Some(bytes) = shape.cmo {
+            builder = builder.cmo(parse_size(bytes)?);
+        }
+        for argument in shape.qemu_args {
+            builder = builder.qemu_arg(argument);
+        }
         let mut ports = Vec::new();
         match shape.adapter {
             None => builder = builder.no_adapter(),
@@ -303,6 +326,10 @@ impl Lab {
         ensure!(
             accesses || after.refused_accesses == before.refused_accesses,
             "queue pairs accessed memory that is not registered"
+        );
+        ensure!(
+            accesses || after.cmo_refused == before.cmo_refused,
+            "the adapter accessed memory that is not mapped"
         );
         ensure!(
             after.removed_while_registered == before.removed_while_registered,

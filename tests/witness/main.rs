@@ -21,6 +21,7 @@ const STANDARD: Shape = Shape {
     memory: "1G,max=8G",
     adapter: Some(2),
     properties: &[],
+    ..Shape::PLAIN
 };
 /// Several queue pairs for each port.
 const QUEUES: Shape = Shape {

@@ -23,6 +23,7 @@ const SHAPE: Shape = Shape {
     memory: "2G,max=16G",
     adapter: Some(2),
     properties: &[],
+    ..Shape::PLAIN
 };
 
 /// Name of the network namespace at the other end of the cable.
