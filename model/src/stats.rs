@@ -23,6 +23,14 @@ pub struct Stats {
     pub pinned_bytes: u64,
     /// Accesses of queue pairs that were not made because translation failed.
     pub refused_accesses: u64,
+    /// In a CMO partition: accesses of the adapter that were not made because no TCE maps the memory,
+    /// those to event queues included.
+    pub cmo_refused: u64,
+    /// In a CMO partition: TCEs that map something for the adapter now, 4 KiB each. A page that is
+    /// mapped twice counts twice, as it is charged twice.
+    pub tce_mapped_pages: u64,
+    /// In a CMO partition: TCEs that mapped something for the adapter so far.
+    pub tce_maps: u64,
     /// Register accesses that did nothing: wrong size, no such block or register, wrong state.
     pub ignored_mmio: u64,
     /// Interrupts raised.
@@ -166,6 +174,7 @@ pub(crate) struct Counters {
     pub(crate) hcalls: BTreeMap<&'static str, u64>,
     pub(crate) refusals: BTreeMap<&'static str, u64>,
     pub(crate) refused_accesses: u64,
+    pub(crate) cmo_refused: u64,
     pub(crate) ignored_mmio: u64,
     pub(crate) interrupts: u64,
     pub(crate) removed_while_registered: u64,
@@ -188,6 +197,10 @@ impl Counters {
 
     pub(crate) fn refused_access(&mut self) {
         increment(&mut self.refused_accesses);
+    }
+
+    pub(crate) fn cmo_refused(&mut self) {
+        increment(&mut self.cmo_refused);
     }
 
     pub(crate) fn ignored_mmio(&mut self) {

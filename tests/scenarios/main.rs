@@ -6,6 +6,7 @@
 //! guest in which a scenario failed is not used again.
 
 mod absent;
+mod cmo_platform;
 mod cycles;
 mod errors;
 mod hotplug;
@@ -46,6 +47,14 @@ const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
     Scenario {
         name,
         shape: Shape::STANDARD,
+        run,
+    }
+}
+
+const fn cmo(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
+    Scenario {
+        name,
+        shape: cmo_platform::SHAPE,
         run,
     }
 }
@@ -99,6 +108,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("refusals::of_probe", refusals::of_probe),
     standard("refusals::of_open", refusals::of_open),
     standard("refusals::long_busy", refusals::long_busy),
+    standard("cmo_platform::off", cmo_platform::off),
     Scenario {
         name: "quirks::link_flap_of_many_queues",
         shape: QUEUES,
@@ -108,6 +118,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "memory::one_region",
         shape: TIGHT,
         run: memory::one_region,
+    },
+    cmo("cmo_platform::announced", cmo_platform::announced),
+    cmo("cmo_platform::charged", cmo_platform::charged),
+    cmo("cmo_platform::desired", cmo_platform::desired),
+    cmo("cmo_platform::by_the_guest", cmo_platform::by_the_guest),
+    cmo("cmo_platform::by_the_host", cmo_platform::by_the_host),
+    Scenario {
+        name: "cmo_platform::shortage",
+        shape: cmo_platform::ALONE,
+        run: cmo_platform::shortage,
     },
     Scenario {
         name: "absent::no_ports",

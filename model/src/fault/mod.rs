@@ -22,9 +22,10 @@
 //! {"event": "corrupt_completion", "port": 1, "nth": 3, "count": 2, "status": 16384}
 //! {"event": "drop_interrupt", "queue": "completion", "nth": 1}
 //! {"event": "drop_completion", "port": 1, "nth": 1}
+//! {"event": "refuse_mapping", "opcode": "H_PUT_TCE", "nth": 2, "code": "H_NOT_ENOUGH_RESOURCES"}
 //! ```
 //!
-//! `nth` counts matching calls (completions, interrupts) from 1 since the fault was armed, `count`
+//! `nth` counts matching calls (completions, interrupts, mappings) from 1 since the fault was armed, `count`
 //! is how many from there on are met; both are 1 if they are missing. `fired` in the list of armed
 //! faults tells a test whether its fault happened at all.
 
@@ -141,6 +142,20 @@ pub enum EventFault {
         #[serde(default = "one")]
         count: u64,
     },
+    /// In a CMO partition, hypercalls that map memory for the adapter do nothing and return a code.
+    RefuseMapping {
+        /// Only this call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opcode: Option<MappingCall>,
+        /// The first call that is met.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many calls are met.
+        #[serde(default = "one")]
+        count: u64,
+        /// What they return.
+        code: Code,
+    },
 }
 
 const fn one() -> u64 {
@@ -175,6 +190,26 @@ pub enum QueueKind {
     Affiliated,
     /// Completions.
     Completion,
+}
+
+/// Hypercalls that put entries into a TCE table; the adapter's own are not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MappingCall {
+    /// One entry. To clear one this way counts as no mapping.
+    #[serde(rename = "H_PUT_TCE")]
+    PutTce,
+    /// As many as fit a page.
+    #[serde(rename = "H_PUT_TCE_INDIRECT")]
+    PutTceIndirect,
+}
+
+impl MappingCall {
+    const fn opcode(self) -> u64 {
+        match self {
+            Self::PutTce => 0x20,
+            Self::PutTceIndirect => 0x13c,
+        }
+    }
 }
 
 /// An opcode, by name.
@@ -271,7 +306,8 @@ impl Fault {
             | Self::Event(
                 EventFault::CorruptCompletion { nth, count, .. }
                 | EventFault::DropCompletion { nth, count, .. }
-                | EventFault::DropInterrupt { nth, count, .. },
+                | EventFault::DropInterrupt { nth, count, .. }
+                | EventFault::RefuseMapping { nth, count, .. },
             ) => Some((*nth, *count)),
             Self::Event(_) => None,
         }
