@@ -10,6 +10,7 @@
 #include <linux/errqueue.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,8 +39,8 @@ static int connect_udp(const char *address, uint16_t port)
 	return fd;
 }
 
-/* Waits until the kernel is done with a datagram's pages. */
-static void wait_done(int fd)
+/* Waits until the kernel is done with a datagram's pages; returns whether it has copied them. */
+static bool wait_done(int fd)
 {
 	char control[256];
 	struct msghdr msg = { .msg_control = control, .msg_controllen = sizeof(control) };
@@ -60,8 +61,7 @@ static void wait_done(int fd)
 	errno = 0;
 	if (error->ee_origin != SO_EE_ORIGIN_ZEROCOPY)
 		die("an error instead of a completion: %u", error->ee_errno);
-	if (error->ee_code & SO_EE_CODE_ZEROCOPY_COPIED)
-		die("the kernel copied the payload: the interface has no scatter-gather or no checksum offload");
+	return error->ee_code & SO_EE_CODE_ZEROCOPY_COPIED;
 }
 
 /* Cuts len bytes into n pieces of at least one byte. */
@@ -102,8 +102,11 @@ static struct area map_area(unsigned int pieces)
 	return area;
 }
 
-/* Sends a numbered datagram of random length in n pieces and waits until it is sent. */
-static void send_pieces(int fd, const struct area *area, unsigned int n, uint32_t stream,
+/*
+ * Sends a numbered datagram of random length in n pieces and waits until it is sent. Returns whether the
+ * kernel or the driver has copied the pieces.
+ */
+static bool send_pieces(int fd, const struct area *area, unsigned int n, uint32_t stream,
 			uint64_t seq, uint64_t *random)
 {
 	size_t len = PAYLOAD_HEADER + splitmix64(random) % (MAX_DATAGRAM - PAYLOAD_HEADER + 1);
@@ -130,7 +133,7 @@ static void send_pieces(int fd, const struct area *area, unsigned int n, uint32_
 	}
 	if (sendmsg(fd, &msg, MSG_ZEROCOPY) != (ssize_t)len)
 		die("sendmsg of %u pieces", n);
-	wait_done(fd);
+	return wait_done(fd);
 }
 
 /*
@@ -152,7 +155,8 @@ int cmd_fragments(int argc, char **argv)
 	       pages_inside(area.start, area.size, parse_number(argv[5]), parse_number(argv[6])));
 	for (round = 0; round < rounds; round++)
 		for (n = 1; n <= MAX_FRAGMENTS; n++, seq++)
-			send_pieces(fd, &area, n, stream, seq, &random);
+			if (send_pieces(fd, &area, n, stream, seq, &random))
+				die("the kernel copied the payload: the interface has no scatter-gather or no checksum offload");
 	printf("sent %llu\n", (unsigned long long)seq);
 	return 0;
 }

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EHEA_MODEL_ABI 1
+#define EHEA_MODEL_ABI 2
 #define EHEA_MODEL_PORTS_MAX 16
 #define EHEA_MODEL_HCALL_ARGS 9
 /* One register block per slot; the guest may have 64 KiB pages. */
@@ -34,7 +34,8 @@ struct ehea_model_config {
     uint32_t mr_page_sizes;     /* capability mask, eHEA ABI section 12; 4 KiB is always supported */
     uint32_t num_default_qps;   /* queue pairs that each port asks its driver to open, 1..16 */
     uint8_t flow_control;       /* 1: a full receive FIFO holds frames back; 0: it drops them */
-    uint8_t reserved[7];
+    uint8_t cmo;                /* 1: CMO partition, only what TCEs map may be accessed */
+    uint8_t reserved[6];
     uint8_t mac[EHEA_MODEL_PORTS_MAX][8]; /* six octets each, then two zero octets */
 };
 
@@ -94,6 +95,16 @@ void ehea_model_set_link(struct ehea_model *model, uint32_t port, bool up);
 void ehea_model_ram_removed(struct ehea_model *model, uint64_t gpa, uint64_t len);
 /* The guest got this range, maybe one that it had given back. */
 void ehea_model_ram_returned(struct ehea_model *model, uint64_t gpa, uint64_t len);
+
+/*
+ * The adapter's TCE table; without config.cmo nobody needs to know. Entries are as the guest gave them:
+ * a page of 4 KiB, 1: may be read, 2: may be written.
+ */
+void ehea_model_tce_put(struct ehea_model *model, uint64_t from, uint64_t to);
+/* All entries are 0 now. */
+void ehea_model_tce_clear(struct ehea_model *model);
+/* A hypercall of the guest is about to map something; 0, or what it returns instead. */
+int64_t ehea_model_tce_hcall(struct ehea_model *model, uint64_t opcode);
 
 /* NUL-terminated JSON, owned by the model, valid until its next function is called. */
 const char *ehea_model_stats_json(struct ehea_model *model);

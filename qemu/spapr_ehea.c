@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
 #include "hw/ppc/fdt.h"
+#include "hw/ppc/spapr_cmo.h"
 #include "hw/ppc/spapr_drc.h"
 #include "migration/vmstate.h"
 #include "net/eth.h"
@@ -203,6 +204,61 @@ static void ehea_wrap_lmb_isolation(void)
 }
 
 /*
+ * The DMA window in a CMO partition. Mapping costs the guest entitlement, and
+ * outside CMO nothing is mapped, so then there is none.
+ */
+
+static uint32_t ehea_window_size(SpaprVioDevice *sdev)
+{
+    SpaprEhea *s = SPAPR_EHEA(sdev);
+
+    return spapr_cmo_is_on() && !s->ibmebus ? s->dma_window_size : 0;
+}
+
+static target_ulong ehea_tce_hcall(void *opaque, target_ulong opcode)
+{
+    SpaprEhea *s = opaque;
+    int64_t rc;
+
+    spapr_ehea_enter(s);
+    rc = ehea_model_tce_hcall(s->model, opcode);
+    spapr_ehea_leave(s);
+    return rc;
+}
+
+static void ehea_tce_put(void *opaque, uint64_t from, uint64_t to)
+{
+    SpaprEhea *s = opaque;
+
+    spapr_ehea_enter(s);
+    ehea_model_tce_put(s->model, from, to);
+    spapr_ehea_leave(s);
+}
+
+static void ehea_tce_clear(void *opaque)
+{
+    SpaprEhea *s = opaque;
+
+    spapr_ehea_enter(s);
+    ehea_model_tce_clear(s->model);
+    spapr_ehea_leave(s);
+}
+
+static const SpaprTceWatch ehea_tce_watch = {
+    .hcall = ehea_tce_hcall,
+    .put = ehea_tce_put,
+    .clear = ehea_tce_clear,
+};
+
+static void ehea_watch_window(SpaprEhea *s, const SpaprTceWatch *watch)
+{
+    if (s->sdev.tcet) {
+        s->sdev.tcet->watch_opaque = s;
+        s->sdev.tcet->watch = watch;
+    }
+}
+
+/*
  * Device tree
  */
 
@@ -327,6 +383,7 @@ static struct ehea_model *ehea_create_model(SpaprEhea *s, hwaddr mmio_base)
         .mr_page_sizes = s->mr_page_sizes | EHEA_MR_PAGE_SIZE_4K,
         .num_default_qps = s->num_queue_pairs,
         .flow_control = s->flow_control,
+        .cmo = s->sdev.tcet != NULL,
     };
 
     for (unsigned i = 0; i < s->num_ports; i++) {
@@ -360,6 +417,7 @@ static void ehea_realize(SpaprVioDevice *sdev, Error **errp)
         return;
     }
 
+    ehea_watch_window(s, &ehea_tce_watch);
     memory_region_init_io(&s->mmio, OBJECT(s), &ehea_mmio_ops, s,
                           TYPE_SPAPR_EHEA, EHEA_MMIO_WINDOW);
     memory_region_add_subregion(get_system_memory(), mmio_base, &s->mmio);
@@ -378,6 +436,7 @@ static void ehea_unrealize(DeviceState *dev)
     SpaprEhea *s = SPAPR_EHEA(dev);
 
     memory_listener_unregister(&s->listener);
+    ehea_watch_window(s, NULL);
     QLIST_REMOVE(s, next);
     ehea_reset(&s->sdev);
     spapr_ehea_net_cleanup(s);
@@ -400,6 +459,7 @@ static void ehea_class_init(ObjectClass *klass, void *data)
     k->realize = ehea_realize;
     k->reset = ehea_reset;
     k->devnode = ehea_devnode;
+    k->get_rtce_window_size = ehea_window_size;
     k->dt_name = "ethernet";
     k->dt_type = "network";
     k->dt_compatible = "IBM,lhea";

@@ -58,6 +58,7 @@ struct SpaprEhea {
     uint32_t mr_page_sizes;
     uint32_t num_queue_pairs;
     bool flow_control;
+    uint32_t dma_window_size;   /* bytes, in a CMO partition */
     bool ibmebus;               /* node at the root instead of /vdevice */
     SpaprEheaPort port[EHEA_MODEL_PORTS_MAX];
 

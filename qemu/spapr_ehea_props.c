@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 #include "qemu/host-utils.h"
+#include "qemu/units.h"
 #include "qapi/error.h"
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
@@ -114,6 +115,11 @@ static bool ehea_check_limits(SpaprEhea *s, Error **errp)
     if (s->mr_page_sizes & ~EHEA_MR_PAGE_SIZES) {
         error_setg(errp, "mr-page-sizes=0x%" PRIx32 " has bits outside 0x%x",
                    s->mr_page_sizes, EHEA_MR_PAGE_SIZES);
+        return false;
+    }
+    if (!s->dma_window_size || s->dma_window_size % SPAPR_TCE_PAGE_SIZE) {
+        error_setg(errp, "dma-window-size must be a multiple of %llu",
+                   SPAPR_TCE_PAGE_SIZE);
         return false;
     }
     if (ram_end > EHEA_MMIO_BASE) {
@@ -248,6 +254,7 @@ static const Property ehea_properties[] = {
     DEFINE_PROP_UINT64("adapter-handle", SpaprEhea, adapter_handle, 0),
     DEFINE_PROP_UINT32("ports", SpaprEhea, num_ports, EHEA_PORTS_AUTO),
     DEFINE_PROP_BOOL("flow-control", SpaprEhea, flow_control, true),
+    DEFINE_PROP_SIZE32("dma-window-size", SpaprEhea, dma_window_size, 1 * GiB),
     DEFINE_PROP_BOOL("ibmebus", SpaprEhea, ibmebus, false),
     DEFINE_PROP_UINT32("max-queue-pairs", SpaprEhea, max_queue_pairs, 64),
     DEFINE_PROP_UINT32("max-mrs", SpaprEhea, max_mrs, 64),
@@ -274,6 +281,8 @@ static const struct {
       "has a netdev or an address" },
     { "flow-control", "on: a full receive FIFO holds the sender back; "
       "off: it drops frames" },
+    { "dma-window-size", "bytes of the DMA window that the adapter has in a "
+      "CMO partition, a multiple of 4 KiB" },
     { "ibmebus", "on: the device tree node is a child of the root, as on "
       "POWER6 and POWER7 machines; off: it is on the VIO bus" },
     { "max-queue-pairs", "queue pairs of the adapter" },

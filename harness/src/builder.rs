@@ -147,8 +147,8 @@ impl Builder {
         self
     }
 
-    /// Makes a CMO partition with an I/O entitlement of this many bytes. The warning that the stock
-    /// kernel prints at boot in such partitions is then allowed.
+    /// Makes a CMO partition with an I/O entitlement of this many bytes. The one warning that the stock
+    /// kernel prints at boot in such partitions is then allowed, once.
     pub fn cmo(mut self, bytes: u64) -> Self {
         self.entitlement = Some(bytes);
         self

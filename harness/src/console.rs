@@ -98,6 +98,8 @@ struct State {
     /// The last finding still takes lines.
     open: bool,
     allowed: Vec<String>,
+    /// Each text excuses one finding.
+    allowed_once: Vec<String>,
     last_activity: Option<Instant>,
     closed: bool,
 }
@@ -142,10 +144,19 @@ impl State {
     }
 
     fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|f| {
-            !f.lines
-                .iter()
-                .any(|line| self.allowed.iter().any(|text| line.contains(text.as_str())))
+        let mut once: Vec<&String> = self.allowed_once.iter().collect();
+        self.findings.iter().filter(move |f| {
+            let has = |text: &String| f.lines.iter().any(|line| line.contains(text.as_str()));
+            if self.allowed.iter().any(has) {
+                return false;
+            }
+            match once.iter().position(|text| has(text)) {
+                Some(at) => {
+                    once.remove(at);
+                    false
+                }
+                None => true,
+            }
         })
     }
 }
@@ -194,6 +205,12 @@ impl Console {
     /// Ignores findings with a line that contains `text`: for reports that a test causes on purpose.
     pub fn allow(&self, text: &str) {
         self.state().allowed.push(text.to_owned());
+    }
+
+    /// As [`Console::allow`], but only the first such finding: for a report that the kernel is known to
+    /// make once.
+    pub fn allow_once(&self, text: &str) {
+        self.state().allowed_once.push(text.to_owned());
     }
 
     /// Reports that fail a run, oldest first.
@@ -281,6 +298,20 @@ mod tests {
         assert_eq!(findings[0].lines.len(), 5);
         c.allow("it broke");
         assert!(c.findings().is_empty());
+    }
+
+    #[test]
+    fn what_is_allowed_once_is_a_finding_the_second_time() {
+        let warning = "[ 1.0] ------------[ cut here ]------------\n[ 1.0] it broke\n\
+             [ 1.0] WARNING: mm/x.c:1 at f+0x1/0x2, CPU#0: sh/1\n\
+             [ 1.0] ---[ end trace 0000000000000000 ]---\n";
+        let c = console(warning);
+        c.allow_once("it broke");
+        c.allow_once("something else");
+        assert!(c.findings().is_empty());
+        c.feed(warning.as_bytes());
+        assert_eq!(c.findings().len(), 1);
+        assert!(!c.panicked());
     }
 
     #[test]

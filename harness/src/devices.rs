@@ -13,6 +13,12 @@ use crate::guest::{Guest, TICK};
 /// The adapter's place in QEMU's object tree.
 const ADAPTER: &str = "/machine/peripheral/ehea0";
 
+/// The machine's place in it.
+const MACHINE: &str = "/machine";
+
+/// The machine's property.
+const ENTITLEMENT: &str = "cmo-entitlement";
+
 impl Guest {
     /// The adapter model's statistics.
     pub fn stats<T: DeserializeOwned>(&self) -> Result<T> {
@@ -41,6 +47,18 @@ impl Guest {
             "port-link",
             json!({ "port": port, "up": up }).to_string().into(),
         )
+    }
+
+    /// Bytes of I/O entitlement that the host grants to a CMO partition.
+    pub fn entitlement(&self) -> Result<u64> {
+        let bytes = self.qom_get(MACHINE, ENTITLEMENT)?;
+        bytes.as_u64().context("the entitlement is not a number")
+    }
+
+    /// Grants a CMO partition another I/O entitlement, in bytes. The guest's kernel notices when
+    /// somebody there writes it to `/proc/powerpc/lparcfg`.
+    pub fn grant_entitlement(&self, bytes: u64) -> Result<()> {
+        self.qom_set(MACHINE, ENTITLEMENT, bytes.into())
     }
 
     fn adapter_json<T: DeserializeOwned>(&self, property: &str) -> Result<T> {

@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use crate::config::{Config, InvalidConfig};
 use crate::fault::{ArmedFault, EventFault, Fault, Faults};
-use crate::host::{Env, Host};
+use crate::host::{Env, Host, TraceLevel};
 use crate::removed::Removed;
 use crate::state::State;
 use crate::stats::{Counters, Stats};
+use crate::tce::Mappings;
 
 /// An adapter.
 ///
@@ -24,6 +25,8 @@ pub struct Adapter {
     counters: Counters,
     faults: Faults,
     removed: Removed,
+    /// None outside CMO partitions.
+    mappings: Option<Mappings>,
 }
 
 /// The text that [`Adapter::port_link`] takes.
@@ -39,6 +42,7 @@ impl Adapter {
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
         config.validate()?;
         Ok(Self {
+            mappings: config.cmo.then(Mappings::default),
             state: State::new(config),
             counters: Counters::default(),
             faults: Faults::default(),
@@ -62,6 +66,7 @@ impl Adapter {
             counters: &mut self.counters,
             faults: &mut self.faults,
             removed: &self.removed,
+            mappings: self.mappings.as_ref(),
         };
         let result = f(&mut self.state, &mut env);
         self.state.schedule(&mut env);
@@ -141,6 +146,35 @@ impl Adapter {
         self.removed.remove(gpa, len);
     }
 
+    /// An entry of the adapter's TCE table is about to change.
+    pub fn tce_put(&mut self, from: u64, to: u64) {
+        if let Some(mappings) = &mut self.mappings {
+            mappings.put(from, to);
+        }
+    }
+
+    /// All entries of the adapter's TCE table were cleared.
+    pub fn tce_clear(&mut self) {
+        if let Some(mappings) = &mut self.mappings {
+            mappings.clear();
+        }
+    }
+
+    /// A hypercall is about to map something for the adapter. Anything but success is its answer
+    /// instead: a fault.
+    pub fn tce_hcall(&mut self, host: &mut dyn Host, opcode: u64) -> ReturnCode {
+        self.enter(host, |_, env| match env.faults.on_mapping(opcode) {
+            Some(code) => {
+                env.trace(
+                    TraceLevel::Event,
+                    format_args!("hypercall {opcode:#x} for a mapping answered by a fault: {code}"),
+                );
+                code
+            }
+            None => ReturnCode::SUCCESS,
+        })
+    }
+
     /// Machine reset: no objects, no registrations, default attributes, and all memory is the guest's.
     /// Links and armed faults stay.
     pub fn reset(&mut self, host: &mut dyn Host) {
@@ -150,7 +184,7 @@ impl Adapter {
 
     /// What is counted.
     pub fn stats(&self) -> Stats {
-        self.state.stats(&self.counters)
+        self.state.stats(&self.counters, self.mappings.as_ref())
     }
 
     /// Arms a fault, or lets it happen if it is an event.

@@ -185,6 +185,7 @@ impl State {
                 enabled: false,
                 announced: false,
                 aer: 0,
+                paused_ns: None,
                 outgoing: None,
             })
             .ok_or(Refusal::QpLimit)?;

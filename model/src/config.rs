@@ -31,6 +31,8 @@ pub struct Config {
     pub num_default_qps: u32,
     /// A full receive FIFO holds frames back instead of dropping them.
     pub flow_control: bool,
+    /// In a CMO partition: the adapter reaches only what TCEs map for it.
+    pub cmo: bool,
     /// Addresses of the ports; logical port numbers count from 1 in this order.
     pub macs: Vec<MacAddress>,
 }

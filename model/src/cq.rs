@@ -6,7 +6,7 @@ use ehea_abi::cqe::Cqe;
 use ehea_abi::ring::{CQES_PER_PAGE, CQE_SIZE};
 use zerocopy::IntoBytes as _;
 
-use crate::host::Env;
+use crate::host::{DmaError, Env};
 use crate::refusal::Violation;
 use crate::ring::{Cursor, QueuePages};
 
@@ -143,17 +143,17 @@ pub(crate) fn write_entry(
     toggle: bool,
     data: &[u8],
 ) -> Result<(), Violation> {
-    let gone = |_| Violation::QueueMemoryGone;
     cqe.valid = Cqe::valid_byte(!toggle);
     if data.is_empty() {
-        env.write(gpa, cqe.as_bytes()).map_err(gone)?;
+        env.dma_write(gpa, cqe.as_bytes())
+            .map_err(DmaError::of_queue)?;
     } else {
         let mut entry = Vec::with_capacity(Cqe::INLINE_DATA.saturating_add(data.len()));
         entry.extend_from_slice(cqe.as_bytes());
         entry.extend_from_slice(data);
-        env.write(gpa, &entry).map_err(gone)?;
+        env.dma_write(gpa, &entry).map_err(DmaError::of_queue)?;
     }
     cqe.valid = Cqe::valid_byte(toggle);
-    env.write_u64(gpa.saturating_add(Cqe::VALID_WORD as u64), cqe.valid_word())
-        .map_err(gone)
+    env.dma_write_u64(gpa.saturating_add(Cqe::VALID_WORD as u64), cqe.valid_word())
+        .map_err(DmaError::of_queue)
 }

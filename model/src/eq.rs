@@ -6,7 +6,7 @@ use ehea_abi::eqe::VALID;
 use ehea_abi::hcall::EqKind;
 use ehea_abi::ring::{EQES_PER_PAGE, EQE_SIZE};
 
-use crate::host::{Env, TraceLevel};
+use crate::host::{DmaError, Env, TraceLevel};
 use crate::ring::{Cursor, QueuePages};
 
 /// An event queue.
@@ -40,18 +40,18 @@ impl Eq {
         let valid = VALID.flag(self.cursor.toggle().bit());
         let written = match address {
             Some(gpa) if self.pages.is_complete() => {
-                env.write_u64(gpa, VALID.replace(entry, 0) | valid).is_ok()
+                env.dma_write_u64(gpa, VALID.replace(entry, 0) | valid)
             }
-            _ => false,
+            _ => Err(DmaError::NotRam),
         };
-        if !written {
-            if self.pages.is_complete() {
+        if let Err(why) = written {
+            if why == DmaError::NotRam && self.pages.is_complete() {
                 env.counters.removed_access();
             }
             env.trace(
                 TraceLevel::Event,
                 format_args!(
-                    "event {entry:#018x} lost: event queue {:#x} has no memory",
+                    "event {entry:#018x} lost: memory of event queue {:#x}: {why:?}",
                     self.number
                 ),
             );

@@ -20,7 +20,7 @@ use crate::config::{Config, MAX_PORTS};
 use crate::host::{Host, NotRam, TraceLevel};
 
 /// EHEA_MODEL_ABI.
-const ABI_VERSION: u32 = 1;
+const ABI_VERSION: u32 = 2;
 /// EHEA_MODEL_NO_DEADLINE.
 const NO_DEADLINE: u64 = u64::MAX;
 
@@ -38,7 +38,8 @@ pub struct CConfig {
     mr_page_sizes: u32,
     num_default_qps: u32,
     flow_control: u8,
-    reserved: [u8; 7],
+    cmo: u8,
+    reserved: [u8; 6],
     mac: [[u8; 8]; MAX_PORTS],
 }
 
@@ -281,6 +282,7 @@ pub unsafe extern "C" fn ehea_model_create(
         mr_page_sizes: PageSizes(config.mr_page_sizes),
         num_default_qps: config.num_default_qps,
         flow_control: config.flow_control != 0,
+        cmo: config.cmo != 0,
         macs: macs
             .iter()
             .map(|&[a, b, c, d, e, f, _, _]| MacAddress([a, b, c, d, e, f]))
@@ -475,6 +477,46 @@ pub unsafe extern "C" fn ehea_model_ram_returned(model: *mut CModel, gpa: u64, l
     }
 }
 
+/// An entry of the adapter's TCE table is about to change.
+///
+/// # Safety
+///
+/// `model` is null or a live pointer from [`ehea_model_create`].
+#[no_mangle]
+pub unsafe extern "C" fn ehea_model_tce_put(model: *mut CModel, from: u64, to: u64) {
+    // SAFETY: this function's contract.
+    if let Some(m) = unsafe { self::model(model) } {
+        m.adapter.tce_put(from, to);
+    }
+}
+
+/// All entries of the adapter's TCE table were cleared.
+///
+/// # Safety
+///
+/// `model` is null or a live pointer from [`ehea_model_create`].
+#[no_mangle]
+pub unsafe extern "C" fn ehea_model_tce_clear(model: *mut CModel) {
+    // SAFETY: this function's contract.
+    if let Some(m) = unsafe { self::model(model) } {
+        m.adapter.tce_clear();
+    }
+}
+
+/// A hypercall is about to map something for the adapter; the value is 0 or what it returns instead.
+///
+/// # Safety
+///
+/// `model` is null or a live pointer from [`ehea_model_create`].
+#[no_mangle]
+pub unsafe extern "C" fn ehea_model_tce_hcall(model: *mut CModel, opcode: u64) -> i64 {
+    // SAFETY: this function's contract.
+    match unsafe { self::model(model) } {
+        Some(m) => m.adapter.tce_hcall(&mut m.host, opcode).0,
+        None => 0,
+    }
+}
+
 /// Everything that is counted, as JSON. Valid until the next call.
 ///
 /// # Safety
@@ -583,6 +625,9 @@ mod tests {
             ehea_model_run(none, 0);
             assert!(!ehea_model_can_rx(none, 0));
             assert!(ehea_model_rx_frame(none, 0, ptr::null(), 60));
+            ehea_model_tce_put(none, 0, 1);
+            ehea_model_tce_clear(none);
+            assert_eq!(ehea_model_tce_hcall(none, 0x20), 0);
             assert!(ehea_model_stats_json(none).is_null());
             assert!(ehea_model_fault_add(none, ptr::null()).is_null());
             assert!(ehea_model_port_link(none, c"{}".as_ptr()).is_null());

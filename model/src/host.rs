@@ -11,10 +11,44 @@ use crate::fault::Faults;
 use crate::refusal::{Refusal, Violation};
 use crate::removed::Removed;
 use crate::stats::Counters;
+use crate::tce::Mappings;
+use crate::translate::Access;
 
 /// A guest address that is not RAM (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRam;
+
+/// Why the adapter could not access memory of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DmaError {
+    NotRam,
+    /// In a CMO partition: no TCE maps it, or not for this kind of access.
+    NotMapped,
+}
+
+impl From<NotRam> for DmaError {
+    fn from(NotRam: NotRam) -> Self {
+        Self::NotRam
+    }
+}
+
+impl DmaError {
+    /// It was memory behind a descriptor.
+    pub(crate) const fn of_data(self) -> Violation {
+        match self {
+            Self::NotRam => Violation::MemoryGone,
+            Self::NotMapped => Violation::NotMapped,
+        }
+    }
+
+    /// It was memory of a queue.
+    pub(crate) const fn of_queue(self) -> Violation {
+        match self {
+            Self::NotRam => Violation::QueueMemoryGone,
+            Self::NotMapped => Violation::QueueNotMapped,
+        }
+    }
+}
 
 /// Kinds of trace messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +101,8 @@ pub(crate) struct Env<'a> {
     pub(crate) faults: &'a mut Faults,
     /// What is not the guest's memory any more.
     pub(crate) removed: &'a Removed,
+    /// What is mapped; none outside CMO partitions, where everything may be accessed.
+    pub(crate) mappings: Option<&'a Mappings>,
 }
 
 impl Env<'_> {
@@ -91,22 +127,48 @@ impl Env<'_> {
         self.host.mem_is_ram(gpa, len)
     }
 
+    fn check_mapped(&mut self, gpa: u64, len: usize, access: Access) -> Result<(), DmaError> {
+        match self.mappings {
+            Some(mappings) if !mappings.allow(gpa, len, access) => {
+                self.counters.cmo_refused();
+                Err(DmaError::NotMapped)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The adapter reads, on its own and not for a hypercall.
+    pub(crate) fn dma_read(&mut self, gpa: u64, buf: &mut [u8]) -> Result<(), DmaError> {
+        self.check_mapped(gpa, buf.len(), Access::Read)?;
+        Ok(self.read(gpa, buf)?)
+    }
+
+    /// The adapter writes, on its own and not for a hypercall.
+    pub(crate) fn dma_write(&mut self, gpa: u64, buf: &[u8]) -> Result<(), DmaError> {
+        self.check_mapped(gpa, buf.len(), Access::Write)?;
+        Ok(self.write(gpa, buf)?)
+    }
+
+    /// As [`Self::dma_write`]: one aligned 64-bit store, after all earlier ones are visible.
+    pub(crate) fn dma_write_u64(&mut self, gpa: u64, value: u64) -> Result<(), DmaError> {
+        self.check_mapped(gpa, size_of::<u64>(), Access::Write)?;
+        self.check(gpa, size_of::<u64>())?;
+        self.counters.dma_written(size_of::<u64>());
+        Ok(self.host.mem_write_u64_be(gpa, value)?)
+    }
+
+    /// Reads for a hypercall: no adapter's access, so nothing has to be mapped for it.
     pub(crate) fn read(&mut self, gpa: u64, buf: &mut [u8]) -> Result<(), NotRam> {
         self.check(gpa, buf.len())?;
         self.counters.dma_read(buf.len());
         self.host.mem_read(gpa, buf)
     }
 
+    /// Writes for a hypercall.
     pub(crate) fn write(&mut self, gpa: u64, buf: &[u8]) -> Result<(), NotRam> {
         self.check(gpa, buf.len())?;
         self.counters.dma_written(buf.len());
         self.host.mem_write(gpa, buf)
-    }
-
-    pub(crate) fn write_u64(&mut self, gpa: u64, value: u64) -> Result<(), NotRam> {
-        self.check(gpa, size_of::<u64>())?;
-        self.counters.dma_written(size_of::<u64>());
-        self.host.mem_write_u64_be(gpa, value)
     }
 
     pub(crate) fn trace(&mut self, level: TraceLevel, message: fmt::Arguments<'_>) {

@@ -21,6 +21,7 @@
 //! | `mmio` | registers |
 //! | `eq`, `cq`, `qp`, `mr`, `port` | objects; `table`, `ring` what they are kept in and made of |
 //! | `translate` | memory regions at work |
+//! | `tce` | what the adapter may reach in a CMO partition |
 //! | `tx`, `segment`, `checksum` | sending |
 //! | `rx`, `filter` | receiving |
 //! | `event` | notifications, errors, deadlines |
@@ -65,6 +66,7 @@ mod segment;
 mod state;
 pub mod stats;
 mod table;
+mod tce;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 #[cfg(test)]

@@ -92,6 +92,8 @@ pub(crate) struct Qp {
     pub(crate) rq3: WorkQueue,
     pub(crate) state: QpState,
     pub(crate) enabled: bool,
+    /// When the queue pair, set up, was disabled, if it was and is not enabled yet.
+    pub(crate) paused_ns: Option<u64>,
     /// The driver was told that the port is up.
     pub(crate) announced: bool,
     pub(crate) aer: u64,
@@ -142,6 +144,22 @@ impl Qp {
         )
     }
 
+    /// Enables or disables the queue pair at a time of the machine's clock. A queue pair that failed, or
+    /// was never set up, has nothing to enable. Says how long it was disabled in between.
+    pub(crate) fn set_enabled(&mut self, enabled: bool, now_ns: u64) -> Option<u64> {
+        self.enabled = enabled && !matches!(self.state, QpState::Reset | QpState::Error);
+        if self.can_receive() {
+            return self
+                .paused_ns
+                .take()
+                .map(|since| now_ns.saturating_sub(since));
+        }
+        if self.is_operational() && self.paused_ns.is_none() {
+            self.paused_ns = Some(now_ns);
+        }
+        None
+    }
+
     /// Enters another state. Positions, credits and toggle bits survive all but RESET (M8); the error
     /// register is cleared when the queue pair is set up again (choice).
     pub(crate) fn enter(&mut self, next: QpState) {
@@ -153,11 +171,13 @@ impl Qp {
                 }
                 self.outgoing = None;
                 self.announced = false;
+                self.paused_ns = None;
             }
             QpState::Initialized => self.aer = 0,
             QpState::Error => {
                 self.enabled = false;
                 self.outgoing = None;
+                self.paused_ns = None;
             }
             _ => {}
         }

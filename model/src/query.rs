@@ -183,8 +183,9 @@ impl State {
         if next != qp.state {
             qp.enter(next);
         }
-        // A queue pair that failed, or was never set up, has nothing to enable.
-        qp.enabled = control.is_enabled() && !matches!(qp.state, QpState::Reset | QpState::Error);
+        if let Some(ns) = qp.set_enabled(control.is_enabled(), self.now) {
+            env.counters.paused(qp.number, ns);
+        }
         let (port, number, state, enabled) = (qp.port, qp.number, qp.state, qp.enabled);
         let answer = QpModified {
             invalid_attribute: 0,

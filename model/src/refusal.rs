@@ -161,10 +161,12 @@ violations! {
     WriteProtected => Access, 4, "a receive descriptor's memory region is not writable";
     MemoryGone => Access, 5, "a descriptor's memory left the machine";
     QueueMemoryGone => Access, 6, "a queue's memory left the machine";
+    NotMapped => Access, 7, "a descriptor's memory is not mapped for the adapter";
     CompletionQueueGone => Work, 8, "the completion queue is gone";
     CompletionQueueFull => Work, 9, "the send completion queue is full";
     SendQueueOverrun => Work, 10, "more send work requests than slots were announced";
     ReceiveQueueOverrun => Work, 11, "more receive work requests than slots were announced";
+    QueueNotMapped => Access, 12, "a queue's memory is not mapped for the adapter";
     SendFormat => Work, 16, "a send work request has neither immediate data nor descriptors";
     SendImmediate => Work, 17, "a send work request has more immediate data than room";
     SendDescriptors => Work, 18, "a send work request has no descriptors or more than fit";

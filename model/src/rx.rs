@@ -13,7 +13,7 @@ use crate::cq::write_entry;
 use crate::filter::{
     destination, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
 };
-use crate::host::{Env, TraceLevel};
+use crate::host::{DmaError, Env, TraceLevel};
 use crate::port::{bump, MAX_WIRE_FRAME_STANDARD};
 use crate::qp::Qp;
 use crate::refusal::Violation;
@@ -237,8 +237,8 @@ fn store(
             let mut entry = [0u8; 512];
             let bytes = work_queue.cursor.slot_bytes();
             let entry = entry.get_mut(..bytes).unwrap_or_default();
-            env.read(work_queue.address()?, entry)
-                .map_err(|_| Violation::QueueMemoryGone)?;
+            env.dma_read(work_queue.address()?, entry)
+                .map_err(DmaError::of_queue)?;
             let (wr_id, pieces) = receive_buffer(regions, qp.pd, entry)?;
             if !scatter(env, &pieces, frame)? {
                 return Ok(false);
@@ -287,8 +287,7 @@ fn scatter(env: &mut Env<'_>, pieces: &[Piece], mut frame: &[u8]) -> Result<bool
         if now.is_empty() {
             continue;
         }
-        env.write(piece.gpa, now)
-            .map_err(|_| Violation::MemoryGone)?;
+        env.dma_write(piece.gpa, now).map_err(DmaError::of_data)?;
         frame = later;
     }
     Ok(true)

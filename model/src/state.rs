@@ -15,6 +15,7 @@ use crate::qp::Qp;
 use crate::refusal::Refusal;
 use crate::stats::{Counters, Live, MrStats, PortStats, Stats};
 use crate::table::{Kind, Table};
+use crate::tce::Mappings;
 
 /// What a register block belongs to: the handle of a queue pair or completion queue.
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +223,7 @@ impl State {
         self.eqs.values().filter(neq).count()
     }
 
-    pub(crate) fn stats(&self, counters: &Counters) -> Stats {
+    pub(crate) fn stats(&self, counters: &Counters, mappings: Option<&Mappings>) -> Stats {
         let neqs = self.neqs() as u64;
         let own = |map: &std::collections::BTreeMap<&'static str, u64>| {
             map.iter().map(|(&k, &v)| (k.to_owned(), v)).collect()
@@ -258,10 +259,14 @@ impl State {
                 .chain(queue_bytes)
                 .fold(0, u64::saturating_add),
             refused_accesses: counters.refused_accesses,
+            cmo_refused: counters.cmo_refused,
+            tce_mapped_pages: mappings.map_or(0, Mappings::mapped),
+            tce_maps: mappings.map_or(0, Mappings::made),
             ignored_mmio: counters.ignored_mmio,
             interrupts: counters.interrupts,
             removed_while_registered: counters.removed_while_registered,
             removed_accesses: counters.removed_accesses,
+            pauses: counters.pauses.iter().copied().collect(),
             mrs: self
                 .mrs
                 .iter()

@@ -6,7 +6,7 @@
 //! `stats` property of the QEMU device. Objects are counted as they are now, everything else since
 //! the adapter was made; a reset of the machine does not clear it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,14 @@ pub struct Stats {
     pub pinned_bytes: u64,
     /// Accesses of queue pairs that were not made because translation failed.
     pub refused_accesses: u64,
+    /// In a CMO partition: accesses of the adapter that were not made because no TCE maps the memory,
+    /// those to event queues included.
+    pub cmo_refused: u64,
+    /// In a CMO partition: TCEs that map something for the adapter now, 4 KiB each. A page that is
+    /// mapped twice counts twice, as it is charged twice.
+    pub tce_mapped_pages: u64,
+    /// In a CMO partition: TCEs that mapped something for the adapter so far.
+    pub tce_maps: u64,
     /// Register accesses that did nothing: wrong size, no such block or register, wrong state.
     pub ignored_mmio: u64,
     /// Interrupts raised.
@@ -33,12 +41,30 @@ pub struct Stats {
     /// Accesses and registrations that were refused because the memory had left the machine, or the
     /// guest had given it back.
     pub removed_accesses: u64,
+    /// The last [`Stats::PAUSES`] times that a queue pair was disabled and enabled again, oldest first.
+    pub pauses: Vec<PauseStats>,
     /// The memory regions.
     pub mrs: Vec<MrStats>,
     /// The ports, by number.
     pub ports: Vec<PortStats>,
     /// Guest memory traffic of all kinds.
     pub dma: DmaStats,
+}
+
+impl Stats {
+    /// So many pauses are remembered.
+    pub const PAUSES: usize = 64;
+}
+
+/// A time in which a queue pair that was set up neither sent nor received, because it was disabled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseStats {
+    /// Its number, counted from 1.
+    pub number: u64,
+    /// Number of the queue pair.
+    pub qp: u32,
+    /// Length in nanoseconds of the machine's clock.
+    pub ns: u64,
 }
 
 /// Numbers of objects.
@@ -152,10 +178,12 @@ pub(crate) struct Counters {
     pub(crate) hcalls: BTreeMap<&'static str, u64>,
     pub(crate) refusals: BTreeMap<&'static str, u64>,
     pub(crate) refused_accesses: u64,
+    pub(crate) cmo_refused: u64,
     pub(crate) ignored_mmio: u64,
     pub(crate) interrupts: u64,
     pub(crate) removed_while_registered: u64,
     pub(crate) removed_accesses: u64,
+    pub(crate) pauses: VecDeque<PauseStats>,
     pub(crate) dma: DmaStats,
 }
 
@@ -176,6 +204,10 @@ impl Counters {
         increment(&mut self.refused_accesses);
     }
 
+    pub(crate) fn cmo_refused(&mut self) {
+        increment(&mut self.cmo_refused);
+    }
+
     pub(crate) fn ignored_mmio(&mut self) {
         increment(&mut self.ignored_mmio);
     }
@@ -190,6 +222,16 @@ impl Counters {
 
     pub(crate) fn removed_access(&mut self) {
         increment(&mut self.removed_accesses);
+    }
+
+    /// Queue pair `qp` was enabled again after so many nanoseconds.
+    pub(crate) fn paused(&mut self, qp: u32, ns: u64) {
+        let number = self.pauses.back().map_or(0, |last| last.number);
+        let number = number.saturating_add(1);
+        if self.pauses.len() == Stats::PAUSES {
+            self.pauses.pop_front();
+        }
+        self.pauses.push_back(PauseStats { number, qp, ns });
     }
 
     pub(crate) fn dma_read(&mut self, bytes: usize) {

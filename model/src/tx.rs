@@ -8,7 +8,7 @@ use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::FromBytes as _;
 
 use crate::filter::{destination, Cast};
-use crate::host::{Env, TraceLevel};
+use crate::host::{DmaError, Env, TraceLevel};
 use crate::port::{bump, Port};
 use crate::qp::Outgoing;
 use crate::refusal::Violation;
@@ -82,8 +82,8 @@ impl State {
                 let slot = slot
                     .get_mut(..qp.sq.cursor.slot_bytes())
                     .unwrap_or_default();
-                env.read(qp.sq.address()?, slot)
-                    .map_err(|_| Violation::QueueMemoryGone)?;
+                env.dma_read(qp.sq.address()?, slot)
+                    .map_err(DmaError::of_queue)?;
                 let regions = Regions {
                     mrs: &self.mrs,
                     smrs: &self.smrs,
@@ -100,7 +100,7 @@ impl State {
             }
         }
         qp.sq.take();
-        if !outgoing.signalled {
+        if !outgoing.signalled || env.faults.drops_completion(port.number) {
             return Ok(true);
         }
         let send_cq = qp.send_cq;
@@ -238,8 +238,7 @@ fn gather(
             .split_at_mut_checked(piece.len)
             .ok_or(Violation::FrameTooLong)?;
         if !now.is_empty() {
-            env.read(piece.gpa, now)
-                .map_err(|_| Violation::MemoryGone)?;
+            env.dma_read(piece.gpa, now).map_err(DmaError::of_data)?;
         }
         rest = later;
     }

@@ -6,6 +6,7 @@
 //! guest in which a scenario failed is not used again.
 
 mod absent;
+mod cmo_platform;
 mod cycles;
 mod errors;
 mod hotplug;
@@ -13,6 +14,7 @@ mod iperf;
 mod leaving;
 mod memory;
 mod misses;
+mod quirks;
 mod rebuilds;
 mod refusals;
 mod traffic;
@@ -24,44 +26,44 @@ use ehea_harness::PageSize;
 use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
 use ehea_tests::suite::{self, Kernel, Scenario};
-use ehea_tests::system::System;
 
-/// Two ports and room for memory.
-const STANDARD: Shape = Shape {
-    system: System::Ours,
-    memory: "1G,max=8G",
-    adapter: Some(2),
-    properties: &[],
+/// Several queue pairs for each port.
+const QUEUES: Shape = Shape {
+    properties: &["num-queue-pairs=4"],
+    ..Shape::STANDARD
 };
 /// Room for one memory region, and several queue pairs for each port.
 const TIGHT: Shape = Shape {
-    system: System::Ours,
-    memory: "1G,max=8G",
-    adapter: Some(2),
     properties: &["max-mrs=1", "num-queue-pairs=4"],
+    ..Shape::STANDARD
 };
 /// As the standard one; in a guest of its own, because its memory is used up.
 const CROWDED: Shape = Shape {
     memory: "1G,max=2G",
-    ..STANDARD
+    ..Shape::STANDARD
 };
 const NO_PORTS: Shape = Shape {
-    system: System::Ours,
     memory: "1G",
     adapter: Some(0),
-    properties: &[],
+    ..Shape::STANDARD
 };
 const NO_ADAPTER: Shape = Shape {
-    system: System::Ours,
-    memory: "1G",
     adapter: None,
-    properties: &[],
+    ..NO_PORTS
 };
 
 const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
     Scenario {
         name,
-        shape: STANDARD,
+        shape: Shape::STANDARD,
+        run,
+    }
+}
+
+const fn cmo(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
+    Scenario {
+        name,
+        shape: cmo_platform::SHAPE,
         run,
     }
 }
@@ -105,13 +107,43 @@ const SCENARIOS: &[Scenario] = &[
     standard("rebuilds::add", rebuilds::add),
     standard("rebuilds::remove", rebuilds::remove),
     standard("rebuilds::cancel", rebuilds::cancel),
+    standard(
+        "quirks::unsynchronized_queues",
+        quirks::unsynchronized_queues,
+    ),
+    standard(
+        "quirks::promiscuous_after_reopen",
+        quirks::promiscuous_after_reopen,
+    ),
+    standard(
+        "quirks::cancel_without_offline",
+        quirks::cancel_without_offline,
+    ),
+    standard("quirks::many_fragments", quirks::many_fragments),
+    standard("quirks::short_segments", quirks::short_segments),
     standard("refusals::of_probe", refusals::of_probe),
     standard("refusals::of_open", refusals::of_open),
     standard("refusals::long_busy", refusals::long_busy),
+    standard("cmo_platform::off", cmo_platform::off),
+    Scenario {
+        name: "quirks::link_flap_of_many_queues",
+        shape: QUEUES,
+        run: quirks::link_flap_of_many_queues,
+    },
     Scenario {
         name: "memory::one_region",
         shape: TIGHT,
         run: memory::one_region,
+    },
+    cmo("cmo_platform::announced", cmo_platform::announced),
+    cmo("cmo_platform::charged", cmo_platform::charged),
+    cmo("cmo_platform::desired", cmo_platform::desired),
+    cmo("cmo_platform::by_the_guest", cmo_platform::by_the_guest),
+    cmo("cmo_platform::by_the_host", cmo_platform::by_the_host),
+    Scenario {
+        name: "cmo_platform::shortage",
+        shape: cmo_platform::ALONE,
+        run: cmo_platform::shortage,
     },
     Scenario {
         name: "misses::receive",

@@ -16,20 +16,20 @@ use serde_json::{json, Value};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A DIMM of one block, and its directory in sysfs.
-pub(super) fn plug(lab: &Lab, id: &str) -> Result<(Dimm, String)> {
+pub(crate) fn plug(lab: &Lab, id: &str) -> Result<(Dimm, String)> {
     let dimm = Dimm::plug(lab, id, LMB)?;
     let block = blocks(lab, &dimm.range)?.pop().context("no memory block")?;
     Ok((dimm, block))
 }
 
 /// Has the memory of a DIMM mapped, by sending from it, and waits until nothing else is.
-pub(super) fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
+pub(crate) fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
     send_from(lab, dimm, stream)?;
     settled(lab, dimm)
 }
 
 /// Counters of `ethtool -S` that must not have changed.
-pub(super) fn resets(lab: &Lab) -> Result<u64> {
+pub(crate) fn resets(lab: &Lab) -> Result<u64> {
     let mut sum = 0;
     for port in 1..=2 {
         let statistics = ethtool_statistics(lab, &lab.interface(port)?)?;

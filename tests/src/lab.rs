@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use ehea_harness::{Builder, Guest, Output};
+use ehea_harness::{parse_size, Builder, Guest, Output};
 use ehea_model::stats::{Live, Stats};
 
 use crate::peer::{Port, PEER_ADDRESS};
@@ -28,6 +28,32 @@ pub struct Shape {
     pub adapter: Option<usize>,
     /// Properties of the adapter, such as `max-mrs=1`.
     pub properties: &'static [&'static str],
+    /// Memory is set aside for the kernel that follows a crash, which is in the directory of commands.
+    pub crash_kernel: bool,
+    /// Makes a CMO partition with this I/O entitlement, such as `64M`.
+    pub cmo: Option<&'static str>,
+    /// More arguments for QEMU, for other devices.
+    pub qemu_args: &'static [&'static str],
+}
+
+impl Shape {
+    /// A guest with our driver, 1 GiB of memory and nothing else.
+    pub const PLAIN: Self = Self {
+        system: System::Ours,
+        memory: "1G",
+        adapter: None,
+        properties: &[],
+        crash_kernel: false,
+        cmo: None,
+        qemu_args: &[],
+    };
+
+    /// A guest with this driver, two ports and room for memory.
+    pub const STANDARD: Self = Self {
+        memory: "1G,max=8G",
+        adapter: Some(2),
+        ..Self::PLAIN
+    };
 }
 
 /// A guest and the host's ends of its ports.
@@ -44,8 +70,9 @@ pub struct Lab {
 /// which it never happens takes as long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Names under which the model counts that a queue pair reached for memory that is not registered.
-const REFUSED_ACCESSES: [&str; 2] = ["UnknownKey", "OutsideRegion"];
+/// Names under which the model counts that a queue pair reached for memory that is not registered or,
+/// in a CMO partition, not mapped.
+const REFUSED_ACCESSES: [&str; 4] = ["UnknownKey", "OutsideRegion", "NotMapped", "QueueNotMapped"];
 
 /// Calls `done` until it is true.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
@@ -96,6 +123,17 @@ impl Lab {
             .mem(shape.memory)?
             // Only a test's own frames are on the wire, in all network namespaces.
             .kernel_append("ipv6.disable_ipv6=1");
+        if shape.crash_kernel {
+            builder = builder
+                .kernel_append("crashkernel=320M")
+                .file(&shape.system.kernel()?.vmlinux)?;
+        }
+        if let Some(bytes) = shape.cmo {
+            builder = builder.cmo(parse_size(bytes)?);
+        }
+        for argument in shape.qemu_args {
+            builder = builder.qemu_arg(argument);
+        }
         let mut ports = Vec::new();
         match shape.adapter {
             None => builder = builder.no_adapter(),
@@ -312,6 +350,10 @@ impl Lab {
         ensure!(
             accesses || after.refused_accesses == before.refused_accesses,
             "queue pairs accessed memory that is not registered"
+        );
+        ensure!(
+            accesses || after.cmo_refused == before.cmo_refused,
+            "the adapter accessed memory that is not mapped"
         );
         ensure!(
             after.removed_while_registered == before.removed_while_registered,

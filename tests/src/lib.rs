@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod checks;
+pub mod cmo;
 pub mod counters;
 pub mod demo;
 pub mod lab;

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use anyhow::{ensure, Context, Result};
-use ehea_model::stats::Stats;
+use ehea_harness::Guest;
+use ehea_model::stats::{MrStats, Stats};
 use serde_json::json;
 
 use crate::lab::{wait_until, Lab};
@@ -13,6 +14,47 @@ use crate::lab::{wait_until, Lab};
 pub const LMB: u64 = 256 << 20;
 /// The type of a connector in its index (PAPR: dynamic reconfiguration), for LMBs.
 const LMB_CONNECTOR: u64 = 0x8000_0000;
+/// Memory blocks of added memory.
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    /// Guest real addresses.
+    pub range: Range<u64>,
+    directories: Vec<String>,
+}
+
+impl Blocks {
+    /// Their directories in sysfs.
+    pub fn directories(&self) -> &[String] {
+        &self.directories
+    }
+
+    /// Whether all of the memory is in a region.
+    pub fn are_registered(&self, mr: &MrStats) -> bool {
+        covered(mr, &self.range) == self.range.end - self.range.start
+    }
+}
+
+/// Plugs in a DIMM and waits until the guest has put all of it to use.
+pub fn plug_and_online(guest: &Guest, id: &str, bytes: u64) -> Result<Blocks> {
+    guest.plug_memory(id, bytes)?;
+    let devices = guest.qmp("query-memory-devices", json!({}))?;
+    let start = devices
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|device| device["data"]["id"] == id)
+        .and_then(|device| device["data"]["addr"].as_u64())
+        .with_context(|| format!("no DIMM {id} in {devices}"))?;
+    let range = start..start + bytes;
+    let directories = directories(guest, &range)?;
+    for block in &directories {
+        wait_until("added memory is online", || {
+            let state = guest.run(&format!("cat {block}/state"))?;
+            Ok(state.out().trim() == "online")
+        })?;
+    }
+    Ok(Blocks { range, directories })
+}
 
 /// A DIMM that was plugged in.
 #[derive(Clone, Debug)]
@@ -25,22 +67,7 @@ pub struct Dimm {
 impl Dimm {
     /// Plugs in a DIMM and waits until the guest has put all of it to use.
     pub fn plug(lab: &Lab, id: &str, bytes: u64) -> Result<Self> {
-        lab.guest().plug_memory(id, bytes)?;
-        let devices = lab.guest().qmp("query-memory-devices", json!({}))?;
-        let start = devices
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|device| device["data"]["id"] == id)
-            .and_then(|device| device["data"]["addr"].as_u64())
-            .with_context(|| format!("no DIMM {id} in {devices}"))?;
-        let range = start..start + bytes;
-        for block in blocks(lab, &range)? {
-            wait_until("added memory is online", || {
-                let state = lab.run(&format!("cat {block}/state"))?;
-                Ok(state.out().trim() == "online")
-            })?;
-        }
+        let Blocks { range, .. } = plug_and_online(lab.guest(), id, bytes)?;
         Ok(Self {
             id: id.to_owned(),
             range,
@@ -93,8 +120,12 @@ impl Dimm {
 
 /// The sysfs directories of the memory blocks of a range.
 pub fn blocks(lab: &Lab, range: &Range<u64>) -> Result<Vec<String>> {
+    directories(lab.guest(), range)
+}
+
+fn directories(guest: &Guest, range: &Range<u64>) -> Result<Vec<String>> {
     let directory = "/sys/devices/system/memory";
-    let size = lab.sh(&format!("cat {directory}/block_size_bytes"))?;
+    let size = guest.sh(&format!("cat {directory}/block_size_bytes"))?;
     let size = u64::from_str_radix(&size, 16).context("size of memory blocks")?;
     ensure!(
         range.start.checked_rem(size) == Some(0),
@@ -131,19 +162,21 @@ pub fn not_registered(stats: &Stats, range: &Range<u64>) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of a range that are in a region.
+fn covered(mr: &MrStats, range: &Range<u64>) -> u64 {
+    let inside = |&(start, bytes): &(u64, u64)| {
+        (start + bytes)
+            .min(range.end)
+            .saturating_sub(start.max(range.start))
+    };
+    mr.runs.iter().map(inside).sum()
+}
+
 /// Fails unless the model has every page of the range registered in each MR.
 pub fn registered(stats: &Stats, range: &Range<u64>) -> Result<()> {
     ensure!(!stats.mrs.is_empty(), "no MR");
     for mr in &stats.mrs {
-        let covered: u64 = mr
-            .runs
-            .iter()
-            .map(|&(start, bytes)| {
-                (start + bytes)
-                    .min(range.end)
-                    .saturating_sub(start.max(range.start))
-            })
-            .sum();
+        let covered = covered(mr, range);
         ensure!(
             covered == range.end - range.start,
             "MR {:#x} covers {covered:#x} bytes of {range:#x?}",

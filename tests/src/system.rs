@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The two drivers that a scenario can run with.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
-use ehea_harness::{Artifacts, Builder, Guest, ARTIFACTS_VARIABLE};
+use ehea_harness::{
+    Artifacts, Builder, Guest, Kernel, PageSize, ARTIFACTS_VARIABLE, WITNESS_ARTIFACTS_VARIABLE,
+};
 
 use crate::lab::guest_tools;
-
-/// Environment variable with the path of the description of the witness's guest.
-const WITNESS_ARTIFACTS_VARIABLE: &str = "EHEA_WITNESS_ARTIFACTS";
 
 /// A driver, and the kernel that goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +34,25 @@ impl System {
         match self {
             Self::Ours => Guest::builder().file(&guest_tools()?),
             Self::Witness => {
-                let path = std::env::var_os(WITNESS_ARTIFACTS_VARIABLE).with_context(|| {
-                    format!("{WITNESS_ARTIFACTS_VARIABLE} is not set: run this through `cargo xtask witness`")
-                })?;
-                let artifacts = Artifacts::load(Path::new(&path))?;
+                let artifacts = self.artifacts()?;
                 let tools = artifacts.tools.clone();
                 let tools = tools.context("the witness has no tools for the guest")?;
                 Guest::builder().artifacts(artifacts).file(&tools)
             }
         }
+    }
+
+    /// What its guests are made of.
+    pub(crate) fn artifacts(self) -> Result<Artifacts> {
+        match self {
+            Self::Ours => Artifacts::from_env(),
+            Self::Witness => Artifacts::witness_from_env(),
+        }
+    }
+
+    /// The kernel, with pages of 64 KiB.
+    pub(crate) fn kernel(self) -> Result<Kernel> {
+        Ok(self.artifacts()?.kernel(PageSize::K64)?.clone())
     }
 
     /// Properties of the adapter that the driver needs.

@@ -9,9 +9,7 @@ use ehea_tests::checks::faults::works;
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::memory::online_bytes;
-use ehea_tests::peer::{collect, udp_payload, Checker, Plan};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use ehea_tests::peer::Plan;
 
 /// The adapter's device.
 const ADAPTER: &str = "/sys/bus/ibmebus/drivers/ehea/*lhea*";
@@ -216,26 +214,32 @@ pub(crate) fn settings(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Many flows, which the stack spreads over all send queues.
-pub(crate) fn flows(lab: &Lab) -> Result<()> {
-    const COUNT: u64 = 1000;
+/// The kernel crashes while both ports are in use. The driver's crash hook gives back all that firmware
+/// had given it, so that the kernel that follows finds the adapter as the first one did.
+pub(crate) fn crash(lab: &Lab) -> Result<()> {
+    lab.guest().console().allow("sysrq triggered crash");
     lab.load()?;
-    let name = lab.up(1, 1500)?;
-    lab.address(&name, 77)?;
-    let job = lab
+    let name = lab.up(1, 9000)?;
+    lab.up(2, 1500)?;
+    works(lab, &name)?;
+    let live = lab.stats()?.live;
+    ensure!(live.qp == 2 && live.bcmc > 0, "in use: {live:?}");
+    lab.sh(
+        "(cd / && find . -xdev ! -name vmlinux | cpio -o -H newc) >/run/initrd && \
+         ./ehea-net kdump vmlinux /run/initrd \
+         'console=hvc0 ipv6.disable_ipv6=1 nr_cpus=1 EHEA_MODE=agent'",
+    )?;
+    let position = lab.guest().console().position();
+    lab.sh("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")?;
+    let patience = Duration::from_secs(180);
+    let ready = lab
         .guest()
-        .spawn(&format!("./ehea-net flows 10.77.0.2 4000 100 {COUNT} 302"))?;
-    let mut checker = Checker::new(302);
-    collect(lab.port(1)?, &mut checker, COUNT, PATIENCE, |frame| {
-        udp_payload(frame, 4000)
-    })?;
-    let output = job.wait()?;
-    ensure!(output.success(), "{output}");
-    let summary = checker.finish(COUNT);
-    // Queues overtake each other.
-    ensure!(
-        summary.lost + summary.duplicated + summary.corrupted == 0,
-        "{summary}"
-    );
+        .console()
+        .wait_for(position, "guest: takes commands", patience);
+    ready.context("no kernel followed")?;
+    lab.nothing_left()?;
+    lab.load()?;
+    let name = lab.up(1, 9000)?;
+    works(lab, &name)?;
     lab.unload()
 }

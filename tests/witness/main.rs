@@ -18,13 +18,17 @@ use ehea_tests::system::System;
 /// Two ports and room for memory.
 const STANDARD: Shape = Shape {
     system: System::Witness,
-    memory: "1G,max=8G",
-    adapter: Some(2),
-    properties: &[],
+    ..Shape::STANDARD
 };
 /// Several queue pairs for each port.
 const QUEUES: Shape = Shape {
     properties: &["num-queue-pairs=4"],
+    ..STANDARD
+};
+
+/// A kernel to crash into.
+const CRASH: Shape = Shape {
+    crash_kernel: true,
     ..STANDARD
 };
 
@@ -71,9 +75,32 @@ const SCENARIOS: &[Scenario] = &[
     standard("errors::link_flap", errors::link_flap),
     standard("memory::under_traffic", memory::under_traffic),
     standard("memory::offline_and_online", memory::offline_and_online),
-    queues("queues::flows", life::flows),
+    standard(
+        "quirks::unsynchronized_queues",
+        quirks::unsynchronized_queues,
+    ),
+    standard(
+        "quirks::promiscuous_after_reopen",
+        quirks::promiscuous_after_reopen,
+    ),
+    standard(
+        "quirks::link_flap_of_many_queues",
+        quirks::link_flap_of_many_queues,
+    ),
+    standard(
+        "quirks::cancel_without_offline",
+        quirks::cancel_without_offline,
+    ),
+    standard("quirks::many_fragments", quirks::many_fragments),
+    standard("quirks::short_segments", quirks::short_segments),
+    queues("queues::flows", checks::traffic::flows),
     queues("queues::every_length", checks::traffic::every_length),
     queues("queues::under_traffic", memory::under_traffic),
+    Scenario {
+        name: "life::crash",
+        shape: CRASH,
+        run: life::crash,
+    },
 ];
 
 fn main() -> ExitCode {

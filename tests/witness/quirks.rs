@@ -1,3 +1,105 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the driver is known to do wrong by itself. The model shows each of these; that ours does better
 //! is shown by the scenario of the same name in `tests/scenarios`.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Result};
+use ehea_tests::checks::faults::{fired, reported, works};
+use ehea_tests::checks::quirks::{self, flap, SHORT_PACKETS};
+use ehea_tests::counters::resets;
+use ehea_tests::lab::{wait_until, Lab};
+use ehea_tests::memory::Dimm;
+use serde_json::json;
+
+const BLOCK: u64 = 256 << 20;
+
+/// After memory has changed, it sends a work request in order to find out whether it and the adapter
+/// agree on their places in the send queue. It waits for a flag to become zero, which the flag is
+/// already: no answer is as good as one.
+pub(crate) fn unsynchronized_queues(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let position = lab.guest().console().position();
+    // Nothing is sent but this work request.
+    lab.guest()
+        .inject_fault(&json!({ "event": "drop_completion", "port": 1 }))?;
+    let dimm = Dimm::plug(lab, "quirk1", BLOCK)?;
+    fired(lab)?;
+    lab.sh("sleep 1")?;
+    let lines = lab.guest().console().since(position);
+    ensure!(
+        !lines.iter().any(|line| line.contains("out of sync")) && resets(lab, &name)? == 0,
+        "it has noticed:\n{}",
+        lines.join("\n")
+    );
+    // One slot of the send queue is lost until the port is set up anew.
+    lab.sh(&format!("ip link set {name} down"))?;
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// It doesn't tell the adapter again after the port was down.
+pub(crate) fn promiscuous_after_reopen(lab: &Lab) -> Result<()> {
+    let received = quirks::promiscuous_after_reopen(lab, 330)?;
+    ensure!(!received, "promiscuous mode survived");
+    lab.unload()
+}
+
+/// When the link goes, it stops all transmit queues; when it comes, it starts one. The watchdog finds
+/// the others.
+pub(crate) fn link_flap_of_many_queues(lab: &Lab) -> Result<()> {
+    lab.guest().console().allow("NETDEV WATCHDOG");
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    flap(lab, &name)?;
+    wait_until("the watchdog resets the port", || {
+        Ok(resets(lab, &name)? > 0)
+    })?;
+    lab.carrier(&name, true)?;
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// It counts the memory twice that it hears is staying, and can't register it.
+pub(crate) fn cancel_without_offline(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let position = lab.guest().console().position();
+    let dimm = quirks::cancel_without_offline(lab, "quirk7")?;
+    reported(lab, position, "MR failed", "driver inoperable")?;
+    let name = lab.interface(1)?;
+    let output = lab.run(&format!("ip link set {name} up"))?;
+    ensure!(!output.success(), "the port can be used");
+    lab.sh("rmmod ehea")?;
+    dimm.unplug(lab)?;
+    lab.nothing_left()
+}
+
+/// It writes descriptors beyond the end of the work request; the adapter finds out.
+pub(crate) fn many_fragments(lab: &Lab) -> Result<()> {
+    lab.expect_refusal("SendDescriptors");
+    lab.load()?;
+    let name = lab.up(1, 9000)?;
+    let came = quirks::many_fragments(lab, &name, 331, Duration::from_secs(10))?;
+    ensure!(
+        came.lost > 0 && resets(lab, &name)? > 0,
+        "{came}, {} resets",
+        resets(lab, &name)?
+    );
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// It has the adapter send a packet as it is that is short enough to be copied to the work request.
+pub(crate) fn short_segments(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let came = SHORT_PACKETS.send(lab, &name, 332)?;
+    ensure!(
+        came.segments == SHORT_PACKETS.count && came.longest as u64 == SHORT_PACKETS.first,
+        "{} segments, the longest of {} bytes",
+        came.segments,
+        came.longest
+    );
+    lab.unload()
+}

@@ -33,6 +33,8 @@ pub(crate) enum Error {
     Geometry(GeometryError),
     /// Memory at this real address is not in the adapter's memory map.
     NotMapped(u64),
+    /// The adapter doesn't get done with what is posted to the send queue of this number.
+    NotDrained(u16),
     /// A function of the kernel failed.
     Kernel(kernel::error::Error),
 }
@@ -60,6 +62,7 @@ impl Error {
             },
             Self::Invalid(_) | Self::Geometry(_) => EIO,
             Self::NotMapped(_) => ENOMEM,
+            Self::NotDrained(_) => ETIMEDOUT,
             Self::Kernel(error) => error,
         }
     }
@@ -111,6 +114,7 @@ impl fmt::Display for Error {
             Self::Invalid(what) => write!(f, "invalid value from firmware: {what}"),
             Self::Geometry(error) => write!(f, "invalid size from firmware: {error}"),
             Self::NotMapped(address) => write!(f, "memory at {address:#x} is not mapped"),
+            Self::NotDrained(index) => write!(f, "send queue {index} does not drain"),
             Self::Kernel(error) => match error.name() {
                 Some(name) => f.write_str(name.to_str().unwrap_or("unknown error")),
                 None => write!(f, "error {}", error.to_errno()),

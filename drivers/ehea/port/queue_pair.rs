@@ -374,7 +374,7 @@ impl QueuePair {
             attempts += 1;
             if attempts > DRAIN_ATTEMPTS {
                 self.set_paused(port, dev, false);
-                return Err(Error::Kernel(ETIMEDOUT));
+                return Err(Error::NotDrained(self.index));
             }
             fsleep(DRAIN_INTERVAL);
         }

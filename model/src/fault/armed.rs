@@ -136,6 +136,33 @@ impl Faults {
         drops
     }
 
+    /// Whether the completion of a frame that a port has sent is lost.
+    pub(crate) fn drops_completion(&mut self, of_port: u16) -> bool {
+        let mut drops = false;
+        for armed in &mut self.armed {
+            if let Fault::Event(EventFault::DropCompletion { port, .. }) = armed.public.fault {
+                if port.is_none_or(|p| p == of_port) {
+                    drops |= armed.meets();
+                }
+            }
+        }
+        drops
+    }
+
+    /// What a hypercall that maps memory for the adapter returns instead. The first fault that meets it
+    /// counts.
+    pub(crate) fn on_mapping(&mut self, of_opcode: u64) -> Option<ReturnCode> {
+        for armed in &mut self.armed {
+            if let Fault::Event(EventFault::RefuseMapping { opcode, code, .. }) = armed.public.fault
+            {
+                if opcode.is_none_or(|o| o.opcode() == of_opcode) && armed.meets() {
+                    return Some(code.0);
+                }
+            }
+        }
+        None
+    }
+
     /// Status bits to add to a receive completion of a port.
     pub(crate) fn corrupt_status(&mut self, of_port: u16) -> u16 {
         let mut bits = 0;
@@ -205,6 +232,8 @@ mod tests {
             r#"{"event":"adapter_malfunction"}"#,
             r#"{"event":"port_malfunction","port":2}"#,
             r#"{"event":"drop_interrupt","queue":"completion","nth":3,"count":1}"#,
+            r#"{"event":"drop_completion","port":1,"nth":2,"count":1}"#,
+            r#"{"event":"refuse_mapping","opcode":"H_PUT_TCE","nth":2,"count":1,"code":"H_RESOURCE"}"#,
         ] {
             assert_eq!(serde_json::to_string(&fault(json)).unwrap(), json);
         }
@@ -231,6 +260,10 @@ mod tests {
             ),
             (r#"{"event": "port_malfunction"}"#, "port"),
             (r#"{"event": "explosion"}"#, "explosion"),
+            (
+                r#"{"event": "refuse_mapping", "opcode": "H_STUFF_TCE", "code": -4}"#,
+                "H_STUFF_TCE",
+            ),
             (r#"{"event": "drop_interrupt", "many": 1}"#, "many"),
         ] {
             let error = serde_json::from_str::<Fault>(json).unwrap_err().to_string();

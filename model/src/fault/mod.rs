@@ -21,9 +21,11 @@
 //! {"event": "adapter_malfunction"}
 //! {"event": "corrupt_completion", "port": 1, "nth": 3, "count": 2, "status": 16384}
 //! {"event": "drop_interrupt", "queue": "completion", "nth": 1}
+//! {"event": "drop_completion", "port": 1, "nth": 1}
+//! {"event": "refuse_mapping", "opcode": "H_PUT_TCE", "nth": 2, "code": "H_NOT_ENOUGH_RESOURCES"}
 //! ```
 //!
-//! `nth` counts matching calls (completions, interrupts) from 1 since the fault was armed, `count`
+//! `nth` counts matching calls (completions, interrupts, mappings) from 1 since the fault was armed, `count`
 //! is how many from there on are met; both are 1 if they are missing. `fired` in the list of armed
 //! faults tells a test whether its fault happened at all.
 
@@ -116,6 +118,18 @@ pub enum EventFault {
         /// Bits to set.
         status: u16,
     },
+    /// A work request is carried out that asked for a completion of its sending, and gets none.
+    DropCompletion {
+        /// Only work requests of this logical port.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        /// The first completion that is met.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many completions are met.
+        #[serde(default = "one")]
+        count: u64,
+    },
     /// Interrupts are not raised.
     DropInterrupt {
         /// Only interrupts of such event queues.
@@ -127,6 +141,20 @@ pub enum EventFault {
         /// How many interrupts are met.
         #[serde(default = "one")]
         count: u64,
+    },
+    /// In a CMO partition, hypercalls that map memory for the adapter do nothing and return a code.
+    RefuseMapping {
+        /// Only this call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opcode: Option<MappingCall>,
+        /// The first call that is met.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many calls are met.
+        #[serde(default = "one")]
+        count: u64,
+        /// What they return.
+        code: Code,
     },
 }
 
@@ -162,6 +190,26 @@ pub enum QueueKind {
     Affiliated,
     /// Completions.
     Completion,
+}
+
+/// Hypercalls that put entries into a TCE table; the adapter's own are not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MappingCall {
+    /// One entry. To clear one this way counts as no mapping.
+    #[serde(rename = "H_PUT_TCE")]
+    PutTce,
+    /// As many as fit a page.
+    #[serde(rename = "H_PUT_TCE_INDIRECT")]
+    PutTceIndirect,
+}
+
+impl MappingCall {
+    const fn opcode(self) -> u64 {
+        match self {
+            Self::PutTce => 0x20,
+            Self::PutTceIndirect => 0x13c,
+        }
+    }
 }
 
 /// An opcode, by name.
@@ -257,7 +305,9 @@ impl Fault {
             Self::Hcall(HcallFault { nth, count, .. })
             | Self::Event(
                 EventFault::CorruptCompletion { nth, count, .. }
-                | EventFault::DropInterrupt { nth, count, .. },
+                | EventFault::DropCompletion { nth, count, .. }
+                | EventFault::DropInterrupt { nth, count, .. }
+                | EventFault::RefuseMapping { nth, count, .. },
             ) => Some((*nth, *count)),
             Self::Event(_) => None,
         }

@@ -35,6 +35,8 @@ pub struct TestHost {
     pub(super) accesses: Vec<(u64, u64, bool)>,
     /// What the adapter wrote: address and bytes, while this is recorded.
     pub(super) writes: Option<Vec<(u64, Vec<u8>)>>,
+    /// The adapter's TCE table in a CMO partition.
+    pub(super) tces: Option<BTreeMap<u64, u64>>,
     /// Bytes of RAM that the machine claims to have, if not the sum of its RAM.
     pub(super) claimed_ram: Option<u64>,
 }
@@ -72,10 +74,26 @@ impl TestHost {
         true
     }
 
+    /// Whether the adapter may access a page by its table, if it has one.
+    fn is_mapped(&self, page: u64, write: bool) -> bool {
+        let bit = if write { 2 } else { 1 };
+        self.tces.as_ref().is_none_or(|table| {
+            table
+                .values()
+                .any(|tce| tce / PAGE == page && tce & bit != 0)
+        })
+    }
+
     fn access(&mut self, gpa: u64, len: u64, write: bool) -> Result<(), NotRam> {
         if gpa.checked_add(len).is_none() || !self.is_known(gpa, len) {
             let traces = &self.traces;
             panic!("access to {gpa:#x}+{len:#x}, which is not registered; traces: {traces:#?}");
+        }
+        let of_call = |page| self.call_pages.contains(&(page * PAGE));
+        let unmapped = (gpa / PAGE..(gpa + len).div_ceil(PAGE))
+            .find(|&page| !of_call(page) && !self.is_mapped(page, write));
+        if let Some(page) = unmapped {
+            panic!("access to {gpa:#x}+{len:#x}, page {page:#x} is not mapped, write: {write}");
         }
         self.accesses.push((gpa, len, write));
         if self.is_ram(gpa, len) {

@@ -42,6 +42,7 @@ impl TestMachine {
             mr_page_sizes: PageSizes(0x8000_0000),
             num_default_qps: 1,
             flow_control: true,
+            cmo: false,
             macs: vec![MacAddress([0x02, 0, 0, 0, 0, 1])],
         }
     }
@@ -57,6 +58,7 @@ impl TestMachine {
         host.ram = ram.to_vec();
         host.irq_limit = 128;
         host.now = 1_000_000;
+        host.tces = config.cmo.then(Default::default);
         Self {
             adapter: Adapter::new(config.clone()).expect("a valid configuration"),
             host,
@@ -236,8 +238,33 @@ impl TestMachine {
         self.adapter.ram_returned(gpa, len);
     }
 
+    /// Changes an entry of the adapter's TCE table.
+    pub fn put_tce(&mut self, index: u64, tce: u64) {
+        let table = self.host.tces.get_or_insert_default();
+        let old = table.insert(index, tce).unwrap_or(0);
+        self.adapter.tce_put(old, tce);
+    }
+
+    /// Maps all RAM for the adapter, each page at the index that is its number.
+    pub fn map_ram(&mut self) {
+        for (start, bytes) in self.host.ram.clone() {
+            for page in start / PAGE..(start + bytes) / PAGE {
+                self.put_tce(page, page * PAGE | 3);
+            }
+        }
+    }
+
+    /// Clears all entries of the adapter's TCE table at once, as a reset does.
+    pub fn clear_tces(&mut self) {
+        if let Some(table) = &mut self.host.tces {
+            table.clear();
+        }
+        self.adapter.tce_clear();
+    }
+
     /// Machine reset.
     pub fn reset(&mut self) {
+        self.clear_tces();
         self.adapter.reset(&mut self.host);
         self.host.registered.clear();
     }

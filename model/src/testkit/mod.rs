@@ -3,7 +3,8 @@
 //! A machine around the adapter and a guest that uses it well, for tests of this and other crates.
 //!
 //! [`TestMachine`] has sparse memory with holes and is an oracle: it panics when the adapter touches
-//! memory that no successful call registered, and when it is dropped while objects are alive.
+//! memory that no successful call registered or, in a CMO partition, no TCE maps, and when it is
+//! dropped while objects are alive.
 //! [`TestGuest`] brings everything up as a driver does, sends and receives, and takes it down again.
 //!
 //! Nothing depends on the wall clock: virtual time passes in [`TestMachine::advance`] only.

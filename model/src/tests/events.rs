@@ -322,6 +322,26 @@ fn corrupt_completions() {
     assert_eq!(status, [good, CqeStatus::ERR_CRC, good]);
 }
 
+/// A lost completion is lost for good: the frame went out, and the next completion is the next one's.
+#[test]
+fn lost_completions() {
+    let mut guest = TestGuest::default();
+    guest
+        .machine
+        .fault(r#"{"event": "drop_completion", "port": 1, "nth": 2}"#);
+    let frame = Frame::udp(Frame::PEER, (1, 2), &[0; 400]);
+    let completions: Vec<_> = (0..3)
+        .map(|_| {
+            guest.send(0, 0, &frame);
+            guest.machine.settle();
+            guest.completions(0, 0).len()
+        })
+        .collect();
+    assert_eq!(completions, [1, 0, 1]);
+    assert_eq!(guest.machine.take_sent(0).len(), 3);
+    assert_eq!(guest.machine.adapter.faults()[0].fired, 1);
+}
+
 /// Fewer resources than asked for; the answer says so, and the queues work.
 #[test]
 fn fewer_resources() {

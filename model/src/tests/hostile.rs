@@ -73,6 +73,9 @@ enum Action {
     Link(bool),
     TxBusy(bool),
     Remove(u64, u64),
+    /// Changes an entry of the TCE table: one of those that map RAM, or another.
+    Tce(u64, Number, u64),
+    ClearTces,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -99,6 +102,9 @@ fn action() -> impl Strategy<Value = Action> {
         1 => any::<bool>().prop_map(Action::Link),
         1 => any::<bool>().prop_map(Action::TxBusy),
         1 => (0u64..80, 1u64..4).prop_map(|(at, n)| Action::Remove(at, n)),
+        // The queues and buffers are at the beginning of RAM.
+        4 => (0u64..200, number(), 0u64..4).prop_map(|(at, tce, bits)| Action::Tce(at, tce, bits)),
+        1 => Just(Action::ClearTces),
     ]
 }
 
@@ -109,12 +115,19 @@ struct Attack {
 
 impl Attack {
     fn new() -> Self {
-        let mut config = TestMachine::default_config();
+        Self::on(TestMachine::default_config())
+    }
+
+    fn on(mut config: Config) -> Self {
         config.max_eqs = 6;
         config.max_qps = 3;
         config.max_mrs = 3;
         config.mmio_slots = 8;
-        let mut guest = TestGuest::new(config, GuestOptions::default());
+        let mut machine = TestMachine::new(config);
+        if machine.config().cmo {
+            machine.map_ram();
+        }
+        let mut guest = TestGuest::on(machine, GuestOptions::default());
         guest.machine.may_leak = true;
         let port = &guest.ports[0];
         let qp = &port.qps[0];
@@ -222,6 +235,13 @@ impl Attack {
                 machine.adapter.set_link(&mut machine.host, 0, *up);
             }
             Action::TxBusy(busy) => self.guest.machine.set_tx_busy(0, *busy),
+            Action::Tce(at, tce, bits) => {
+                let tce = self.value(tce) & !3 | bits;
+                if self.guest.machine.config().cmo {
+                    self.guest.machine.put_tce(*at, tce);
+                }
+            }
+            Action::ClearTces => self.guest.machine.clear_tces(),
             Action::Remove(at, n) => self.guest.machine.remove_ram(at << 20, n << 20),
         }
     }
@@ -246,6 +266,19 @@ proptest! {
     #[test]
     fn anything_goes(actions in vec(action(), 1..120)) {
         let mut attack = Attack::new();
+        for action in &actions {
+            attack.act(action);
+        }
+        attack.end();
+    }
+
+    /// The same in a CMO partition. The oracle panics also when memory is touched that is not mapped.
+    #[test]
+    fn anything_goes_in_a_cmo_partition(actions in vec(action(), 1..80)) {
+        let mut attack = Attack::on(Config {
+            cmo: true,
+            ..TestMachine::default_config()
+        });
         for action in &actions {
             attack.act(action);
         }

@@ -115,6 +115,35 @@ fn disable_and_enable() {
     assert_eq!(guest.machine.stats().ports[0].rx_dropped, 0);
 }
 
+/// How long a queue pair was disabled is told once it is enabled again, whatever was asked meanwhile;
+/// what happens before its life and after its end is no pause.
+#[test]
+fn pauses() {
+    let mut guest = TestGuest::default();
+    let handle = guest.ports[0].qps[0].handle;
+    let set = |guest: &mut TestGuest, enabled| {
+        let control = guest.qp_control(handle).same_state(enabled);
+        guest.set_qp(handle, control).unwrap();
+    };
+    assert!(guest.machine.stats().pauses.is_empty());
+    set(&mut guest, true);
+    for ns in [1000, 5_000_000] {
+        set(&mut guest, false);
+        guest.machine.advance(ns - 1);
+        set(&mut guest, false);
+        guest.machine.advance(1);
+        set(&mut guest, true);
+        guest.machine.advance(70);
+    }
+    set(&mut guest, false);
+    guest.disable(handle).unwrap();
+    let pauses: Vec<_> = guest.machine.stats().pauses;
+    assert_eq!(
+        pauses.iter().map(|p| (p.number, p.ns)).collect::<Vec<_>>(),
+        [(1, 1000), (2, 5_000_000)]
+    );
+}
+
 /// M11: PURGE counts when the request is carried out, not when it is announced.
 #[test]
 fn purge() {

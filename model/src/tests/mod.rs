@@ -3,6 +3,7 @@
 //! Tests of the adapter as a whole.
 
 mod blocks;
+mod cmo;
 mod events;
 mod filter;
 mod hostile;

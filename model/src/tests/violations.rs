@@ -13,6 +13,7 @@ use ehea_abi::wqe::{Descriptor, Rwqe, SwqeFormat, SwqeHeader, TxControl, WrId};
 use zerocopy::byteorder::big_endian::{U16, U64};
 use zerocopy::IntoBytes as _;
 
+use super::cmo::cmo_guest;
 use crate::testkit::{Frame, TestGuest};
 use crate::Violation;
 
@@ -126,6 +127,18 @@ fn provoke(guest: &mut TestGuest, violation: Violation) {
             // What comes back at the same place is not what was registered.
             guest.machine.add_ram(at, 4096);
         }
+        V::NotMapped => {
+            guest.machine.put_tce(2048, (8 << 20) | 2);
+            post(
+                guest,
+                &one(Descriptor::new(START + (8 << 20) - 16, key, 100)),
+            );
+        }
+        V::QueueNotMapped => {
+            let page = guest.ports[0].qps[0].sq.base / 4096;
+            guest.machine.put_tce(page, 0);
+            post(guest, &sized(60, present, plain));
+        }
         V::CompletionQueueGone => {
             let cq = guest.ports[0].qps[0].send_cq.handle;
             guest.free(cq, true).unwrap();
@@ -163,7 +176,11 @@ fn provoke(guest: &mut TestGuest, violation: Violation) {
 #[test]
 fn every_violation_is_reachable() {
     for &violation in Violation::ALL {
-        let mut guest = TestGuest::default();
+        let cmo = matches!(violation, Violation::NotMapped | Violation::QueueNotMapped);
+        let mut guest = match cmo {
+            true => cmo_guest(),
+            false => TestGuest::default(),
+        };
         guest.machine.may_leak = true;
         let (handle, number) = (guest.ports[0].qps[0].handle, guest.ports[0].qps[0].number);
         guest.ports[0].affiliated.take(&guest.machine);
@@ -179,6 +196,7 @@ fn every_violation_is_reachable() {
             stats.refusals
         );
         assert_eq!(stats.refused_accesses, u64::from(violation.is_access()));
+        assert_eq!(stats.cmo_refused, u64::from(cmo));
         // One event, one interrupt.
         let events = guest.ports[0].affiliated.take(&guest.machine);
         assert_eq!(events.len(), 1, "{violation:?}");

@@ -10,7 +10,6 @@ use crate::checks::memory::{prepare, send_from};
 use crate::lab::{Lab, Shape};
 use crate::memory::{allocations, calls, not_registered, settled, Dimm, LMB};
 use crate::soak::soak;
-use crate::system::System;
 
 /// Cycles of adding and removing memory, unless another number is asked for.
 pub const CYCLES: u64 = 1000;
@@ -21,10 +20,8 @@ const GIB: u64 = 1 << 30;
 const MAPS: [(&str, &str); 2] = [("2g", "2G,max=4G"), ("12g", "12G,max=14G")];
 
 const STANDARD: Shape = Shape {
-    system: System::Ours,
     memory: "2G,max=4G",
-    adapter: Some(2),
-    properties: &[],
+    ..Shape::STANDARD
 };
 
 /// Takes the figures.

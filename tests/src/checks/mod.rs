@@ -5,6 +5,7 @@ pub mod faults;
 pub mod filters;
 pub mod memory;
 pub mod offload;
+pub mod quirks;
 pub mod settings;
 pub mod traffic;
 pub mod vlan;

@@ -101,3 +101,27 @@ pub fn ping(lab: &Lab) -> Result<()> {
     );
     lab.unload()
 }
+
+/// Many flows, which the stack spreads over all send queues.
+pub fn flows(lab: &Lab) -> Result<()> {
+    const COUNT: u64 = 1000;
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    lab.address(&name, 77)?;
+    let job = lab
+        .guest()
+        .spawn(&format!("./ehea-net flows 10.77.0.2 4000 100 {COUNT} 302"))?;
+    let mut checker = Checker::new(302);
+    collect(lab.port(1)?, &mut checker, COUNT, PATIENCE, |frame| {
+        udp_payload(frame, 4000)
+    })?;
+    let output = job.wait()?;
+    ensure!(output.success(), "{output}");
+    let summary = checker.finish(COUNT);
+    // Queues overtake each other.
+    ensure!(
+        summary.lost + summary.duplicated + summary.corrupted == 0,
+        "{summary}"
+    );
+    lab.unload()
+}

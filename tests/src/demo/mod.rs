@@ -13,16 +13,14 @@ use anyhow::Result;
 
 use crate::lab::{Lab, Shape};
 use crate::peer::Cable;
-use crate::system::System;
 
 use story::Story;
 
 /// The guest of the demo.
 const SHAPE: Shape = Shape {
-    system: System::Ours,
     memory: "2G,max=16G",
     adapter: Some(2),
-    properties: &[],
+    ..Shape::STANDARD
 };
 
 /// Name of the network namespace at the other end of the cable.

@@ -57,6 +57,11 @@ impl Checker {
         self.next
     }
 
+    /// Whether any of the first `count` payloads has not come.
+    pub fn lacks(&self, count: u64) -> bool {
+        self.next < count || !self.missing.is_empty()
+    }
+
     /// Payloads that came so far.
     pub fn received(&self) -> u64 {
         self.summary.received

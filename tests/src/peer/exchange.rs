@@ -195,7 +195,7 @@ pub fn collect(
 ) -> Result<()> {
     let mut buffer = [0; 1 << 16];
     let mut last = Instant::now();
-    while checker.next() < count && last.elapsed() < patience {
+    while checker.lacks(count) && last.elapsed() < patience {
         let Some(length) = port.try_receive(&mut buffer)? else {
             port.wait(false, Duration::from_millis(20))?;
             continue;
@@ -282,6 +282,24 @@ mod tests {
         let summary = plan(3000).run(&port).unwrap();
         assert_eq!(summary.received, 3000);
         summary.flawless().unwrap();
+    }
+
+    #[test]
+    fn who_comes_late_is_waited_for() {
+        use crate::peer::pattern;
+        let (port, socket) = Port::new().unwrap();
+        for number in [3, 0, 1, 2] {
+            let mut payload = [0; 64];
+            pattern::fill(&mut payload, 3, number);
+            rustix::net::send(&socket, &payload, rustix::net::SendFlags::NOSIGNAL).unwrap();
+        }
+        let mut checker = Checker::new(3);
+        collect(&port, &mut checker, 4, Duration::from_secs(10), |frame| {
+            Ok(Some(frame))
+        })
+        .unwrap();
+        let summary = checker.finish(4);
+        assert_eq!((summary.lost, summary.reordered), (0, 3));
     }
 
     #[test]

@@ -148,11 +148,16 @@ fn device_files(checkout: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Copies the device's files into the source, touching only those that differ.
+/// Copies the device's files, and those of the machine, into the source, touching only those that
+/// differ.
 fn copy_device(checkout: &Path, source: &Path) -> Result<()> {
     for path in device_files(checkout)? {
         let name = path.file_name().context("a file without a name")?;
-        copy_if_different(&path, &source.join("hw/net").join(name))?;
+        let directory = match name.to_string_lossy().starts_with("spapr_cmo") {
+            true => "hw/ppc",
+            false => "hw/net",
+        };
+        copy_if_different(&path, &source.join(directory).join(name))?;
     }
     Ok(())
 }

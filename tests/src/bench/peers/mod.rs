@@ -10,6 +10,7 @@
 //! nothing, not even how many frames an interrupt is for.
 
 mod counter;
+mod hotplug;
 mod packets;
 mod profile;
 mod rig;
@@ -53,7 +54,10 @@ pub(super) fn measure(figures: &mut Figures, progress: &mut impl FnMut(&str)) ->
     for system in [System::Witness, System::Ours] {
         if system.is_available() {
             let peers = PEERS.iter().filter(|peer| peer.system == system);
-            packets::measure(system, peers, figures, progress)?;
+            packets::measure(system, peers.clone(), figures, progress)?;
+            for peer in peers.filter(|peer| peer.device == Device::Adapter) {
+                hotplug::measure(peer, figures, progress)?;
+            }
         }
     }
     Ok(())

@@ -19,6 +19,9 @@ pub(super) const WARM_UP: u64 = 2_000;
 /// with CRC.
 pub(super) const LENGTHS: [(usize, &str); 2] = [(60, "64b"), (1500, "1500b")];
 
+/// Memory of the guest.
+pub(super) const MEMORY: &str = "2G";
+
 /// Addresses that are counted together: the smallest page.
 const BUCKET: u64 = 4096;
 
@@ -38,7 +41,7 @@ pub(super) fn measure<'a>(
     figures: &mut Figures,
     progress: &mut impl FnMut(&str),
 ) -> Result<()> {
-    let mut rig = Rig::boot(system, BUCKET)?;
+    let mut rig = Rig::boot(system, MEMORY, BUCKET)?;
     // What it costs a partner to send.
     let mut partner = Vec::new();
     rig.start(Device::Virtio)?;

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::{bail, Context, Result};
-use ehea_harness::{Artifacts, Guest, PageSize};
+use ehea_harness::Guest;
 use rustc_demangle::demangle;
 
 use super::counter::Counts;
-use super::packets::{FRAMES, LENGTHS, WARM_UP};
+use super::packets::{FRAMES, LENGTHS, MEMORY, WARM_UP};
 use super::rig::{Device, Rig};
 use super::{Peer, PEERS};
-use crate::system::System;
 
 /// Each instruction is counted by itself.
 const BUCKET: u64 = 4;
@@ -44,14 +43,7 @@ impl Symbols {
 
     fn read(peer: &Peer, guest: &Guest) -> Result<Self> {
         let mut symbols = Self::default();
-        let artifacts = match peer.system {
-            System::Ours => Artifacts::from_env()?,
-            System::Witness => Artifacts::witness_from_env()?,
-        };
-        let map = artifacts
-            .kernel(PageSize::default())?
-            .build
-            .join("System.map");
+        let map = peer.system.kernel()?.build.join("System.map");
         let text = std::fs::read_to_string(&map)
             .with_context(|| format!("cannot read {}", map.display()))?;
         symbols.add(&text);
@@ -87,7 +79,7 @@ pub(crate) fn profile(what: &str) -> Result<String> {
         "rx" if peer.device != Device::Dummy => Rig::receive,
         _ => bail!("{name} has no direction {direction}"),
     };
-    let mut rig = Rig::boot(peer.system, BUCKET)?;
+    let mut rig = Rig::boot(peer.system, MEMORY, BUCKET)?;
     rig.start(peer.device)?;
     run(&mut rig, peer.device, WARM_UP, length)?;
     let counts = run(&mut rig, peer.device, FRAMES, length)?.counts;

@@ -3,6 +3,7 @@
 
 use anyhow::{ensure, Context, Result};
 use ehea_harness::Guest;
+use ehea_model::stats::Stats;
 
 use super::counter::{Counter, Counts, Modules};
 use crate::lab::text;
@@ -48,7 +49,7 @@ impl Device {
         }
     }
 
-    const fn address(self) -> [u8; 6] {
+    pub(super) const fn address(self) -> [u8; 6] {
         [0x52, 0x54, 0x00, 0xea, 0x01, self.wire()]
     }
 
@@ -70,6 +71,16 @@ pub(crate) struct Burst {
     pub(crate) received: u64,
 }
 
+/// Frames of both directions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flood {
+    /// Those that were given to the drivers of device and partner.
+    pub(crate) sent: u64,
+    /// Those of the device that were on the wire, and those of the partner that the device's interface
+    /// received.
+    pub(crate) arrived: u64,
+}
+
 /// The guest.
 #[derive(Debug)]
 pub(crate) struct Rig {
@@ -82,8 +93,8 @@ pub(crate) struct Rig {
 const VIRTIO: &str = "virtio-net-pci,romfile=,tx=timer";
 
 impl Rig {
-    /// Boots the guest; the counter counts addresses in pieces of `bucket` bytes.
-    pub(crate) fn boot(system: System, bucket: u64) -> Result<Self> {
+    /// Boots the guest with that memory; the counter counts addresses in pieces of `bucket` bytes.
+    pub(crate) fn boot(system: System, memory: &str, bucket: u64) -> Result<Self> {
         let name = match system {
             System::Ours => "bench-peers",
             System::Witness => "bench-peers-c",
@@ -92,7 +103,7 @@ impl Rig {
         let mut builder = system
             .guest()?
             .name(name)
-            .mem("2G")?
+            .mem(memory)?
             .smp(1)
             .kernel_append("ipv6.disable_ipv6=1")
             .netdev(format!("hubport,hubid={}", Device::Adapter.wire()).as_str())
@@ -190,13 +201,7 @@ impl Rig {
     ) -> Result<Burst> {
         let (sender, receiver) = (self.interface(from)?, self.interface(device.address())?);
         let to = text(to);
-        self.guest.sh(&format!(
-            "echo rem_device_all >{PKTGEN}/kpktgend_0\n\
-             echo add_device {sender} >{PKTGEN}/kpktgend_0 || exit 1\n\
-             for option in 'count {count}' 'pkt_size {length}' 'delay 0' 'clone_skb 0' \
-             'dst_mac {to}' 'src_min 10.99.0.1' 'src_max 10.99.0.1' 'dst 10.99.0.2'; do\n\
-             echo $option >{PKTGEN}/{sender} || exit 1; done"
-        ))?;
+        self.generators(&[(&sender, &to)], count, length, 0)?;
         let counter = format!("cat /sys/class/net/{receiver}/statistics/rx_packets");
         let before: u64 = self.guest.sh(&counter)?.parse()?;
         // What is still on its way when pktgen is done belongs to it.
@@ -216,8 +221,64 @@ impl Rig {
         })
     }
 
+    /// Has pktgen send with each of these interfaces to an address: `count` frames, or without end if that
+    /// is 0, each so many nanoseconds after the one before.
+    fn generators(
+        &self,
+        interfaces: &[(&str, &str)],
+        count: u64,
+        length: usize,
+        delay: u64,
+    ) -> Result<()> {
+        self.guest
+            .sh(&format!("echo rem_device_all >{PKTGEN}/kpktgend_0"))?;
+        for (sender, to) in interfaces {
+            self.guest.sh(&format!(
+                "echo add_device {sender} >{PKTGEN}/kpktgend_0 || exit 1\n\
+                 for option in 'count {count}' 'pkt_size {length}' 'delay {delay}' 'clone_skb 0' \
+                 'dst_mac {to}' 'src_min 10.99.0.1' 'src_max 10.99.0.1' 'dst 10.99.0.2'; do\n\
+                 echo $option >{PKTGEN}/{sender} || exit 1; done"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a shell command while device and partner send, 5000 frames of 1500 bytes a second each.
+    pub(crate) fn flood(&mut self, device: Device, command: &str) -> Result<Flood> {
+        const DELAY_NS: u64 = 200_000;
+        let own = self.interface(device.address())?;
+        let partner = self.interface(device.partner())?;
+        let (nobody, address) = (text(NOBODY), text(device.address()));
+        self.generators(&[(&own, &nobody), (&partner, &address)], 0, 1500, DELAY_NS)?;
+        let carried = || -> Result<u64> {
+            let received = format!("cat /sys/class/net/{own}/statistics/rx_packets");
+            let received: u64 = self.guest.sh(&received)?.parse()?;
+            let stats: Stats = self.guest.stats()?;
+            let port = stats.ports.first().context("the adapter has no port")?;
+            Ok(received + port.tx_frames)
+        };
+        let before = carried()?;
+        self.guest.sh(&format!(
+            "(echo start >{PKTGEN}/pgctrl) & sleep 0.2\n({command})\nstatus=$?\n\
+             echo stop >{PKTGEN}/pgctrl; wait; sleep 0.5; exit $status"
+        ))?;
+        let mut sent = 0;
+        for interface in [&own, &partner] {
+            let result = self.guest.sh(&format!("cat {PKTGEN}/{interface}"))?;
+            let given = result
+                .split_once("pkts-sofar: ")
+                .and_then(|(_, rest)| rest.split_whitespace().next())
+                .with_context(|| format!("pktgen had trouble:\n{result}"))?;
+            sent += given.parse::<u64>()?;
+        }
+        Ok(Flood {
+            sent,
+            arrived: carried()? - before,
+        })
+    }
+
     /// Name of the interface with an address.
-    fn interface(&self, address: [u8; 6]) -> Result<String> {
+    pub(super) fn interface(&self, address: [u8; 6]) -> Result<String> {
         let address = text(address);
         let path = self
             .guest
