@@ -273,9 +273,10 @@ impl QueuePair {
             return Ok(());
         };
         self.pause(port, dev)?;
-        let result = self.exchange(port, dev, next);
+        let old = self.exchange(port, dev, next);
         self.resume(port, dev);
-        result
+        // Freed here, where it holds up nobody.
+        old.map(drop)
     }
 
     /// Goes on after [`QueuePair::pause`], with the memory map `generation`.
@@ -396,7 +397,7 @@ impl QueuePair {
         self.set_paused(port, dev, false);
     }
 
-    /// Exchanges the memory map of a queue pair that pauses.
+    /// Exchanges the memory map of a queue pair that pauses; returns the keys it had.
     ///
     /// # Errors
     ///
@@ -406,7 +407,7 @@ impl QueuePair {
         port: &Port,
         dev: &NetDevice<PortOperations>,
         mut prepared: Prepared,
-    ) -> Result {
+    ) -> Result<Option<Keys>> {
         let map = prepared.keys.generation().map();
         let mapping = Mapping {
             map: map.clone(),
@@ -434,8 +435,7 @@ impl QueuePair {
         // Freed here, not under the lock.
         drop(old);
         self.bounce = prepared.bounce;
-        self.keys = Some(prepared.keys);
-        Ok(())
+        Ok(self.keys.replace(prepared.keys))
     }
 }
 
