@@ -43,6 +43,7 @@ use crate::{
         MAX_SEGMENTS,
         STOP_BELOW, //
     },
+    trace::Direction, //
 };
 use core::sync::atomic::Ordering::{
     Acquire,
@@ -421,7 +422,7 @@ impl Port {
         let written = sender.write(&mut out);
         if let Some(address) = out.missed {
             counters.tx_translation_misses.inc();
-            self.adapter.report_miss(dev, address);
+            self.adapter.report_miss(dev, address, Direction::Transmit);
         }
         let written = match written {
             Ok(written) => written,
