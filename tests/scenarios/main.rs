@@ -11,6 +11,7 @@ mod errors;
 mod hotplug;
 mod iperf;
 mod memory;
+mod observe;
 mod refusals;
 mod traffic;
 
@@ -83,6 +84,8 @@ const SCENARIOS: &[Scenario] = &[
     standard("hotplug::block_offline", hotplug::block_offline),
     standard("memory::removal_refused", memory::removal_refused),
     standard("memory::removal_cancelled", memory::removal_cancelled),
+    standard("observe::map_and_events", observe::map_and_events),
+    standard("observe::unbound_while_read", observe::unbound_while_read),
     standard("errors::bad_completions", errors::bad_completions),
     standard("errors::malfunction", errors::malfunction),
     standard("errors::lost_interrupts", errors::lost_interrupts),

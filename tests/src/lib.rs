@@ -9,6 +9,7 @@ pub mod counters;
 pub mod demo;
 pub mod lab;
 pub mod memory;
+pub mod observe;
 pub mod peer;
 pub mod suite;
 pub mod system;
