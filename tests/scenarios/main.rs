@@ -101,6 +101,11 @@ const SCENARIOS: &[Scenario] = &[
         run: memory::one_region,
     },
     Scenario {
+        name: "observe::break_first",
+        shape: TIGHT,
+        run: observe::break_first,
+    },
+    Scenario {
         name: "absent::no_ports",
         shape: NO_PORTS,
         run: absent::no_ports,

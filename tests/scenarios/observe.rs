@@ -218,6 +218,37 @@ pub(crate) fn map_and_events(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
+/// Where there is room for one region only, queue pairs pause while it is registered: the blackout has
+/// these calls.
+pub(crate) fn break_first(lab: &Lab) -> Result<()> {
+    let before = lab.stats()?;
+    let (reflector, traffic) = start(lab)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    let dimm = Dimm::plug(lab, "dimm7", DIMM_BYTES)?;
+    let trace = Trace::start(lab)?;
+    send_from(lab, &dimm, 132)?;
+    wait_until("the map was rebuilt", || {
+        Ok(MapFile::read(lab)?.get("rebuilds_lazy")? == 1)
+    })?;
+    let file = map(lab, &before)?;
+    file.expect(&[
+        ("generation", 1),
+        ("break_first", 1),
+        ("rebuilds_failed", 0),
+    ])?;
+    let blackout = file.get("blackout_hcalls")?;
+    let register = file.get("register_hcalls")?;
+    ensure!(
+        blackout >= register + BLACKOUT_HCALLS,
+        "{blackout} calls, {register} of them for registration: {file:?}"
+    );
+    rebuild(&trace.take()?, &file, "lazy", "published")?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
 /// The driver lets go of the adapter while the file is read, and while it is open.
 pub(crate) fn unbound_while_read(lab: &Lab) -> Result<()> {
     let driver = "/sys/bus/vio/drivers/ehea";
