@@ -14,6 +14,7 @@ mod iperf;
 mod leaving;
 mod memory;
 mod misses;
+mod observe;
 mod quirks;
 mod rebuilds;
 mod refusals;
@@ -98,6 +99,8 @@ const SCENARIOS: &[Scenario] = &[
     standard("leaving::overruled", leaving::overruled),
     standard("memory::removal_refused", memory::removal_refused),
     standard("memory::removal_cancelled", memory::removal_cancelled),
+    standard("observe::map_and_events", observe::map_and_events),
+    standard("observe::unbound_while_read", observe::unbound_while_read),
     standard("errors::bad_completions", errors::bad_completions),
     standard("errors::malfunction", errors::malfunction),
     standard("errors::lost_interrupts", errors::lost_interrupts),
@@ -129,6 +132,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "quirks::link_flap_of_many_queues",
         shape: QUEUES,
         run: quirks::link_flap_of_many_queues,
+    },
+    Scenario {
+        name: "observe::break_first",
+        shape: TIGHT,
+        run: observe::break_first,
     },
     Scenario {
         name: "memory::one_region",
