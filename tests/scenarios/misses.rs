@@ -8,6 +8,7 @@ use anyhow::{ensure, Context, Result};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::memory::{allocations, blocks, registered, settled, Dimm, LMB};
+use ehea_tests::observe::Trace;
 use ehea_tests::peer::Plan;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,6 +53,7 @@ pub(crate) fn receive(lab: &Lab) -> Result<()> {
     };
     ensure!(count("rx_translation_misses")? == 0, "a miss too early");
 
+    let trace = Trace::start(lab)?;
     reflector.pause()?;
     // In turn for RQ2 and RQ3; and some that need no buffer.
     let traffic = Plan::new(110, u64::MAX, |n| [9000, 2000, 8000, 200][n as usize % 4])
@@ -69,6 +71,19 @@ pub(crate) fn receive(lab: &Lab) -> Result<()> {
         allocations(&used) - allocations(&before)
     );
     let misses = count("rx_translation_misses")?;
+    let events = trace.take()?;
+    let traced = events.iter().any(|event| {
+        event.name == "ehea_miss"
+            && event.text("direction").is_ok_and(|way| way == "rx")
+            && event
+                .number("address")
+                .is_ok_and(|address| dimm.range.contains(&address))
+    });
+    ensure!(
+        traced,
+        "no event of a receive buffer that missed: {events:?}"
+    );
+    drop(trace);
     let received = lab.stats()?.ports[0].rx_frames;
     wait_until("frames flow into added memory", || {
         Ok(lab.stats()?.ports[0].rx_frames > received + 1000)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What memory that comes and goes costs, and that it costs no frame.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{ensure, Result};
 use ehea_harness::Builder;
 use ehea_model::stats::Stats;
 
@@ -9,6 +9,7 @@ use super::Figures;
 use crate::checks::memory::{prepare, send_from};
 use crate::lab::{Lab, Shape};
 use crate::memory::{allocations, calls, not_registered, settled, Dimm, LMB};
+use crate::observe::MapFile;
 use crate::soak::soak;
 
 /// Cycles of adding and removing memory, unless another number is asked for.
@@ -135,16 +136,10 @@ fn blackout(shape: &Shape) -> Result<Blackout> {
         allocations(&lab.stats()?) == allocations(&before) + 1,
         "not one rebuild for one block"
     );
-    let text = lab.sh("cat /sys/kernel/debug/ehea/*/map")?;
-    let number = |name: &str| -> Result<u64> {
-        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-        let value = lines.find(|(key, _)| *key == name).map(|(_, value)| value);
-        let value = value.with_context(|| format!("no {name} in {text:?}"))?;
-        value.trim().parse().context("a number")
-    };
+    let map = MapFile::read(&lab)?;
     let blackout = Blackout {
-        calls: number("blackout_hcalls")?,
-        nanoseconds: number("blackout_ns")?,
+        calls: map.get("blackout_hcalls")?,
+        nanoseconds: map.get("blackout_ns")?,
     };
     lab.unload()?;
     lab.shutdown()?;
