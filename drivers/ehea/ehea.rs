@@ -14,7 +14,9 @@
 //! - [`mr`]: registration of memory and the policy for hotplug; knows firmware as a trait.
 //! - [`bmap`], [`queue`]: data structures.
 //! - [`abi`]: the interface of firmware and hardware as types.
-//! - [`kernel_ext`]: abstractions that the `kernel` crate lacks; all unsafe code.
+//! - [`trace`]: the tracepoints of the driver.
+//! - [`kernel_ext`]: abstractions that the `kernel` crate lacks. All unsafe code is there and in
+//!   [`trace`].
 //!
 //! # Abbreviations
 //!
@@ -64,6 +66,8 @@ mod port;
     reason = "shared with host tests"
 )]
 mod queue;
+#[path = "../../rust/trace/mod.rs"]
+mod trace;
 
 use adapter::EheaDriver;
 

@@ -4,6 +4,7 @@
 
 use crate::{
     abi::cb::port::PortSpeed,
+    adapter::MapState,
     kernel_ext::{
         ethtool::{
             self,
@@ -34,6 +35,8 @@ enum Source {
     Queues(fn(&QueueCounters) -> &Counter),
     /// The port.
     Port(fn(&Port) -> u64),
+    /// The memory map of the adapter.
+    Map(fn(&MapState) -> u64),
 }
 
 /// Declares the statistics: names, and where they come from, in the same order.
@@ -53,23 +56,19 @@ statistics! {
     c"rx_translation_misses" => Source::Queues(|queue| &queue.rx_translation_misses);
     c"rx_copied" => Source::Queues(|queue| &queue.rx_copied);
     c"rx_checksum_errors" => Source::Queues(|queue| &queue.rx_checksum_errors);
-    c"mr_generation" => Source::Port(|port| {
-        port.adapter().generation().map_or(0, |generation| generation.number())
-    });
-    c"mr_sections" => Source::Port(|port| {
-        port.adapter().generation().map_or(0, |generation| generation.map().sections())
-    });
-    c"mr_bytes" => Source::Port(|port| {
-        port.adapter().generation().map_or(0, |generation| generation.map().total_bytes())
-    });
-    c"mr_register_hcalls" => Source::Port(|port| {
-        port.adapter().generation().map_or(0, |generation| generation.register_calls())
-    });
+    c"mr_generation" => Source::Map(|map| map.generation);
+    c"mr_sections" => Source::Map(|map| map.map.sections());
+    c"mr_bytes" => Source::Map(|map| map.map.total_bytes());
+    c"mr_register_hcalls" => Source::Map(|map| map.register_calls);
+    c"mr_alive" => Source::Map(|map| map.regions.into());
+    c"mr_not_freed" => Source::Port(|port| port.calls().firmware().not_freed());
     c"mr_rebuilds_lazy" => Source::Port(|port| port.adapter().rebuilds.lazy.get());
     c"mr_rebuilds_immediate" => Source::Port(|port| port.adapter().rebuilds.immediate.get());
     c"mr_rebuilds_refused" => Source::Port(|port| port.adapter().rebuilds.refused.get());
     c"mr_rebuilds_failed" => Source::Port(|port| port.adapter().rebuilds.failed.get());
     c"mr_rebuilds_break_first" => Source::Port(|port| port.adapter().rebuilds.break_first.get());
+    c"mr_blackout_hcalls" => Source::Map(|map| map.blackout.hcalls);
+    c"mr_blackout_ns" => Source::Map(|map| map.blackout.ns);
 }
 
 /// Speeds in Mbit/s and duplex modes of a port.
@@ -93,12 +92,14 @@ impl ethtool::Operations for EthtoolOperations {
 
     fn statistics(dev: &NetDevice<PortOperations>, values: &mut [u64]) {
         let port = dev.data();
+        let map = port.adapter().map_state();
         for (value, source) in values.iter_mut().zip(SOURCES) {
             *value = match source {
                 Source::Queues(counter) => port
                     .queue_counters()
                     .fold(0, |sum: u64, queue| sum.wrapping_add(counter(queue).get())),
                 Source::Port(value) => value(&port),
+                Source::Map(value) => value(&map),
             };
         }
     }

@@ -75,6 +75,16 @@ void rust_ext_memory_notifier_unregister(struct rust_ext_memory_notifier *mn);
 void *rust_ext_alloc_pages_exact(size_t len, u64 *real_address);
 void rust_ext_free_pages_exact(void *addr, size_t len);
 
+/* debugfs.c */
+struct rust_ext_debugfs_file;
+struct seq_file;
+
+struct rust_ext_debugfs_file *
+rust_ext_debugfs_create(const char *dir, const char *name,
+			void (*show)(struct seq_file *seq, const void *context),
+			const void *context);
+void rust_ext_debugfs_remove(struct rust_ext_debugfs_file *file);
+
 /* workqueue.c */
 struct rust_ext_work;
 

@@ -28,6 +28,7 @@ macro_rules! opaque {
 }
 
 opaque!(
+    debugfs_file,
     device_node,
     memory_notifier,
     napi_handle,
@@ -229,6 +230,13 @@ extern "C" {
     pub(crate) fn rust_ext_memory_notifier_unregister(mn: *mut memory_notifier);
     pub(crate) fn rust_ext_alloc_pages_exact(len: usize, real_address: *mut u64) -> *mut c_void;
     pub(crate) fn rust_ext_free_pages_exact(addr: *mut c_void, len: usize);
+    pub(crate) fn rust_ext_debugfs_create(
+        dir: *const c_char,
+        name: *const c_char,
+        show: unsafe extern "C" fn(*mut bindings::seq_file, *const c_void),
+        context: *const c_void,
+    ) -> *mut debugfs_file;
+    pub(crate) fn rust_ext_debugfs_remove(file: *mut debugfs_file);
     pub(crate) fn rust_ext_work_alloc(
         callback: unsafe extern "C" fn(*mut c_void),
         context: *mut c_void,

@@ -12,6 +12,7 @@ mod errors;
 mod hotplug;
 mod iperf;
 mod memory;
+mod observe;
 mod quirks;
 mod refusals;
 mod traffic;
@@ -85,6 +86,8 @@ const SCENARIOS: &[Scenario] = &[
     standard("hotplug::block_offline", hotplug::block_offline),
     standard("memory::removal_refused", memory::removal_refused),
     standard("memory::removal_cancelled", memory::removal_cancelled),
+    standard("observe::map_and_events", observe::map_and_events),
+    standard("observe::unbound_while_read", observe::unbound_while_read),
     standard("errors::bad_completions", errors::bad_completions),
     standard("errors::malfunction", errors::malfunction),
     standard("errors::lost_interrupts", errors::lost_interrupts),
@@ -118,6 +121,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "memory::one_region",
         shape: TIGHT,
         run: memory::one_region,
+    },
+    Scenario {
+        name: "observe::break_first",
+        shape: TIGHT,
+        run: observe::break_first,
     },
     cmo("cmo_platform::announced", cmo_platform::announced),
     cmo("cmo_platform::charged", cmo_platform::charged),

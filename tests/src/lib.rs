@@ -10,6 +10,7 @@ pub mod counters;
 pub mod demo;
 pub mod lab;
 pub mod memory;
+pub mod observe;
 pub mod peer;
 pub mod suite;
 pub mod system;

@@ -3,6 +3,7 @@
 //! Probe and remove.
 
 use super::{
+    debugfs::MapFile,
     events::Notifications,
     rebuild::Hotplug,
     Adapter, //
@@ -14,6 +15,7 @@ use crate::{
         Result, //
     },
     kernel_ext::{
+        debugfs,
         memory_hotplug::MemoryNotifier,
         net::Registered,
         of::Node,
@@ -110,6 +112,7 @@ impl Drop for Ports {
 
 /// What the driver keeps for an adapter. Dropped inside of the bus's remove, in this order.
 pub(crate) struct AdapterData {
+    _map_file: Pin<KBox<debugfs::File<MapFile>>>,
     _notifications: Notifications,
     _ports: Ports,
     _hotplug: Pin<KBox<MemoryNotifier<Hotplug>>>,
@@ -137,7 +140,15 @@ impl AdapterData {
         // Events that the ports have caused by now wait in the queue.
         let name = CString::try_from_fmt(fmt!("ehea-{:x}-neq", dev.unit_address()))?;
         let notifications = Notifications::new(&adapter, neq, name)?;
+        let file = MapFile {
+            adapter: adapter.clone(),
+        };
+        let map_file = KBox::pin_init(
+            debugfs::File::new(adapter.firmware().dev().name(), MapFile::NAME, file),
+            GFP_KERNEL,
+        )?;
         Ok(Self {
+            _map_file: map_file,
             _notifications: notifications,
             _ports: ports,
             _hotplug: hotplug,

@@ -127,6 +127,11 @@ impl Generation {
     pub(crate) fn register_calls(&self) -> u64 {
         self.region.register_calls()
     }
+
+    /// The size, in bytes, of the pages that it was registered with.
+    pub(crate) fn page_size(&self) -> u64 {
+        self.region.page_size().bytes()
+    }
 }
 
 type Key = SharedRegion<Platform, Arc<MemoryRegion<Platform>>>;
@@ -223,6 +228,11 @@ impl Memory {
     /// Whether no map but the one in use has a region.
     pub(super) fn is_only(&self) -> bool {
         self.alive.load(Acquire) == u32::from(self.published.is_some())
+    }
+
+    /// How many generations, and thus regions, exist.
+    pub(super) fn regions(&self) -> u32 {
+        self.alive.load(Relaxed)
     }
 
     /// The map in use, if there is one.

@@ -5,6 +5,7 @@
 //! - [`driver`]: probe and remove.
 //! - [`memory`]: the memory map and its region; [`rebuild`]: how they follow memory hotplug.
 //! - [`events`]: the notification event queue.
+//! - [`observe`]: what can be seen of it; [`debugfs`]: where.
 //!
 //! # Locks
 //!
@@ -23,9 +24,11 @@
 //! instance. A rebuild exchanges them where it owns that state, so that the packet path translates
 //! addresses with plain loads.
 
+mod debugfs;
 mod driver;
 mod events;
 mod memory;
+mod observe;
 mod rebuild;
 
 pub(crate) use driver::EheaDriver;
@@ -38,6 +41,10 @@ pub(crate) use memory::{
     Keys,
     Map, //
 };
+pub(crate) use observe::{
+    MapState,
+    Measurement, //
+};
 
 use crate::{
     abi::cb::adapter::{
@@ -48,13 +55,14 @@ use crate::{
         Firmware,
         Result, //
     },
-    kernel_ext::net::{
-        stats::Counter,
-        NetDevice, //
-    },
+    kernel_ext::net::NetDevice,
     port::{
         Event,
         PortOperations, //
+    },
+    trace::{
+        self,
+        Direction, //
     }, //
 };
 use core::sync::atomic::{
@@ -71,21 +79,7 @@ use kernel::{
     }, //
 };
 use memory::Memory;
-
-/// What rebuilds of the memory map have done, for `ethtool -S`.
-#[derive(Default)]
-pub(crate) struct RebuildCounters {
-    /// Rebuilds because a buffer was not in the map.
-    pub(crate) lazy: Counter,
-    /// Rebuilds because memory was about to be removed.
-    pub(crate) immediate: Counter,
-    /// Removals of memory that were refused.
-    pub(crate) refused: Counter,
-    /// Rebuilds that failed, refused removals among them.
-    pub(crate) failed: Counter,
-    /// Rebuilds for which the old region had to go before the new one could come.
-    pub(crate) break_first: Counter,
-}
+use observe::RebuildCounters;
 
 /// An adapter.
 #[pin_data]
@@ -146,14 +140,15 @@ impl Adapter {
         f(&generation)
     }
 
-    /// The memory map in use, if there is one.
-    pub(crate) fn generation(&self) -> Option<Arc<Generation>> {
-        self.memory.lock().published()
-    }
-
     /// Reports that the buffer of `len` bytes at real address `address` is not in the map. However
     /// many buffers follow, one rebuild is asked for. Any context.
-    pub(crate) fn report_miss(&self, dev: &NetDevice<PortOperations>, address: u64) {
+    pub(crate) fn report_miss(
+        &self,
+        dev: &NetDevice<PortOperations>,
+        address: u64,
+        direction: Direction,
+    ) {
+        trace::miss(dev, address, direction);
         if self.missed.load(Relaxed) == Self::NO_MISS
             && self.missed.swap(address, Relaxed) == Self::NO_MISS
         {

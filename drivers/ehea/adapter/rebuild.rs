@@ -145,6 +145,7 @@ impl Adapter {
 
     /// Does a rebuild and tells the policy how it ended.
     fn rebuild(&self, memory: &mut Memory, rebuild: Rebuild) -> Result<Replaced> {
+        let measurement = self.begin_rebuild(&rebuild);
         let result = self.replace_map(memory, &rebuild);
         let outcome = match &result {
             Ok(Replaced::Unchanged) => Outcome::Unchanged,
@@ -154,7 +155,9 @@ impl Adapter {
                 Outcome::Failed
             }
         };
+        let number = rebuild.generation().number();
         memory.policy.finish(rebuild, outcome);
+        self.end_rebuild(measurement, number, outcome, memory.map().total_bytes());
         result
     }
 
@@ -166,6 +169,7 @@ impl Adapter {
         if *map == **old.map() {
             return Ok(Replaced::Unchanged);
         }
+        self.begin_replacement();
         match memory.register(&self.firmware, rebuild.generation(), map.clone()) {
             Ok(new) => {
                 self.move_ports(&new, &old)?;

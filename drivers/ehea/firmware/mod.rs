@@ -66,16 +66,25 @@ use kernel::{
     }, //
 };
 
+/// What is counted of an adapter's hypercalls.
+#[derive(Default)]
+struct Counters {
+    /// Calls, repetitions included.
+    calls: Counter,
+    /// Resources that firmware did not take back.
+    not_freed: Counter,
+}
+
 /// The platform that hypercalls go to: a real one.
 #[derive(Clone)]
 pub(crate) struct Platform {
     dev: ARef<device::Device>,
-    // Resources that firmware did not take back.
-    not_freed: Arc<Counter>,
+    counters: Arc<Counters>,
 }
 
 impl mr::Hypervisor for Platform {
     fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
+        self.counters.calls.inc();
         let (status, results) = hypercall::hea_call9(opcode.0, regs);
         (ReturnCode(status), results)
     }
@@ -85,7 +94,7 @@ impl mr::Hypervisor for Platform {
     }
 
     fn not_freed(&self, error: &mr::HcallError) {
-        self.not_freed.inc();
+        self.counters.not_freed.inc();
         dev_err!(self.dev, "{}\n", Error::Refused(*error));
     }
 }
@@ -98,14 +107,19 @@ impl Firmware {
     pub(crate) fn new(adapter: u64, dev: &device::Device) -> Result<Self> {
         let platform = Platform {
             dev: dev.into(),
-            not_freed: Arc::new(Counter::new(), GFP_KERNEL)?,
+            counters: Arc::new(Counters::default(), GFP_KERNEL)?,
         };
         Ok(Self(mr::Firmware::new(platform, adapter)))
     }
 
+    /// How many hypercalls were made for the adapter, repetitions included.
+    pub(crate) fn calls(&self) -> u64 {
+        self.hypervisor().counters.calls.get()
+    }
+
     /// How many memory regions, shared ones included, firmware did not take back.
     pub(crate) fn not_freed(&self) -> u64 {
-        self.hypervisor().not_freed.get()
+        self.hypervisor().counters.not_freed.get()
     }
 
     /// The device, for messages.

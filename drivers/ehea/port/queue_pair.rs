@@ -29,7 +29,8 @@ use crate::{
     },
     adapter::{
         Generation,
-        Keys, //
+        Keys,
+        Measurement, //
     },
     firmware::{
         Cq,
@@ -89,6 +90,8 @@ pub(super) struct QueuePair {
     napi: Arc<Napi<QueuePoll>>,
     ring: Arc<SendRing>,
     bounce: Arc<BouncePool>,
+    /// While it pauses: since when.
+    blackout: Option<Measurement>,
     /// The number of the queues of the network device.
     index: u16,
 }
@@ -155,6 +158,7 @@ impl QueuePair {
                 napi,
                 ring,
                 bounce,
+                blackout: None,
                 index,
             },
             GFP_KERNEL,
@@ -273,9 +277,10 @@ impl QueuePair {
             return Ok(());
         };
         self.pause(port, dev)?;
-        let result = self.exchange(port, dev, next);
+        let old = self.exchange(port, dev, next);
         self.resume(port, dev);
-        result
+        // Freed here, where it holds up nobody.
+        old.map(drop)
     }
 
     /// Goes on after [`QueuePair::pause`], with the memory map `generation`.
@@ -368,12 +373,13 @@ impl QueuePair {
     ///
     /// The adapter doesn't get its work done, or refuses; the queue pair goes on.
     pub(super) fn pause(&mut self, port: &Port, dev: &NetDevice<PortOperations>) -> Result {
+        self.blackout = Some(port.adapter.begin_blackout());
         self.set_paused(port, dev, true);
         let mut attempts = 0;
         while !self.is_idle(port, dev) {
             attempts += 1;
             if attempts > DRAIN_ATTEMPTS {
-                self.set_paused(port, dev, false);
+                self.carry_on(port, dev);
                 return Err(Error::NotDrained(self.index));
             }
             fsleep(DRAIN_INTERVAL);
@@ -386,17 +392,25 @@ impl QueuePair {
     }
 
     /// Has a queue pair go on that pauses. If it doesn't, the port is reset.
-    fn resume(&self, port: &Port, dev: &NetDevice<PortOperations>) {
+    fn resume(&mut self, port: &Port, dev: &NetDevice<PortOperations>) {
         if let Err(error) = self.qp.set_enabled(true) {
             port.log_err(dev, fmt!("{error}, resetting"));
             port.request_reset(dev);
             return;
         }
         self.napi.enable();
-        self.set_paused(port, dev, false);
+        self.carry_on(port, dev);
     }
 
-    /// Exchanges the memory map of a queue pair that pauses.
+    /// Has the sender take frames again.
+    fn carry_on(&mut self, port: &Port, dev: &NetDevice<PortOperations>) {
+        self.set_paused(port, dev, false);
+        if let Some(blackout) = self.blackout.take() {
+            port.adapter.end_blackout(blackout);
+        }
+    }
+
+    /// Exchanges the memory map of a queue pair that pauses; returns the keys it had.
     ///
     /// # Errors
     ///
@@ -406,7 +420,7 @@ impl QueuePair {
         port: &Port,
         dev: &NetDevice<PortOperations>,
         mut prepared: Prepared,
-    ) -> Result {
+    ) -> Result<Option<Keys>> {
         let map = prepared.keys.generation().map();
         let mapping = Mapping {
             map: map.clone(),
@@ -434,8 +448,7 @@ impl QueuePair {
         // Freed here, not under the lock.
         drop(old);
         self.bounce = prepared.bounce;
-        self.keys = Some(prepared.keys);
-        Ok(())
+        Ok(self.keys.replace(prepared.keys))
     }
 }
 

@@ -46,6 +46,7 @@ use crate::{
         Received,
         ReceivedFrame, //
     },
+    trace::Direction, //
 };
 use kernel::{
     prelude::*,
@@ -360,10 +361,11 @@ impl Receiver {
                 }
                 None => {
                     self.counters.rx_translation_misses.inc();
-                    self.dev
-                        .data()
-                        .adapter()
-                        .report_miss(&self.dev, new.address());
+                    self.dev.data().adapter().report_miss(
+                        &self.dev,
+                        new.address(),
+                        Direction::Receive,
+                    );
                     drop(new);
                     self.counters.rx_copied.inc();
                     let delivered = ctx.receive_copy_of(&buffer, &meta);

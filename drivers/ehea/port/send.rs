@@ -43,6 +43,7 @@ use crate::{
         MAX_SEGMENTS,
         STOP_BELOW, //
     },
+    trace::Direction, //
 };
 use core::sync::atomic::Ordering::{
     Acquire,
@@ -322,9 +323,7 @@ impl Sender {
         if !BouncePool::has_free(taken, returned, bounces) {
             return Err(Refused::NoRoom);
         }
-        self.bounce
-            .copy(taken, &out.skb, len)
-            .ok_or(Refused::Bad)?;
+        self.bounce.copy(taken, &out.skb, len).ok_or(Refused::Bad)?;
         let mut slot = self.memory.entry(ticket.slot).ok_or(Refused::Bad)?;
         write_swqe(
             &mut slot,
@@ -421,7 +420,7 @@ impl Port {
         let written = sender.write(&mut out);
         if let Some(address) = out.missed {
             counters.tx_translation_misses.inc();
-            self.adapter.report_miss(dev, address);
+            self.adapter.report_miss(dev, address, Direction::Transmit);
         }
         let written = match written {
             Ok(written) => written,

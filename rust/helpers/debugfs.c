@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files in debugfs, in a directory of the module that is there while it has
+ * files.
+ *
+ * Without debugfs its functions return errors, which may be passed on to the
+ * others: there is nothing to check.
+ */
+#include <linux/debugfs.h>
+#include <linux/mutex.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "helpers.h"
+
+struct rust_ext_debugfs_file {
+	struct dentry *dir;
+	void (*show)(struct seq_file *seq, const void *context);
+	const void *context;
+};
+
+/* Protects the two below. */
+static DEFINE_MUTEX(module_dir_lock);
+static struct dentry *module_dir;
+static unsigned int module_dir_users;
+
+static struct dentry *module_dir_get(void)
+{
+	guard(mutex)(&module_dir_lock);
+	if (!module_dir_users++)
+		module_dir = debugfs_create_dir(KBUILD_MODNAME, NULL);
+	return module_dir;
+}
+
+static void module_dir_put(void)
+{
+	guard(mutex)(&module_dir_lock);
+	if (!--module_dir_users)
+		debugfs_remove(module_dir);
+}
+
+static int rust_ext_debugfs_show(struct seq_file *seq, void *unused)
+{
+	struct rust_ext_debugfs_file *file = seq->private;
+
+	file->show(seq, file->context);
+	return 0;
+}
+/* The owner is this module, which can't go while the file is open. */
+DEFINE_SHOW_ATTRIBUTE(rust_ext_debugfs);
+
+struct rust_ext_debugfs_file *
+rust_ext_debugfs_create(const char *dir, const char *name,
+			void (*show)(struct seq_file *seq, const void *context),
+			const void *context)
+{
+	struct rust_ext_debugfs_file *file;
+
+	file = kzalloc_obj(*file);
+	if (!file)
+		return NULL;
+
+	file->show = show;
+	file->context = context;
+	file->dir = debugfs_create_dir(dir, module_dir_get());
+	debugfs_create_file(name, 0400, file->dir, file,
+			    &rust_ext_debugfs_fops);
+	return file;
+}
+
+void rust_ext_debugfs_remove(struct rust_ext_debugfs_file *file)
+{
+	debugfs_remove(file->dir);
+	module_dir_put();
+	kfree(file);
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the driver shows of its memory map agrees with what the model has.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use ehea_model::stats::Stats;
+use ehea_tests::checks::faults::fired;
+use ehea_tests::checks::memory::{send_from, start};
+use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::lab::{wait_until, Lab};
+use ehea_tests::memory::{blocks, online_bytes, Dimm};
+use ehea_tests::observe::{Event, MapFile, Trace, DEBUGFS};
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Two blocks.
+const DIMM_BYTES: u64 = 512 << 20;
+/// The first adapter address.
+const START: u64 = 0x8000_0000_0000_0000;
+/// To disable a queue pair and to enable it again takes three calls each.
+const BLACKOUT_HCALLS: u64 = 6;
+
+fn hcalls(stats: &Stats) -> u64 {
+    stats.hcalls.values().sum()
+}
+
+/// The file, after it was compared with the model, with the memory that is online, and with
+/// `ethtool -S`.
+fn map(lab: &Lab, before: &Stats) -> Result<MapFile> {
+    let earlier = lab.stats()?;
+    let file = MapFile::read(lab)?;
+    let stats = lab.stats()?;
+
+    let [mr] = &stats.mrs[..] else {
+        anyhow::bail!("the model has {} regions", stats.mrs.len());
+    };
+    file.expect(&[
+        ("regions_alive", 1),
+        ("not_freed", 0),
+        ("bytes", mr.bytes),
+        ("sections", mr.bytes >> 24),
+        ("page_size", mr.page_bytes),
+        ("register_hcalls", mr.register_calls),
+    ])?;
+    let runs: Vec<_> = file.runs.iter().map(|run| (run.real, run.len)).collect();
+    ensure!(runs == mr.runs, "{runs:x?}, the model has {:x?}", mr.runs);
+    let mut bus = START;
+    for run in &file.runs {
+        ensure!(run.bus == bus, "{run:x?} is not at {bus:#x}");
+        bus += run.len;
+    }
+    let online = online_bytes(lab)?;
+    ensure!(bus - START == online, "{online} bytes are online: {file:?}");
+
+    // The adapter's counters are fetched once a second, perhaps in between.
+    let calls = file.get("hcalls")? + hcalls(before);
+    ensure!(
+        (hcalls(&earlier)..=hcalls(&stats)).contains(&calls),
+        "{calls} hypercalls, the model has {} to {}",
+        hcalls(&earlier),
+        hcalls(&stats)
+    );
+
+    let mut counted = (0, 0);
+    for port in 1..=2 {
+        let statistics = ethtool_statistics(lab, &lab.interface(port)?)?;
+        let get = |name: &str| {
+            let value = statistics.get(name).copied();
+            value.with_context(|| format!("no {name}"))
+        };
+        file.expect(&[
+            ("generation", get("mr_generation")?),
+            ("bytes", get("mr_bytes")?),
+            ("regions_alive", get("mr_alive")?),
+            ("not_freed", get("mr_not_freed")?),
+            ("register_hcalls", get("mr_register_hcalls")?),
+            ("rebuilds_lazy", get("mr_rebuilds_lazy")?),
+            ("rebuilds_immediate", get("mr_rebuilds_immediate")?),
+            ("rebuilds_failed", get("mr_rebuilds_failed")?),
+            ("removals_refused", get("mr_rebuilds_refused")?),
+            ("break_first", get("mr_rebuilds_break_first")?),
+            ("blackout_hcalls", get("mr_blackout_hcalls")?),
+            ("blackout_ns", get("mr_blackout_ns")?),
+        ])?;
+        counted.0 += get("tx_translation_misses")? + get("rx_translation_misses")?;
+        counted.1 += get("tx_bounced")?;
+    }
+    file.expect(&[("misses", counted.0), ("bounced", counted.1)])?;
+    Ok(file)
+}
+
+/// The events of the only rebuild: it ends as `result`, and its costs are those in the file.
+fn rebuild(events: &[Event], file: &MapFile, cause: &str, result: &str) -> Result<()> {
+    let events: Vec<_> = events.iter().filter(|e| e.name != "ehea_miss").collect();
+    let [start, end] = &events[..] else {
+        anyhow::bail!("not one rebuild: {events:?}");
+    };
+    ensure!(
+        start.name == "ehea_rebuild_start" && end.name == "ehea_rebuild_end",
+        "{events:?}"
+    );
+    ensure!(start.text("cause")? == cause, "{start:?}");
+    ensure!(end.text("result")? == result, "{end:?}");
+    ensure!(start.text("device")? == end.text("device")?, "{events:?}");
+    ensure!(
+        start.number("generation")? == end.number("generation")?,
+        "{events:?}"
+    );
+    file.expect(&[
+        ("bytes", end.number("bytes")?),
+        ("blackout_hcalls", end.number("blackout_hcalls")?),
+        ("blackout_ns", end.number("blackout_ns")?),
+    ])?;
+    ensure!(
+        end.number("ns")? > end.number("blackout_ns")?
+            && end.number("hcalls")? > end.number("blackout_hcalls")?,
+        "a blackout longer than the rebuild: {end:?}"
+    );
+    Ok(())
+}
+
+/// Memory is added, used, refused to be removed, and removed: the file in debugfs, the counters and
+/// the events tell so.
+pub(crate) fn map_and_events(lab: &Lab) -> Result<()> {
+    let before = lab.stats()?;
+    let (reflector, traffic) = start(lab)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    let trace = Trace::start(lab)?;
+    let first = map(lab, &before)?;
+    first.expect(&[
+        ("generation", 0),
+        ("rebuilds_lazy", 0),
+        ("rebuilds_immediate", 0),
+        ("rebuilds_failed", 0),
+        ("removals_refused", 0),
+        ("break_first", 0),
+        ("blackout_hcalls", 0),
+        ("blackout_ns", 0),
+        ("misses", 0),
+        ("bounced", 0),
+    ])?;
+
+    let dimm = Dimm::plug(lab, "dimm6", DIMM_BYTES)?;
+    let added = MapFile::read(lab)?;
+    ensure!(added.runs == first.runs, "added memory was mapped unused");
+    ensure!(trace.take()?.is_empty(), "an event without a cause");
+
+    send_from(lab, &dimm, 130)?;
+    wait_until("the map was rebuilt", || {
+        Ok(MapFile::read(lab)?.get("rebuilds_lazy")? == 1)
+    })?;
+    let lazy = map(lab, &before)?;
+    lazy.expect(&[
+        ("generation", 1),
+        ("blackout_hcalls", BLACKOUT_HCALLS),
+        ("blackout_hcalls_max", BLACKOUT_HCALLS),
+        ("blackout_ns_max", lazy.get("blackout_ns")?),
+    ])?;
+    let events = trace.take()?;
+    rebuild(&events, &lazy, "lazy", "published")?;
+    let mut misses = 0;
+    for miss in events.iter().filter(|event| event.name == "ehea_miss") {
+        ensure!(
+            miss.text("dev")? == lab.interface(2)?
+                && miss.text("direction")? == "tx"
+                && dimm.range.contains(&miss.number("address")?),
+            "{miss:?}"
+        );
+        misses += 1;
+    }
+    ensure!(misses > 0, "no miss: {events:?}");
+    lazy.expect(&[("misses", misses)])?;
+
+    let [block, _] = &blocks(lab, &dimm.range)?[..] else {
+        anyhow::bail!("a DIMM of {DIMM_BYTES} bytes is not two memory blocks");
+    };
+    lab.guest().inject_fault(
+        &json!({ "opcode": "H_MODIFY_HEA_QP", "nth": 3, "action": { "return": "H_HARDWARE" } }),
+    )?;
+    let output = lab.run(&format!("echo offline >{block}/state"))?;
+    fired(lab)?;
+    ensure!(!output.success(), "the block went offline");
+    let refused = map(lab, &before)?;
+    refused.expect(&[
+        ("generation", 1),
+        ("rebuilds_failed", 1),
+        ("removals_refused", 1),
+        ("rebuilds_immediate", 0),
+    ])?;
+    ensure!(refused.runs == lazy.runs, "{refused:?}");
+    rebuild(&trace.take()?, &refused, "immediate", "failed")?;
+
+    lab.sh(&format!("echo offline >{block}/state"))?;
+    let removed = map(lab, &before)?;
+    removed.expect(&[
+        ("generation", 2),
+        ("rebuilds_immediate", 1),
+        ("rebuilds_failed", 1),
+        ("blackout_hcalls", BLACKOUT_HCALLS),
+    ])?;
+    ensure!(
+        removed.get("bytes")? == lazy.get("bytes")? - (DIMM_BYTES / 2),
+        "{removed:?}"
+    );
+    rebuild(&trace.take()?, &removed, "immediate", "published")?;
+
+    drop(trace);
+    dimm.unplug(lab)?;
+    map(lab, &before)?.expect(&[("generation", 3), ("rebuilds_immediate", 2)])?;
+    let trace = lab.sh("cat /sys/kernel/tracing/trace")?;
+    ensure!(
+        !trace.contains("ehea_"),
+        "events while tracing is off:\n{trace}"
+    );
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    lab.unload()
+}
+
+/// Where there is room for one region only, queue pairs pause while it is registered: the blackout has
+/// these calls.
+pub(crate) fn break_first(lab: &Lab) -> Result<()> {
+    let before = lab.stats()?;
+    let (reflector, traffic) = start(lab)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    let dimm = Dimm::plug(lab, "dimm7", DIMM_BYTES)?;
+    let trace = Trace::start(lab)?;
+    send_from(lab, &dimm, 132)?;
+    wait_until("the map was rebuilt", || {
+        Ok(MapFile::read(lab)?.get("rebuilds_lazy")? == 1)
+    })?;
+    let file = map(lab, &before)?;
+    file.expect(&[
+        ("generation", 1),
+        ("break_first", 1),
+        ("rebuilds_failed", 0),
+    ])?;
+    let blackout = file.get("blackout_hcalls")?;
+    let register = file.get("register_hcalls")?;
+    ensure!(
+        blackout >= register + BLACKOUT_HCALLS,
+        "{blackout} calls, {register} of them for registration: {file:?}"
+    );
+    rebuild(&trace.take()?, &file, "lazy", "published")?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// The driver lets go of the adapter while the file is read, and while it is open.
+pub(crate) fn unbound_while_read(lab: &Lab) -> Result<()> {
+    let driver = "/sys/bus/vio/drivers/ehea";
+    lab.load()?;
+    lab.up(1, 1500)?;
+    let device = lab.sh(&format!("cd {DEBUGFS} && echo *"))?;
+    let map = format!("{DEBUGFS}/{device}/map");
+    let reader = lab.guest().spawn(&format!(
+        "n=0; until [ -e /run/enough ]; do cat {map} >/dev/null 2>&1 && : $((n += 1)); done; echo $n"
+    ))?;
+    for round in 0..10 {
+        lab.sh(&format!(
+            "cat {map} >/dev/null && echo {device} >{driver}/unbind"
+        ))?;
+        ensure!(
+            !lab.run(&format!("test -e {DEBUGFS}"))?.success(),
+            "round {round}: the file is still there"
+        );
+        lab.nothing_left()?;
+        lab.sh(&format!("echo {device} >{driver}/bind"))?;
+        lab.up(1, 1500)?;
+    }
+    lab.sh("touch /run/enough")?;
+    let output = reader.wait()?;
+    lab.sh("rm /run/enough")?;
+    let reads: u64 = output.out().trim().parse().context("number of reads")?;
+    ensure!(reads > 0, "the file was never read");
+
+    // The one who has it open sees an error, and can close it: the module waits for that.
+    let report = lab.sh(&format!(
+        "exec 3<{map}\n\
+         echo {device} >{driver}/unbind\n\
+         cat <&3 >/dev/null 2>&1 && echo read\n\
+         rmmod ehea 2>/dev/null && echo removed\n\
+         exec 3<&-\n\
+         echo closed"
+    ))?;
+    ensure!(report == "closed", "{report}");
+    lab.unload()
+}
