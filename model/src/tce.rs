@@ -151,7 +151,7 @@ mod tests {
                     table = [0; 6];
                     mappings.clear();
                 }
-                let tce = page << 12 | bits;
+                let tce = (page << 12) | bits;
                 mappings.put(table[index], tce);
                 table[index] = tce;
                 made += u64::from(bits != 0);

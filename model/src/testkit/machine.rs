@@ -249,7 +249,7 @@ impl TestMachine {
     pub fn map_ram(&mut self) {
         for (start, bytes) in self.host.ram.clone() {
             for page in start / PAGE..(start + bytes) / PAGE {
-                self.put_tce(page, page * PAGE | 3);
+                self.put_tce(page, (page * PAGE) | 3);
             }
         }
     }

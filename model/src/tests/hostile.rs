@@ -236,7 +236,7 @@ impl Attack {
             }
             Action::TxBusy(busy) => self.guest.machine.set_tx_busy(0, *busy),
             Action::Tce(at, tce, bits) => {
-                let tce = self.value(tce) & !3 | bits;
+                let tce = (self.value(tce) & !3) | bits;
                 if self.guest.machine.config().cmo {
                     self.guest.machine.put_tce(*at, tce);
                 }
