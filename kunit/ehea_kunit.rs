@@ -19,6 +19,8 @@ mod device;
 mod memory;
 mod napi;
 mod netdev;
+#[path = "../drivers/ehea/adapter/runs.rs"]
+mod runs;
 mod skbuff;
 mod work;
 

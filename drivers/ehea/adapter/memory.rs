@@ -2,16 +2,14 @@
 
 //! The memory map and the region that carries it.
 
+use super::runs::Runs;
 use crate::{
     abi::cb::adapter::PageSizes,
     bmap::{
         BuildError,
         Builder,
         Busmap,
-        OutOfMemory,
-        RealRange,
-        Run,
-        RunStore, //
+        RealRange, //
     },
     firmware::{
         control_block,
@@ -43,20 +41,6 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-
-/// Runs of a busmap, in kernel memory.
-#[derive(Default)]
-pub(crate) struct Runs(KVec<Run>);
-
-impl RunStore for Runs {
-    fn try_push(&mut self, run: Run) -> core::result::Result<(), OutOfMemory> {
-        self.0.push(run, GFP_KERNEL).map_err(|_| OutOfMemory)
-    }
-
-    fn as_slice(&self) -> &[Run] {
-        &self.0
-    }
-}
 
 /// The busmap of the driver.
 pub(crate) type Map = Busmap<Runs>;

@@ -3,7 +3,8 @@
 //! The adapter: what its ports share.
 //!
 //! - [`driver`]: probe and remove.
-//! - [`memory`]: the memory map and its region; [`rebuild`]: how they follow memory hotplug.
+//! - [`memory`]: the memory map and its region; [`runs`]: the memory that the map takes;
+//!   [`rebuild`]: how they follow memory hotplug.
 //! - [`events`]: the notification event queue.
 //!
 //! # Locks
@@ -27,6 +28,7 @@ mod driver;
 mod events;
 mod memory;
 mod rebuild;
+mod runs;
 
 pub(crate) use driver::EheaDriver;
 pub(crate) use events::{

@@ -74,6 +74,11 @@ impl<R: RunStore> Busmap<R> {
         self.store.as_slice()
     }
 
+    /// How many buckets the index has; 0 if all runs are searched.
+    pub fn buckets(&self) -> usize {
+        self.store.buckets().len()
+    }
+
     /// Bytes mapped: the length of the memory region.
     #[inline]
     pub fn total_bytes(&self) -> u64 {
