@@ -13,7 +13,7 @@
 //! - [`firmware`]: hypercalls as functions, firmware's objects as owned values.
 //! - [`mr`]: registration of memory and the policy for hotplug; knows firmware as a trait.
 //! - [`bmap`], [`queue`]: data structures.
-//! - [`abi`]: the interface of firmware and hardware as types.
+//! - [`abi`]: the interface of firmware and hardware as types; [`sync`]: atomic variables.
 //! - [`kernel_ext`]: abstractions that the `kernel` crate lacks; all unsafe code.
 //!
 //! # Abbreviations
@@ -64,6 +64,7 @@ mod port;
     reason = "shared with host tests"
 )]
 mod queue;
+mod sync;
 
 use adapter::EheaDriver;
 

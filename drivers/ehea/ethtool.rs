@@ -54,7 +54,7 @@ statistics! {
     c"rx_copied" => Source::Queues(|queue| &queue.rx_copied);
     c"rx_checksum_errors" => Source::Queues(|queue| &queue.rx_checksum_errors);
     c"mr_generation" => Source::Port(|port| {
-        port.adapter().generation().map_or(0, |generation| generation.number())
+        port.adapter().generation().map_or(0, |generation| generation.number().number())
     });
     c"mr_sections" => Source::Port(|port| {
         port.adapter().generation().map_or(0, |generation| generation.map().sections())

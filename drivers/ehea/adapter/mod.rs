@@ -54,14 +54,11 @@ use crate::{
         stats::Counter,
         NetDevice, //
     },
+    mr::MissReport,
     port::{
         Event,
         PortOperations, //
     }, //
-};
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::Relaxed, //
 };
 use kernel::{
     new_mutex,
@@ -99,15 +96,11 @@ pub(crate) struct Adapter {
     // References of registered devices: to be taken out before they are unregistered.
     #[pin]
     ports: Mutex<KVec<ARef<NetDevice<PortOperations>>>>,
-    // The first byte of a buffer that was not in the map, while nobody has looked after it.
-    missed: AtomicU64,
+    missed: MissReport,
     pub(crate) rebuilds: RebuildCounters,
 }
 
 impl Adapter {
-    /// No address of a buffer.
-    const NO_MISS: u64 = u64::MAX;
-
     /// Queries the adapter. Registers no memory yet.
     fn new(firmware: Firmware) -> Result<Arc<Self>> {
         let limits = firmware.query_adapter()?;
@@ -119,7 +112,7 @@ impl Adapter {
                 limits,
                 memory <- new_mutex!(memory),
                 ports <- new_mutex!(KVec::new()),
-                missed: AtomicU64::new(Self::NO_MISS),
+                missed: MissReport::new(),
                 rebuilds: RebuildCounters::default(),
             }),
             GFP_KERNEL,
@@ -156,9 +149,7 @@ impl Adapter {
     /// Reports that the buffer of `len` bytes at real address `address` is not in the map. However
     /// many buffers follow, one rebuild is asked for. Any context.
     pub(crate) fn report_miss(&self, dev: &NetDevice<PortOperations>, address: u64) {
-        if self.missed.load(Relaxed) == Self::NO_MISS
-            && self.missed.swap(address, Relaxed) == Self::NO_MISS
-        {
+        if self.missed.report(address) {
             dev.defer(Event::MEMORY_MISS);
         }
     }
