@@ -22,6 +22,7 @@ mod netdev;
 #[path = "../drivers/ehea/adapter/runs.rs"]
 mod runs;
 mod skbuff;
+mod translate;
 mod work;
 
 use kernel::prelude::*;

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Figures that repeat on a noisy machine: counts of hypercalls and of guest instructions.
 
-mod memory;
+mod counter;
+mod map;
 mod peers;
+mod symbols;
 mod unsafe_code;
 
 use std::collections::BTreeMap;
 
 use anyhow::{bail, Result};
+
+pub use map::Programs;
 
 /// Figures by name.
 pub type Figures = BTreeMap<String, f64>;
@@ -18,10 +22,14 @@ pub fn profile(what: &str) -> Result<String> {
 }
 
 /// Groups of figures, for `--only`.
-pub const GROUPS: &[&str] = &["memory", "peers", "unsafe"];
+pub const GROUPS: &[&str] = &["map", "peers", "unsafe"];
 
-/// Takes the figures of a group, or all.
-pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Figures> {
+/// Takes the figures of a group, or all. The group `map` needs programs.
+pub fn figures(
+    only: Option<&str>,
+    programs: Option<&Programs>,
+    mut progress: impl FnMut(&str),
+) -> Result<Figures> {
     if let Some(group) = only.filter(|group| !GROUPS.contains(group)) {
         bail!("no group {group}: the groups are {}", GROUPS.join(", "));
     }
@@ -30,9 +38,8 @@ pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Fig
     if wanted("unsafe") {
         unsafe_code::measure(&mut figures)?;
     }
-    if wanted("memory") {
-        progress("memory registration");
-        memory::measure(&mut figures)?;
+    if wanted("map") {
+        map::measure(programs, &mut figures, &mut progress)?;
     }
     if wanted("peers") {
         peers::measure(&mut figures, &mut progress)?;
