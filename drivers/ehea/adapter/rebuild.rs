@@ -219,6 +219,14 @@ impl mr::Regions for Regions<'_> {
         **one == **other
     }
 
+    fn is_only(&self) -> bool {
+        self.memory.is_only()
+    }
+
+    fn not_only() -> Error {
+        Error::Kernel(EBUSY)
+    }
+
     fn is_no_room(error: &Error) -> bool {
         matches!(
             error.status(),

@@ -95,6 +95,12 @@ pub trait Regions {
     /// Whether two maps translate every address alike.
     fn is_same(one: &Self::Map, other: &Self::Map) -> bool;
 
+    /// Whether no map but the one in use has a region.
+    fn is_only(&self) -> bool;
+
+    /// What to fail with while another map has a region, too.
+    fn not_only() -> Self::Error;
+
     /// Whether firmware has refused a region because there are too many.
     fn is_no_room(error: &Self::Error) -> bool;
 
@@ -128,6 +134,14 @@ where
     let map = regions.walk(rebuild.excluded())?;
     if R::is_same(&map, &R::map_of(&old)) {
         return Ok(Replaced::Unchanged);
+    }
+    // A port that could not be moved, and waits to be reset, may use another one. There are never more
+    // than two.
+    if !regions.is_only() {
+        let _ = move_ports(ports, &old, &old);
+        if !regions.is_only() {
+            return Err(R::not_only());
+        }
     }
     match regions.register(rebuild.generation(), &map) {
         Ok(new) => {
