@@ -23,11 +23,14 @@ const CASES: [(&str, &str); 6] = [
     ("table_1024_runs", "through_table"),
 ];
 
+/// The same, with nothing to do.
+const NOTHING: (&str, &str) = ("nothing", "through_nothing");
+
 /// Functions that translate. What stands in no function of its own is part of its caller.
 const FUNCTIONS: [&str; 4] = [
     "through_map",
+    "through_nothing",
     "through_table",
-    "translate_other",
     "translate_far",
 ];
 
@@ -43,23 +46,31 @@ pub(super) fn measure(figures: &mut Figures) -> Result<()> {
         .smp(1)
         .no_adapter();
     let guest = counter.attach(guest)?.boot()?;
-    for (case, function) in CASES {
-        let filter = format!("ehea_translate.translate_{case}");
-        // A line end would be part of the pattern.
-        let command = format!(
-            "printf %s {filter} >/sys/module/kunit/parameters/filter_glob && modprobe {MODULE}"
-        );
-        let (_, counts) = counter.run(&guest, &command)?;
-        let symbols = Symbols::read(System::Ours, &guest)?;
-        let (calls, instructions) = cost(&counts, &symbols, function);
-        ensure!(calls > 0, "case {case} has not run");
-        figures.insert(
-            format!("guest_translate_insns_{case}"),
-            instructions as f64 / calls as f64,
-        );
-        guest.sh(&format!("rmmod {MODULE}"))?;
+    let nothing = instructions(&mut counter, &guest, NOTHING)?;
+    for case in CASES {
+        let cost = instructions(&mut counter, &guest, case)? - nothing;
+        figures.insert(format!("guest_translate_insns_{}", case.0), cost);
     }
     guest.shutdown().context("the suite")
+}
+
+/// Runs a case; returns the instructions of one translation, with the call.
+fn instructions(
+    counter: &mut Counter,
+    guest: &Guest,
+    (case, function): (&str, &str),
+) -> Result<f64> {
+    // A line end would be part of the pattern.
+    let command = format!(
+        "printf %s ehea_translate.translate_{case} >/sys/module/kunit/parameters/filter_glob \
+         && modprobe {MODULE}"
+    );
+    let (_, counts) = counter.run(guest, &command)?;
+    let symbols = Symbols::read(System::Ours, guest)?;
+    let (calls, instructions) = cost(&counts, &symbols, function);
+    ensure!(calls > 0, "case {case} has not run");
+    guest.sh(&format!("rmmod {MODULE}"))?;
+    Ok(instructions as f64 / calls as f64)
 }
 
 /// Calls of a function, and instructions of all that translate.
