@@ -6,6 +6,7 @@
 //! when anything is still allocated.
 
 mod adapter;
+mod failures;
 mod generation;
 mod guest;
 mod hotplug;
