@@ -8,27 +8,11 @@ use crate::{
     bmap::{
         Builder,
         Busmap,
-        OutOfMemory,
-        RealRange,
-        Run,
-        RunStore, //
+        RealRange, //
     },
-    kernel_ext::memory::for_each_online_section, //
+    kernel_ext::memory::for_each_online_section,
+    runs::Runs, //
 };
-
-/// Runs in kernel memory.
-#[derive(Default)]
-struct Runs(KVec<Run>);
-
-impl RunStore for Runs {
-    fn try_push(&mut self, run: Run) -> core::result::Result<(), OutOfMemory> {
-        self.0.push(run, GFP_KERNEL).map_err(|_| OutOfMemory)
-    }
-
-    fn as_slice(&self) -> &[Run] {
-        &self.0
-    }
-}
 
 /// The map of all online memory without `excluded`.
 fn map(excluded: &[RealRange]) -> Result<Busmap<Runs>> {
@@ -43,11 +27,14 @@ mod tests {
     use super::map;
     use crate::{
         bmap::{
+            Builder,
+            Busmap,
             RealRange,
             SECTION_SIZE,
             START, //
         },
         kernel_ext::page::ContiguousBuffer,
+        runs::Runs,
         testing, //
     };
     use kernel::prelude::*;
@@ -122,6 +109,41 @@ mod tests {
         assert_eq!(without.translate(section.start(), 1), None);
         assert!(!without.intersects(&section));
         assert!(all.intersects(&section));
+        Ok(())
+    }
+
+    /// The map of a machine whose memory is in `count` runs, each of one section in `distance`.
+    fn scattered(count: u64, distance: u64) -> Result<Busmap<Runs>> {
+        let mut builder = Builder::new(Runs::default(), &[]);
+        for n in 0..count {
+            let base = n * distance * SECTION_SIZE;
+            builder.add(base, SECTION_SIZE).map_err(|_| EINVAL)?;
+        }
+        builder.finish().map_err(|_| ENOMEM)
+    }
+
+    #[test]
+    fn many_runs_have_an_index() -> Result {
+        for (count, distance) in [(6, 2), (1024, 2), (1024, 33), (20_000, 2)] {
+            let map = scattered(count, distance)?;
+            assert!(map.buckets() as u64 >= count);
+            assert!(map.buckets() as u64 <= 2 * count);
+
+            let mut wrong = 0;
+            for n in 0..count {
+                let (real, bus) = (n * distance * SECTION_SIZE, START + n * SECTION_SIZE);
+                let last = SECTION_SIZE - 1;
+                if map.translate(real + last, 1) != Some(bus + last)
+                    || map.translate(real + last, 2).is_some()
+                    || map.translate(real + SECTION_SIZE, 1).is_some()
+                {
+                    wrong += 1;
+                }
+            }
+            assert_eq!(wrong, 0);
+        }
+        // A few are searched.
+        assert_eq!(scattered(5, 2)?.buckets(), 0);
         Ok(())
     }
 

@@ -19,7 +19,10 @@ mod device;
 mod memory;
 mod napi;
 mod netdev;
+#[path = "../drivers/ehea/adapter/runs.rs"]
+mod runs;
 mod skbuff;
+mod translate;
 mod work;
 
 use kernel::prelude::*;

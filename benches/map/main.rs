@@ -9,7 +9,9 @@
 //! difference has only translations in it. WHAT is the map, or the table of the driver that this
 //! one replaces, or nothing, for the cost of the loop and the call.
 
+mod boxes;
 mod layout;
+#[path = "../../kunit/translate/table.rs"]
 mod table;
 
 use std::alloc::System;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 
 use anyhow::{bail, ensure, Context, Result};
 use clap::{Parser, ValueEnum};
-use ehea_core::bmap::{Builder, Busmap, OutOfMemory, Run, RunStore};
+use ehea_core::bmap::{Builder, Busmap, OutOfMemory, Run, RunStore, SECTION_SIZE, START};
 use stats_alloc::{Region, StatsAlloc, INSTRUMENTED_SYSTEM};
 
 use layout::{Addresses, Layout};
@@ -147,12 +149,8 @@ fn main() -> Result<()> {
             match what {
                 What::Map => translate(&build(layout)?, &addresses, count, through_map)?,
                 What::Table => {
-                    translate(
-                        &Table::new(layout.memory()),
-                        &addresses,
-                        count,
-                        through_table,
-                    )?;
+                    let table = Table::new(layout.memory())?;
+                    translate(&table, &addresses, count, through_table)?;
                 }
                 What::Nothing => translate(&(), &addresses, count, through_nothing)?,
             }
@@ -176,7 +174,7 @@ mod tests {
             Layout::Clustered1024,
         ] {
             let map = build(layout).unwrap();
-            let table = Table::new(layout.memory());
+            let table = Table::new(layout.memory()).unwrap();
             let addresses = Addresses::new(layout);
             for &real in addresses.cycle(20_000) {
                 let bus = table.translate(real);

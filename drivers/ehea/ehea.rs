@@ -13,7 +13,7 @@
 //! - [`firmware`]: hypercalls as functions, firmware's objects as owned values.
 //! - [`mr`]: registration of memory and the policy for hotplug; knows firmware as a trait.
 //! - [`bmap`], [`queue`]: data structures.
-//! - [`abi`]: the interface of firmware and hardware as types.
+//! - [`abi`]: the interface of firmware and hardware as types; [`sync`]: atomic variables.
 //! - [`trace`]: the tracepoints of the driver.
 //! - [`kernel_ext`]: abstractions that the `kernel` crate lacks. All unsafe code is there and in
 //!   [`trace`].
@@ -66,6 +66,7 @@ mod port;
     reason = "shared with host tests"
 )]
 mod queue;
+mod sync;
 #[path = "../../rust/trace/mod.rs"]
 mod trace;
 

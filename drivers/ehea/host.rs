@@ -11,3 +11,14 @@ pub use ehea_abi as abi;
 pub mod bmap;
 pub mod mr;
 pub mod queue;
+
+/// Atomic variables, as `sync.rs` has them in the kernel.
+mod sync {
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+    /// A full barrier between accesses to memory.
+    #[inline]
+    pub(crate) fn full_barrier() {
+        core::sync::atomic::fence(Ordering::SeqCst);
+    }
+}

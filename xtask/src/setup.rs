@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
-use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, ARTIFACTS_VARIABLE};
+use anyhow::{ensure, Result};
+use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, Sandbox, ARTIFACTS_VARIABLE};
 use sha2::{Digest, Sha256};
 
+use crate::artifacts::callgrind::Callgrind;
 use crate::artifacts::kernel::Kernel;
 use crate::artifacts::module::{KernelTree, Module};
 use crate::artifacts::plugin::Plugin;
@@ -168,6 +169,43 @@ fn qemu(context: &Context, root: &Entry) -> Result<(PathBuf, PathBuf)> {
         checkout,
     })?;
     Ok((qemu.path(Qemu::BINARY), plugin.path(Plugin::OBJECT)))
+}
+
+/// The root directory of the build root.
+fn root(context: &Context) -> Result<PathBuf> {
+    Ok(match overridden()? {
+        Some(artifacts) => artifacts.root,
+        None => context.cache.ensure(&BuildRoot)?.path(BuildRoot::TREE),
+    })
+}
+
+/// The program that measures the memory map on this machine, and a root directory with valgrind to
+/// count its instructions. All machines count alike: the build root's compiler makes the program.
+pub(crate) fn map_bench(context: &Context) -> Result<(PathBuf, PathBuf)> {
+    let callgrind = context.cache.ensure(&Callgrind)?.path(Callgrind::TREE);
+    let target = context.target().join("benches");
+    let mut command = Sandbox::new(&root(context)?).command("cargo");
+    command
+        .args(["build", "--quiet", "--release", "--package", "ehea-benches"])
+        .arg("--target-dir")
+        .arg(&target)
+        .current_dir(&context.checkout);
+    without_toolchain(&mut command);
+    ensure!(command.status()?.success(), "ehea-benches can't be built");
+    Ok((target.join("release/ehea-bench-map"), callgrind))
+}
+
+/// Has a cargo of the build root not use the toolchain of the cargo that runs this tool.
+pub(crate) fn without_toolchain(command: &mut Command) {
+    for variable in ["RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "CARGO"] {
+        command.env_remove(variable);
+    }
+}
+
+/// State of what only benchmarks need.
+pub(crate) fn bench_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
+    let state = context.cache.state(&Callgrind)?;
+    Ok(vec![(Callgrind.title(), Some(state))])
 }
 
 /// Makes what guests need and lets `command` know through its environment.

@@ -2,16 +2,14 @@
 
 //! The memory map and the region that carries it.
 
+use super::runs::Runs;
 use crate::{
     abi::cb::adapter::PageSizes,
     bmap::{
         BuildError,
         Builder,
         Busmap,
-        OutOfMemory,
-        RealRange,
-        Run,
-        RunStore, //
+        RealRange, //
     },
     firmware::{
         control_block,
@@ -25,38 +23,18 @@ use crate::{
     },
     mr::{
         self,
+        Alive,
+        AliveCount,
         MemoryRegion,
         PageList,
         Policy,
         SharedRegion, //
     },
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{
-        Acquire,
-        Relaxed,
-        Release, //
-    }, //
-};
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
-
-/// Runs of a busmap, in kernel memory.
-#[derive(Default)]
-pub(crate) struct Runs(KVec<Run>);
-
-impl RunStore for Runs {
-    fn try_push(&mut self, run: Run) -> core::result::Result<(), OutOfMemory> {
-        self.0.push(run, GFP_KERNEL).map_err(|_| OutOfMemory)
-    }
-
-    fn as_slice(&self) -> &[Run] {
-        &self.0
-    }
-}
 
 /// The busmap of the driver.
 pub(crate) type Map = Busmap<Runs>;
@@ -70,24 +48,7 @@ pub(crate) struct Generation {
     map: Arc<Map>,
     region: Arc<MemoryRegion<Platform>>,
     // Dropped after the region.
-    _alive: Alive,
-}
-
-/// Counts the generations that exist.
-struct Alive(Arc<AtomicU32>);
-
-impl Alive {
-    fn new(count: &Arc<AtomicU32>) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        // Pairs with `Memory::is_only()`: who sees the lower number sees the region freed.
-        self.0.fetch_sub(1, Release);
-    }
+    _alive: Alive<Arc<AliveCount>>,
 }
 
 impl Generation {
@@ -98,7 +59,7 @@ impl Generation {
         sizes: PageSizes,
         number: mr::Generation,
         map: Arc<Map>,
-        alive: &Arc<AtomicU32>,
+        alive: &Arc<AliveCount>,
     ) -> Result<Arc<Self>> {
         let region = MemoryRegion::register(firmware, list, &map, sizes)?;
         let region = Arc::new(region, GFP_KERNEL)?;
@@ -107,7 +68,7 @@ impl Generation {
                 number,
                 map,
                 region,
-                _alive: Alive::new(alive),
+                _alive: Alive::new(alive.clone()),
             },
             GFP_KERNEL,
         )?)
@@ -118,9 +79,9 @@ impl Generation {
         &self.map
     }
 
-    /// Its number, counted from 0.
-    pub(crate) fn number(&self) -> u64 {
-        self.number.number()
+    /// Its number.
+    pub(crate) fn number(&self) -> mr::Generation {
+        self.number
     }
 
     /// Calls that the registration of the region took.
@@ -206,7 +167,7 @@ pub(super) struct Memory {
     list: List,
     page_sizes: PageSizes,
     /// How many generations exist: the one in use, and those that a queue pair has not given up.
-    alive: Arc<AtomicU32>,
+    alive: Arc<AliveCount>,
 }
 
 impl Memory {
@@ -221,13 +182,13 @@ impl Memory {
             )?,
             list: List(control_block()?),
             page_sizes,
-            alive: Arc::new(AtomicU32::new(0), GFP_KERNEL)?,
+            alive: Arc::new(AliveCount::new(), GFP_KERNEL)?,
         })
     }
 
     /// Whether no map but the one in use has a region.
     pub(super) fn is_only(&self) -> bool {
-        self.alive.load(Acquire) == u32::from(self.published.is_some())
+        self.alive.get() == u32::from(self.published.is_some())
     }
 
     /// How many generations, and thus regions, exist.

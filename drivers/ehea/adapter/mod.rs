@@ -3,7 +3,8 @@
 //! The adapter: what its ports share.
 //!
 //! - [`driver`]: probe and remove.
-//! - [`memory`]: the memory map and its region; [`rebuild`]: how they follow memory hotplug.
+//! - [`memory`]: the memory map and its region; [`runs`]: the memory that the map takes;
+//!   [`rebuild`]: how they follow memory hotplug.
 //! - [`events`]: the notification event queue.
 //! - [`observe`]: what can be seen of it; [`debugfs`]: where.
 //!
@@ -30,6 +31,7 @@ mod events;
 mod memory;
 mod observe;
 mod rebuild;
+mod runs;
 
 pub(crate) use driver::EheaDriver;
 pub(crate) use events::{
@@ -56,6 +58,7 @@ use crate::{
         Result, //
     },
     kernel_ext::net::NetDevice,
+    mr::MissReport,
     port::{
         Event,
         PortOperations, //
@@ -64,10 +67,6 @@ use crate::{
         self,
         Direction, //
     }, //
-};
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::Relaxed, //
 };
 use kernel::{
     new_mutex,
@@ -91,15 +90,11 @@ pub(crate) struct Adapter {
     // References of registered devices: to be taken out before they are unregistered.
     #[pin]
     ports: Mutex<KVec<ARef<NetDevice<PortOperations>>>>,
-    // The first byte of a buffer that was not in the map, while nobody has looked after it.
-    missed: AtomicU64,
+    missed: MissReport,
     pub(crate) rebuilds: RebuildCounters,
 }
 
 impl Adapter {
-    /// No address of a buffer.
-    const NO_MISS: u64 = u64::MAX;
-
     /// Queries the adapter. Registers no memory yet.
     fn new(firmware: Firmware) -> Result<Arc<Self>> {
         let limits = firmware.query_adapter()?;
@@ -111,7 +106,7 @@ impl Adapter {
                 limits,
                 memory <- new_mutex!(memory),
                 ports <- new_mutex!(KVec::new()),
-                missed: AtomicU64::new(Self::NO_MISS),
+                missed: MissReport::new(),
                 rebuilds: RebuildCounters::default(),
             }),
             GFP_KERNEL,
@@ -149,9 +144,7 @@ impl Adapter {
         direction: Direction,
     ) {
         trace::miss(dev, address, direction);
-        if self.missed.load(Relaxed) == Self::NO_MISS
-            && self.missed.swap(address, Relaxed) == Self::NO_MISS
-        {
+        if self.missed.report(address) {
             dev.defer(Event::MEMORY_MISS);
         }
     }

@@ -137,7 +137,7 @@ impl Adapter {
         let memory = self.memory.lock();
         let published = memory.published();
         MapState {
-            generation: published.as_ref().map_or(0, |map| map.number()),
+            generation: published.as_ref().map_or(0, |map| map.number().number()),
             map: memory.map(),
             page_size: published.as_ref().map_or(0, |map| map.page_size()),
             register_calls: published.as_ref().map_or(0, |map| map.register_calls()),

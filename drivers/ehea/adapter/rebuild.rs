@@ -2,12 +2,8 @@
 
 //! How the memory map follows memory that comes and goes.
 //!
-//! A rebuild walks memory, registers a region for the new map while the old one still carries
-//! traffic, moves the queue pairs over one by one, and frees the old region. Queue pairs pause only
-//! while they are moved; how long that takes doesn't depend on the amount of memory.
-//!
-//! If the adapter has no room for a second region, all queue pairs pause, and the old region is
-//! freed before the new one is registered.
+//! What a rebuild does, and in which order, is in [`mr::replace`](crate::mr::replace()); here is what it
+//! does that with, and when.
 
 use super::{
     memory::{
@@ -34,14 +30,15 @@ use crate::{
         net::NetDevice, //
     },
     mr::{
+        self,
         Action,
         Event,
         Outcome,
-        Rebuild, //
+        Rebuild,
+        Replaced, //
     },
     port::PortOperations, //
 };
-use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     prelude::*,
     sync::{
@@ -50,36 +47,12 @@ use kernel::{
     }, //
 };
 
-/// Whether firmware has refused a region because there are too many.
-fn no_room(error: &Error) -> bool {
-    matches!(
-        error.status(),
-        Some(ReturnCode::NOT_ENOUGH_RESOURCES | ReturnCode::RESOURCE | ReturnCode::TABLE_FULL)
-    )
-}
-
-/// What a rebuild has done to the old map.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Replaced {
-    /// It is still the current one, because there is no difference.
-    Unchanged,
-    /// Another one took its place.
-    Published,
-}
-
 impl Adapter {
     /// Rebuilds the map if the buffer that was reported last is still not in it.
     pub(crate) fn rebuild_for_miss(&self) {
-        let address = self.missed.load(Relaxed);
-        if address == Self::NO_MISS {
-            return;
-        }
-        if let Err(error) = self.map_address(address) {
+        if let Some(Err(error)) = self.missed.take(|address| self.map_address(address)) {
             dev_err!(self.firmware.dev(), "memory map not rebuilt: {}\n", error);
         }
-        // From here on the next miss asks again. One that was reported meanwhile was one of the
-        // map before; if it still is one, its owner will come back, too.
-        self.missed.store(Self::NO_MISS, Relaxed);
     }
 
     /// Has real address `address` mapped, unless it is already, or can't be.
@@ -133,7 +106,7 @@ impl Adapter {
         }
         if let Some(current) = memory.published() {
             // Those that fail are reset.
-            let _ = self.move_ports(&current, &current);
+            let _ = mr::move_ports(self, &current, &current);
         }
     }
 
@@ -146,10 +119,18 @@ impl Adapter {
     /// Does a rebuild and tells the policy how it ended.
     fn rebuild(&self, memory: &mut Memory, rebuild: Rebuild) -> Result<Replaced> {
         let measurement = self.begin_rebuild(&rebuild);
-        let result = self.replace_map(memory, &rebuild);
+        let mut regions = Regions {
+            adapter: self,
+            memory,
+            replacing: false,
+        };
+        let result = mr::replace(&mut regions, self, &rebuild);
         let outcome = match &result {
             Ok(Replaced::Unchanged) => Outcome::Unchanged,
-            Ok(Replaced::Published) => Outcome::Published,
+            Ok(Replaced::Published) => {
+                self.log_rebuild(&rebuild, memory);
+                Outcome::Published
+            }
             Err(_) => {
                 self.rebuilds.failed.inc();
                 Outcome::Failed
@@ -161,32 +142,10 @@ impl Adapter {
         result
     }
 
-    fn replace_map(&self, memory: &mut Memory, rebuild: &Rebuild) -> Result<Replaced> {
-        let Some(old) = memory.published() else {
-            return Ok(Replaced::Unchanged);
+    fn log_rebuild(&self, rebuild: &Rebuild, memory: &Memory) {
+        let Some(new) = memory.published() else {
+            return;
         };
-        let map = Arc::new(walk(rebuild.excluded())?, GFP_KERNEL)?;
-        if *map == **old.map() {
-            return Ok(Replaced::Unchanged);
-        }
-        self.begin_replacement();
-        match memory.register(&self.firmware, rebuild.generation(), map.clone()) {
-            Ok(new) => {
-                self.move_ports(&new, &old)?;
-                self.log_rebuild(rebuild, &new);
-                memory.publish(Some(new));
-                Ok(Replaced::Published)
-            }
-            Err(error) if no_room(&error) => {
-                self.rebuilds.break_first.inc();
-                self.break_before_make(memory, rebuild, old, map)?;
-                Ok(Replaced::Published)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn log_rebuild(&self, rebuild: &Rebuild, new: &Generation) {
         dev_info!(
             self.firmware.dev(),
             "memory map rebuilt ({}): registered {} sections ({} bytes) in {} hypercalls\n",
@@ -199,85 +158,6 @@ impl Adapter {
             new.map().total_bytes(),
             new.register_calls()
         );
-    }
-
-    /// Moves all queue pairs from one map to another. All that takes memory, or a call that firmware
-    /// may refuse, is done before the first of them pauses.
-    ///
-    /// # Errors
-    ///
-    /// All queue pairs use the old map again. A port for which that doesn't work is reset.
-    fn move_ports(&self, to: &Arc<Generation>, from: &Arc<Generation>) -> Result {
-        let ports = self.ports.lock();
-        let prepared = ports.iter().try_for_each(|dev| dev.data().prepare(dev, to));
-        let result =
-            prepared.and_then(|()| ports.iter().try_for_each(|dev| dev.data().switch(dev)));
-        if result.is_err() {
-            for dev in ports.iter() {
-                let port = dev.data();
-                port.discard();
-                let back = port.prepare(dev, from).and_then(|()| port.switch(dev));
-                if let Err(error) = back {
-                    port.discard();
-                    reset(dev, "moved back to its memory map", &error);
-                }
-            }
-        }
-        result
-    }
-
-    /// Pauses all queue pairs, frees the region of `old`, registers one for `map`, and has the
-    /// queue pairs go on with it. If it can't be registered, they go on with the old map.
-    fn break_before_make(
-        &self,
-        memory: &mut Memory,
-        rebuild: &Rebuild,
-        old: Arc<Generation>,
-        map: Arc<Map>,
-    ) -> Result {
-        let ports = self.ports.lock();
-        for dev in ports.iter() {
-            if let Err(error) = dev.data().pause(dev) {
-                for dev in ports.iter() {
-                    go_on(dev, &old);
-                }
-                return Err(error);
-            }
-        }
-        for dev in ports.iter() {
-            dev.data().release_keys();
-        }
-        let old_map = old.map().clone();
-        memory.publish(None);
-        drop(old);
-
-        let (result, generation) = match memory.register(&self.firmware, rebuild.generation(), map)
-        {
-            Ok(new) => {
-                self.log_rebuild(rebuild, &new);
-                (Ok(()), Ok(new))
-            }
-            Err(error) => {
-                let number = memory.policy.generation();
-                let again = memory.register(&self.firmware, number, old_map);
-                (Err(error), again)
-            }
-        };
-        match generation {
-            Ok(generation) => {
-                memory.publish(Some(generation.clone()));
-                for dev in ports.iter() {
-                    go_on(dev, &generation);
-                }
-            }
-            // A reset makes the map anew, and is tried again until that works.
-            Err(error) => {
-                for dev in ports.iter() {
-                    reset(dev, "given its memory map back", &error);
-                }
-            }
-        }
-        result
     }
 
     /// Follows a notification about `range`.
@@ -303,18 +183,113 @@ impl Adapter {
     }
 }
 
-/// Has the queue pairs of a port go on with `generation`, or resets the port.
-fn go_on(dev: &ARef<NetDevice<PortOperations>>, generation: &Arc<Generation>) {
-    if let Err(error) = dev.data().go_on(dev, generation) {
-        reset(dev, "resumed", &error);
+/// The memory map of an adapter, while it is replaced.
+struct Regions<'a> {
+    adapter: &'a Adapter,
+    memory: &'a mut Memory,
+    /// A region for another map was asked for.
+    replacing: bool,
+}
+
+impl mr::Regions for Regions<'_> {
+    type Map = Arc<Map>;
+    type Generation = Arc<Generation>;
+    type Error = Error;
+
+    fn walk(&mut self, excluded: &[RealRange]) -> Result<Arc<Map>> {
+        Ok(Arc::new(walk(excluded)?, GFP_KERNEL)?)
+    }
+
+    fn register(&mut self, number: mr::Generation, map: &Arc<Map>) -> Result<Arc<Generation>> {
+        if !self.replacing {
+            self.replacing = true;
+            self.adapter.begin_replacement();
+        }
+        let firmware = &self.adapter.firmware;
+        self.memory.register(firmware, number, map.clone())
+    }
+
+    fn published(&self) -> Option<Arc<Generation>> {
+        self.memory.published()
+    }
+
+    fn publish(&mut self, generation: Option<Arc<Generation>>) {
+        drop(self.memory.publish(generation));
+    }
+
+    fn number_of(generation: &Arc<Generation>) -> mr::Generation {
+        generation.number()
+    }
+
+    fn map_of(generation: &Arc<Generation>) -> Arc<Map> {
+        generation.map().clone()
+    }
+
+    fn is_same(one: &Arc<Map>, other: &Arc<Map>) -> bool {
+        **one == **other
+    }
+
+    fn is_only(&self) -> bool {
+        self.memory.is_only()
+    }
+
+    fn not_only() -> Error {
+        Error::Kernel(EBUSY)
+    }
+
+    fn is_no_room(error: &Error) -> bool {
+        matches!(
+            error.status(),
+            Some(ReturnCode::NOT_ENOUGH_RESOURCES | ReturnCode::RESOURCE | ReturnCode::TABLE_FULL)
+        )
+    }
+
+    fn breaks_first(&mut self) {
+        self.adapter.rebuilds.break_first.inc();
     }
 }
 
-/// Has the port reset that could not be `verb`.
-fn reset(dev: &NetDevice<PortOperations>, verb: &str, error: &Error) {
-    let port = dev.data();
-    port.log_err(dev, fmt!("could not be {}: {}", verb, error));
-    port.request_reset(dev);
+impl mr::Ports for Adapter {
+    type Port = ARef<NetDevice<PortOperations>>;
+
+    fn with<T>(&self, f: impl FnOnce(&[Self::Port]) -> T) -> T {
+        f(&self.ports.lock())
+    }
+}
+
+impl mr::Port for ARef<NetDevice<PortOperations>> {
+    type Generation = Arc<Generation>;
+    type Error = Error;
+
+    fn prepare(&self, to: &Arc<Generation>) -> Result {
+        self.data().prepare(self, to)
+    }
+
+    fn switch(&self) -> Result {
+        self.data().switch(self)
+    }
+
+    fn discard(&self) {
+        self.data().discard();
+    }
+
+    fn pause(&self) -> Result {
+        self.data().pause(self)
+    }
+
+    fn release_keys(&self) {
+        self.data().release_keys();
+    }
+
+    fn go_on(&self, generation: &Arc<Generation>) -> Result {
+        self.data().go_on(self, generation)
+    }
+
+    fn reset(&self, verb: &str, error: &Error) {
+        let port = self.data();
+        port.log_err(self, fmt!("could not be {}: {}", verb, error));
+        port.request_reset(self);
+    }
 }
 
 /// The receiver of memory hotplug notifications.

@@ -7,15 +7,13 @@ use super::{Run, RunStore, SECTION_SIZE};
 /// With fewer runs, a search is as fast.
 const MIN_RUNS: usize = 6;
 
-/// How many runs of a bucket are looked at, one after the other, before all are searched.
-const NEAR: usize = 4;
+/// How many runs before that of a bucket are looked at, one after the other, before all are searched.
+const NEAR: usize = 3;
 
-/// How real addresses are cut into buckets.
+/// How real addresses, counted from the start of the first run, are cut into buckets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Index {
-    /// The first address of the first bucket.
-    base: u64,
-    /// Binary logarithm of the size of a bucket.
+    /// Binary logarithm of the size of a bucket; below 64.
     shift: u32,
 }
 
@@ -23,7 +21,7 @@ impl Index {
     /// Fills the buckets of `store`, which has all runs, if there are enough runs to make it
     /// worthwhile. If memory for buckets runs out, the runs behind them are searched for.
     pub(super) fn new<R: RunStore>(store: &mut R) -> Self {
-        Self::fill(store).unwrap_or(Self { base: 0, shift: 0 })
+        Self::fill(store).unwrap_or(Self { shift: 0 })
     }
 
     fn fill<R: RunStore>(store: &mut R) -> Option<Self> {
@@ -59,23 +57,33 @@ impl Index {
                 break;
             }
         }
-        Some(Self { base, shift })
+        Some(Self { shift })
     }
 
-    /// The adapter address of `real`, if the `len` bytes from there are in one of the runs.
-    // Where it ends in a call, it does so without a stack frame: that is what makes it short.
+    /// The adapter address of `real`, if the `len` bytes from there are in one of the runs, of which
+    /// `first` is the first.
     #[inline]
-    pub(super) fn translate<R: RunStore>(&self, store: &R, real: u64, len: u64) -> Option<u64> {
-        // An address below the base wraps, and is in no bucket.
-        let bucket = real.wrapping_sub(self.base) >> self.shift;
+    pub(super) fn translate<R: RunStore>(
+        &self,
+        store: &R,
+        first: &Run,
+        real: u64,
+        len: u64,
+    ) -> Option<u64> {
+        // An address below the first run wraps, and is in no bucket.
+        let bucket = real.wrapping_sub(first.real).wrapping_shr(self.shift);
         let runs = store.as_slice();
-        let last = usize::try_from(bucket)
-            .ok()
-            .and_then(|bucket| store.buckets().get(bucket));
-        if let Some(near) = last.and_then(|&last| runs.get(..=usize::from(last))) {
-            for run in near.iter().rev().take(NEAR) {
+        // CAST: Addresses have the size of pointers.
+        if let Some(&last) = store.buckets().get(bucket as usize) {
+            let last = usize::from(last);
+            if let Some((run, before)) = runs.get(..=last).and_then(<[Run]>::split_last) {
                 if run.real <= real {
                     return run.translate(real, len);
+                }
+                for run in before.iter().rev().take(NEAR) {
+                    if run.real <= real {
+                        return run.translate(real, len);
+                    }
                 }
             }
         }
@@ -84,6 +92,7 @@ impl Index {
 }
 
 /// As [`Index::translate`], without an index.
+#[cold]
 #[inline(never)]
 fn translate_far(runs: &[Run], real: u64, len: u64) -> Option<u64> {
     search(runs, real)?.translate(real, len)

@@ -47,14 +47,8 @@ impl<R: RunStore> Busmap<R> {
     pub fn translate(&self, real: u64, len: u64) -> Option<u64> {
         match self.first.translate(real, len) {
             Some(bus) => Some(bus),
-            None => self.translate_other(real, len),
+            None => self.index.translate(&self.store, &self.first, real, len),
         }
-    }
-
-    /// As [`Busmap::translate`], for an address that is not in the first run.
-    #[inline(never)]
-    fn translate_other(&self, real: u64, len: u64) -> Option<u64> {
-        self.index.translate(&self.store, real, len)
     }
 
     /// Whether any address of `range` is mapped.
@@ -72,6 +66,11 @@ impl<R: RunStore> Busmap<R> {
     /// All runs, in ascending order.
     pub fn runs(&self) -> &[Run] {
         self.store.as_slice()
+    }
+
+    /// How many buckets the index has; 0 if all runs are searched.
+    pub fn buckets(&self) -> usize {
+        self.store.buckets().len()
     }
 
     /// Bytes mapped: the length of the memory region.

@@ -11,16 +11,22 @@
 //! region keeps the region that it is made of alive, so that a region is freed only when nothing
 //! uses it any more.
 
+mod alive;
 mod hypervisor;
+mod miss;
 mod pages;
 mod policy;
 mod region;
+mod replace;
 #[cfg(test)]
 mod tests;
 
+pub use alive::{Alive, AliveCount};
 pub use hypervisor::{Firmware, HcallError, Hypervisor, BUSY_TIMEOUT_MS};
+pub use miss::MissReport;
 pub use pages::PageList;
 pub use policy::{
     Action, Event, Exclusions, Generation, Outcome, Policy, Rebuild, TooManyRanges, MAX_EXCLUSIONS,
 };
 pub use region::{MemoryRegion, RegisterError, SharedRegion, PROTECTION_DOMAIN};
+pub use replace::{move_ports, replace, Port, Ports, Regions, Replaced};

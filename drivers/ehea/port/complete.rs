@@ -26,20 +26,14 @@ use crate::{
         CompletionReader,
         SendCompleter,
         SendError,
-        SendPoster,
+        SendProgress,
         WorkQueue, //
     },
 };
 use core::sync::atomic::{
-    AtomicBool,
-    AtomicU32,
     AtomicU64,
     AtomicU8,
-    Ordering::{
-        Acquire,
-        Relaxed,
-        Release, //
-    }, //
+    Ordering::Relaxed, //
 };
 use kernel::{
     prelude::*,
@@ -60,16 +54,7 @@ pub(super) struct SendSlot {
 /// What both sides of a send queue share.
 pub(super) struct SendRing {
     pub(super) slots: KVec<SendSlot>,
-    capacity: u32,
-    wake_from: u32,
-    /// Frames posted, written by the sender.
-    pub(super) posted: AtomicU32,
-    /// Frames completed, written by the completer.
-    pub(super) completed: AtomicU32,
-    /// Bounce slots given back, written by the completer.
-    pub(super) bounces_returned: AtomicU32,
-    /// The queue pair pauses: completions don't wake the transmit queue.
-    paused: AtomicBool,
+    pub(super) progress: SendProgress,
 }
 
 impl SendRing {
@@ -85,25 +70,8 @@ impl SendRing {
         }
         Ok(Self {
             slots,
-            capacity: queue.send_capacity(),
-            wake_from: SendPoster::new(queue).wake_from(),
-            posted: AtomicU32::new(0),
-            completed: AtomicU32::new(0),
-            bounces_returned: AtomicU32::new(0),
-            paused: AtomicBool::new(false),
+            progress: SendProgress::new(queue),
         })
-    }
-
-    /// Whether a stopped transmit queue has room enough to be woken.
-    fn has_room(&self) -> bool {
-        let posted = self.posted.load(Relaxed);
-        let in_flight = posted.wrapping_sub(self.completed.load(Relaxed));
-        self.capacity.saturating_sub(in_flight) >= self.wake_from
-    }
-
-    /// Sets whether the queue pair pauses.
-    pub(super) fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Relaxed);
     }
 }
 
@@ -119,6 +87,8 @@ pub(super) struct Completer {
     queue: u16,
     /// Bytes completed.
     bytes: u64,
+    /// Bounce slots given back.
+    bounces: u32,
 }
 
 impl Completer {
@@ -139,6 +109,7 @@ impl Completer {
             counters,
             queue: index,
             bytes: 0,
+            bounces: 0,
         }
     }
 
@@ -154,8 +125,8 @@ impl Completer {
         let mut packets = 0;
         while let Some(sent) = self.reader.next_sent(&self.completions) {
             consumed += 1;
-            // Pairs with the sender, which fills in the slot before it counts the frame.
-            let posted = self.ring.posted.load(Acquire);
+            // The sender fills in the slot before this.
+            let posted = self.ring.progress.posted();
             let completion = match self.completer.complete(sent, posted) {
                 Ok(completion) => completion,
                 Err(error) => {
@@ -176,10 +147,8 @@ impl Completer {
             self.bytes = slot.bytes.load(Relaxed);
             let bounces = slot.bounces.load(Relaxed);
             if bounces > 0 {
-                let returned = self.ring.bounces_returned.load(Relaxed);
-                self.ring
-                    .bounces_returned
-                    .store(returned.wrapping_add(bounces.into()), Release);
+                self.bounces = self.bounces.wrapping_add(bounces.into());
+                self.ring.progress.set_bounces_returned(self.bounces);
             } else if let Some(skb) = slot.skb.take() {
                 ctx.consume(skb);
             }
@@ -189,13 +158,13 @@ impl Completer {
         }
 
         self.registers.consumed(consumed);
-        // Pairs with the sender, which reuses the slots.
-        self.ring
-            .completed
-            .store(self.completer.completed(), Release);
+        // The sender reuses the slots after this.
+        let progress = &self.ring.progress;
+        let completed = self.completer.completed();
+        progress.set_completed(completed);
 
         let bytes = self.bytes.wrapping_sub(before);
-        let may_wake = !self.ring.paused.load(Relaxed) && self.ring.has_room();
+        let may_wake = progress.may_wake(completed);
         // CAST: Fewer bytes than a send queue of the longest frames has: 2^15 of 2^16 bytes.
         ctx.device()
             .tx_completed(self.queue, packets, bytes as u32, may_wake);

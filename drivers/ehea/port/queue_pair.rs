@@ -340,7 +340,7 @@ impl QueuePair {
         let Some(mut txq) = dev.lock_tx_queue(self.index) else {
             return;
         };
-        self.ring.set_paused(paused);
+        self.ring.progress.set_paused(paused);
         if paused {
             txq.stop();
         }

@@ -29,6 +29,7 @@ use crate::{
         page::QueueMemory, //
     },
     queue::{
+        stop_unless,
         write_swqe,
         Frame,
         OutOfSlot,
@@ -45,17 +46,10 @@ use crate::{
     },
     trace::Direction, //
 };
-use core::sync::atomic::Ordering::{
-    Acquire,
-    Relaxed,
-    Release, //
-};
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     prelude::*,
-    sync::{
-        barrier,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 const ETH_P_IP: u16 = 0x0800;
@@ -259,18 +253,18 @@ impl Sender {
 
     /// Whether the adapter is done with all frames that are in the memory region.
     pub(super) fn is_idle(&self) -> bool {
-        self.poster.is_idle(self.ring.completed.load(Acquire))
+        self.poster.is_idle(self.ring.progress.completed())
     }
 
     /// Slots that are free in the send queue.
     fn free(&self) -> u32 {
-        self.poster.free(self.ring.completed.load(Relaxed))
+        self.poster.free(self.ring.progress.completed_count())
     }
 
     /// Whether a frame can be sent that was refused for want of room; it needs that many bounce
     /// slots.
     fn has_room(&self, bounces: u8) -> bool {
-        let returned = self.ring.bounces_returned.load(Relaxed);
+        let returned = self.ring.progress.bounces_returned();
         self.free() >= self.poster.wake_from()
             && BouncePool::has_free(self.bounces_taken, returned, bounces)
     }
@@ -281,7 +275,7 @@ impl Sender {
         if self.paused {
             return Err(Refused::NoRoom);
         }
-        let completed = self.ring.completed.load(Acquire);
+        let completed = self.ring.progress.completed();
         let ticket = self
             .poster
             .reserve(completed, out.frame.is_immediate())
@@ -319,7 +313,7 @@ impl Sender {
     ) -> core::result::Result<Written, Refused> {
         let (taken, len) = (self.bounces_taken, out.frame.len);
         let bounces = BouncePool::slots(len).ok_or(Refused::Bad)?;
-        let returned = self.ring.bounces_returned.load(Acquire);
+        let returned = self.ring.progress.bounces_returned();
         if !BouncePool::has_free(taken, returned, bounces) {
             return Err(Refused::NoRoom);
         }
@@ -348,8 +342,8 @@ impl Sender {
             self.keep(txq, &written, out)
         };
         self.poster.post(&written.ticket);
-        // Pairs with the completer, which reads the slot after this counter.
-        self.ring.posted.store(self.poster.posted(), Release);
+        // The completer reads the slot after this.
+        self.ring.progress.set_posted(self.poster.posted());
         self.unannounced = self.unannounced.saturating_add(1);
         if kick {
             self.announce();
@@ -452,19 +446,15 @@ impl Port {
     /// Stops the queue, unless there is room again, with that many bounce slots.
     #[cold]
     fn stop(&self, txq: &mut TxQueue<'_>, counters: &QueueCounters, bounces: u8) {
-        txq.stop();
-        // Pairs with the barrier in `tx_completed()`: either room that a completion has made is
-        // seen here, or that completion sees the queue stopped and wakes it.
-        barrier::smp_mb(barrier::Full);
-        let queue = self.queues.get(usize::from(txq.index()));
-        let sender = queue.and_then(|queue| queue.sender.get(txq));
-        if let Some(Some(sender)) = sender {
-            if !sender.paused && sender.has_room(bounces) {
-                txq.start();
-                return;
-            }
+        let has_room = |txq: &mut TxQueue<'_>| {
+            let queue = self.queues.get(usize::from(txq.index()));
+            let sender = queue.and_then(|queue| queue.sender.get(txq));
+            matches!(sender, Some(Some(sender)) if !sender.paused && sender.has_room(bounces))
+        };
+        // The counterpart is in `tx_completed()`.
+        if stop_unless(txq, |txq| txq.stop(), has_room, |txq| txq.start()) {
+            counters.tx_stopped.inc();
         }
-        counters.tx_stopped.inc();
     }
 
     /// Gives a frame back to the stack for which there is no room now.

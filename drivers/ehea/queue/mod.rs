@@ -10,6 +10,7 @@
 //! length.
 
 mod geometry;
+mod progress;
 mod receive;
 mod ring;
 mod send;
@@ -18,6 +19,7 @@ mod swqe;
 mod tests;
 
 pub use geometry::{CqGeometry, EqGeometry, GeometryError, QpGeometry, WorkQueue};
+pub use progress::{stop_unless, SendProgress};
 pub use receive::{
     parse_received, BadFrame, Location, PostedBuffers, ReceiveError, Received, ReceivedFrame,
     RxChecksum, INLINE_MAX,

@@ -5,7 +5,7 @@
 //! The transmit path posts frames, one slot each, and the completion path gives slots back; both
 //! run at the same time. Each side counts its own slots with a counter that only ever grows (and
 //! wraps), and reads the other side's: *posted* is owned by [`SendPoster`], *completed* by
-//! [`SendCompleter`]. The caller publishes each with an atomic variable.
+//! [`SendCompleter`]. Both are published in a [`SendProgress`](super::SendProgress).
 //!
 //! Frames that consist of immediate data need no completion of their own, since their buffer is
 //! free as soon as the work request is written. Only every few of them ask for one. A completion

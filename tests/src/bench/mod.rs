@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Figures that repeat on a noisy machine: counts of hypercalls and of guest instructions.
 
+mod counter;
 mod hotplug;
-mod memory;
+mod map;
 mod peers;
+mod symbols;
 mod unsafe_code;
 
 use std::collections::BTreeMap;
 
 use anyhow::{bail, Result};
+
+pub use hotplug::CYCLES;
+pub use map::Programs;
 
 /// Figures by name.
 pub type Figures = BTreeMap<String, f64>;
@@ -19,12 +24,22 @@ pub fn profile(what: &str) -> Result<String> {
 }
 
 /// Groups of figures, for `--only`.
-pub const GROUPS: &[&str] = &["hotplug", "memory", "peers", "unsafe"];
+pub const GROUPS: &[&str] = &["hotplug", "map", "peers", "unsafe"];
 
-pub use hotplug::CYCLES;
+/// Which figures to take, and with what.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only this group, or all.
+    pub only: Option<String>,
+    /// How often memory comes and goes, for the group `hotplug`.
+    pub cycles: u64,
+    /// What the group `map` needs.
+    pub programs: Option<Programs>,
+}
 
-/// Takes the figures of a group, or all; those of `hotplug` with so many cycles.
-pub fn figures(only: Option<&str>, cycles: u64, mut progress: impl FnMut(&str)) -> Result<Figures> {
+/// Takes figures.
+pub fn figures(options: &Options, mut progress: impl FnMut(&str)) -> Result<Figures> {
+    let only = options.only.as_deref();
     if let Some(group) = only.filter(|group| !GROUPS.contains(group)) {
         bail!("no group {group}: the groups are {}", GROUPS.join(", "));
     }
@@ -33,12 +48,11 @@ pub fn figures(only: Option<&str>, cycles: u64, mut progress: impl FnMut(&str)) 
     if wanted("unsafe") {
         unsafe_code::measure(&mut figures)?;
     }
-    if wanted("hotplug") {
-        hotplug::measure(&mut figures, cycles, &mut progress)?;
+    if wanted("map") {
+        map::measure(options.programs.as_ref(), &mut figures, &mut progress)?;
     }
-    if wanted("memory") {
-        progress("memory registration");
-        memory::measure(&mut figures)?;
+    if wanted("hotplug") {
+        hotplug::measure(&mut figures, options.cycles, &mut progress)?;
     }
     if wanted("peers") {
         peers::measure(&mut figures, &mut progress)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use ehea_tests::bench;
+use ehea_tests::bench::{self, Options, Programs};
 
 #[derive(Parser)]
 struct Arguments {
@@ -18,6 +18,12 @@ struct Arguments {
     /// Instead of taking figures, tell where the instructions of one of the group `peers` go: rs-tx-64b.
     #[arg(long, value_name = "FIGURE")]
     profile: Option<String>,
+    /// The program that measures the memory map, for the group `map`.
+    #[arg(long, value_name = "PROGRAM", requires = "callgrind")]
+    map: Option<PathBuf>,
+    /// A root directory with valgrind, to count that program's instructions.
+    #[arg(long, value_name = "DIRECTORY", requires = "map")]
+    callgrind: Option<PathBuf>,
     /// Where the figures go.
     #[arg(long, default_value = "target/bench.json")]
     output: PathBuf,
@@ -29,9 +35,13 @@ fn main() -> Result<()> {
         print!("{}", bench::profile(what)?);
         return Ok(());
     }
-    let figures = bench::figures(arguments.only.as_deref(), arguments.cycles, |step| {
-        println!("measuring {step}")
-    })?;
+    let programs = arguments.map.zip(arguments.callgrind);
+    let options = Options {
+        only: arguments.only,
+        cycles: arguments.cycles,
+        programs: programs.map(|(map, callgrind)| Programs { map, callgrind }),
+    };
+    let figures = bench::figures(&options, |step| println!("measuring {step}"))?;
     if let Some(directory) = arguments.output.parent() {
         std::fs::create_dir_all(directory)?;
     }

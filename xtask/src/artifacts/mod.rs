@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the tool makes, one file for each kind.
 
+pub(crate) mod callgrind;
 pub(crate) mod kconfig;
 pub(crate) mod kernel;
 pub(crate) mod module;

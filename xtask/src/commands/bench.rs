@@ -9,6 +9,7 @@ use clap::Args;
 use crate::commands::demo::program;
 use crate::commands::Task;
 use crate::context::Context;
+use crate::setup;
 
 /// Measures, and writes target/bench.json: an object of `"name": number`, units in the names.
 #[derive(Args, Debug)]
@@ -31,6 +32,12 @@ impl Task for BenchCommand {
             "--output".to_owned(),
             context.target().join("bench.json").display().to_string(),
         ];
+        let takes_map = |only: &str| only == "map";
+        if self.profile.is_none() && self.only.as_deref().is_none_or(takes_map) {
+            let (map, callgrind) = setup::map_bench(context)?;
+            arguments.extend(["--map".to_owned(), map.display().to_string()]);
+            arguments.extend(["--callgrind".to_owned(), callgrind.display().to_string()]);
+        }
         arguments.extend(
             self.only
                 .into_iter()

@@ -61,15 +61,22 @@ impl Task for DoctorCommand {
         let states = setup::states(context)?;
         let mut rows = host(context, &states);
         let witness = setup::witness_states(context)?;
-        rows.extend(states.into_iter().chain(witness).map(|(name, state)| {
-            let (standing, text) = match state {
-                Some(State::Present) => (Standing::Good, "in the cache".to_owned()),
-                Some(State::Missing) => (Standing::Later, "not made yet".to_owned()),
-                Some(State::Broken(why)) => (Standing::Later, format!("damaged: {why}")),
-                None => (Standing::Later, "not made yet".to_owned()),
-            };
-            Row::new(name, standing, text)
-        }));
+        let bench = setup::bench_states(context)?;
+        rows.extend(
+            states
+                .into_iter()
+                .chain(bench)
+                .chain(witness)
+                .map(|(name, state)| {
+                    let (standing, text) = match state {
+                        Some(State::Present) => (Standing::Good, "in the cache".to_owned()),
+                        Some(State::Missing) => (Standing::Later, "not made yet".to_owned()),
+                        Some(State::Broken(why)) => (Standing::Later, format!("damaged: {why}")),
+                        None => (Standing::Later, "not made yet".to_owned()),
+                    };
+                    Row::new(name, standing, text)
+                }),
+        );
         println!("cache: {}", context.cache.directory().display());
         let width = rows.iter().map(|row| row.name.len()).max();
         let width = width.unwrap_or_default();

@@ -374,3 +374,20 @@ fn errors_of_sent_frames() {
         assert_eq!(result.map(|done| done.error), expected);
     }
 }
+
+/// A stopped queue is woken when a quarter of it is free, and not while the queue pair pauses.
+#[test]
+fn when_to_wake() {
+    let progress = SendProgress::new(&sq());
+    let capacity = sq().send_capacity();
+    // Counters wrap.
+    let first = u32::MAX - 10;
+    progress.set_posted(first.wrapping_add(capacity));
+    for completed in 0..=capacity {
+        let count = first.wrapping_add(completed);
+        progress.set_paused(false);
+        assert_eq!(progress.may_wake(count), completed >= capacity / 4);
+        progress.set_paused(true);
+        assert!(!progress.may_wake(count));
+    }
+}

@@ -43,6 +43,8 @@ pub(crate) struct Refusal {
     /// Only these calls; all if there is none.
     pub(crate) opcode: Option<Opcode>,
     pub(crate) calls: RangeInclusive<u64>,
+    /// Not those that free something.
+    pub(crate) spare_free: bool,
     pub(crate) code: ReturnCode,
 }
 
@@ -56,6 +58,8 @@ pub(crate) struct Guest {
     /// All calls, those that were refused here included.
     pub(crate) calls: RefCell<Vec<(Opcode, ReturnCode)>>,
     pub(crate) not_freed: RefCell<Vec<HcallError>>,
+    /// The most memory regions that there were at the same time.
+    pub(crate) most_regions: Cell<u64>,
     list: u64,
 }
 
@@ -68,6 +72,7 @@ impl Guest {
             seen: Cell::new(0),
             calls: RefCell::default(),
             not_freed: RefCell::default(),
+            most_regions: Cell::new(0),
         }
     }
 
@@ -110,7 +115,8 @@ impl Guest {
         let refusal = self.refusal.borrow();
         let refusal = refusal
             .as_ref()
-            .filter(|refusal| refusal.opcode.is_none_or(|only| only == opcode))?;
+            .filter(|refusal| refusal.opcode.is_none_or(|only| only == opcode))
+            .filter(|refusal| !refusal.spare_free || opcode != Opcode::FREE_RESOURCE)?;
         self.seen.set(self.seen.get() + 1);
         refusal
             .calls
@@ -125,6 +131,10 @@ impl Hypervisor for Guest {
             .refusal(opcode)
             .unwrap_or_else(|| self.machine.borrow_mut().hcall(opcode, &mut regs));
         self.calls.borrow_mut().push((opcode, code));
+        if opcode == Opcode::ALLOC_HEA_RESOURCE {
+            let regions = self.machine.borrow().stats().live.mr;
+            self.most_regions.set(self.most_regions.get().max(regions));
+        }
         (code, regs)
     }
 

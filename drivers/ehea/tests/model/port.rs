@@ -2,9 +2,14 @@
 
 //! An open port whose queues are run by the driver's code.
 
+mod moving;
+
+pub(crate) use moving::MoveError;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
+use ehea_core::abi::bits::Bits64;
 use ehea_core::abi::cb::adapter::PageSizes;
 use ehea_core::abi::cb::port::{PortBlock0, PortBlock4, PortCategory, ReceiveControl};
 use ehea_core::abi::cb::qp::{QpBlock0, QpControl, QpState};
@@ -15,7 +20,7 @@ use ehea_core::abi::hcall::{
 };
 use ehea_core::abi::regs;
 use ehea_core::abi::ring::{QueueSize, SlotSize};
-use ehea_core::mr::{MemoryRegion, SharedRegion, PROTECTION_DOMAIN};
+use ehea_core::mr::{self, HcallError, PROTECTION_DOMAIN};
 use ehea_core::queue::{
     parse_received, write_swqe, CompletionEntry, CompletionMemory, CompletionReader, CqGeometry,
     EqGeometry, Frame, Location, OutOfSlot, PostedBuffers, QpGeometry, Segment, SendCompleter,
@@ -23,86 +28,45 @@ use ehea_core::queue::{
 };
 use zerocopy::byteorder::big_endian::{U32, U64};
 
-use super::guest::{Guest, Map};
+use super::generation::{Generation, Keys};
+use super::guest::Guest;
+use super::ring::Ring;
 
 /// Bytes between the buffers of RQ2 and of RQ3, and of frames to be sent.
 const STRIDE: [u64; 3] = [4096, 12288, 16384];
-const PORT: u16 = 1;
+/// Bytes of memory that a port takes from one place: buffers of RQ2, of RQ3, and frames to be sent.
+const MEMORY: u64 = 8 << 20;
 
-/// A ring in contiguous memory of the guest.
-pub(crate) struct Ring<'a> {
-    guest: &'a Guest,
-    base: u64,
-    slot_bytes: usize,
+/// Where buffers come from.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    /// Of RQ2, RQ3, and of frames to be sent.
+    base: [u64; 3],
 }
 
-impl<'a> Ring<'a> {
-    fn slot(&self, index: usize) -> RingSlot<'a> {
-        RingSlot {
-            guest: self.guest,
-            address: self.base + (index * self.slot_bytes) as u64,
-            size: self.slot_bytes,
+impl Memory {
+    /// `MEMORY` bytes at `start`.
+    fn at(start: u64, slots: u64) -> Self {
+        let [rq2, rq3, send] = STRIDE.map(|stride| stride * slots);
+        assert!(rq2 + rq3 + send <= MEMORY);
+        Self {
+            base: [start, start + rq2, start + rq2 + rq3],
         }
     }
-}
 
-impl CompletionMemory for Ring<'_> {
-    type Entry<'a>
-        = RingSlot<'a>
-    where
-        Self: 'a;
-
-    fn entry(&self, index: usize) -> RingSlot<'_> {
-        self.slot(index)
-    }
-
-    fn read_barrier(&self) {}
-}
-
-impl CompletionEntry for RingSlot<'_> {
-    fn valid_word(&self) -> u64 {
-        let address = self.address + Cqe::VALID_WORD as u64;
-        self.guest.machine.borrow().read::<U64>(address).get()
-    }
-
-    fn wr_id(&self) -> u64 {
-        self.guest.machine.borrow().read::<U64>(self.address).get()
-    }
-
-    fn completion(&self) -> Cqe {
-        self.guest.machine.borrow().read(self.address)
+    fn buffer(&self, queue: usize, slot: usize) -> u64 {
+        self.base[queue] + slot as u64 * STRIDE[queue]
     }
 }
-
-pub(crate) struct RingSlot<'a> {
-    guest: &'a Guest,
-    address: u64,
-    size: usize,
-}
-
-impl Slot for RingSlot<'_> {
-    fn size(&self) -> usize {
-        self.size
-    }
-
-    fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfSlot> {
-        if offset + bytes.len() > self.size {
-            return Err(OutOfSlot);
-        }
-        let address = self.address + offset as u64;
-        self.guest.machine.borrow_mut().write(address, bytes);
-        Ok(())
-    }
-}
-
-type Key<'a> = SharedRegion<&'a Guest, Rc<MemoryRegion<&'a Guest>>>;
 
 /// An open port with one queue pair.
 pub(crate) struct Port<'a> {
     guest: &'a Guest,
-    map: Map,
-    send_key: Key<'a>,
-    recv_key: Key<'a>,
+    number: u16,
+    /// None while the queue pair pauses and there is no memory region.
+    keys: Option<Keys<'a>>,
+    /// What is prepared for a change to another memory map.
+    next: Option<Keys<'a>>,
     /// Handles in the order in which they are freed; the queue pair first.
     handles: Vec<u64>,
     qp_registers: u64,
@@ -118,9 +82,22 @@ pub(crate) struct Port<'a> {
     recv_reader: CompletionReader,
     buffers2: PostedBuffers,
     buffers3: PostedBuffers,
-    /// Memory for buffers of RQ2, RQ3 and frames to be sent.
-    memory: [u64; 3],
+    /// The buffers of RQ2 and RQ3, by slot.
+    buffers: [Vec<Option<u64>>; 2],
+    /// Memory that is always mapped.
+    memory: Memory,
+    /// Where the kernel allocates buffers, if it is elsewhere.
+    source: Option<Memory>,
+    /// Control block.
+    block: u64,
+    slots: u64,
     pub(crate) signalled: Cell<u64>,
+    /// The last buffer that was not mapped.
+    pub(crate) missed: Cell<Option<u64>>,
+    /// The queue pair pauses.
+    paused: bool,
+    /// It can't go on: the port must be closed and opened again.
+    pub(crate) needs_reset: bool,
 }
 
 impl<'a> Port<'a> {
@@ -170,12 +147,21 @@ impl<'a> Port<'a> {
         (cq, geometry, ring)
     }
 
+    /// Opens port 1 with a map of all memory.
     pub(crate) fn open(guest: &'a Guest, size: QueueSize) -> Self {
-        let firmware = guest.firmware();
-        let map = guest.map();
-        let region = MemoryRegion::register(&firmware, &mut guest.list(), &map, PageSizes(0));
-        let region = Rc::new(region.unwrap());
+        let (number, count) = (mr::Generation::FIRST, Rc::default());
+        let generation = Generation::register(guest, PageSizes(0), number, guest.map(), &count);
+        Self::open_with(guest, 1, size, &generation.unwrap())
+    }
 
+    /// Opens a port.
+    pub(crate) fn open_with(
+        guest: &'a Guest,
+        number: u16,
+        size: QueueSize,
+        generation: &Rc<Generation<'a>>,
+    ) -> Self {
+        let firmware = guest.firmware();
         let affiliated = Self::alloc_eq(guest, EqKind::Affiliated);
         let eq = Self::alloc_eq(guest, EqKind::Completion);
         let (recv_cq, _, _) = Self::alloc_cq(guest, eq, 3 * size.entries());
@@ -201,7 +187,7 @@ impl<'a> Port<'a> {
                     SlotSize::B128.code(),
                 ],
             },
-            port: PORT,
+            port: number,
             threshold_rq2: AllocQp::THRESHOLD_RQ2_DEFAULT,
             threshold_rq3: AllocQp::THRESHOLD_RQ3_DEFAULT,
         };
@@ -220,13 +206,13 @@ impl<'a> Port<'a> {
             }
         });
         let slots = geometry.sq.slots() as u64;
-        let memory =
-            STRIDE.map(|stride| Self::alloc_pages(guest, (stride * slots / 4096) as usize).0);
+        let (memory, _) = Self::alloc_pages(guest, (MEMORY / 4096) as usize);
+        let (block, _) = Self::alloc_pages(guest, 1);
         let mut port = Self {
             guest,
-            map,
-            send_key: SharedRegion::register(region.clone()).unwrap(),
-            recv_key: SharedRegion::register(region).unwrap(),
+            number,
+            keys: Some(Keys::new(generation).unwrap()),
+            next: None,
             handles: vec![qp.handle, send_cq.handle, recv_cq.handle, eq, affiliated],
             qp_registers: qp.registers,
             send_cq_registers: send_cq.registers,
@@ -241,8 +227,15 @@ impl<'a> Port<'a> {
             recv_reader: CompletionReader::new(geometry.rq1.slots()),
             buffers2: PostedBuffers::rq2(&geometry.rq2, 2048),
             buffers3: PostedBuffers::rq3(&geometry.rq3, 9022),
-            memory,
+            buffers: [&geometry.rq2, &geometry.rq3].map(|queue| vec![None; queue.slots()]),
+            memory: Memory::at(memory, slots),
+            source: None,
+            block,
+            slots,
             signalled: Cell::new(0),
+            missed: Cell::new(None),
+            paused: false,
+            needs_reset: false,
         };
         port.bring_up(&qp);
         port.store(regs::qp::RQ1A, geometry.rq1.inline_capacity());
@@ -252,12 +245,12 @@ impl<'a> Port<'a> {
 
     fn bring_up(&self, qp: &QpAllocated) {
         let firmware = self.guest.firmware();
-        let (block, _) = Self::alloc_pages(self.guest, 1);
+        let block = self.block;
         let port_call = |category, select| {
             let call = PortCall {
                 adapter: firmware.adapter(),
                 category,
-                port: PORT,
+                port: self.number,
                 select,
                 block,
             };
@@ -291,22 +284,29 @@ impl<'a> Port<'a> {
             QpControl::request(QpState::Initialized, true),
             QpControl::request(QpState::ReadyToSend, true),
         ] {
-            let state = QpBlock0 {
-                control: U64::new(control.0),
-                ..QpBlock0::default()
-            };
-            self.guest.machine.borrow_mut().write(block, &state);
-            let call = QpCall {
-                adapter: firmware.adapter(),
-                category: QpCategory::BLOCK0,
-                qp: qp.handle,
-                select: QpBlock0::SELECT_CONTROL.mask(),
-                block,
-            };
-            firmware
-                .call(Opcode::MODIFY_HEA_QP, call.pack(), "QP")
-                .unwrap();
+            self.modify(qp.handle, control).unwrap();
         }
+    }
+
+    fn qp_call(&self, opcode: Opcode, qp: u64, select: Bits64) -> Result<(), HcallError> {
+        let firmware = self.guest.firmware();
+        let call = QpCall {
+            adapter: firmware.adapter(),
+            category: QpCategory::BLOCK0,
+            qp,
+            select: select.mask(),
+            block: self.block,
+        };
+        firmware.call(opcode, call.pack(), "QP").map(drop)
+    }
+
+    fn modify(&self, qp: u64, control: QpControl) -> Result<(), HcallError> {
+        let state = QpBlock0 {
+            control: U64::new(control.0),
+            ..QpBlock0::default()
+        };
+        self.guest.machine.borrow_mut().write(self.block, &state);
+        self.qp_call(Opcode::MODIFY_HEA_QP, qp, QpBlock0::SELECT_CONTROL)
     }
 
     fn store(&self, register: usize, count: usize) {
@@ -315,31 +315,50 @@ impl<'a> Port<'a> {
         self.guest.machine.borrow_mut().store(address, value);
     }
 
-    fn bus(&self, real: u64, len: u64) -> u64 {
-        self.map.translate(real, len).unwrap()
+    /// The kernel allocates buffers at `start` from now on, or where it did at first.
+    pub(crate) fn allocate_at(&mut self, start: Option<u64>) {
+        self.source = start.map(|start| Memory::at(start, self.slots));
+    }
+
+    fn keys(&self) -> &Keys<'a> {
+        self.keys.as_ref().expect("the queue pair has no keys")
+    }
+
+    fn translate(&self, real: u64, len: u64) -> Option<u64> {
+        self.keys().generation.map.translate(real, len)
+    }
+
+    /// A buffer that is mapped. If the one that the kernel has is not, that is a miss, and another
+    /// one takes its place.
+    fn buffer(&self, queue: usize, slot: usize, len: u64) -> u64 {
+        if let Some(source) = self.source {
+            let real = source.buffer(queue, slot);
+            if self.translate(real, len).is_some() {
+                return real;
+            }
+            self.missed.set(Some(real));
+        }
+        self.memory.buffer(queue, slot)
     }
 
     /// Posts as many buffers as are missing.
     fn refill(&mut self) {
-        let lkey = self.recv_key.lkey();
         for (queue, register) in [(0, regs::qp::RQ2A), (1, regs::qp::RQ3A)] {
             let mut count = 0;
             loop {
-                let (buffers, ring) = match queue {
-                    0 => (&self.buffers2, &self.rq2),
-                    _ => (&self.buffers3, &self.rq3),
-                };
+                let buffers = [&self.buffers2, &self.buffers3][queue];
                 if buffers.missing() == 0 {
                     break;
                 }
-                let index = buffers.next_slot();
-                let real = self.memory[queue] + index as u64 * STRIDE[queue];
-                let bus = self.bus(real, buffers.buffer_len().into());
-                let mut slot = ring.slot(index);
-                let buffers = match queue {
-                    0 => &mut self.buffers2,
-                    _ => &mut self.buffers3,
-                };
+                let (index, len) = (buffers.next_slot(), buffers.buffer_len().into());
+                let real = self.buffer(queue, index, len);
+                let bus = self.translate(real, len).unwrap();
+                self.buffers[queue][index] = Some(real);
+                let mut slot = [&self.rq2, &self.rq3][queue].slot(index);
+                let lkey = self.keys().receive.lkey();
+                let buffers = [&mut self.buffers2, &mut self.buffers3];
+                let [buffers2, buffers3] = buffers;
+                let buffers = if queue == 0 { buffers2 } else { buffers3 };
                 buffers.post(&mut slot, bus, lkey).unwrap();
                 count += 1;
             }
@@ -357,10 +376,11 @@ impl<'a> Port<'a> {
         frame: Frame,
     ) -> Result<bool, SwqeError> {
         let completed = self.completer.completed();
-        let Some(ticket) = self.poster.reserve(completed, frame.is_immediate()) else {
+        let ticket = self.poster.reserve(completed, frame.is_immediate());
+        let Some(ticket) = ticket.filter(|_| !self.paused) else {
             return Ok(false);
         };
-        let mut address = self.memory[2] + ticket.slot as u64 * STRIDE[2];
+        let mut address = self.buffer(2, ticket.slot, STRIDE[2]);
         let mut rest = bytes;
         let mut segments = Vec::new();
         for &len in pieces {
@@ -378,9 +398,9 @@ impl<'a> Port<'a> {
             &mut self.sq.slot(ticket.slot),
             &ticket,
             &frame,
-            self.send_key.lkey(),
+            self.keys().send.lkey(),
             segments,
-            |real, len| self.map.translate(real, len),
+            |real, len| self.translate(real, len),
             |slot, offset, len| slot.write(offset, &bytes[..len]),
         )?;
         self.poster.post(&ticket);
@@ -416,11 +436,11 @@ impl<'a> Port<'a> {
                 Location::Inline => self.rq1.slot(slot).address + Cqe::INLINE_DATA as u64,
                 Location::Rq2(index) => {
                     self.buffers2.used();
-                    self.memory[0] + index as u64 * STRIDE[0]
+                    self.buffers[0][index].take().unwrap()
                 }
                 Location::Rq3(index) => {
                     self.buffers3.used();
-                    self.memory[1] + index as u64 * STRIDE[1]
+                    self.buffers[1][index].take().unwrap()
                 }
             };
             let len = received.frame.unwrap().len;
@@ -434,7 +454,18 @@ impl<'a> Port<'a> {
         frames
     }
 
+    /// Closes the port; all must have gone well.
     pub(crate) fn close(self) {
+        let guest = self.guest;
+        self.shut();
+        let stats = guest.machine.borrow().stats();
+        assert_eq!(stats.refused_accesses, 0);
+        assert_eq!(stats.ignored_mmio, 0);
+        assert!(stats.refusals.is_empty(), "{:?}", stats.refusals);
+    }
+
+    /// Closes the port.
+    pub(crate) fn shut(self) {
         let firmware = self.guest.firmware();
         let call = DisableAndGetHea {
             adapter: firmware.adapter(),
@@ -447,9 +478,5 @@ impl<'a> Port<'a> {
         for &handle in &self.handles {
             firmware.free(handle, false, "queue").unwrap();
         }
-        let stats = self.guest.machine.borrow().stats();
-        assert_eq!(stats.refused_accesses, 0);
-        assert_eq!(stats.ignored_mmio, 0);
-        assert!(stats.refusals.is_empty(), "{:?}", stats.refusals);
     }
 }

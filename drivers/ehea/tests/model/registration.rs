@@ -162,6 +162,7 @@ fn check_refusal(sizes: PageSizes, n: u64, opcode: Opcode, code: ReturnCode) {
     guest.refuse(Some(Refusal {
         opcode: None,
         calls: n..=n,
+        spare_free: false,
         code,
     }));
     let result = live(&guest);
@@ -226,6 +227,7 @@ fn lasting_refusals() {
             guest.refuse(Some(Refusal {
                 opcode: Some(opcode),
                 calls: 1..=u64::MAX,
+                spare_free: false,
                 code,
             }));
             match live(&guest) {

@@ -3,13 +3,12 @@
 //! (`virtio`), and, to send only, the kernel's dummy device (`dummy`), which costs what the stack alone
 //! does.
 //!
-//! A plugin of QEMU counts executed instructions by address ([`counter`]). Everything that happens in
+//! A plugin of QEMU counts executed instructions by address ([`counter`](super::counter)). Everything that happens in
 //! these guests happens in the guest's clock, which counts instructions: frames never come from the
 //! host, and none goes there. At the other end of each device's wire is a virtio device of the same
 //! guest ([`rig`]). pktgen makes the frames, in both directions. So the load of the host decides
 //! nothing, not even how many frames an interrupt is for.
 
-mod counter;
 mod hotplug;
 mod packets;
 mod profile;

@@ -3,9 +3,9 @@
 
 use anyhow::{ensure, Result};
 
-use super::counter::Counts;
 use super::rig::{Burst, Device, Rig};
 use super::Peer;
+use crate::bench::counter::Counts;
 use crate::bench::Figures;
 use crate::system::System;
 

@@ -5,60 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::{bail, Context, Result};
-use ehea_harness::Guest;
-use rustc_demangle::demangle;
 
-use super::counter::Counts;
 use super::packets::{FRAMES, LENGTHS, MEMORY, WARM_UP};
 use super::rig::{Device, Rig};
-use super::{Peer, PEERS};
+use super::PEERS;
+use crate::bench::counter::Counts;
+use crate::bench::symbols::Symbols;
 
 /// Each instruction is counted by itself.
 const BUCKET: u64 = 4;
-
-/// Names of code, by address.
-#[derive(Debug, Default)]
-struct Symbols(BTreeMap<u64, String>);
-
-impl Symbols {
-    /// Adds lines of `System.map` or `/proc/kallsyms`.
-    fn add(&mut self, text: &str) {
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            let (Some(address), Some(kind), Some(name)) =
-                (words.next(), words.next(), words.next())
-            else {
-                continue;
-            };
-            let Ok(address) = u64::from_str_radix(address, 16) else {
-                continue;
-            };
-            if matches!(kind, "t" | "T" | "w" | "W") {
-                let module = words.next().unwrap_or_default();
-                self.0
-                    .insert(address, format!("{:#}{module}", demangle(name)));
-            }
-        }
-    }
-
-    fn read(peer: &Peer, guest: &Guest) -> Result<Self> {
-        let mut symbols = Self::default();
-        let map = peer.system.kernel()?.build.join("System.map");
-        let text = std::fs::read_to_string(&map)
-            .with_context(|| format!("cannot read {}", map.display()))?;
-        symbols.add(&text);
-        symbols.add(&guest.sh(r"grep '\[' /proc/kallsyms")?);
-        Ok(symbols)
-    }
-
-    /// The function that an address is in, and how far into it.
-    fn find(&self, address: u64) -> (&str, u64) {
-        match self.0.range(..=address).next_back() {
-            Some((start, name)) if address >> 63 == 1 => (name, address - start),
-            _ => ("user space", 0),
-        }
-    }
-}
 
 /// Profiles one figure, given as `PEER-DIRECTION-LENGTH`, for example `rs-tx-64b`.
 pub(crate) fn profile(what: &str) -> Result<String> {
@@ -84,7 +39,7 @@ pub(crate) fn profile(what: &str) -> Result<String> {
     run(&mut rig, peer.device, WARM_UP, length)?;
     let counts = run(&mut rig, peer.device, FRAMES, length)?.counts;
     let code = rig.modules()?.code(peer.device.module())?;
-    let symbols = Symbols::read(peer, rig.guest())?;
+    let symbols = Symbols::read(peer.system, rig.guest())?;
     let mut text = format!(
         "{what}: {FRAMES} frames\n{}",
         by_function(&counts, &symbols)
@@ -126,20 +81,4 @@ fn by_function(counts: &Counts, symbols: &Symbols) -> String {
         }
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_have_names() {
-        let mut symbols = Symbols::default();
-        symbols.add(
-            "c000000000001000 T first\nc000000000001100 d data\nc000000000002000 t second\t[ehea]\n",
-        );
-        assert_eq!(symbols.find(0xc000_0000_0000_1104), ("first", 0x104));
-        assert_eq!(symbols.find(0xc000_0000_0000_2000), ("second[ehea]", 0));
-        assert_eq!(symbols.find(0x1000), ("user space", 0));
-    }
 }

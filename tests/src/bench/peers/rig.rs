@@ -5,7 +5,7 @@ use anyhow::{ensure, Context, Result};
 use ehea_harness::Guest;
 use ehea_model::stats::Stats;
 
-use super::counter::{Counter, Counts, Modules};
+use crate::bench::counter::{Counter, Counts, Modules};
 use crate::lab::text;
 use crate::system::System;
 

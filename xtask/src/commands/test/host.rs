@@ -9,7 +9,7 @@ use ehea_harness::Sandbox;
 use super::runner::Runner;
 use crate::artifacts::root::BuildRoot;
 use crate::context::Context;
-use crate::lints;
+use crate::{lints, setup};
 
 /// Crates whose tests need a guest.
 const GUEST_CRATE: &str = "ehea-tests";
@@ -81,10 +81,7 @@ fn clippy(context: &Context) -> Result<()> {
         .arg(context.target().join("clippy"))
         .args(["--", "-D", "warnings"])
         .current_dir(&context.checkout);
-    // The cargo that runs this tool must not choose the toolchain of the other one.
-    for variable in ["RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "CARGO"] {
-        command.env_remove(variable);
-    }
+    setup::without_toolchain(&mut command);
     succeeds(
         &mut command,
         "the same with your own toolchain: `cargo clippy --workspace --all-targets`",

@@ -5,7 +5,7 @@ use anyhow::{ensure, Context, Result};
 use ehea_harness::Guest;
 use ehea_model::stats::Stats;
 
-use super::Figures;
+use crate::bench::Figures;
 
 /// Pages that an adapter may offer for memory regions, with the capability mask (eHEA ABI §12).
 const REGISTRATION_PAGES: [(u64, &str, &str); 2] = [
@@ -18,7 +18,7 @@ const REGISTRATION_PAGES: [(u64, &str, &str); 2] = [
 pub(super) fn measure(figures: &mut Figures) -> Result<()> {
     for (bytes, label, property) in REGISTRATION_PAGES {
         let guest = Guest::builder()
-            .name("bench-memory")
+            .name("bench-map")
             .mem("2G")?
             .adapter_property(property)
             .boot()?;

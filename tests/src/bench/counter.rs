@@ -37,7 +37,7 @@ impl Counts {
             let grown = count.saturating_sub(before);
             (grown > 0).then_some((address, grown))
         });
-        Self(grown.collect())
+        grown.collect()
     }
 }
 
@@ -118,6 +118,12 @@ impl Drop for Counter {
     fn drop(&mut self) {
         // Nobody needs it any more, and there is nobody to tell.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl FromIterator<(u64, u64)> for Counts {
+    fn from_iter<I: IntoIterator<Item = (u64, u64)>>(counts: I) -> Self {
+        Self(counts.into_iter().collect())
     }
 }
 

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The end of a generation: its last user gives it up while the memory notifier waits for it.
+
+use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use loom::sync::Arc;
+use loom::thread;
+
+use crate::alive::{Alive, AliveCount};
+use crate::interleave;
+
+/// A memory region; what firmware knows of it.
+struct Region {
+    freed: Arc<AtomicBool>,
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.freed.store(true, Relaxed);
+    }
+}
+
+/// A generation, as the driver has it: the region goes before the count.
+struct Generation {
+    _region: Region,
+    _alive: Alive<Arc<AliveCount>>,
+}
+
+/// Whoever sees a generation gone sees its region freed, whoever freed it.
+#[test]
+fn who_sees_it_gone_sees_it_freed() {
+    interleave(4, || {
+        let count = Arc::new(AliveCount::new());
+        let freed = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let [old, new] = freed.clone().map(|freed| {
+            Arc::new(Generation {
+                _region: Region { freed },
+                _alive: Alive::new(count.clone()),
+            })
+        });
+        // Two queue pairs, one moved by the notifier, one closed by somebody else.
+        let closed = old.clone();
+        let close = thread::spawn(move || drop(closed));
+        drop(old);
+        if count.get() == 1 {
+            assert!(freed[0].load(Relaxed), "still in firmware");
+        }
+        close.join().unwrap();
+        assert_eq!(count.get(), 1);
+        assert!(!freed[1].load(Relaxed), "freed while it is used");
+        drop(new);
+        assert_eq!(count.get(), 0);
+    });
+}

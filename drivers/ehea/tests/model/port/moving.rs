@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The port moves from one memory map to another, step by step as the driver's queue pairs do.
+
+use std::rc::Rc;
+
+use ehea_core::abi::cb::qp::{QpBlock0, QpControl};
+use ehea_core::abi::hcall::Opcode;
+use ehea_core::abi::wqe::Rwqe;
+use ehea_core::mr::HcallError;
+
+use super::super::generation::{Generation, Keys};
+use super::Port;
+
+/// Why a port doesn't move.
+#[derive(Debug)]
+pub(crate) enum MoveError {
+    /// Firmware refused.
+    Hcall(HcallError),
+    /// A frame doesn't leave.
+    Busy,
+}
+
+impl From<HcallError> for MoveError {
+    fn from(error: HcallError) -> Self {
+        Self::Hcall(error)
+    }
+}
+
+type Result = std::result::Result<(), MoveError>;
+
+impl<'a> Port<'a> {
+    fn uses(&self, generation: &Rc<Generation<'a>>) -> bool {
+        let keys = self.keys.as_ref();
+        keys.is_some_and(|keys| Rc::ptr_eq(&keys.generation, generation))
+    }
+
+    pub(crate) fn prepare(&mut self, to: &Rc<Generation<'a>>) -> Result {
+        if !self.uses(to) {
+            self.next = Some(Keys::new(to)?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn discard(&mut self) {
+        self.next = None;
+    }
+
+    pub(crate) fn switch(&mut self) -> Result {
+        if let Some(next) = self.next.take() {
+            self.pause()?;
+            self.exchange(next);
+            self.resume();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pause(&mut self) -> Result {
+        self.paused = true;
+        self.complete();
+        if !self.poster.is_idle(self.completer.completed()) {
+            self.paused = false;
+            return Err(MoveError::Busy);
+        }
+        if let Err(error) = self.set_enabled(false) {
+            self.resume();
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn release_keys(&mut self) {
+        self.keys = None;
+    }
+
+    pub(crate) fn go_on(&mut self, generation: &Rc<Generation<'a>>) -> Result {
+        if !self.uses(generation) {
+            let keys = Keys::new(generation)?;
+            self.exchange(keys);
+        }
+        self.resume();
+        Ok(())
+    }
+
+    fn resume(&mut self) {
+        match self.set_enabled(true) {
+            Ok(()) => self.paused = false,
+            Err(_) => self.needs_reset = true,
+        }
+    }
+
+    fn set_enabled(&self, enabled: bool) -> std::result::Result<(), HcallError> {
+        let qp = self.handles[0];
+        self.qp_call(Opcode::QUERY_HEA_QP, qp, QpBlock0::SELECT_ALL)?;
+        let block: QpBlock0 = self.guest.machine.borrow().read(self.block);
+        let control = QpControl(block.control.get());
+        self.modify(qp, control.same_state(enabled))?;
+        self.qp_call(Opcode::QUERY_HEA_QP, qp, QpBlock0::SELECT_ALL)
+    }
+
+    /// Writes all work requests again. Buffers that are not in the new map are replaced.
+    fn exchange(&mut self, keys: Keys<'a>) {
+        let queues = [(&self.buffers2, &self.rq2), (&self.buffers3, &self.rq3)];
+        for (queue, (posted, ring)) in queues.into_iter().enumerate() {
+            let len = posted.buffer_len().into();
+            for (index, place) in self.buffers[queue].iter_mut().enumerate() {
+                let Some(real) = place else { continue };
+                if keys.generation.map.translate(*real, len).is_none() {
+                    *real = self.memory.buffer(queue, index);
+                }
+                let bus = keys.generation.map.translate(*real, len).unwrap();
+                let (slot, lkey) = (&mut ring.slot(index), keys.receive.lkey());
+                posted.rewrite(slot, index, bus, lkey).unwrap();
+            }
+        }
+        self.keys = Some(keys);
+    }
+
+    /// The region that work requests refer to; none while there is none.
+    pub(crate) fn region(&self) -> Option<u64> {
+        self.keys
+            .as_ref()
+            .map(|keys| keys.generation.region.handle())
+    }
+
+    /// What the adapter may write to by now: the real address of each buffer, and the adapter address
+    /// in its work request, which must have the right key.
+    pub(crate) fn posted(&self) -> Vec<(u64, u64)> {
+        let Some(keys) = &self.keys else {
+            return Vec::new();
+        };
+        let mut posted = Vec::new();
+        for (queue, ring) in [&self.rq2, &self.rq3].into_iter().enumerate() {
+            for (index, real) in self.buffers[queue].iter().enumerate() {
+                let Some(real) = real else { continue };
+                let address = ring.slot(index).address;
+                let rwqe: Rwqe = self.guest.machine.borrow().read(address);
+                assert_eq!(rwqe.buffer.lkey.get(), keys.receive.lkey());
+                posted.push((*real, rwqe.buffer.vaddr.get()));
+            }
+        }
+        posted
+    }
+}
