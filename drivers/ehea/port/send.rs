@@ -316,9 +316,7 @@ impl Sender {
         if !BouncePool::has_free(taken, returned, bounces) {
             return Err(Refused::NoRoom);
         }
-        self.bounce
-            .copy(taken, &out.skb, len)
-            .ok_or(Refused::Bad)?;
+        self.bounce.copy(taken, &out.skb, len).ok_or(Refused::Bad)?;
         let mut slot = self.memory.entry(ticket.slot).ok_or(Refused::Bad)?;
         write_swqe(
             &mut slot,
