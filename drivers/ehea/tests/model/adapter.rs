@@ -54,7 +54,7 @@ pub(crate) fn machine(sizes: PageSizes, max_mrs: u32, blocks: &[u64]) -> TestMac
 #[derive(Debug)]
 pub(crate) enum Error {
     Register(RegisterError),
-    Move(MoveError),
+    Move(#[expect(dead_code, reason = "for whoever reads the failure")] MoveError),
     /// The adapter may reach memory that is not in the map.
     Reach,
     /// Policy refuses.

@@ -16,7 +16,7 @@ use super::Port;
 #[derive(Debug)]
 pub(crate) enum MoveError {
     /// Firmware refused.
-    Hcall(HcallError),
+    Hcall(#[expect(dead_code, reason = "for whoever reads the failure")] HcallError),
     /// A frame doesn't leave.
     Busy,
 }
