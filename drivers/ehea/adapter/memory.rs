@@ -193,7 +193,7 @@ impl Memory {
 
     /// How many generations, and thus regions, exist.
     pub(super) fn regions(&self) -> u32 {
-        self.alive.load(Relaxed)
+        self.alive.get()
     }
 
     /// The map in use, if there is one.
