@@ -9,5 +9,6 @@
 pub use ehea_abi as abi;
 
 pub mod bmap;
+pub mod cmo;
 pub mod mr;
 pub mod queue;
