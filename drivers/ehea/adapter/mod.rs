@@ -3,6 +3,7 @@
 //! The adapter: what its ports share.
 //!
 //! - [`driver`]: probe and remove.
+//! - [`entitlement`]: what the ports may have mapped, in a CMO partition.
 //! - [`memory`]: the memory map and its region; [`rebuild`]: how they follow memory hotplug.
 //! - [`events`]: the notification event queue.
 //! - [`observe`]: what can be seen of it; [`debugfs`]: where.
@@ -19,6 +20,8 @@
 //! 4. `Port::running`: the queue pairs of a port that is open.
 //! 5. A transmit queue's lock, or a NAPI instance that is disabled.
 //!
+//! [`Entitlement`] has a mutex of its own, under which none of these is taken.
+//!
 //! The packet path takes none of 1 to 4. Each queue pair has its own reference of the memory map
 //! that its work requests use: one in the state of its transmit queue, one in that of its NAPI
 //! instance. A rebuild exchanges them where it owns that state, so that the packet path translates
@@ -26,17 +29,20 @@
 
 mod debugfs;
 mod driver;
+mod entitlement;
 mod events;
 mod memory;
 mod observe;
 mod rebuild;
 
 pub(crate) use driver::EheaDriver;
+pub(crate) use entitlement::Entitlement;
 pub(crate) use events::{
     EventEntries,
     WorkInterrupt, //
 };
 pub(crate) use memory::{
+    AdapterAddress,
     Generation,
     Keys,
     Map, //
@@ -91,6 +97,8 @@ pub(crate) struct Adapter {
     // References of registered devices: to be taken out before they are unregistered.
     #[pin]
     ports: Mutex<KVec<ARef<NetDevice<PortOperations>>>>,
+    // In a CMO partition.
+    entitlement: Option<Pin<KBox<Entitlement>>>,
     // The first byte of a buffer that was not in the map, while nobody has looked after it.
     missed: AtomicU64,
     pub(crate) rebuilds: RebuildCounters,
@@ -100,10 +108,22 @@ impl Adapter {
     /// No address of a buffer.
     const NO_MISS: u64 = u64::MAX;
 
-    /// Queries the adapter. Registers no memory yet.
-    fn new(firmware: Firmware) -> Result<Arc<Self>> {
+    /// Queries the adapter, which has `ports` ports. Registers no memory yet.
+    fn new(firmware: Firmware, ports: usize) -> Result<Arc<Self>> {
         let limits = firmware.query_adapter()?;
         let memory = Memory::new(PageSizes(limits.mr_page_size.get()))?;
+        let entitlement = match firmware.access().mapper() {
+            Some(mapper) => Some(KBox::pin_init(
+                Entitlement::new(mapper.clone(), ports),
+                GFP_KERNEL,
+            )?),
+            None => None,
+        };
+        if let Some(entitlement) = &entitlement {
+            // Before anything is mapped: until the bus has looked at the device for the first time,
+            // it isn't entitled to anything.
+            entitlement.announce();
+        }
         let firmware = Arc::new(firmware, GFP_KERNEL)?;
         Ok(Arc::pin_init(
             pin_init!(Self {
@@ -111,6 +131,7 @@ impl Adapter {
                 limits,
                 memory <- new_mutex!(memory),
                 ports <- new_mutex!(KVec::new()),
+                entitlement,
                 missed: AtomicU64::new(Self::NO_MISS),
                 rebuilds: RebuildCounters::default(),
             }),
@@ -138,6 +159,18 @@ impl Adapter {
         let mut memory = self.memory.lock();
         let generation = memory.current(&self.firmware)?;
         f(&generation)
+    }
+
+    /// The entitlement that the ports share; none outside of CMO.
+    pub(crate) fn entitlement(&self) -> Option<&Entitlement> {
+        self.entitlement.as_deref()
+    }
+
+    /// Has all ports look after what they may have mapped.
+    pub(crate) fn entitlement_changed(&self) {
+        for dev in self.ports.lock().iter() {
+            dev.defer(Event::ENTITLEMENT);
+        }
     }
 
     /// Reports that the buffer of `len` bytes at real address `address` is not in the map. However

@@ -16,6 +16,7 @@ use crate::{
         Result, //
     },
     kernel_ext::{
+        dma::MappingConsumer,
         net::{
             napi::PollContext,
             skbuff::SkbSlot, //
@@ -53,8 +54,60 @@ pub(super) struct SendSlot {
     pub(super) skb: SkbSlot,
     /// Bytes posted that the adapter reads, until now, with this frame.
     pub(super) bytes: AtomicU64,
-    /// Bounce slots that the frame is in.
-    pub(super) bounces: AtomicU8,
+    /// What the frame has besides: see [`Extra`].
+    pub(super) extra: AtomicU8,
+}
+
+/// What a frame has besides its buffer: nothing, as a rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extra(u8);
+
+impl Extra {
+    /// Nothing.
+    pub(super) const NONE: Self = Self(0);
+
+    /// Set if the rest is a number of mappings, else it is one of bounce slots.
+    const MAPPINGS: u8 = 1 << 7;
+
+    /// That many bounce slots, instead of the buffer.
+    pub(super) const fn bounces(slots: u8) -> Self {
+        Self(slots & !Self::MAPPINGS)
+    }
+
+    /// That many mappings, of the buffer.
+    pub(super) const fn mappings(count: u8) -> Self {
+        Self(count | Self::MAPPINGS)
+    }
+
+    /// Whether there is something.
+    #[inline]
+    pub(super) const fn is_some(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Bounce slots, if the frame is in some.
+    pub(super) const fn bounce_slots(self) -> Option<u8> {
+        if self.0 != 0 && self.0 & Self::MAPPINGS == 0 {
+            Some(self.0)
+        } else {
+            None
+        }
+    }
+
+    /// How many mappings the frame has.
+    pub(super) const fn mapping_count(self) -> u8 {
+        if self.0 & Self::MAPPINGS != 0 {
+            self.0 & !Self::MAPPINGS
+        } else {
+            0
+        }
+    }
+
+    /// As it is kept in a slot.
+    #[inline]
+    pub(super) const fn pack(self) -> u8 {
+        self.0
+    }
 }
 
 /// What both sides of a send queue share.
@@ -79,7 +132,7 @@ impl SendRing {
             let slot = SendSlot {
                 skb: SkbSlot::new(),
                 bytes: AtomicU64::new(0),
-                bounces: AtomicU8::new(0),
+                extra: AtomicU8::new(0),
             };
             slots.push(slot, GFP_KERNEL)?;
         }
@@ -119,6 +172,8 @@ pub(super) struct Completer {
     queue: u16,
     /// Bytes completed.
     bytes: u64,
+    /// The mappings of frames, in a CMO partition.
+    mappings: Option<MappingConsumer>,
 }
 
 impl Completer {
@@ -129,6 +184,7 @@ impl Completer {
         registers: Arc<CqRegisters>,
         ring: Arc<SendRing>,
         counters: Arc<QueueCounters>,
+        mappings: Option<MappingConsumer>,
     ) -> Self {
         Self {
             completer: SendCompleter::new(queue),
@@ -139,6 +195,25 @@ impl Completer {
             counters,
             queue: index,
             bytes: 0,
+            mappings,
+        }
+    }
+
+    /// Gives back what a frame had besides its buffer.
+    #[cold]
+    fn release(&mut self, extra: Extra) {
+        match extra.bounce_slots() {
+            Some(slots) => {
+                let returned = self.ring.bounces_returned.load(Relaxed);
+                self.ring
+                    .bounces_returned
+                    .store(returned.wrapping_add(slots.into()), Release);
+            }
+            None => {
+                if let Some(mappings) = &mut self.mappings {
+                    mappings.unmap(extra.mapping_count().into());
+                }
+            }
         }
     }
 
@@ -174,13 +249,13 @@ impl Completer {
             };
             packets += 1;
             self.bytes = slot.bytes.load(Relaxed);
-            let bounces = slot.bounces.load(Relaxed);
-            if bounces > 0 {
-                let returned = self.ring.bounces_returned.load(Relaxed);
-                self.ring
-                    .bounces_returned
-                    .store(returned.wrapping_add(bounces.into()), Release);
-            } else if let Some(skb) = slot.skb.take() {
+            let extra = Extra(slot.extra.load(Relaxed));
+            // A mapping goes before the memory does.
+            let skb = slot.skb.take();
+            if extra.is_some() {
+                self.release(extra);
+            }
+            if let Some(skb) = skb {
                 ctx.consume(skb);
             }
         }
