@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Figures that repeat on a noisy machine: counts of hypercalls and of guest instructions.
 
+mod cmo;
 mod memory;
 mod peers;
 mod unsafe_code;
@@ -18,7 +19,7 @@ pub fn profile(what: &str) -> Result<String> {
 }
 
 /// Groups of figures, for `--only`.
-pub const GROUPS: &[&str] = &["memory", "peers", "unsafe"];
+pub const GROUPS: &[&str] = &["cmo", "memory", "peers", "unsafe"];
 
 /// Takes the figures of a group, or all.
 pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Figures> {
@@ -33,6 +34,9 @@ pub fn figures(only: Option<&str>, mut progress: impl FnMut(&str)) -> Result<Fig
     if wanted("memory") {
         progress("memory registration");
         memory::measure(&mut figures)?;
+    }
+    if wanted("cmo") {
+        cmo::measure(&mut figures, &mut progress)?;
     }
     if wanted("peers") {
         peers::measure(&mut figures, &mut progress)?;
