@@ -8,6 +8,7 @@ use kernel::prelude::kunit_tests;
 mod tests {
     use crate::{
         kernel_ext::{
+            dma::DmaBuffer,
             memory::{
                 for_each_online_section,
                 Range,
@@ -105,6 +106,23 @@ mod tests {
     }
 
     #[test]
+    fn reach_is_inside_of_the_buffer() -> Result {
+        let buffer = DmaBuffer::new(&testing::access(), 2 * 4096)?;
+
+        assert_eq!(buffer.len(), 2 * 4096);
+        assert_eq!(buffer.bus_address(), buffer.real_address());
+        let part = buffer.reach(4096, 100).ok_or(EINVAL)?;
+        assert_eq!(part.address(), buffer.real_address() + 4096);
+        assert_eq!(part.len(), 100);
+        assert!(buffer.reach(0, 2 * 4096).is_some());
+        assert!(buffer.reach(0, 2 * 4096 + 1).is_none());
+        assert!(buffer.reach(2 * 4096 - 99, 100).is_none());
+        assert!(buffer.reach(usize::MAX, 2).is_none());
+        assert!(DmaBuffer::new(&testing::access(), 0).is_err());
+        Ok(())
+    }
+
+    #[test]
     fn window_bounds() -> Result {
         let buffer = ContiguousBuffer::new(64)?;
         let window = buffer.window();
@@ -134,7 +152,7 @@ mod tests {
     fn queue_entries_are_distinct() -> Result {
         // More than one piece.
         let pages = 35;
-        let queue = QueueMemory::new(pages, 512)?;
+        let queue = QueueMemory::new(&testing::access(), pages, 512)?;
 
         assert_eq!(queue.pages(), pages);
         assert_eq!(queue.entries(), pages * QUEUE_PAGE_SIZE / 512);
@@ -157,29 +175,29 @@ mod tests {
 
     #[test]
     fn queue_pages_are_distinct_and_aligned() -> Result {
-        let queue = QueueMemory::new(35, 128)?;
+        let queue = QueueMemory::new(&testing::access(), 35, 128)?;
         let mut addresses = KVec::new();
 
         for page in 0..35 {
-            let address = queue.page_real_address(page).ok_or(EINVAL)?;
+            let address = queue.page(page).ok_or(EINVAL)?.address();
             assert_eq!(address % QUEUE_PAGE_SIZE as u64, 0);
             assert!(testing::is_online(address));
             assert!(!addresses.contains(&address));
             addresses.push(address, GFP_KERNEL)?;
         }
-        assert!(queue.page_real_address(35).is_none());
-        assert!(queue.page_real_address(usize::MAX).is_none());
+        assert!(queue.page(35).is_none());
+        assert!(queue.page(usize::MAX).is_none());
         Ok(())
     }
 
     #[test]
     fn queue_sizes_are_checked() -> Result {
-        assert!(QueueMemory::new(0, 64).is_err());
-        assert!(QueueMemory::new(1, 0).is_err());
-        assert!(QueueMemory::new(1, 4).is_err());
-        assert!(QueueMemory::new(1, 96).is_err());
-        assert!(QueueMemory::new(1, 8192).is_err());
-        assert!(QueueMemory::new(usize::MAX, 64).is_err());
+        assert!(QueueMemory::new(&testing::access(), 0, 64).is_err());
+        assert!(QueueMemory::new(&testing::access(), 1, 0).is_err());
+        assert!(QueueMemory::new(&testing::access(), 1, 4).is_err());
+        assert!(QueueMemory::new(&testing::access(), 1, 96).is_err());
+        assert!(QueueMemory::new(&testing::access(), 1, 8192).is_err());
+        assert!(QueueMemory::new(&testing::access(), usize::MAX, 64).is_err());
         Ok(())
     }
 }

@@ -12,6 +12,7 @@
 //! - [`adapter`]: probe, events, the memory map that all ports share.
 //! - [`firmware`]: hypercalls as functions, firmware's objects as owned values.
 //! - [`mr`]: registration of memory and the policy for hotplug; knows firmware as a trait.
+//! - [`cmo`]: what to make of an entitlement for memory that the adapter uses.
 //! - [`bmap`], [`queue`]: data structures.
 //! - [`abi`]: the interface of firmware and hardware as types; [`sync`]: atomic variables.
 //! - [`trace`]: the tracepoints of the driver.
@@ -20,6 +21,7 @@
 //!
 //! # Abbreviations
 //!
+//! - CMO: Cooperative Memory Overcommitment
 //! - CQ: completion queue
 //! - EQ, NEQ: event queue, notification event queue
 //! - MR: memory region
@@ -41,6 +43,13 @@ mod adapter;
     reason = "shared with host tests"
 )]
 mod bmap;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared with host tests"
+)]
+mod cmo;
 mod ethtool;
 mod firmware;
 #[allow(

@@ -56,6 +56,12 @@ statistics! {
     c"rx_translation_misses" => Source::Queues(|queue| &queue.rx_translation_misses);
     c"rx_copied" => Source::Queues(|queue| &queue.rx_copied);
     c"rx_checksum_errors" => Source::Queues(|queue| &queue.rx_checksum_errors);
+    c"cmo_tx_mapped" => Source::Queues(|queue| &queue.cmo_tx_mapped);
+    c"cmo_tx_bounced" => Source::Queues(|queue| &queue.cmo_tx_bounced);
+    c"cmo_tx_stalled" => Source::Queues(|queue| &queue.cmo_tx_stalled);
+    c"cmo_rx_mapped" => Source::Queues(|queue| &queue.cmo_rx_mapped);
+    c"cmo_rx_map_failed" => Source::Queues(|queue| &queue.cmo_rx_map_failed);
+    c"cmo_rx_returned" => Source::Queues(|queue| &queue.cmo_rx_returned);
     c"mr_generation" => Source::Map(|map| map.generation);
     c"mr_sections" => Source::Map(|map| map.map.sections());
     c"mr_bytes" => Source::Map(|map| map.map.total_bytes());

@@ -9,6 +9,7 @@
 pub use ehea_abi as abi;
 
 pub mod bmap;
+pub mod cmo;
 pub mod mr;
 pub mod queue;
 

@@ -25,6 +25,11 @@ impl Guest {
         self.adapter_json("stats")
     }
 
+    /// The statistics of another adapter, by its name in QEMU.
+    pub fn stats_of<T: DeserializeOwned>(&self, id: &str) -> Result<T> {
+        self.json(&format!("/machine/peripheral/{id}"), "stats")
+    }
+
     /// Arms a fault in the adapter model.
     pub fn inject_fault(&self, fault: &impl Serialize) -> Result<()> {
         self.qom_set(ADAPTER, "fault", serde_json::to_string(fault)?.into())
@@ -62,7 +67,11 @@ impl Guest {
     }
 
     fn adapter_json<T: DeserializeOwned>(&self, property: &str) -> Result<T> {
-        let value = self.qom_get(ADAPTER, property)?;
+        self.json(ADAPTER, property)
+    }
+
+    fn json<T: DeserializeOwned>(&self, path: &str, property: &str) -> Result<T> {
+        let value = self.qom_get(path, property)?;
         let text = value
             .as_str()
             .with_context(|| format!("the adapter's {property} is not text"))?;

@@ -35,8 +35,6 @@ void rust_ext_vio_unregister(struct rust_ext_vio_driver *driver);
 struct device *rust_ext_vio_device(struct vio_dev *vdev);
 u32 rust_ext_vio_unit_address(const struct vio_dev *vdev);
 u32 rust_ext_vio_irq(const struct vio_dev *vdev);
-size_t rust_ext_vio_cmo_entitled(const struct vio_dev *vdev);
-void rust_ext_vio_cmo_set_desired(struct vio_dev *vdev, size_t desired);
 
 /* platform.c: device tree */
 struct device_node *rust_ext_of_node_get(struct device_node *node);
@@ -52,6 +50,21 @@ void __iomem *rust_ext_ioremap(u64 base, size_t len);
 void rust_ext_iounmap(void __iomem *addr);
 void rust_ext_out_be64(void __iomem *addr, u64 value);
 u64 rust_ext_in_be64(const void __iomem *addr);
+
+/* dma.c */
+/* What rust_ext_dma_map() returns if the range can't be mapped. */
+#define RUST_EXT_DMA_ERROR	(~0ULL)
+
+bool rust_ext_vio_cmo_charged(const struct vio_dev *vdev);
+size_t rust_ext_vio_cmo_entitled(const struct vio_dev *vdev);
+size_t rust_ext_vio_cmo_allocated(const struct vio_dev *vdev);
+size_t rust_ext_vio_cmo_desired(const struct vio_dev *vdev);
+void rust_ext_vio_cmo_set_desired(struct vio_dev *vdev, size_t desired);
+/* @direction is an enum dma_data_direction. */
+u64 rust_ext_dma_map(struct device *dev, u64 address, size_t len,
+		     u32 direction);
+void rust_ext_dma_unmap(struct device *dev, u64 handle, size_t len,
+			u32 direction);
 
 /* memory.c */
 typedef int (*rust_ext_range_fn)(void *context, u64 base, u64 len);

@@ -70,16 +70,6 @@ struct device_node *rust_ext_vio_of_node(struct vio_dev *vdev)
 	return of_node_get(vdev->dev.of_node);
 }
 
-size_t rust_ext_vio_cmo_entitled(const struct vio_dev *vdev)
-{
-	return READ_ONCE(vdev->cmo.entitled);
-}
-
-void rust_ext_vio_cmo_set_desired(struct vio_dev *vdev, size_t desired)
-{
-	vio_cmo_set_dev_desired(vdev, desired);
-}
-
 struct device_node *rust_ext_of_node_get(struct device_node *node)
 {
 	return of_node_get(node);

@@ -6,6 +6,7 @@
 //! `rust/README.md` for rules, contexts and locks.
 
 pub mod debugfs;
+pub mod dma;
 pub mod ethtool;
 pub mod hypercall;
 pub mod io_be;

@@ -6,7 +6,14 @@
 //! they are copied, by volatile accesses. A copy of more than eight bytes isn't atomic; the driver
 //! orders accesses with the barriers of [`kernel::sync::barrier`].
 
-use super::sys;
+use super::{
+    dma::{
+        Access,
+        DmaBuffer,
+        Reachable, //
+    },
+    sys, //
+};
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
@@ -274,22 +281,24 @@ impl Drop for ContiguousBuffer {
 
 /// The memory of a queue: zeroed pages of [`QUEUE_PAGE_SIZE`], seen as entries of equal size.
 ///
-/// Pages are contiguous as far as that is cheap; the adapter is told the address of each.
+/// Pages are contiguous as far as that is cheap, and mapped where accesses of the adapter are
+/// charged; the adapter is told the address of each.
 pub struct QueueMemory {
-    pieces: KVec<ContiguousBuffer>,
+    pieces: KVec<DmaBuffer>,
     pages: usize,
     // Of the size of an entry, in bytes.
     entry_shift: u32,
 }
 
 impl QueueMemory {
-    /// Allocates `pages` pages for entries of `entry_size` bytes. Process context.
+    /// Allocates `pages` pages for entries of `entry_size` bytes, which the adapter has `access` to.
+    /// Process context.
     ///
     /// # Errors
     ///
     /// `EINVAL` if `pages` is 0, or `entry_size` isn't a power of two from 8 to
     /// [`QUEUE_PAGE_SIZE`]; `ENOMEM`.
-    pub fn new(pages: usize, entry_size: usize) -> Result<Self> {
+    pub fn new(access: &Access, pages: usize, entry_size: usize) -> Result<Self> {
         if !entry_size.is_power_of_two() || !(8..=QUEUE_PAGE_SIZE).contains(&entry_size) {
             return Err(EINVAL);
         }
@@ -301,7 +310,7 @@ impl QueueMemory {
         let mut pieces = KVec::with_capacity(left.div_ceil(PIECE_SIZE), GFP_KERNEL)?;
         while left > 0 {
             let len = left.min(PIECE_SIZE);
-            pieces.push(ContiguousBuffer::new(len)?, GFP_KERNEL)?;
+            pieces.push(DmaBuffer::new(access, len)?, GFP_KERNEL)?;
             left -= len;
         }
         Ok(Self {
@@ -316,12 +325,11 @@ impl QueueMemory {
         self.pages
     }
 
-    /// The real address of page `page`; `None` behind the last one.
-    pub fn page_real_address(&self, page: usize) -> Option<u64> {
+    /// Page `page`; `None` behind the last one.
+    pub fn page(&self, page: usize) -> Option<Reachable> {
         let offset = page.checked_mul(QUEUE_PAGE_SIZE)?;
         let piece = self.pieces.get(offset / PIECE_SIZE)?;
-        let offset = offset % PIECE_SIZE;
-        (offset < piece.len).then_some(piece.real_address + offset as u64)
+        piece.reach(offset % PIECE_SIZE, QUEUE_PAGE_SIZE)
     }
 
     /// Number of entries.

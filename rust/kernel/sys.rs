@@ -118,6 +118,15 @@ pub(crate) const MEMORY_CANCEL_OFFLINE: u32 = 4;
 /// `enum rust_ext_memory_event`.
 pub(crate) const MEMORY_OFFLINE: u32 = 5;
 
+/// `enum dma_data_direction`.
+pub(crate) const DMA_BIDIRECTIONAL: u32 = 0;
+/// `enum dma_data_direction`.
+pub(crate) const DMA_TO_DEVICE: u32 = 1;
+/// `enum dma_data_direction`.
+pub(crate) const DMA_FROM_DEVICE: u32 = 2;
+/// `RUST_EXT_DMA_ERROR`.
+pub(crate) const DMA_ERROR: u64 = !0;
+
 /// `struct rust_ext_rx_mode`.
 #[repr(C)]
 #[derive(Default)]
@@ -206,8 +215,23 @@ extern "C" {
     pub(crate) fn rust_ext_vio_device(vdev: *mut vio_dev) -> *mut bindings::device;
     pub(crate) fn rust_ext_vio_unit_address(vdev: *const vio_dev) -> u32;
     pub(crate) fn rust_ext_vio_irq(vdev: *const vio_dev) -> u32;
+    pub(crate) fn rust_ext_vio_cmo_charged(vdev: *const vio_dev) -> bool;
     pub(crate) fn rust_ext_vio_cmo_entitled(vdev: *const vio_dev) -> usize;
+    pub(crate) fn rust_ext_vio_cmo_allocated(vdev: *const vio_dev) -> usize;
+    pub(crate) fn rust_ext_vio_cmo_desired(vdev: *const vio_dev) -> usize;
     pub(crate) fn rust_ext_vio_cmo_set_desired(vdev: *mut vio_dev, desired: usize);
+    pub(crate) fn rust_ext_dma_map(
+        dev: *mut bindings::device,
+        address: u64,
+        len: usize,
+        direction: u32,
+    ) -> u64;
+    pub(crate) fn rust_ext_dma_unmap(
+        dev: *mut bindings::device,
+        handle: u64,
+        len: usize,
+        direction: u32,
+    );
     pub(crate) fn rust_ext_of_node_get(node: *mut device_node) -> *mut device_node;
     pub(crate) fn rust_ext_of_node_put(node: *mut device_node);
     pub(crate) fn rust_ext_vio_of_node(vdev: *mut vio_dev) -> *mut device_node;

@@ -5,6 +5,7 @@
 //! C header: `arch/powerpc/include/asm/vio.h`
 
 use super::{
+    dma::Access,
     of,
     sys, //
 };
@@ -99,15 +100,17 @@ pub trait Driver: 'static {
     /// The supported devices; see `vio_device_table!`.
     const ID_TABLE: IdTable;
 
-    /// Called when a device was found; starts to drive it.
+    /// Called when a device was found; starts to drive it. What the device is to read and write
+    /// must be made reachable by `access`.
     ///
     /// # Errors
     ///
     /// Any; `ENODEV` and `ENXIO` are not logged by the bus.
-    fn probe(dev: &Device<device::Core<'_>>) -> impl PinInit<Self::Data, Error>;
+    fn probe(dev: &Device<device::Core<'_>>, access: &Access) -> impl PinInit<Self::Data, Error>;
 
     /// Called before `data` is dropped, for what needs the device. The drop follows at once, still
-    /// inside of the bus's own remove, so that all DMA memory is returned before CMO looks.
+    /// inside of the bus's own remove; so does waiting for the last mapping, so that all DMA memory
+    /// is returned before CMO looks.
     fn remove(dev: &Device<device::Core<'_>>, data: Pin<&Self::Data>) {
         let _ = (dev, data);
     }
@@ -152,7 +155,7 @@ unsafe impl Sync for Device {}
 unsafe impl Sync for Device<device::Bound> {}
 
 impl<Ctx: device::DeviceContext> Device<Ctx> {
-    fn as_raw(&self) -> *mut sys::vio_dev {
+    pub(super) fn as_raw(&self) -> *mut sys::vio_dev {
         self.0.get()
     }
 
@@ -175,21 +178,6 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
     pub fn of_node(&self) -> Option<of::Node> {
         // SAFETY: The device is valid; the helper returns a counted reference or NULL.
         unsafe { of::Node::from_raw(sys::rust_ext_vio_of_node(self.as_raw())) }
-    }
-
-    /// The bytes that the device may hold mapped for DMA now; 0 outside of CMO.
-    pub fn cmo_entitled(&self) -> usize {
-        // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_vio_cmo_entitled(self.as_raw()) }
-    }
-}
-
-impl Device<device::Bound> {
-    /// Tells the bus how many bytes the device would like to map for DMA; has no effect outside of
-    /// CMO. Process context.
-    pub fn cmo_set_desired(&self, bytes: usize) {
-        // SAFETY: The device is valid, and on the bus's list as long as it is bound.
-        unsafe { sys::rust_ext_vio_cmo_set_desired(self.as_raw(), bytes) };
     }
 }
 
@@ -215,6 +203,14 @@ unsafe impl AlwaysRefCounted for Device {
         // SAFETY: The reference is given away by the caller.
         unsafe { device::Device::dec_ref(NonNull::from(dev)) };
     }
+}
+
+/// What is kept for a bound device.
+#[pin_data]
+struct Bound<D> {
+    #[pin]
+    data: D,
+    access: Access,
 }
 
 /// The registration of a driver with the bus, undone on drop; removes all its devices then.
@@ -283,8 +279,17 @@ impl<T: Driver> Registration<T> {
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
 
         from_result(|| {
-            vdev.as_ref().set_drvdata(T::probe(vdev))?;
-            Ok(0)
+            let access = Access::of(vdev)?;
+            let (shown, kept) = (&access, access.clone());
+            let result = vdev.as_ref().set_drvdata(try_pin_init!(Bound {
+                data <- T::probe(vdev, shown),
+                access: kept,
+            }));
+            if result.is_err() {
+                // CMO looks when this returns.
+                access.close();
+            }
+            result.map(|()| 0)
         })
     }
 
@@ -293,7 +298,9 @@ impl<T: Driver> Registration<T> {
         // SAFETY: Called from callbacks that the bus makes for a bound device only, hence after
         // `probe_callback()` has stored data of this type, and before `remove_callback()` takes
         // them out, under the same device lock.
-        unsafe { vdev.as_ref().drvdata_borrow::<T::Data>() }
+        let bound = unsafe { vdev.as_ref().drvdata_borrow::<Bound<T::Data>>() };
+        // SAFETY: The field is pinned with the structure.
+        unsafe { bound.map_unchecked(|bound| &bound.data) }
     }
 
     /// # Safety
@@ -315,7 +322,10 @@ impl<T: Driver> Registration<T> {
         // SAFETY: `set_drvdata()` has stored a box of this type in the probe that preceded this
         // removal; it was taken out just now, so nobody else drops it, and the borrow for
         // `T::remove()` has ended.
-        drop(unsafe { Pin::<KBox<T::Data>>::from_foreign(data.cast()) });
+        let bound = unsafe { Pin::<KBox<Bound<T::Data>>>::from_foreign(data.cast()) };
+        let access = bound.access.clone();
+        drop(bound);
+        access.close();
     }
 
     /// # Safety

@@ -6,6 +6,7 @@
 //! guest in which a scenario failed is not used again.
 
 mod absent;
+mod cmo;
 mod cmo_platform;
 mod cycles;
 mod errors;
@@ -57,6 +58,22 @@ const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
     Scenario {
         name,
         shape: Shape::STANDARD,
+        run,
+    }
+}
+
+const fn plenty(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
+    Scenario {
+        name,
+        shape: cmo::PLENTY,
+        run,
+    }
+}
+
+const fn least(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
+    Scenario {
+        name,
+        shape: cmo::LEAST,
         run,
     }
 }
@@ -132,6 +149,47 @@ const SCENARIOS: &[Scenario] = &[
         name: "quirks::link_flap_of_many_queues",
         shape: QUEUES,
         run: quirks::link_flap_of_many_queues,
+    },
+    plenty("cmo::wish_is_honest", cmo::wish_is_honest),
+    plenty("cmo::plenty_every_length", checks::traffic::every_length),
+    plenty("cmo::plenty_fragments", checks::traffic::fragments),
+    plenty("cmo::plenty_segmentation", checks::offload::segmentation),
+    plenty(
+        "cmo::plenty_address_and_mtu",
+        checks::settings::address_and_mtu,
+    ),
+    plenty("cmo::plenty_memory", hotplug::under_traffic),
+    plenty("cmo::refusals_of_probe", refusals::of_probe),
+    plenty("cmo::refusals_of_open", refusals::of_open),
+    plenty("cmo::unload_and_load", cycles::unload_and_load),
+    plenty(
+        "cmo::shares::shrinks_and_grows",
+        cmo::shares::shrinks_and_grows,
+    ),
+    plenty(
+        "cmo::faults::mappings_refused",
+        cmo::faults::mappings_refused,
+    ),
+    plenty("cmo::faults::buffers_refused", cmo::faults::buffers_refused),
+    plenty("cmo::faults::open_refused", cmo::faults::open_refused),
+    plenty(
+        "cmo::faults::removed_at_each_point",
+        cmo::faults::removed_at_each_point,
+    ),
+    least("cmo::minimum", cmo::minimum),
+    least(
+        "cmo::shares::grows_and_shrinks",
+        cmo::shares::grows_and_shrinks,
+    ),
+    least("cmo::least_ring_wraps", checks::traffic::ring_wraps),
+    least("cmo::least_fragments", checks::traffic::fragments),
+    least("cmo::least_segmentation", checks::offload::segmentation),
+    least("cmo::least_queue_full", traffic::queue_full_and_wake),
+    least("cmo::least_memory", hotplug::under_traffic),
+    Scenario {
+        name: "cmo::shares::three_devices",
+        shape: cmo::THREE,
+        run: cmo::shares::three_devices,
     },
     Scenario {
         name: "observe::break_first",

@@ -32,6 +32,8 @@ pub struct Shape {
     pub crash_kernel: bool,
     /// Makes a CMO partition with this I/O entitlement, such as `64M`.
     pub cmo: Option<&'static str>,
+    /// Devices besides the adapter. Their ports follow its own.
+    pub others: &'static [Other],
     /// More arguments for QEMU, for other devices.
     pub qemu_args: &'static [&'static str],
 }
@@ -45,6 +47,7 @@ impl Shape {
         properties: &[],
         crash_kernel: false,
         cmo: None,
+        others: &[],
         qemu_args: &[],
     };
 
@@ -54,6 +57,41 @@ impl Shape {
         adapter: Some(2),
         ..Self::PLAIN
     };
+}
+
+/// A network device beside the adapter, with one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// Another adapter.
+    Adapter,
+    /// A virtual Ethernet of the VIO bus, for ibmveth.
+    Veth,
+}
+
+impl Other {
+    /// QEMU's `-device` for number `port` of all ports, whose netdev is `netdev`.
+    fn device(self, port: usize, netdev: &str) -> String {
+        let (mac, id, unit) = (text(port_address(port)), self.id(), self.unit());
+        match self {
+            Self::Adapter => {
+                format!("spapr-ehea,id={id},reg=0x{unit},ports=1,netdev0={netdev},mac0={mac}")
+            }
+            Self::Veth => format!("spapr-vlan,id={id},reg=0x{unit},netdev={netdev},mac={mac}"),
+        }
+    }
+
+    /// Its unit address on the VIO bus.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Adapter => "71000002",
+            Self::Veth => "71000010",
+        }
+    }
+
+    /// Its name in QEMU.
+    pub fn id(self) -> String {
+        format!("vio{}", self.unit())
+    }
 }
 
 /// A guest and the host's ends of its ports.
@@ -152,6 +190,15 @@ impl Lab {
                     builder = builder.adapter_property(property);
                 }
             }
+        }
+        for other in shape.others {
+            let (port, socket) = Port::new()?;
+            ports.push(Arc::new(port));
+            let netdev = format!("other{}", ports.len());
+            builder = builder
+                .other_netdev(&netdev, socket)
+                .qemu_arg("-device")
+                .qemu_arg(&other.device(ports.len(), &netdev));
         }
         let guest = special(builder).boot()?;
         // Memory that is added is for movable pages, so that it can be removed again.

@@ -4,6 +4,7 @@
 
 use super::{
     debugfs::MapFile,
+    entitlement::default_desired,
     events::Notifications,
     rebuild::Hotplug,
     Adapter, //
@@ -16,6 +17,7 @@ use crate::{
     },
     kernel_ext::{
         debugfs,
+        dma::Access,
         memory_hotplug::MemoryNotifier,
         net::Registered,
         of::Node,
@@ -40,6 +42,19 @@ const MAX_PORTS: usize = 16;
 /// The driver of adapters on the VIO bus.
 pub(crate) struct EheaDriver;
 
+/// Whether a node below that of an adapter is that of a port.
+fn is_port(node: &Node) -> bool {
+    node.is_compatible(c"IBM,lhea-ethernet")
+}
+
+/// How many ports an adapter has.
+fn count_ports(node: &Node) -> usize {
+    node.children()
+        .filter(|child| is_port(child))
+        .count()
+        .min(MAX_PORTS)
+}
+
 /// The network devices of an adapter's ports.
 struct Ports {
     adapter: Arc<Adapter>,
@@ -57,7 +72,7 @@ impl Ports {
         };
         let dev = adapter.firmware().dev();
         for child in node.children() {
-            if !child.is_compatible(c"IBM,lhea-ethernet") {
+            if !is_port(&child) {
                 continue;
             }
             adapter.with_generation(|_| Ok(()))?;
@@ -121,13 +136,14 @@ pub(crate) struct AdapterData {
 }
 
 impl AdapterData {
-    fn new(dev: &vio::Device<Core<'_>>) -> Result<Self> {
+    fn new(dev: &vio::Device<Core<'_>>, access: &Access) -> Result<Self> {
         let node = dev.of_node().ok_or(ENODEV)?;
         let handle = node.read_u64(c"ibm,hea-handle").unwrap_or(0);
         if handle == 0 {
             return Err(Error::Invalid("ibm,hea-handle"));
         }
-        let adapter = Adapter::new(Firmware::new(handle, dev.as_ref())?)?;
+        let firmware = Firmware::new(handle, dev.as_ref(), access)?;
+        let adapter = Adapter::new(firmware, count_ports(&node))?;
         // Listens before memory is registered, so that no removal goes unseen.
         let hotplug = KBox::pin_init(
             MemoryNotifier::new(Hotplug {
@@ -166,10 +182,19 @@ impl vio::Driver for EheaDriver {
     const NAME: &'static CStr = c"ehea";
     const ID_TABLE: vio::IdTable = &IDS;
 
-    fn probe(dev: &vio::Device<Core<'_>>) -> impl PinInit<AdapterData, kernel::error::Error> {
-        AdapterData::new(dev).map_err(|error| {
+    fn probe(
+        dev: &vio::Device<Core<'_>>,
+        access: &Access,
+    ) -> impl PinInit<AdapterData, kernel::error::Error> {
+        AdapterData::new(dev, access).map_err(|error| {
             dev_err!(dev.as_ref(), "probe failed: {}\n", error);
             error.to_errno()
         })
+    }
+
+    fn desired_dma(dev: &vio::Device<Core<'_>>) -> usize {
+        let ports = dev.of_node().map_or(0, |node| count_ports(&node));
+        // CAST: `usize` has 64 bits.
+        default_desired(ports, port::ETHERNET_MTU) as usize
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         Result, //
     },
     kernel_ext::{
+        dma::Reachable,
         memory::for_each_online_section,
         page::ContiguousBuffer, //
     },
@@ -38,6 +39,22 @@ use kernel::{
 
 /// The busmap of the driver.
 pub(crate) type Map = Busmap<Runs>;
+
+/// Where the adapter finds memory.
+///
+/// Work requests get their addresses here alone, so that none has memory that isn't mapped where it
+/// must be. A busmap says where memory is, an entitlement how much of it the adapter may use.
+pub(crate) trait AdapterAddress {
+    /// The address that the adapter knows `memory` by; none if it isn't in the map.
+    fn adapter_address(&self, memory: Reachable) -> Option<u64>;
+}
+
+impl AdapterAddress for Map {
+    #[inline]
+    fn adapter_address(&self, memory: Reachable) -> Option<u64> {
+        self.translate(memory.address(), memory.len())
+    }
+}
 
 /// A memory map together with the region that is registered for it. Never changes.
 ///

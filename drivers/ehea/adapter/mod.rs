@@ -5,6 +5,7 @@
 //! - [`driver`]: probe and remove.
 //! - [`memory`]: the memory map and its region; [`runs`]: the memory that the map takes;
 //!   [`rebuild`]: how they follow memory hotplug.
+//! - [`entitlement`]: what the ports may have mapped, in a CMO partition.
 //! - [`events`]: the notification event queue.
 //! - [`observe`]: what can be seen of it; [`debugfs`]: where.
 //!
@@ -20,6 +21,8 @@
 //! 4. `Port::running`: the queue pairs of a port that is open.
 //! 5. A transmit queue's lock, or a NAPI instance that is disabled.
 //!
+//! [`Entitlement`] has a mutex of its own, under which none of these is taken.
+//!
 //! The packet path takes none of 1 to 4. Each queue pair has its own reference of the memory map
 //! that its work requests use: one in the state of its transmit queue, one in that of its NAPI
 //! instance. A rebuild exchanges them where it owns that state, so that the packet path translates
@@ -27,6 +30,7 @@
 
 mod debugfs;
 mod driver;
+mod entitlement;
 mod events;
 mod memory;
 mod observe;
@@ -34,11 +38,13 @@ mod rebuild;
 mod runs;
 
 pub(crate) use driver::EheaDriver;
+pub(crate) use entitlement::Entitlement;
 pub(crate) use events::{
     EventEntries,
     WorkInterrupt, //
 };
 pub(crate) use memory::{
+    AdapterAddress,
     Generation,
     Keys,
     Map, //
@@ -90,15 +96,29 @@ pub(crate) struct Adapter {
     // References of registered devices: to be taken out before they are unregistered.
     #[pin]
     ports: Mutex<KVec<ARef<NetDevice<PortOperations>>>>,
+    // In a CMO partition.
+    entitlement: Option<Pin<KBox<Entitlement>>>,
     missed: MissReport,
     pub(crate) rebuilds: RebuildCounters,
 }
 
 impl Adapter {
-    /// Queries the adapter. Registers no memory yet.
-    fn new(firmware: Firmware) -> Result<Arc<Self>> {
+    /// Queries the adapter, which has `ports` ports. Registers no memory yet.
+    fn new(firmware: Firmware, ports: usize) -> Result<Arc<Self>> {
         let limits = firmware.query_adapter()?;
         let memory = Memory::new(PageSizes(limits.mr_page_size.get()))?;
+        let entitlement = match firmware.access().mapper() {
+            Some(mapper) => Some(KBox::pin_init(
+                Entitlement::new(mapper.clone(), ports),
+                GFP_KERNEL,
+            )?),
+            None => None,
+        };
+        if let Some(entitlement) = &entitlement {
+            // Before anything is mapped: until the bus has looked at the device for the first time,
+            // it isn't entitled to anything.
+            entitlement.announce();
+        }
         let firmware = Arc::new(firmware, GFP_KERNEL)?;
         Ok(Arc::pin_init(
             pin_init!(Self {
@@ -106,6 +126,7 @@ impl Adapter {
                 limits,
                 memory <- new_mutex!(memory),
                 ports <- new_mutex!(KVec::new()),
+                entitlement,
                 missed: MissReport::new(),
                 rebuilds: RebuildCounters::default(),
             }),
@@ -133,6 +154,18 @@ impl Adapter {
         let mut memory = self.memory.lock();
         let generation = memory.current(&self.firmware)?;
         f(&generation)
+    }
+
+    /// The entitlement that the ports share; none outside of CMO.
+    pub(crate) fn entitlement(&self) -> Option<&Entitlement> {
+        self.entitlement.as_deref()
+    }
+
+    /// Has all ports look after what they may have mapped.
+    pub(crate) fn entitlement_changed(&self) {
+        for dev in self.ports.lock().iter() {
+            dev.defer(Event::ENTITLEMENT);
+        }
     }
 
     /// Reports that the buffer of `len` bytes at real address `address` is not in the map. However

@@ -46,6 +46,7 @@ use crate::{
         },
     },
     kernel_ext::{
+        dma::Access,
         hypercall,
         net::stats::Counter,
         page::ContiguousBuffer, //
@@ -100,16 +101,29 @@ impl mr::Hypervisor for Platform {
 }
 
 /// Access to firmware on behalf of one adapter.
-pub(crate) struct Firmware(mr::Firmware<Platform>);
+pub(crate) struct Firmware {
+    calls: mr::Firmware<Platform>,
+    access: Access,
+}
 
 impl Firmware {
-    /// For the adapter with that handle (eHEA ABI §9.1); messages are logged for `dev`.
-    pub(crate) fn new(adapter: u64, dev: &device::Device) -> Result<Self> {
+    /// For the adapter with that handle (eHEA ABI §9.1), which has `access` to memory; messages are
+    /// logged for `dev`.
+    pub(crate) fn new(adapter: u64, dev: &device::Device, access: &Access) -> Result<Self> {
         let platform = Platform {
             dev: dev.into(),
             counters: Arc::new(Counters::default(), GFP_KERNEL)?,
         };
-        Ok(Self(mr::Firmware::new(platform, adapter)))
+        Ok(Self {
+            calls: mr::Firmware::new(platform, adapter),
+            access: access.clone(),
+        })
+    }
+
+    /// How the adapter gets at memory. Control blocks and page lists are not affected: those are
+    /// read and written by firmware.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// How many hypercalls were made for the adapter, repetitions included.
@@ -174,7 +188,7 @@ impl Deref for Firmware {
     type Target = mr::Firmware<Platform>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.calls
     }
 }
 

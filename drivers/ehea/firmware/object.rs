@@ -73,11 +73,13 @@ impl Object {
         pages: usize,
         entry_size: usize,
     ) -> Result<Arc<QueueMemory>> {
-        let memory = Arc::new(QueueMemory::new(pages, entry_size)?, GFP_KERNEL)?;
+        let memory = QueueMemory::new(self.firmware.access(), pages, entry_size)?;
+        let memory = Arc::new(memory, GFP_KERNEL)?;
         self.memory.push(memory.clone(), GFP_KERNEL)?;
 
         // Addresses of all pages exist, as `memory` has that many.
-        let addresses = (0..memory.pages()).map(|page| memory.page_real_address(page).unwrap_or(0));
+        let addresses =
+            (0..memory.pages()).map(|page| memory.page(page).map_or(0, |page| page.address()));
         self.firmware
             .register_queue(self.handle, queue, addresses, self.name)?;
         Ok(memory)

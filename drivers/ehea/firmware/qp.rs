@@ -36,6 +36,7 @@ use crate::{
             SlotSize, //
         }, //
     },
+    cmo::Rings,
     kernel_ext::{
         io_be::BeMmio,
         page::{
@@ -98,28 +99,8 @@ pub(crate) struct QpConfig {
     pub(crate) port: u16,
     /// Comes back in error events.
     pub(crate) token: u32,
-    /// Slots of the send queue.
-    pub(crate) sq: QueueSize,
-    /// Slots of RQ1, RQ2 and RQ3.
-    pub(crate) rq: [QueueSize; 3],
-}
-
-impl QpConfig {
-    /// Sizes of the slots: those that all formats of work requests fit.
-    pub(crate) const SQ_SLOT: SlotSize = SlotSize::B512;
-    /// Likewise of RQ1, RQ2 and RQ3.
-    pub(crate) const RQ_SLOT: [SlotSize; 3] = [SlotSize::B256, SlotSize::B128, SlotSize::B128];
-
-    /// Completions that there can be at once of the send queue. Twice its size, so that the queue
-    /// can't overflow.
-    pub(crate) fn send_completions(&self) -> u32 {
-        self.sq.entries() * 2
-    }
-
-    /// Completions that there can be at once of the receive queues.
-    pub(crate) fn receive_completions(&self) -> u32 {
-        self.rq.iter().map(|size| size.entries()).sum()
-    }
+    /// Sizes of the queues.
+    pub(crate) rings: Rings,
 }
 
 /// A queue pair, disabled and freed on drop. Its completion queues and event queue must be freed
@@ -155,11 +136,11 @@ impl Qp {
             affiliated_eq: affiliated_eq.handle(),
             token: config.token,
             pd: PROTECTION_DOMAIN,
-            sq_size: config.sq.code(),
-            sq_slot: QpConfig::SQ_SLOT.code(),
+            sq_size: config.rings.sq.code(),
+            sq_slot: Rings::SQ_SLOT.code(),
             rq: RqSlots {
-                size: config.rq.map(QueueSize::code),
-                slot: QpConfig::RQ_SLOT.map(SlotSize::code),
+                size: config.rings.rq.map(QueueSize::code),
+                slot: Rings::RQ_SLOT.map(SlotSize::code),
             },
             port: config.port,
             threshold_rq2: AllocQp::THRESHOLD_RQ2_DEFAULT,

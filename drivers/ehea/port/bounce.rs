@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bounce slots: mapped memory from which a frame is sent whose own memory is not mapped.
+//! Bounce slots: memory that the adapter may use in any case, from which a frame is sent whose own
+//! memory is not in the memory map, or, in a CMO partition, can't be mapped.
 
 use crate::{
-    adapter::Map,
+    adapter::{
+        AdapterAddress,
+        Map, //
+    },
+    cmo::BOUNCE_SLOT_BYTES as SLOT_BYTES,
     firmware::{
         Error,
         Result, //
     },
     kernel_ext::{
+        dma::{
+            Access,
+            DmaBuffer,
+            Reachable, //
+        },
         net::skbuff::SkBuff,
-        page::{
-            ContiguousBuffer,
-            Window, //
-        }, //
+        page::Window, //
     },
     queue::Segment, //
 };
 use kernel::prelude::*;
 
-/// Slots of a transmit queue.
-const SLOTS: u32 = 16;
-/// Bytes of a slot: more than the longest frame has. What the adapter has to segment may take
-/// several.
-const SLOT_BYTES: u32 = 16 << 10;
 /// Slots that are allocated as one piece.
 const SLOTS_PER_PIECE: u32 = 4;
 /// Bytes of a piece.
@@ -34,22 +36,24 @@ const PIECE_BYTES: usize = (SLOTS_PER_PIECE * SLOT_BYTES) as usize;
 /// Frames are completed in the order in which they were sent. Therefore slots are used in turn, and
 /// two counters, of slots taken and slots given back, say which are free.
 pub(super) struct BouncePool {
-    pieces: KVec<ContiguousBuffer>,
+    pieces: KVec<DmaBuffer>,
+    /// Slots, a power of two.
+    slots: u32,
 }
 
 impl BouncePool {
-    /// Allocates slots, which must be in `map`.
-    pub(super) fn new(map: &Map) -> Result<Self> {
-        let count = (SLOTS / SLOTS_PER_PIECE) as usize;
+    /// Allocates `slots` slots, a power of two, which must be in `map`.
+    pub(super) fn new(access: &Access, slots: u32, map: &Map) -> Result<Self> {
+        let count = (slots / SLOTS_PER_PIECE) as usize;
         let mut pieces = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
-            let piece = ContiguousBuffer::new(PIECE_BYTES)?;
+            let piece = DmaBuffer::new(access, PIECE_BYTES)?;
             if !is_mapped(&piece, map) {
                 return Err(Error::NotMapped(piece.real_address()));
             }
             pieces.push(piece, GFP_KERNEL)?;
         }
-        Ok(Self { pieces })
+        Ok(Self { pieces, slots })
     }
 
     /// Whether all slots are in `map`.
@@ -57,23 +61,37 @@ impl BouncePool {
         self.pieces.iter().all(|piece| is_mapped(piece, map))
     }
 
+    /// How many slots there are.
+    pub(super) fn len(&self) -> u32 {
+        self.slots
+    }
+
     /// How many slots a frame of `len` bytes takes; none if it takes more than there are.
-    pub(super) fn slots(len: u32) -> Option<u8> {
+    pub(super) fn slots(&self, len: u32) -> Option<u8> {
         let slots = len.div_ceil(SLOT_BYTES);
-        u8::try_from(slots).ok().filter(|_| slots <= SLOTS)
+        u8::try_from(slots).ok().filter(|_| slots <= self.slots)
+    }
+
+    /// The memory of `len` bytes from real address `address`, if it is in the slots.
+    pub(super) fn reach(&self, address: u64, len: u64) -> Option<Reachable> {
+        let len = usize::try_from(len).ok()?;
+        self.pieces.iter().find_map(|piece| {
+            let offset = address.checked_sub(piece.real_address())?;
+            piece.reach(usize::try_from(offset).ok()?, len)
+        })
     }
 
     /// Whether that many slots are free, given how many were taken and given back so far.
-    pub(super) fn has_free(taken: u32, returned: u32, slots: u8) -> bool {
+    pub(super) fn has_free(&self, taken: u32, returned: u32, slots: u8) -> bool {
         let in_use = taken.wrapping_sub(returned);
-        in_use.saturating_add(slots.into()) <= SLOTS
+        in_use.saturating_add(slots.into()) <= self.slots
     }
 
     /// Copies a frame of `len` bytes to slots, the first of which is taken as number `taken`. None
     /// if it can't be read.
     pub(super) fn copy(&self, taken: u32, skb: &SkBuff, len: u32) -> Option<()> {
         let mut offset = 0;
-        for segment in Self::layout(taken, len) {
+        for segment in self.layout(taken, len) {
             let window = self.window(segment.slot)?;
             let mut chunk = [0; 512];
             let mut done = 0;
@@ -92,7 +110,7 @@ impl BouncePool {
 
     /// Where a frame is that was copied.
     pub(super) fn segments(&self, taken: u32, len: u32) -> impl Iterator<Item = Segment> + '_ {
-        Self::layout(taken, len).filter_map(|part| {
+        self.layout(taken, len).filter_map(|part| {
             let piece = self.piece(part.slot)?;
             Some(Segment {
                 address: piece.real_address() + Self::offset(part.slot) as u64,
@@ -102,14 +120,15 @@ impl BouncePool {
     }
 
     /// The slots of a frame of `len` bytes, and what is in each.
-    fn layout(taken: u32, len: u32) -> impl Iterator<Item = Part> {
+    fn layout(&self, taken: u32, len: u32) -> impl Iterator<Item = Part> {
+        let slots = self.slots;
         (0..len.div_ceil(SLOT_BYTES)).map(move |n| Part {
-            slot: taken.wrapping_add(n) % SLOTS,
+            slot: taken.wrapping_add(n) & (slots - 1),
             len: (len - n * SLOT_BYTES).min(SLOT_BYTES),
         })
     }
 
-    fn piece(&self, slot: u32) -> Option<&ContiguousBuffer> {
+    fn piece(&self, slot: u32) -> Option<&DmaBuffer> {
         self.pieces.get((slot / SLOTS_PER_PIECE) as usize)
     }
 
@@ -130,7 +149,8 @@ struct Part {
     len: u32,
 }
 
-fn is_mapped(piece: &ContiguousBuffer, map: &Map) -> bool {
-    map.translate(piece.real_address(), PIECE_BYTES as u64)
-        .is_some()
+fn is_mapped(piece: &DmaBuffer, map: &Map) -> bool {
+    piece
+        .reach(0, PIECE_BYTES)
+        .is_some_and(|all| map.adapter_address(all).is_some())
 }

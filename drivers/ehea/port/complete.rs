@@ -16,6 +16,7 @@ use crate::{
         Result, //
     },
     kernel_ext::{
+        dma::MappingConsumer,
         net::{
             napi::PollContext,
             skbuff::SkbSlot, //
@@ -47,8 +48,60 @@ pub(super) struct SendSlot {
     pub(super) skb: SkbSlot,
     /// Bytes posted that the adapter reads, until now, with this frame.
     pub(super) bytes: AtomicU64,
-    /// Bounce slots that the frame is in.
-    pub(super) bounces: AtomicU8,
+    /// What the frame has besides: see [`Extra`].
+    pub(super) extra: AtomicU8,
+}
+
+/// What a frame has besides its buffer: nothing, as a rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extra(u8);
+
+impl Extra {
+    /// Nothing.
+    pub(super) const NONE: Self = Self(0);
+
+    /// Set if the rest is a number of mappings, else it is one of bounce slots.
+    const MAPPINGS: u8 = 1 << 7;
+
+    /// That many bounce slots, instead of the buffer.
+    pub(super) const fn bounces(slots: u8) -> Self {
+        Self(slots & !Self::MAPPINGS)
+    }
+
+    /// That many mappings, of the buffer.
+    pub(super) const fn mappings(count: u8) -> Self {
+        Self(count | Self::MAPPINGS)
+    }
+
+    /// Whether there is something.
+    #[inline]
+    pub(super) const fn is_some(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Bounce slots, if the frame is in some.
+    pub(super) const fn bounce_slots(self) -> Option<u8> {
+        if self.0 != 0 && self.0 & Self::MAPPINGS == 0 {
+            Some(self.0)
+        } else {
+            None
+        }
+    }
+
+    /// How many mappings the frame has.
+    pub(super) const fn mapping_count(self) -> u8 {
+        if self.0 & Self::MAPPINGS != 0 {
+            self.0 & !Self::MAPPINGS
+        } else {
+            0
+        }
+    }
+
+    /// As it is kept in a slot.
+    #[inline]
+    pub(super) const fn pack(self) -> u8 {
+        self.0
+    }
 }
 
 /// What both sides of a send queue share.
@@ -64,7 +117,7 @@ impl SendRing {
             let slot = SendSlot {
                 skb: SkbSlot::new(),
                 bytes: AtomicU64::new(0),
-                bounces: AtomicU8::new(0),
+                extra: AtomicU8::new(0),
             };
             slots.push(slot, GFP_KERNEL)?;
         }
@@ -89,6 +142,8 @@ pub(super) struct Completer {
     bytes: u64,
     /// Bounce slots given back.
     bounces: u32,
+    /// The mappings of frames, in a CMO partition.
+    mappings: Option<MappingConsumer>,
 }
 
 impl Completer {
@@ -99,6 +154,7 @@ impl Completer {
         registers: Arc<CqRegisters>,
         ring: Arc<SendRing>,
         counters: Arc<QueueCounters>,
+        mappings: Option<MappingConsumer>,
     ) -> Self {
         Self {
             completer: SendCompleter::new(queue),
@@ -110,6 +166,23 @@ impl Completer {
             queue: index,
             bytes: 0,
             bounces: 0,
+            mappings,
+        }
+    }
+
+    /// Gives back what a frame had besides its buffer.
+    #[cold]
+    fn release(&mut self, extra: Extra) {
+        match extra.bounce_slots() {
+            Some(slots) => {
+                self.bounces = self.bounces.wrapping_add(slots.into());
+                self.ring.progress.set_bounces_returned(self.bounces);
+            }
+            None => {
+                if let Some(mappings) = &mut self.mappings {
+                    mappings.unmap(extra.mapping_count().into());
+                }
+            }
         }
     }
 
@@ -145,11 +218,13 @@ impl Completer {
             };
             packets += 1;
             self.bytes = slot.bytes.load(Relaxed);
-            let bounces = slot.bounces.load(Relaxed);
-            if bounces > 0 {
-                self.bounces = self.bounces.wrapping_add(bounces.into());
-                self.ring.progress.set_bounces_returned(self.bounces);
-            } else if let Some(skb) = slot.skb.take() {
+            let extra = Extra(slot.extra.load(Relaxed));
+            // A mapping goes before the memory does.
+            let skb = slot.skb.take();
+            if extra.is_some() {
+                self.release(extra);
+            }
+            if let Some(skb) = skb {
                 ctx.consume(skb);
             }
         }

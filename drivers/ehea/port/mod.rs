@@ -5,14 +5,19 @@
 //! - [`operations`]: what the network stack calls.
 //! - [`open`]: bringing the port up, down, and up again after an error.
 //! - [`queue_pair`]: a queue pair with all that belongs to it, also while the memory map changes.
-//! - [`send`], [`bounce`], [`complete`]: transmission; [`receive`]: reception; [`poll`]: the NAPI instance.
+//! - [`send`], [`frame`], [`bounce`], [`complete`]: transmission; [`receive`], [`buffers`]: reception; [`poll`]: the NAPI instance.
+//! - [`entitlement`], [`mapped`]: what is mapped in a CMO partition.
 //! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs.
 //! - [`statistics`]: counters of a port.
 
 mod bounce;
+mod buffers;
 mod complete;
+mod entitlement;
 mod errors;
 mod filter;
+mod frame;
+mod mapped;
 mod open;
 mod operations;
 mod poll;
@@ -74,6 +79,8 @@ impl Event {
     pub(crate) const MEMORY_MISS: u32 = 1 << 1;
     /// It is time to fetch the adapter's counters.
     pub(crate) const STATISTICS: u32 = 1 << 2;
+    /// The port may have more or less mapped than before.
+    pub(crate) const ENTITLEMENT: u32 = 1 << 3;
 }
 
 /// The smallest MTU, that of IPv4.
@@ -81,7 +88,7 @@ const MIN_MTU: u32 = 68;
 /// The largest MTU with jumbo frames: the adapter's 9022 bytes less header, VLAN tag and CRC.
 const MAX_MTU: u32 = 9000;
 /// The MTU of a port without jumbo frames, and the default.
-const ETHERNET_MTU: u32 = 1500;
+pub(crate) const ETHERNET_MTU: u32 = 1500;
 /// When a transmit queue that doesn't move is reported.
 const WATCHDOG: Delta = Delta::from_secs(10);
 

@@ -12,6 +12,10 @@ use super::{
 use crate::{
     abi::hcall::EqKind,
     adapter::Generation,
+    cmo::{
+        Limits,
+        Plan, //
+    },
     firmware::{
         Eq,
         Error,
@@ -28,9 +32,16 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::Arc,
-    time::Delta, //
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
+/// Attempts to open a port for which there isn't enough entitlement; the last is with the smallest
+/// queues.
+const ENTITLEMENT_ATTEMPTS: u32 = 5;
+const ENTITLEMENT_INTERVAL: Delta = Delta::from_millis(10);
 /// Attempts to open a port whose buffers turn out not to be in the memory map.
 const MAP_ATTEMPTS: u32 = 3;
 /// When a reset that failed is tried again.
@@ -53,20 +64,48 @@ impl Running {
 }
 
 impl Port {
-    /// Brings the port up.
-    pub(super) fn open(&self, dev: &NetDevice<PortOperations>, rtnl: &Rtnl) -> Result {
+    /// Brings the port up, for an MTU of `mtu`.
+    pub(super) fn open(&self, dev: &NetDevice<PortOperations>, mtu: u32, rtnl: &Rtnl) -> Result {
         // The link is there when the adapter says so.
         dev.carrier_off();
+        let result = self
+            .plan(mtu)
+            .and_then(|plan| self.open_as(plan, dev, rtnl));
+        if result.is_err() {
+            self.release_entitlement();
+        }
+        result
+    }
+
+    /// Brings the port up with queues as `plan` says, or smaller ones.
+    fn open_as(&self, mut plan: Plan, dev: &NetDevice<PortOperations>, rtnl: &Rtnl) -> Result {
         let mut attempts = 0;
+        let mut map_attempts = 0;
         loop {
-            attempts += 1;
+            let limits = self.limits();
             match self
                 .adapter
-                .with_generation(|map| self.open_with(dev, map, rtnl))
+                .with_generation(|map| self.open_with(dev, map, (&plan, &limits), rtnl))
             {
                 // Buffers are in memory that came after the map was made.
-                Err(Error::NotMapped(address)) if attempts < MAP_ATTEMPTS => {
+                Err(Error::NotMapped(address)) if map_attempts < MAP_ATTEMPTS => {
+                    map_attempts += 1;
                     self.adapter.map_address(address)?;
+                }
+                // What other ports have too much takes its time to come back.
+                Err(Error::Kernel(error))
+                    if error == ENOMEM
+                        && attempts < ENTITLEMENT_ATTEMPTS
+                        && self.adapter.entitlement().is_some() =>
+                {
+                    attempts += 1;
+                    fsleep(ENTITLEMENT_INTERVAL);
+                    if attempts == ENTITLEMENT_ATTEMPTS {
+                        match self.smaller_plan(&plan) {
+                            Some(smaller) => plan = smaller,
+                            None => return Err(Error::Kernel(error)),
+                        }
+                    }
                 }
                 result => return result,
             }
@@ -79,17 +118,19 @@ impl Port {
         &self,
         dev: &NetDevice<PortOperations>,
         generation: &Arc<Generation>,
+        (plan, limits): (&Plan, &Limits),
         rtnl: &Rtnl,
     ) -> Result {
         let firmware = self.calls.firmware();
         let affiliated_eq = Eq::new(firmware, "affiliated event queue", EqKind::Affiliated)?;
         let mut queue_pairs = KVec::with_capacity(self.queues.len(), GFP_KERNEL)?;
-        for (index, _) in (0..).zip(&self.queues) {
+        for (index, _) in (0..plan.queue_pairs).zip(&self.queues) {
             queue_pairs.push(
-                QueuePair::new(self, dev, index, &affiliated_eq, generation)?,
+                QueuePair::new(self, dev, index, &affiliated_eq, generation, (plan, limits))?,
                 GFP_KERNEL,
             )?;
         }
+        dev.set_real_queues(plan.queue_pairs, plan.queue_pairs, rtnl)?;
         self.calls.set_receive_control(
             Self::receive_control(),
             queue_pairs.iter().map(|pair| pair.number()),
@@ -110,7 +151,7 @@ impl Port {
         // Nothing fails from here on.
         for (index, queue) in (0..).zip(&self.queues) {
             let sender = queue_pairs
-                .get(usize::from(index))
+                .get_mut(usize::from(index))
                 .and_then(|pair| pair.sender());
             if let Some(mut txq) = dev.lock_tx_queue(index) {
                 if let Some(place) = queue.sender.get(&mut txq) {
@@ -162,6 +203,7 @@ impl Port {
             drop(sender);
         }
         drop(running);
+        self.release_entitlement();
         dev.carrier_off();
         // Nobody else does so while the port is down.
         if let Err(error) = self.fetch_counters() {
@@ -177,7 +219,12 @@ impl Port {
         }
         self.counters.resets.inc();
         self.close(dev, &rtnl);
-        match self.open(dev, &rtnl) {
+        self.reopen(dev, dev.mtu(), &rtnl);
+    }
+
+    /// Brings a port up again that was closed. If it doesn't come up, that is tried again later.
+    pub(super) fn reopen(&self, dev: &NetDevice<PortOperations>, mtu: u32, rtnl: &Rtnl) {
+        match self.open(dev, mtu, rtnl) {
             Ok(()) => self.log_info(dev, fmt!("reset")),
             Err(error) => {
                 self.log_err(dev, fmt!("reset failed: {error}"));
@@ -194,6 +241,9 @@ impl Port {
         if events & Event::RESET != 0 {
             self.reset(dev);
         }
+        if events & (Event::ENTITLEMENT | Event::STATISTICS) != 0 {
+            self.follow_entitlement(dev);
+        }
         if events & Event::STATISTICS != 0 && dev.is_running() {
             if let Err(error) = self.fetch_counters() {
                 self.log_err(dev, fmt!("{error}"));
@@ -208,7 +258,10 @@ impl Port {
     }
 
     /// Calls `f` for all queue pairs, as long as it succeeds.
-    fn for_each_queue_pair(&self, mut f: impl FnMut(&mut QueuePair) -> Result) -> Result {
+    pub(super) fn for_each_queue_pair(
+        &self,
+        mut f: impl FnMut(&mut QueuePair) -> Result,
+    ) -> Result {
         match &mut *self.running.lock() {
             Some(running) => running.queue_pairs.iter_mut().try_for_each(|pair| f(pair)),
             None => Ok(()),
@@ -225,7 +278,7 @@ impl Port {
         dev: &NetDevice<PortOperations>,
         generation: &Arc<Generation>,
     ) -> Result {
-        self.for_each_queue_pair(|queue_pair| queue_pair.prepare(dev, generation))
+        self.for_each_queue_pair(|queue_pair| queue_pair.prepare(self, dev, generation))
     }
 
     /// Moves all queue pairs to the memory map that they are prepared for; one after the other, so

@@ -27,7 +27,7 @@ impl net::Operations for PortOperations {
 
     fn open(dev: &NetDevice<Self>, rtnl: &Rtnl) -> Result {
         let port = dev.data();
-        port.open(dev, rtnl).map_err(|error| {
+        port.open(dev, dev.mtu(), rtnl).map_err(|error| {
             port.log_err(dev, fmt!("{error}"));
             error.to_errno()
         })
@@ -69,8 +69,9 @@ impl net::Operations for PortOperations {
         })
     }
 
-    fn change_mtu(_dev: &NetDevice<Self>, _mtu: u32, _rtnl: &Rtnl) -> Result {
-        // Queue pairs are always ready for the longest frame.
+    fn change_mtu(dev: &NetDevice<Self>, mtu: u32, rtnl: &Rtnl) -> Result {
+        // Queue pairs are always ready for the longest frame, outside of CMO.
+        dev.data().change_mtu(dev, mtu, rtnl);
         Ok(())
     }
 

@@ -4,33 +4,38 @@
 
 use super::{
     bounce::BouncePool,
+    buffers::{
+        Mapping,
+        Spares, //
+    },
     complete::{
         Completer,
         SendRing, //
+    },
+    entitlement::{
+        Charged,
+        SendAccess, //
     },
     poll::{
         CompletionInterrupt,
         QueuePoll, //
     },
-    receive::{
-        Mapping,
-        Receiver,
-        Spares, //
-    },
+    receive::Receiver,
     send::Sender,
     Port,
     PortOperations,
     QueueCounters, //
 };
 use crate::{
-    abi::{
-        hcall::EqKind,
-        ring::QueueSize, //
-    },
+    abi::hcall::EqKind,
     adapter::{
         Generation,
         Keys,
         Measurement, //
+    },
+    cmo::{
+        Limits,
+        Plan, //
     },
     firmware::{
         Cq,
@@ -41,6 +46,10 @@ use crate::{
         Result, //
     },
     kernel_ext::{
+        dma::{
+            Access,
+            MappingConsumer, //
+        },
         irq,
         net::{
             napi::Napi,
@@ -62,18 +71,6 @@ use kernel::{
 const DRAIN_ATTEMPTS: u32 = 1000;
 const DRAIN_INTERVAL: Delta = Delta::from_millis(1);
 
-/// The size of a queue with at least that many usable entries.
-const fn size(entries: u32) -> QueueSize {
-    match QueueSize::for_entries(entries) {
-        Some(size) => size,
-        None => QueueSize::MIN,
-    }
-}
-
-/// Sizes of the send queue, RQ1, RQ2 and RQ3.
-const SQ_SIZE: QueueSize = size(1023);
-const RQ_SIZES: [QueueSize; 3] = [size(1023), size(1023), size(127)];
-
 /// A queue pair of an open port.
 pub(super) struct QueuePair {
     // Dropped in this order: the interrupt first, so that nobody schedules any more; then what
@@ -87,17 +84,22 @@ pub(super) struct QueuePair {
     keys: Option<Keys>,
     /// What is prepared for a change to another memory map.
     next: Option<Prepared>,
-    napi: Arc<Napi<QueuePoll>>,
+    pub(super) napi: Arc<Napi<QueuePoll>>,
     ring: Arc<SendRing>,
     bounce: Arc<BouncePool>,
+    /// How the sender gets at frames, until there is one.
+    send_access: Option<SendAccess>,
+    /// What it has of the entitlement; none outside of CMO.
+    pub(super) charged: Option<Charged>,
     /// While it pauses: since when.
     blackout: Option<Measurement>,
     /// The number of the queues of the network device.
-    index: u16,
+    pub(super) index: u16,
 }
 
 impl QueuePair {
-    /// Allocates queue pair `index` of a port, in state RESET.
+    /// Allocates queue pair `index` of a port, in state RESET, with the queues that `plan` says. What
+    /// it may have mapped besides is in `limits`.
     // Not inlined, here and below, so that what is built doesn't take stack longer than needed.
     #[inline(never)]
     pub(super) fn new(
@@ -106,13 +108,13 @@ impl QueuePair {
         index: u16,
         affiliated_eq: &Eq,
         generation: &Arc<Generation>,
+        (plan, limits): (&Plan, &Limits),
     ) -> Result<KBox<Self>> {
         let firmware = port.calls.firmware();
         let config = QpConfig {
             port: port.number(),
             token: index.into(),
-            sq: SQ_SIZE,
-            rq: RQ_SIZES,
+            rings: plan.rings,
         };
         let token = port.number().into();
 
@@ -122,21 +124,33 @@ impl QueuePair {
             "receive completion queue",
             &eq,
             token,
-            config.receive_completions(),
+            config.rings.receive_completions(),
         )?;
         let send_cq = Cq::new(
             firmware,
             "send completion queue",
             &eq,
             token,
-            config.send_completions(),
+            config.rings.send_completions(),
         )?;
         let qp = Qp::new(firmware, &config, &send_cq, &recv_cq, affiliated_eq)?;
         let keys = Keys::new(generation)?;
 
         let ring = Arc::new(SendRing::new(&qp.geometry().sq)?, GFP_KERNEL)?;
-        let bounce = Arc::new(BouncePool::new(generation.map())?, GFP_KERNEL)?;
+        let access = firmware.access();
+        let bounce = BouncePool::new(access, plan.bounce_slots, generation.map())?;
+        let bounce = Arc::new(bounce, GFP_KERNEL)?;
         let counters = &port.queues.get(usize::from(index)).ok_or(EINVAL)?.counters;
+        let (charged, producer, consumer) =
+            match Charged::new(access, limits, qp.geometry().sq.slots())? {
+                Some((charged, producer, consumer)) => {
+                    (Some(charged), Some(producer), Some(consumer))
+                }
+                None => (None, None, None),
+            };
+        let send_access = producer
+            .map(SendAccess::Mapped)
+            .or_else(|| access.unrestricted().map(SendAccess::Unrestricted));
         let napi = Self::new_napi(
             dev,
             index,
@@ -145,8 +159,9 @@ impl QueuePair {
             &keys,
             &ring,
             counters,
+            (access, &charged, consumer),
         )?;
-        Ok(KBox::new(
+        let mut this = KBox::new(
             Self {
                 interrupt: None,
                 qp,
@@ -158,11 +173,29 @@ impl QueuePair {
                 napi,
                 ring,
                 bounce,
+                send_access,
+                charged,
                 blackout: None,
                 index,
             },
             GFP_KERNEL,
-        )?)
+        )?;
+        this.add_mapped(access, counters)?;
+        Ok(this)
+    }
+
+    /// Maps receive buffers and writes them to the rings, in a CMO partition. It is enough if there
+    /// are some.
+    #[inline(never)]
+    fn add_mapped(&mut self, access: &Access, counters: &QueueCounters) -> Result {
+        let Some(charged) = &mut self.charged else {
+            return Ok(());
+        };
+        let mut new = charged.allocate(access, counters);
+        if new.rq2.is_empty() || new.rq3.is_empty() {
+            return Err(Error::Kernel(ENOMEM));
+        }
+        self.napi.disabled()?.receiver.add(&mut new)
     }
 
     /// Makes the NAPI instance of a queue pair, with all receive buffers written to the rings.
@@ -175,6 +208,7 @@ impl QueuePair {
         keys: &Keys,
         ring: &Arc<SendRing>,
         counters: &Arc<QueueCounters>,
+        (access, charged, mappings): (&Access, &Option<Charged>, Option<MappingConsumer>),
     ) -> Result<Arc<Napi<QueuePoll>>> {
         let completer = Completer::new(
             &qp.geometry().sq,
@@ -183,6 +217,7 @@ impl QueuePair {
             send_cq.registers().clone(),
             ring.clone(),
             counters.clone(),
+            mappings,
         );
         let mut receiver = Receiver::new(
             dev,
@@ -194,6 +229,8 @@ impl QueuePair {
                 key: keys.receive(),
             },
             counters.clone(),
+            access,
+            charged.as_ref().map(|charged| &charged.counts),
         )?;
         receiver.fill()?;
         let poll = QueuePoll::new(dev, completer, receiver);
@@ -231,7 +268,8 @@ impl QueuePair {
     }
 
     /// The posting side of the send queue, to be put in place before [`QueuePair::start`].
-    pub(super) fn sender(&self) -> Option<Sender> {
+    pub(super) fn sender(&mut self) -> Option<Sender> {
+        let access = self.send_access.take()?;
         let keys = self.keys.as_ref()?;
         Some(Sender::new(
             &self.qp.geometry().sq,
@@ -241,6 +279,7 @@ impl QueuePair {
             self.bounce.clone(),
             keys.generation().map().clone(),
             keys.send(),
+            access,
         ))
     }
 
@@ -253,11 +292,12 @@ impl QueuePair {
     /// memory that the change takes is allocated here, not while the queue pair pauses.
     pub(super) fn prepare(
         &mut self,
+        port: &Port,
         dev: &NetDevice<PortOperations>,
         generation: &Arc<Generation>,
     ) -> Result {
         if !self.uses(generation) {
-            self.next = Some(self.allocate(dev, generation)?);
+            self.next = Some(self.allocate(port, dev, generation)?);
         }
         Ok(())
     }
@@ -295,7 +335,7 @@ impl QueuePair {
         generation: &Arc<Generation>,
     ) -> Result {
         if !self.uses(generation) {
-            let next = self.allocate(dev, generation)?;
+            let next = self.allocate(port, dev, generation)?;
             self.exchange(port, dev, next)?;
         }
         self.resume(port, dev);
@@ -316,17 +356,19 @@ impl QueuePair {
     /// Allocates what a change to the map `generation` needs.
     fn allocate(
         &self,
+        port: &Port,
         dev: &NetDevice<PortOperations>,
         generation: &Arc<Generation>,
     ) -> Result<Prepared> {
         let map = generation.map();
         let keys = Keys::new(generation)?;
         let counts = self.napi.disabled()?.receiver.unmapped(map);
-        let spares = Spares::new(counts, dev, map)?;
+        let access = port.calls.firmware().access();
+        let spares = Spares::new(counts, dev, map, access)?;
         let bounce = if self.bounce.is_mapped(map) {
             self.bounce.clone()
         } else {
-            Arc::new(BouncePool::new(map)?, GFP_KERNEL)?
+            Arc::new(BouncePool::new(access, self.bounce.len(), map)?, GFP_KERNEL)?
         };
         Ok(Prepared {
             keys,

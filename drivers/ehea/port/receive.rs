@@ -5,16 +5,35 @@
 //! The adapter reports each frame in the next slot of RQ1. A small frame is in the slot itself;
 //! others are in a buffer of RQ2 or RQ3. Each buffer that is used up is replaced at once, by a new
 //! one if there is one, else by itself after its frame was copied: the rings never run dry, whatever
-//! the state of memory.
+//! the state of memory. In a CMO partition all frames are copied, and buffers stay
+//! ([`mapped`](super::mapped)).
 
 use super::{
+    buffers::{
+        repost,
+        BufferRing,
+        ChunkCounts,
+        FreeBuffer,
+        Lost,
+        Mapping,
+        NewChunks,
+        Spares, //
+    },
+    mapped::{
+        ChunkCount,
+        MappedBuffers, //
+    },
     rings::CompletionRing,
     PortOperations,
     QueueCounters, //
 };
 use crate::{
     abi::cqe::Cqe,
-    adapter::Map,
+    adapter::{
+        AdapterAddress,
+        Map, //
+    },
+    cmo::BufferKind,
     firmware::{
         CqRegisters,
         Error,
@@ -23,14 +42,16 @@ use crate::{
         Result, //
     },
     kernel_ext::{
+        dma::{
+            Access,
+            Unrestricted, //
+        },
         net::{
             napi::PollContext,
             skbuff::{
-                RxBuffer,
                 RxChecksum,
                 RxMeta, //
             },
-            Device,
             NetDevice, //
         },
         page::QueueMemory, //
@@ -56,146 +77,6 @@ use kernel::{
     }, //
 };
 
-/// Bytes of a buffer in RQ2: frames up to this length don't go to RQ3.
-const RQ2_BUFFER: u32 = 2048;
-/// Bytes of a buffer in RQ3: the longest frame, with VLAN tag and CRC.
-const RQ3_BUFFER: u32 = 9022;
-
-/// The memory map that work requests refer to, and the key that names it.
-pub(super) struct Mapping {
-    pub(super) map: Arc<Map>,
-    pub(super) key: u32,
-}
-
-/// What became of a frame's buffer.
-struct Lost;
-
-/// RQ2 or RQ3 with its buffers.
-struct BufferRing {
-    memory: Arc<QueueMemory>,
-    posted: PostedBuffers,
-    /// The buffer of each slot that is posted.
-    buffers: KVec<Option<RxBuffer>>,
-    /// Buffers posted that the adapter doesn't know of yet.
-    unannounced: u16,
-}
-
-impl BufferRing {
-    fn new(memory: Arc<QueueMemory>, posted: PostedBuffers) -> Result<Self> {
-        let mut buffers = KVec::with_capacity(memory.entries(), GFP_KERNEL)?;
-        for _ in 0..memory.entries() {
-            buffers.push(None, GFP_KERNEL)?;
-        }
-        Ok(Self {
-            memory,
-            posted,
-            buffers,
-            unannounced: 0,
-        })
-    }
-
-    /// Posts as many buffers as there should be. Process context.
-    fn fill(&mut self, dev: &Device, mapping: &Mapping) -> Result {
-        let len = self.posted.buffer_len();
-        while self.posted.missing() > 0 {
-            let buffer = RxBuffer::new(dev, len)?;
-            let Some(address) = mapping.map.translate(buffer.address(), len.into()) else {
-                return Err(Error::NotMapped(buffer.address()));
-            };
-            self.post(buffer, address, mapping.key)
-                .map_err(|Lost| EINVAL)?;
-        }
-        Ok(())
-    }
-
-    /// Posts a buffer whose adapter address is `address`.
-    #[inline]
-    fn post(&mut self, buffer: RxBuffer, address: u64, key: u32) -> core::result::Result<(), Lost> {
-        let index = self.posted.next_slot();
-        let mut slot = self.memory.entry(index).ok_or(Lost)?;
-        // The slot is in use if the adapter has used up buffers in another order than they were
-        // posted.
-        let place = self.buffers.get_mut(index).filter(|place| place.is_none());
-        let place = place.ok_or(Lost)?;
-        self.posted
-            .post(&mut slot, address, key)
-            .map_err(|_| Lost)?;
-        *place = Some(buffer);
-        self.unannounced = self.unannounced.saturating_add(1);
-        Ok(())
-    }
-
-    /// How many buffers of the ring are not in `map`.
-    fn unmapped(&self, map: &Map) -> usize {
-        let len = self.posted.buffer_len().into();
-        self.buffers
-            .iter()
-            .flatten()
-            .filter(|buffer| map.translate(buffer.address(), len).is_none())
-            .count()
-    }
-
-    /// Writes all work requests again, for another memory map. Buffers that are not in it are
-    /// replaced by `spares`.
-    fn rewrite(&mut self, mapping: &Mapping, spares: &mut KVec<RxBuffer>) -> Result {
-        let len = self.posted.buffer_len().into();
-        for (index, place) in self.buffers.iter_mut().enumerate() {
-            let Some(buffer) = place else {
-                continue;
-            };
-            let address = match mapping.map.translate(buffer.address(), len) {
-                Some(address) => address,
-                None => {
-                    *buffer = spares.pop().ok_or(Error::NotMapped(buffer.address()))?;
-                    mapping
-                        .map
-                        .translate(buffer.address(), len)
-                        .ok_or(Error::NotMapped(buffer.address()))?
-                }
-            };
-            let mut slot = self.memory.entry(index).ok_or(EINVAL)?;
-            self.posted
-                .rewrite(&mut slot, index, address, mapping.key)
-                .map_err(|_| EINVAL)?;
-        }
-        Ok(())
-    }
-
-    /// Buffers that the adapter doesn't know of yet; from now on it does.
-    fn take_unannounced(&mut self) -> u16 {
-        core::mem::take(&mut self.unannounced)
-    }
-}
-
-/// Buffers in reserve for a rewrite of both rings.
-#[derive(Default)]
-pub(super) struct Spares {
-    rq2: KVec<RxBuffer>,
-    rq3: KVec<RxBuffer>,
-}
-
-impl Spares {
-    /// Allocates as many buffers as `counts` says, in `map`. Process context.
-    pub(super) fn new(counts: (usize, usize), dev: &Device, map: &Map) -> Result<Self> {
-        Ok(Self {
-            rq2: Self::allocate(counts.0, RQ2_BUFFER, dev, map)?,
-            rq3: Self::allocate(counts.1, RQ3_BUFFER, dev, map)?,
-        })
-    }
-
-    fn allocate(count: usize, len: u32, dev: &Device, map: &Map) -> Result<KVec<RxBuffer>> {
-        let mut buffers = KVec::with_capacity(count, GFP_KERNEL)?;
-        for _ in 0..count {
-            let buffer = RxBuffer::new(dev, len)?;
-            if map.translate(buffer.address(), len.into()).is_none() {
-                return Err(Error::NotMapped(buffer.address()));
-            }
-            buffers.push(buffer, GFP_KERNEL)?;
-        }
-        Ok(buffers)
-    }
-}
-
 /// The receiving side of a queue pair.
 pub(super) struct Receiver {
     dev: ARef<NetDevice<PortOperations>>,
@@ -209,6 +90,8 @@ pub(super) struct Receiver {
     completion_registers: Arc<CqRegisters>,
     mapping: Mapping,
     counters: Arc<QueueCounters>,
+    /// None in a CMO partition.
+    token: Option<Unrestricted>,
 }
 
 impl Receiver {
@@ -220,27 +103,68 @@ impl Receiver {
         completion_registers: Arc<CqRegisters>,
         mapping: Mapping,
         counters: Arc<QueueCounters>,
+        access: &Access,
+        counts: Option<&ChunkCounts>,
     ) -> Result<Self> {
         let [rq1, rq2, rq3] = qp.receive_memory();
         let geometry = qp.geometry();
+        let ring = |kind: BufferKind,
+                    memory: &Arc<QueueMemory>,
+                    posted: PostedBuffers,
+                    count: Option<&Arc<ChunkCount>>| {
+            let mapped = match count {
+                Some(count) => Some(MappedBuffers::new(
+                    kind,
+                    memory.entries(),
+                    access,
+                    count.clone(),
+                )?),
+                None => None,
+            };
+            BufferRing::new(memory.clone(), posted, mapped)
+        };
         Ok(Self {
             dev: dev.into(),
             queue,
             reader: CompletionReader::new(rq1.entries()),
             rq1: CompletionRing(rq1.clone()),
-            rq2: BufferRing::new(rq2.clone(), PostedBuffers::rq2(&geometry.rq2, RQ2_BUFFER))?,
-            rq3: BufferRing::new(rq3.clone(), PostedBuffers::rq3(&geometry.rq3, RQ3_BUFFER))?,
+            rq2: ring(
+                BufferKind::RQ2,
+                rq2,
+                PostedBuffers::rq2(&geometry.rq2, BufferKind::RQ2.len),
+                counts.map(|counts| &counts.rq2),
+            )?,
+            rq3: ring(
+                BufferKind::RQ3,
+                rq3,
+                PostedBuffers::rq3(&geometry.rq3, BufferKind::RQ3.len),
+                counts.map(|counts| &counts.rq3),
+            )?,
             registers: qp.registers().clone(),
             completion_registers,
             mapping,
             counters,
+            token: access.unrestricted(),
         })
     }
 
-    /// Writes work requests for all buffers that there should be. Process context.
+    /// Writes work requests for all buffers that there should be, outside of CMO. Process context.
     pub(super) fn fill(&mut self) -> Result {
-        self.rq2.fill(&self.dev, &self.mapping)?;
-        self.rq3.fill(&self.dev, &self.mapping)
+        let Some(token) = self.token else {
+            return Ok(());
+        };
+        self.rq2.fill(&self.dev, &self.mapping, token)?;
+        self.rq3.fill(&self.dev, &self.mapping, token)
+    }
+
+    /// Writes work requests for mapped buffers.
+    ///
+    /// # Errors
+    ///
+    /// Some are not in the memory map, or there is no room for them; they are given up.
+    pub(super) fn add(&mut self, chunks: &mut NewChunks) -> Result {
+        self.rq2.add(&mut chunks.rq2, &self.mapping)?;
+        self.rq3.add(&mut chunks.rq3, &self.mapping)
     }
 
     /// Tells the adapter of all slots and buffers of a new queue pair.
@@ -251,7 +175,8 @@ impl Receiver {
         self.announce();
     }
 
-    fn announce(&mut self) {
+    /// Tells the adapter of buffers that it doesn't know of yet.
+    pub(super) fn announce(&mut self) {
         let count = self.rq2.take_unannounced();
         if count > 0 {
             self.registers.add_rq2(count);
@@ -340,7 +265,9 @@ impl Receiver {
         };
         let (ring, index) = ring;
         let buffer = ring.buffers.get_mut(index).and_then(Option::take);
-        let buffer = buffer.ok_or(Lost).map_err(corrupt)?;
+        let Some(buffer) = buffer else {
+            return self.receive_mapped(ctx, location, frame).map_err(corrupt);
+        };
         ring.posted.used();
 
         let frame = match frame {
@@ -354,34 +281,79 @@ impl Receiver {
         let meta = meta(&frame, self.queue);
         let len = ring.posted.buffer_len();
         let delivered = match ctx.alloc(len) {
-            Some(new) => match self.mapping.map.translate(new.address(), len.into()) {
-                Some(address) => {
-                    ring.post(new, address, self.mapping.key).map_err(corrupt)?;
-                    ctx.receive(buffer, &meta)
+            Some(new) => {
+                let new = FreeBuffer {
+                    buffer: new,
+                    token: buffer.token,
+                };
+                match self.mapping.map.adapter_address(new.reach(len)) {
+                    Some(address) => {
+                        ring.post(new, address, self.mapping.key).map_err(corrupt)?;
+                        ctx.receive(buffer.buffer, &meta)
+                    }
+                    None => {
+                        self.counters.rx_translation_misses.inc();
+                        self.dev.data().adapter().report_miss(
+                            &self.dev,
+                            new.buffer.address(),
+                            Direction::Receive,
+                        );
+                        drop(new);
+                        self.counters.rx_copied.inc();
+                        let delivered = ctx.receive_copy_of(&buffer.buffer, &meta);
+                        repost(ring, buffer, &self.mapping).map_err(corrupt)?;
+                        delivered
+                    }
                 }
-                None => {
-                    self.counters.rx_translation_misses.inc();
-                    self.dev.data().adapter().report_miss(
-                        &self.dev,
-                        new.address(),
-                        Direction::Receive,
-                    );
-                    drop(new);
-                    self.counters.rx_copied.inc();
-                    let delivered = ctx.receive_copy_of(&buffer, &meta);
-                    repost(ring, buffer, &self.mapping).map_err(corrupt)?;
-                    delivered
-                }
-            },
+            }
             None => {
                 // There may be memory for the frame, if not for a whole buffer.
                 self.counters.rx_copied.inc();
-                let delivered = ctx.receive_copy_of(&buffer, &meta);
+                let delivered = ctx.receive_copy_of(&buffer.buffer, &meta);
                 repost(ring, buffer, &self.mapping).map_err(corrupt)?;
                 delivered
             }
         };
         Ok(self.count(delivered, &frame))
+    }
+
+    /// Hands a copy of a frame to the stack that is in a mapped buffer, and posts the buffer again or
+    /// gives it back.
+    #[cold]
+    fn receive_mapped(
+        &mut self,
+        ctx: &PollContext<'_>,
+        location: Location,
+        frame: core::result::Result<ReceivedFrame, BadFrame>,
+    ) -> core::result::Result<u64, Lost> {
+        let (ring, index) = match location {
+            Location::Inline => return Err(Lost),
+            Location::Rq2(index) => (&mut self.rq2, index),
+            Location::Rq3(index) => (&mut self.rq3, index),
+        };
+        // Outside of CMO there is no buffer of that number.
+        let mapped = ring.mapped.as_mut().ok_or(Lost)?;
+        let id = mapped.take(index).ok_or(Lost)?;
+        ring.posted.used();
+        let delivered = match &frame {
+            Ok(frame) => {
+                let window = mapped.window(id).ok_or(Lost)?;
+                Some(ctx.receive_copy(window, 0, &meta(frame, self.queue)))
+            }
+            Err(bad) => {
+                count_bad(&self.counters, *bad);
+                None
+            }
+        };
+        if mapped.done(&ring.memory, &mut ring.posted, id, &self.mapping)? {
+            ring.unannounced = ring.unannounced.saturating_add(1);
+        } else {
+            self.counters.cmo_rx_returned.inc();
+        }
+        Ok(match (delivered, &frame) {
+            (Some(delivered), Ok(frame)) => self.count(delivered, frame),
+            _ => 0,
+        })
     }
 
     /// Hands a frame to the stack that is in the slot of RQ1 itself.
@@ -422,18 +394,6 @@ impl Receiver {
         self.completion_registers.arm();
         self.reader.has_next(&self.rq1)
     }
-}
-
-/// Posts a buffer again that was posted before, so that it is in the map.
-#[cold]
-fn repost(
-    ring: &mut BufferRing,
-    buffer: RxBuffer,
-    mapping: &Mapping,
-) -> core::result::Result<(), Lost> {
-    let len = ring.posted.buffer_len();
-    let address = mapping.map.translate(buffer.address(), len.into());
-    ring.post(buffer, address.ok_or(Lost)?, mapping.key)
 }
 
 #[cold]

@@ -5,21 +5,32 @@
 
 use super::{
     bounce::BouncePool,
-    complete::SendRing,
+    complete::{
+        Extra,
+        SendRing, //
+    },
+    entitlement::SendAccess,
+    frame::{
+        copy_to_slot,
+        on_the_wire,
+        prepare,
+        COPIED, //
+    },
     Port,
     PortOperations,
     QueueCounters, //
 };
 use crate::{
-    abi::wqe::SwqeFormat,
-    adapter::Map,
+    adapter::{
+        AdapterAddress,
+        Map, //
+    },
     firmware::QpRegisters,
     kernel_ext::{
+        dma::Unrestricted,
         net::{
             queue::TxQueue,
             skbuff::{
-                Gso,
-                PartialChecksum,
                 SkBuff,
                 TxInfo, //
             },
@@ -36,25 +47,14 @@ use crate::{
         Segment,
         SendPoster,
         SendTicket,
-        Slot,
         SwqeError,
-        Tso,
-        TxChecksum,
         WorkQueue,
-        MAX_SEGMENTS,
         STOP_BELOW, //
     },
     trace::Direction, //
 };
 use core::sync::atomic::Ordering::Relaxed;
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
-
-const ETH_P_IP: u16 = 0x0800;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
+use kernel::sync::Arc;
 
 /// The posting side of a transmit queue.
 pub(super) struct Sender {
@@ -72,6 +72,10 @@ pub(super) struct Sender {
     bytes: u64,
     /// Frames posted that the adapter doesn't know of yet.
     unannounced: u16,
+    /// The right to send from any memory; none while the queue pair pauses, nor in a CMO partition.
+    direct: Option<Unrestricted>,
+    /// How the adapter gets at frames.
+    access: SendAccess,
     /// Nothing is sent, because the queue pair pauses.
     paused: bool,
 }
@@ -80,8 +84,8 @@ pub(super) struct Sender {
 #[derive(Clone, Copy)]
 struct Written {
     ticket: SendTicket,
-    /// Bounce slots that it takes.
-    bounces: u8,
+    /// What it takes besides its buffer.
+    extra: Extra,
 }
 
 /// Why a frame can't be written.
@@ -98,112 +102,42 @@ struct Outgoing<'a> {
     skb: SkBuff,
     info: &'a TxInfo,
     frame: Frame,
-    /// Where the first memory that isn't mapped is, if there is some.
-    missed: Option<u64>,
+    detour: Detour,
 }
 
-/// Frames of up to that many bytes are copied to their work request.
-// CAST: 224.
-const COPIED: u32 = SwqeFormat::IMMEDIATE_MAX as u32;
+/// Why a frame must go through bounce slots.
+#[derive(Clone, Copy)]
+enum Detour {
+    /// It needn't.
+    None,
+    /// It has memory that isn't in the memory map, here.
+    Missed(u64),
+    /// It can't be charged.
+    NotCharged,
+}
 
-/// The checksums that the adapter is to fill in; none if it can't.
-fn offload(info: &TxInfo, partial: &PartialChecksum) -> Option<TxChecksum> {
-    let capable = info.protocol() == ETH_P_IP
-        && matches!(info.ip_protocol(), IPPROTO_TCP | IPPROTO_UDP)
-        && !info.is_fragment();
-    if !capable {
-        return None;
-    }
-    TxChecksum::ipv4(
-        info.network_offset().into(),
-        partial.start.into(),
-        partial.offset.into(),
+/// Writes the work request of a frame to its slot; `translate` gives the adapter addresses.
+#[inline]
+fn write(
+    memory: &QueueMemory,
+    ticket: &SendTicket,
+    out: &Outgoing<'_>,
+    key: u32,
+    translate: impl FnMut(u64, u64) -> Option<u64>,
+) -> core::result::Result<(), SwqeError> {
+    let mut slot = memory.entry(ticket.slot).ok_or(OutOfSlot)?;
+    write_swqe(
+        &mut slot,
+        ticket,
+        &out.frame,
+        key,
+        out.info.segments().iter().map(|segment| Segment {
+            address: segment.address(),
+            len: segment.len(),
+        }),
+        translate,
+        |slot, offset, len| copy_to_slot(&out.skb, slot, offset, len),
     )
-}
-
-/// How the adapter is to segment a frame that the stack wants segmented.
-///
-/// # Errors
-///
-/// `EINVAL` if it can't be told. The stack asks only for what the device offers, and headers of TCP
-/// over IPv4 always fit: this is about frames that were made by somebody else.
-#[cold]
-fn segmentation(info: &TxInfo, gso: &Gso, checksum: TxChecksum) -> kernel::error::Result<Tso> {
-    if !gso.tcp_v4 || gso.other || checksum == TxChecksum::None {
-        return Err(EINVAL);
-    }
-    Tso::new(gso.size, gso.header_len, info.len()).ok_or(EINVAL)
-}
-
-/// Does what the adapter can't: checksums other than those of IPv4, more fragments than fit a work
-/// request. `info` describes the frame, before and after.
-#[inline]
-fn prepare(
-    skb: &mut SkBuff,
-    info: &mut TxInfo,
-    counters: &QueueCounters,
-) -> kernel::error::Result<Frame> {
-    let checksum = match info.checksum() {
-        None => TxChecksum::None,
-        Some(partial) => match offload(info, &partial) {
-            Some(checksum) => checksum,
-            None => {
-                skb.checksum_help()?;
-                *info = skb.describe(COPIED);
-                TxChecksum::None
-            }
-        },
-    };
-    let tso = match info.gso() {
-        None => None,
-        Some(gso) => Some(segmentation(info, &gso, checksum)?),
-    };
-    let mut frame = Frame {
-        len: info.len(),
-        linear_len: info.linear_len(),
-        checksum,
-        tso,
-        vlan: info.vlan(),
-    };
-    if !frame.is_immediate() && !(1..=MAX_SEGMENTS).contains(&info.segments().len()) {
-        skb.linearize()?;
-        counters.tx_linearized.inc();
-        *info = skb.describe(COPIED);
-        frame.linear_len = info.linear_len();
-    }
-    Ok(frame)
-}
-
-/// Frames on the wire, and bytes in them, that a frame to be sent makes.
-#[inline]
-fn on_the_wire(info: &TxInfo) -> (u64, u64) {
-    let len = info.len().into();
-    match info.gso() {
-        None => (1, len),
-        Some(gso) => {
-            let frames = u64::from(gso.segments).max(1);
-            let headers = u64::from(gso.header_len);
-            // Headers and frames have 16 bits at most.
-            (frames, len + (frames - 1) * headers)
-        }
-    }
-}
-
-/// Copies the first `len` bytes of a frame to a slot.
-#[inline]
-fn copy_to_slot(
-    skb: &SkBuff,
-    slot: &mut impl Slot,
-    offset: usize,
-    len: usize,
-) -> core::result::Result<(), OutOfSlot> {
-    if let Some(bytes) = skb.linear().get(..len) {
-        return slot.write(offset, bytes);
-    }
-    let mut buffer = [0; SwqeFormat::IMMEDIATE_MAX];
-    let bytes = buffer.get_mut(..len).ok_or(OutOfSlot)?;
-    skb.copy_bits(0, bytes).map_err(|_| OutOfSlot)?;
-    slot.write(offset, bytes)
 }
 
 impl Sender {
@@ -215,6 +149,7 @@ impl Sender {
         bounce: Arc<BouncePool>,
         map: Arc<Map>,
         key: u32,
+        access: SendAccess,
     ) -> Self {
         Self {
             poster: SendPoster::new(queue),
@@ -227,6 +162,8 @@ impl Sender {
             bounces_taken: 0,
             bytes: 0,
             unannounced: 0,
+            direct: access.token(),
+            access,
             paused: false,
         }
     }
@@ -249,6 +186,7 @@ impl Sender {
     /// Sends nothing any more, or goes on.
     pub(super) fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
+        self.direct = self.access.token().filter(|_| !paused);
     }
 
     /// Whether the adapter is done with all frames that are in the memory region.
@@ -266,12 +204,44 @@ impl Sender {
     fn has_room(&self, bounces: u8) -> bool {
         let returned = self.ring.progress.bounces_returned();
         self.free() >= self.poster.wake_from()
-            && BouncePool::has_free(self.bounces_taken, returned, bounces)
+            && self.bounce.has_free(self.bounces_taken, returned, bounces)
     }
 
     /// Writes the work request of a frame.
     #[inline]
-    fn write(&self, out: &mut Outgoing<'_>) -> core::result::Result<Written, Refused> {
+    fn write(&mut self, out: &mut Outgoing<'_>) -> core::result::Result<Written, Refused> {
+        let Some(token) = self.direct else {
+            return self.write_mapped(out);
+        };
+        let completed = self.ring.progress.completed();
+        let ticket = self
+            .poster
+            .reserve(completed, out.frame.is_immediate())
+            .ok_or(Refused::NoRoom)?;
+        let map = &*self.map;
+        let result = write(&self.memory, &ticket, out, self.key, |address, len| {
+            map.adapter_address(token.reach(address, len))
+        });
+        match result {
+            Ok(()) => Ok(Written {
+                ticket,
+                extra: Extra::NONE,
+            }),
+            Err(SwqeError::NotMapped(segment)) => {
+                out.detour = Detour::Missed(segment.address);
+                self.write_bounced(out, ticket)
+            }
+            Err(_) => Err(Refused::Bad),
+        }
+    }
+
+    /// Writes the work request of a frame that must be mapped, in a CMO partition. Or of none at all,
+    /// while the queue pair pauses.
+    #[cold]
+    fn write_mapped(&mut self, out: &mut Outgoing<'_>) -> core::result::Result<Written, Refused> {
+        let SendAccess::Mapped(mappings) = &mut self.access else {
+            return Err(Refused::NoRoom);
+        };
         if self.paused {
             return Err(Refused::NoRoom);
         }
@@ -280,27 +250,43 @@ impl Sender {
             .poster
             .reserve(completed, out.frame.is_immediate())
             .ok_or(Refused::NoRoom)?;
-        let mut slot = self.memory.entry(ticket.slot).ok_or(Refused::Bad)?;
-        let skb = &out.skb;
-        let result = write_swqe(
-            &mut slot,
+        let map = &*self.map;
+        let mut charged = true;
+        let result = write(
+            &self.memory,
             &ticket,
-            &out.frame,
+            out,
             self.key,
-            out.info.segments().iter().map(|segment| Segment {
-                address: segment.address(),
-                len: segment.len(),
-            }),
-            |address, len| self.map.translate(address, len),
-            |slot, offset, len| copy_to_slot(skb, slot, offset, len),
+            |address, len| match mappings.map(address, len) {
+                Ok(memory) => map.adapter_address(memory),
+                Err(_) => {
+                    charged = false;
+                    None
+                }
+            },
         );
         match result {
-            Ok(()) => Ok(Written { ticket, bounces: 0 }),
+            Ok(()) => {
+                // CAST: A work request has at most `MAX_SEGMENTS`.
+                let extra = match mappings.commit() as u8 {
+                    0 => Extra::NONE,
+                    count => Extra::mappings(count),
+                };
+                Ok(Written { ticket, extra })
+            }
             Err(SwqeError::NotMapped(segment)) => {
-                out.missed = Some(segment.address);
+                mappings.roll_back();
+                out.detour = if charged {
+                    Detour::Missed(segment.address)
+                } else {
+                    Detour::NotCharged
+                };
                 self.write_bounced(out, ticket)
             }
-            Err(_) => Err(Refused::Bad),
+            Err(_) => {
+                mappings.roll_back();
+                Err(Refused::Bad)
+            }
         }
     }
 
@@ -312,9 +298,9 @@ impl Sender {
         ticket: SendTicket,
     ) -> core::result::Result<Written, Refused> {
         let (taken, len) = (self.bounces_taken, out.frame.len);
-        let bounces = BouncePool::slots(len).ok_or(Refused::Bad)?;
+        let bounces = self.bounce.slots(len).ok_or(Refused::Bad)?;
         let returned = self.ring.progress.bounces_returned();
-        if !BouncePool::has_free(taken, returned, bounces) {
+        if !self.bounce.has_free(taken, returned, bounces) {
             return Err(Refused::NoRoom);
         }
         self.bounce.copy(taken, &out.skb, len).ok_or(Refused::Bad)?;
@@ -325,11 +311,17 @@ impl Sender {
             &out.frame,
             self.key,
             self.bounce.segments(taken, len),
-            |address, len| self.map.translate(address, len),
+            |address, len| {
+                let memory = self.bounce.reach(address, len)?;
+                self.map.adapter_address(memory)
+            },
             |slot, offset, len| copy_to_slot(&out.skb, slot, offset, len),
         )
         .map_err(|_| Refused::Bad)?;
-        Ok(Written { ticket, bounces })
+        Ok(Written {
+            ticket,
+            extra: Extra::bounces(bounces),
+        })
     }
 
     /// Posts a frame that was written, and announces it, and those before it, if the stack has no
@@ -356,15 +348,16 @@ impl Sender {
     fn keep(&mut self, txq: &TxQueue<'_>, written: &Written, out: Outgoing<'_>) -> bool {
         let kick = txq.sent(&out.skb);
         self.bytes = self.bytes.wrapping_add(out.frame.len.into());
-        self.bounces_taken = self.bounces_taken.wrapping_add(written.bounces.into());
         if let Some(slot) = self.ring.slots.get(written.ticket.slot) {
             slot.bytes.store(self.bytes, Relaxed);
-            slot.bounces.store(written.bounces, Relaxed);
-            if written.bounces > 0 {
-                out.skb.consume();
-            } else {
+            slot.extra.store(written.extra.pack(), Relaxed);
+            match written.extra.bounce_slots() {
+                Some(slots) => {
+                    self.bounces_taken = self.bounces_taken.wrapping_add(slots.into());
+                    out.skb.consume();
+                }
                 // The slot is empty, as its last frame is completed.
-                drop(slot.skb.put(out.skb));
+                None => drop(slot.skb.put(out.skb)),
             }
         }
         kick
@@ -408,11 +401,11 @@ impl Port {
             skb,
             info: &info,
             frame,
-            missed: None,
+            detour: Detour::None,
         };
 
         let written = sender.write(&mut out);
-        if let Some(address) = out.missed {
+        if let Detour::Missed(address) = out.detour {
             counters.tx_translation_misses.inc();
             self.adapter.report_miss(dev, address, Direction::Transmit);
         }
@@ -428,8 +421,8 @@ impl Port {
                 return Transmit::Ok;
             }
         };
-        if written.bounces > 0 {
-            counters.tx_bounced.inc();
+        if written.extra.is_some() {
+            count_extra(counters, written.extra, out.detour);
         }
         let (frames, bytes) = on_the_wire(&info);
         counters.tx_packets.add(frames);
@@ -461,9 +454,27 @@ impl Port {
     #[cold]
     fn refuse(&self, txq: &mut TxQueue<'_>, out: Outgoing<'_>) -> Transmit {
         if let Some(queue) = self.queues.get(usize::from(txq.index())) {
-            let bounces = out.missed.and_then(|_| BouncePool::slots(out.frame.len));
+            let bounces = match (out.detour, queue.sender.get(txq)) {
+                (Detour::None, _) | (_, None | Some(None)) => None,
+                (detour, Some(Some(sender))) => {
+                    if matches!(detour, Detour::NotCharged) {
+                        queue.counters.cmo_tx_stalled.inc();
+                    }
+                    sender.bounce.slots(out.frame.len)
+                }
+            };
             self.stop(txq, &queue.counters, bounces.unwrap_or(0));
         }
         Transmit::Busy(out.skb)
+    }
+}
+
+/// Counts what a frame took besides its buffer.
+#[cold]
+fn count_extra(counters: &QueueCounters, extra: Extra, detour: Detour) {
+    match (extra.bounce_slots(), detour) {
+        (None, _) => counters.cmo_tx_mapped.add(extra.mapping_count().into()),
+        (Some(_), Detour::NotCharged) => counters.cmo_tx_bounced.inc(),
+        (Some(_), _) => counters.tx_bounced.inc(),
     }
 }

@@ -34,6 +34,13 @@ pub(crate) struct QueueCounters {
     pub(crate) tx_linearized: Counter,
     /// How often the transmit queue was stopped for lack of room.
     pub(crate) tx_stopped: Counter,
+    /// Mappings of pieces of frames, in a CMO partition.
+    pub(crate) cmo_tx_mapped: Counter,
+    /// Frames sent from bounce slots, because they could not be mapped.
+    pub(crate) cmo_tx_bounced: Counter,
+    /// How often the transmit queue was stopped, because a frame could neither be mapped nor be copied
+    /// to bounce slots.
+    pub(crate) cmo_tx_stalled: Counter,
     /// Frames received.
     pub(crate) rx_packets: Counter,
     /// Bytes received, without CRC.
@@ -50,6 +57,12 @@ pub(crate) struct QueueCounters {
     pub(crate) rx_translation_misses: Counter,
     /// Frames copied out of their buffer, because there was no other buffer to post.
     pub(crate) rx_copied: Counter,
+    /// Chunks of receive buffers that were mapped, in a CMO partition.
+    pub(crate) cmo_rx_mapped: Counter,
+    /// How often chunks of receive buffers could not be mapped.
+    pub(crate) cmo_rx_map_failed: Counter,
+    /// Receive buffers that were not posted again, because there were more than there may be.
+    pub(crate) cmo_rx_returned: Counter,
 }
 
 /// What the adapter counts for a port, as fetched last, and what happened to the port itself.

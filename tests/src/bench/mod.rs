@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Figures that repeat on a noisy machine: counts of hypercalls and of guest instructions.
 
+mod cmo;
 mod counter;
 mod hotplug;
 mod map;
@@ -24,7 +25,7 @@ pub fn profile(what: &str) -> Result<String> {
 }
 
 /// Groups of figures, for `--only`.
-pub const GROUPS: &[&str] = &["hotplug", "map", "peers", "unsafe"];
+pub const GROUPS: &[&str] = &["cmo", "hotplug", "map", "peers", "unsafe"];
 
 /// Which figures to take, and with what.
 #[derive(Clone, Debug)]
@@ -53,6 +54,9 @@ pub fn figures(options: &Options, mut progress: impl FnMut(&str)) -> Result<Figu
     }
     if wanted("hotplug") {
         hotplug::measure(&mut figures, options.cycles, &mut progress)?;
+    }
+    if wanted("cmo") {
+        cmo::measure(&mut figures, &mut progress)?;
     }
     if wanted("peers") {
         peers::measure(&mut figures, &mut progress)?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Scenarios that both drivers must pass, and parts of those that only one has.
 
+pub mod cmo;
 pub mod faults;
 pub mod filters;
 pub mod memory;

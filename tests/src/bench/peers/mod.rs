@@ -48,6 +48,24 @@ const PEERS: [Peer; 5] = {
     ]
 };
 
+/// Instructions to send a frame of 60 bytes: with the adapter outside of CMO, with it in a CMO partition
+/// with `entitlement` bytes, and with ibmveth there.
+pub(super) fn sending_within(entitlement: u64) -> Result<[f64; 3]> {
+    let mut off = rig::Rig::boot(System::Ours, packets::MEMORY, packets::BUCKET)?;
+    let free = packets::sending(&mut off, Device::Adapter)?;
+    off.shutdown()?;
+    let mut on = rig::Rig::boot_in(
+        System::Ours,
+        packets::MEMORY,
+        packets::BUCKET,
+        Some(entitlement),
+    )?;
+    let adapter = packets::sending(&mut on, Device::Adapter)?;
+    let veth = packets::sending(&mut on, Device::Veth)?;
+    on.shutdown()?;
+    Ok([free, adapter, veth])
+}
+
 /// Takes the figures.
 pub(super) fn measure(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()> {
     for system in [System::Witness, System::Ours] {

@@ -23,7 +23,7 @@ pub(super) const LENGTHS: [(usize, &str); 2] = [(60, "64b"), (1500, "1500b")];
 pub(super) const MEMORY: &str = "2G";
 
 /// Addresses that are counted together: the smallest page.
-const BUCKET: u64 = 4096;
+pub(super) const BUCKET: u64 = 4096;
 
 /// Instructions per frame.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,14 @@ pub(super) fn measure<'a>(
         rig.stop(device)?;
     }
     rig.shutdown()
+}
+
+/// Instructions to send a frame of the shortest length.
+pub(super) fn sending(rig: &mut Rig, device: Device) -> Result<f64> {
+    rig.start(device)?;
+    let cost = cost(rig, device, LENGTHS[0].0, Rig::transmit)?;
+    rig.stop(device)?;
+    Ok(cost.all)
 }
 
 /// Measures one way to use a device: the difference of a long and a short run.

@@ -95,6 +95,16 @@ const VIRTIO: &str = "virtio-net-pci,romfile=,tx=timer";
 impl Rig {
     /// Boots the guest with that memory; the counter counts addresses in pieces of `bucket` bytes.
     pub(crate) fn boot(system: System, memory: &str, bucket: u64) -> Result<Self> {
+        Self::boot_in(system, memory, bucket, None)
+    }
+
+    /// Boots the guest, as a CMO partition if there is an entitlement in bytes.
+    pub(crate) fn boot_in(
+        system: System,
+        memory: &str,
+        bucket: u64,
+        entitlement: Option<u64>,
+    ) -> Result<Self> {
         let name = match system {
             System::Ours => "bench-peers",
             System::Witness => "bench-peers-c",
@@ -108,6 +118,9 @@ impl Rig {
             .kernel_append("ipv6.disable_ipv6=1")
             .netdev(format!("hubport,hubid={}", Device::Adapter.wire()).as_str())
             .adapter_property(&format!("mac0={}", text(Device::Adapter.address())));
+        if let Some(bytes) = entitlement {
+            builder = builder.cmo(bytes);
+        }
         for property in system.adapter_properties() {
             builder = builder.adapter_property(property);
         }

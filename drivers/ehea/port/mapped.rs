@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receive buffers in a CMO partition.
+//!
+//! They stay mapped as long as they exist, and they stay with the driver: a frame is copied out, and
+//! its buffer is posted again. What the stack holds is therefore charged to nobody, however long an
+//! application leaves it in its socket, and the entitlement can be given back at any time: where there
+//! are more buffers than there may be, one that a frame has come in is not posted again.
+//!
+//! Buffers are mapped in chunks of whole pages. A chunk is *retiring* while some of its buffers are
+//! still posted, and is unmapped when the last has been used up.
+
+use super::buffers::{
+    Lost,
+    Mapping, //
+};
+use crate::{
+    adapter::{
+        AdapterAddress,
+        Map, //
+    },
+    cmo::BufferKind,
+    firmware::{
+        Error,
+        Result, //
+    },
+    kernel_ext::{
+        dma::{
+            Access,
+            DmaBuffer, //
+        },
+        page::{
+            ContiguousBuffer,
+            QueueMemory,
+            Window, //
+        }, //
+    },
+    queue::PostedBuffers, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::Arc, //
+};
+
+/// How many chunks a ring may have, and how many it has.
+#[derive(Default)]
+pub(super) struct ChunkCount {
+    /// Set by whoever shares out the entitlement.
+    limit: AtomicU32,
+    /// Set by who has the ring.
+    mapped: AtomicU32,
+}
+
+impl ChunkCount {
+    pub(super) fn set_limit(&self, limit: u32) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.limit.load(Relaxed)
+    }
+
+    /// Chunks to be mapped until the limit is reached.
+    pub(super) fn missing(&self) -> u32 {
+        self.limit().saturating_sub(self.mapped.load(Relaxed))
+    }
+
+    /// Whether there are none at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.mapped.load(Relaxed) == 0
+    }
+
+    /// Whether there are more than there may be.
+    fn is_exceeded(&self, retiring: u32) -> bool {
+        self.mapped.load(Relaxed).saturating_sub(retiring) > self.limit()
+    }
+}
+
+/// A buffer: the number of its chunk, and its place in it.
+#[derive(Clone, Copy)]
+pub(super) struct BufferId {
+    chunk: u16,
+    place: u8,
+}
+
+struct Chunk {
+    memory: DmaBuffer,
+    /// Places that are posted, one bit each.
+    posted: u32,
+    retiring: bool,
+}
+
+/// The buffers of RQ2 or RQ3.
+pub(super) struct MappedBuffers {
+    kind: BufferKind,
+    access: Access,
+    chunks: KVec<Option<Chunk>>,
+    /// The buffer of each slot of the ring that is posted.
+    slots: KVec<Option<BufferId>>,
+    /// Buffers of a chunk.
+    per_chunk: u8,
+    retiring: u32,
+    count: Arc<ChunkCount>,
+}
+
+impl MappedBuffers {
+    /// For a ring with that many slots, without buffers.
+    pub(super) fn new(
+        kind: BufferKind,
+        slots: usize,
+        access: &Access,
+        count: Arc<ChunkCount>,
+    ) -> Result<Self> {
+        let per_chunk = kind.per_chunk(PAGE_SIZE);
+        let mut places = KVec::with_capacity(slots, GFP_KERNEL)?;
+        let mut chunks = KVec::with_capacity(slots / per_chunk, GFP_KERNEL)?;
+        for _ in 0..slots {
+            places.push(None, GFP_KERNEL)?;
+        }
+        for _ in 0..slots / per_chunk {
+            chunks.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            kind,
+            access: access.clone(),
+            chunks,
+            slots: places,
+            per_chunk: u8::try_from(per_chunk).map_err(|_| EINVAL)?.min(32),
+            retiring: 0,
+            count,
+        })
+    }
+
+    /// Allocates and maps a chunk. Process context.
+    pub(super) fn allocate(kind: BufferKind, access: &Access) -> Result<DmaBuffer> {
+        Ok(DmaBuffer::new(access, kind.chunk_bytes(PAGE_SIZE))?)
+    }
+
+    /// Takes the buffer out of slot `index` that the adapter has used up.
+    pub(super) fn take(&mut self, index: usize) -> Option<BufferId> {
+        let id = self.slots.get_mut(index).and_then(Option::take)?;
+        let chunk = self.chunk(id)?;
+        chunk.posted &= !(1 << id.place);
+        Some(id)
+    }
+
+    fn chunk(&mut self, id: BufferId) -> Option<&mut Chunk> {
+        self.chunks.get_mut(usize::from(id.chunk))?.as_mut()
+    }
+
+    /// The contents of a buffer.
+    pub(super) fn window(&self, id: BufferId) -> Option<Window<'_>> {
+        let chunk = self.chunks.get(usize::from(id.chunk))?.as_ref()?;
+        let offset = usize::from(id.place) * self.kind.stride as usize;
+        chunk
+            .memory
+            .window()
+            .part(offset, self.kind.len as usize)
+            .ok()
+    }
+
+    /// Posts a buffer that isn't posted.
+    fn post(
+        &mut self,
+        memory: &QueueMemory,
+        ring: &mut PostedBuffers,
+        id: BufferId,
+        mapping: &Mapping,
+    ) -> core::result::Result<(), Lost> {
+        let index = ring.next_slot();
+        // In use if the adapter has used up buffers in another order than they were posted.
+        if self.slots.get(index).is_none_or(Option::is_some) {
+            return Err(Lost);
+        }
+        let (stride, len) = (self.kind.stride as usize, self.kind.len as usize);
+        let chunk = self.chunk(id).ok_or(Lost)?;
+        let buffer = chunk.memory.reach(usize::from(id.place) * stride, len);
+        let address = mapping.map.adapter_address(buffer.ok_or(Lost)?);
+        let mut slot = memory.entry(index).ok_or(Lost)?;
+        ring.post(&mut slot, address.ok_or(Lost)?, mapping.key)
+            .map_err(|_| Lost)?;
+        chunk.posted |= 1 << id.place;
+        if let Some(place) = self.slots.get_mut(index) {
+            *place = Some(id);
+        }
+        Ok(())
+    }
+
+    /// Has done with a buffer that was used up: posts it again, or gives its chunk back if there are
+    /// more than there may be. Returns whether it was posted.
+    pub(super) fn done(
+        &mut self,
+        memory: &QueueMemory,
+        ring: &mut PostedBuffers,
+        id: BufferId,
+        mapping: &Mapping,
+    ) -> core::result::Result<bool, Lost> {
+        let exceeded = self.count.is_exceeded(self.retiring);
+        let chunk = self.chunk(id).ok_or(Lost)?;
+        if !chunk.retiring && !exceeded {
+            return self.post(memory, ring, id, mapping).map(|()| true);
+        }
+        let newly = !chunk.retiring;
+        chunk.retiring = true;
+        let unused = chunk.posted == 0;
+        if newly {
+            self.retiring += 1;
+        }
+        if unused {
+            self.retiring -= 1;
+            if let Some(place) = self.chunks.get_mut(usize::from(id.chunk)) {
+                *place = None;
+            }
+            self.count.mapped.fetch_sub(1, Relaxed);
+        }
+        Ok(false)
+    }
+
+    /// Adds a chunk and posts its buffers; returns how many. None are posted, and the chunk is given
+    /// up, if there is no room, or it isn't in the map.
+    pub(super) fn add(
+        &mut self,
+        memory: &QueueMemory,
+        ring: &mut PostedBuffers,
+        chunk: DmaBuffer,
+        mapping: &Mapping,
+    ) -> Result<u16> {
+        let address = chunk.real_address();
+        let all = chunk.reach(0, chunk.len()).ok_or(EINVAL)?;
+        if mapping.map.adapter_address(all).is_none() {
+            return Err(Error::NotMapped(address));
+        }
+        let number = self.chunks.iter().position(Option::is_none);
+        let Some(number) = number else {
+            return Err(Error::Kernel(ENOSPC));
+        };
+        if let Some(place) = self.chunks.get_mut(number) {
+            *place = Some(Chunk {
+                memory: chunk,
+                posted: 0,
+                retiring: false,
+            });
+        }
+        self.count.mapped.fetch_add(1, Relaxed);
+        self.post_chunk(memory, ring, number, mapping)
+    }
+
+    /// Posts all buffers of a chunk that aren't; returns how many.
+    fn post_chunk(
+        &mut self,
+        memory: &QueueMemory,
+        ring: &mut PostedBuffers,
+        number: usize,
+        mapping: &Mapping,
+    ) -> Result<u16> {
+        let mut posted = 0;
+        for place in 0..self.per_chunk {
+            let id = BufferId {
+                // CAST: A ring has at most 2^15 slots.
+                chunk: number as u16,
+                place,
+            };
+            let missing = self
+                .chunk(id)
+                .is_some_and(|chunk| chunk.posted & (1 << place) == 0);
+            if missing && ring.missing() > 0 {
+                self.post(memory, ring, id, mapping)
+                    .map_err(|Lost| EINVAL)?;
+                posted += 1;
+            }
+        }
+        Ok(posted)
+    }
+
+    /// How many chunks are not in `map`.
+    pub(super) fn unmapped(&self, map: &Map) -> usize {
+        self.chunks
+            .iter()
+            .flatten()
+            .filter(|chunk| !is_in(&chunk.memory, map))
+            .count()
+    }
+
+    /// Allocates memory for `count` chunks, in `map`. Process context.
+    pub(super) fn spares(
+        kind: BufferKind,
+        count: usize,
+        map: &Map,
+    ) -> Result<KVec<ContiguousBuffer>> {
+        let mut spares = KVec::with_capacity(count, GFP_KERNEL)?;
+        let bytes = kind.chunk_bytes(PAGE_SIZE);
+        for _ in 0..count {
+            let memory = ContiguousBuffer::new(bytes)?;
+            let address = memory.real_address();
+            if map.translate(address, bytes as u64).is_none() {
+                return Err(Error::NotMapped(address));
+            }
+            spares.push(memory, GFP_KERNEL)?;
+        }
+        Ok(spares)
+    }
+
+    /// Moves to another memory map: chunks that are not in it go to `spares`, with the frames that
+    /// are still in them, and all work requests are written again. The queue pair must pause.
+    ///
+    /// A chunk that is replaced makes room for its replacement in the entitlement.
+    pub(super) fn rewrite(
+        &mut self,
+        memory: &QueueMemory,
+        ring: &PostedBuffers,
+        mapping: &Mapping,
+        spares: &mut KVec<ContiguousBuffer>,
+    ) -> Result {
+        let access = &self.access;
+        for place in &mut self.chunks {
+            let Some(chunk) = place else {
+                continue;
+            };
+            if !is_in(&chunk.memory, &mapping.map) {
+                let address = chunk.memory.real_address();
+                let spare = spares.pop().ok_or(Error::NotMapped(address))?;
+                copy(&chunk.memory.window(), &spare.window())?;
+                match DmaBuffer::of(access, spare) {
+                    Ok(new) => chunk.memory = new,
+                    Err((_, spare)) => {
+                        let (posted, retiring) = (chunk.posted, chunk.retiring);
+                        *place = None;
+                        let memory = DmaBuffer::of(access, spare).map_err(|(error, _)| error)?;
+                        *place = Some(Chunk {
+                            memory,
+                            posted,
+                            retiring,
+                        });
+                    }
+                }
+            }
+        }
+        let (stride, len) = (self.kind.stride as usize, self.kind.len as usize);
+        for (index, id) in self.slots.iter().enumerate() {
+            let Some(id) = id else {
+                continue;
+            };
+            let chunk = self.chunks.get(usize::from(id.chunk));
+            let chunk = chunk.and_then(Option::as_ref).ok_or(EINVAL)?;
+            let buffer = chunk.memory.reach(usize::from(id.place) * stride, len);
+            let address = mapping.map.adapter_address(buffer.ok_or(EINVAL)?);
+            let address = address.ok_or(Error::NotMapped(chunk.memory.real_address()))?;
+            let mut slot = memory.entry(index).ok_or(EINVAL)?;
+            ring.rewrite(&mut slot, index, address, mapping.key)
+                .map_err(|_| EINVAL)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_in(memory: &DmaBuffer, map: &Map) -> bool {
+    memory
+        .reach(0, memory.len())
+        .is_some_and(|all| map.adapter_address(all).is_some())
+}
+
+/// Copies all of a window to one that is as long.
+fn copy(from: &Window<'_>, to: &Window<'_>) -> Result {
+    let mut chunk = [0; 512];
+    for offset in (0..from.len()).step_by(chunk.len()) {
+        let len = chunk.len().min(from.len() - offset);
+        let bytes = chunk.get_mut(..len).ok_or(EINVAL)?;
+        from.read_bytes(offset, bytes)?;
+        to.write_bytes(offset, bytes)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory with its mapping.
+
+use super::{
+    Access,
+    Direction,
+    Mapping,
+    Reachable,
+    Unrestricted, //
+};
+use crate::kernel_ext::page::{
+    ContiguousBuffer,
+    Window, //
+};
+use kernel::prelude::*;
+
+enum Pin {
+    Unrestricted(Unrestricted),
+    Mapped(Mapping),
+}
+
+/// Memory that the device may read and write as long as the buffer exists.
+pub struct DmaBuffer {
+    // Dropped in this order: what is mapped is not free.
+    pin: Pin,
+    memory: ContiguousBuffer,
+}
+
+impl DmaBuffer {
+    /// Allocates `len` zeroed bytes and maps them, if `access` is charged. Process context.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `len` is 0; `ENOMEM`, also if the entitlement is exhausted.
+    pub fn new(access: &Access, len: usize) -> Result<Self> {
+        Self::of(access, ContiguousBuffer::new(len)?).map_err(|(error, _)| error)
+    }
+
+    /// Maps memory, if `access` is charged. Any context.
+    ///
+    /// # Errors
+    ///
+    /// As for [`DmaBuffer::new`]; the memory comes back.
+    pub fn of(
+        access: &Access,
+        memory: ContiguousBuffer,
+    ) -> core::result::Result<Self, (Error, ContiguousBuffer)> {
+        let pin = match access {
+            Access::Unrestricted(token) => Pin::Unrestricted(*token),
+            Access::Charged(mapper) => {
+                let address = memory.real_address();
+                let len = memory.window().len();
+                match Mapping::new(mapper, address, len, Direction::Bidirectional) {
+                    Ok(mapping) => Pin::Mapped(mapping),
+                    Err(error) => return Err((error, memory)),
+                }
+            }
+        };
+        Ok(Self { pin, memory })
+    }
+
+    /// The address that the hypervisor knows the first byte by.
+    pub fn real_address(&self) -> u64 {
+        self.memory.real_address()
+    }
+
+    /// The address on the bus; the real address if the buffer isn't mapped.
+    pub fn bus_address(&self) -> u64 {
+        match &self.pin {
+            Pin::Unrestricted(_) => self.memory.real_address(),
+            Pin::Mapped(mapping) => mapping.bus_address(),
+        }
+    }
+
+    /// Length in bytes.
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "a buffer isn't empty")]
+    pub fn len(&self) -> usize {
+        self.memory.window().len()
+    }
+
+    /// The contents.
+    #[inline]
+    pub fn window(&self) -> Window<'_> {
+        self.memory.window()
+    }
+
+    /// The `len` bytes from `offset`; none if they are not inside.
+    #[inline]
+    pub fn reach(&self, offset: usize, len: usize) -> Option<Reachable> {
+        let end = offset.checked_add(len)?;
+        (end <= self.len()).then_some(Reachable {
+            address: self.memory.real_address() + offset as u64,
+            len: len as u64,
+        })
+    }
+}

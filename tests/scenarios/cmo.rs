@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The driver in a CMO partition: what it has mapped, with plenty, with the minimum, and in between.
+
+pub(crate) mod faults;
+pub(crate) mod shares;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use ehea_tests::checks::cmo::fill;
+use ehea_tests::cmo::{balanced, Bus, Device, MINIMUM};
+use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::lab::{port_address, Lab, Other, Shape};
+use ehea_tests::peer::Plan;
+
+/// Unit address of the adapter.
+const ADAPTER: &str = "71000001";
+
+/// For frames that stay away: they are late or lost.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Two ports and as much entitlement as they can use.
+pub(crate) const PLENTY: Shape = Shape {
+    memory: "1G,max=8G",
+    adapter: Some(2),
+    cmo: Some("64M"),
+    ..Shape::PLAIN
+};
+/// Two ports and what the bus guarantees: the minimum of one device, and the spare.
+pub(crate) const LEAST: Shape = Shape {
+    cmo: Some("3125248"),
+    ..PLENTY
+};
+
+/// Two adapters with one port each and an ibmveth, and what the bus guarantees to three devices.
+pub(crate) const THREE: Shape = Shape {
+    adapter: Some(1),
+    cmo: Some("6250496"),
+    others: &[Other::Adapter, Other::Veth],
+    ..Shape::PLAIN
+};
+
+/// The counter `name` of both ports.
+fn counter(lab: &Lab, name: &str) -> Result<u64> {
+    let mut sum = 0;
+    for port in 1..=2 {
+        let statistics = ethtool_statistics(lab, &lab.interface(port)?)?;
+        sum += statistics.get(name).with_context(|| name.to_owned())?;
+    }
+    Ok(sum)
+}
+
+/// Has nothing mapped, but for the queue of events that the adapter has as long as it is driven.
+fn closed(lab: &Lab) -> Result<()> {
+    let allocated = Device::read(lab, ADAPTER)?.allocated;
+    ensure!(
+        allocated == 4096,
+        "{allocated} bytes are mapped while all ports are closed"
+    );
+    Ok(())
+}
+
+/// Removes the driver; nothing is mapped any more, neither for the bus nor for the model.
+fn unload(lab: &Lab) -> Result<()> {
+    for port in 1..=2 {
+        lab.sh(&format!("ip link set {} down", lab.interface(port)?))?;
+    }
+    closed(lab)?;
+    lab.unload()?;
+    nothing_mapped(lab)
+}
+
+/// Nothing is mapped any more.
+pub(crate) fn nothing_mapped(lab: &Lab) -> Result<()> {
+    let device = Device::read(lab, ADAPTER)?;
+    let bus = Bus::read(lab)?;
+    let pages = lab.stats()?.tce_mapped_pages;
+    ensure!(
+        device.allocated == 0 && bus.curr == 0 && pages == 0,
+        "{pages} pages are mapped; {device:?}, {bus:?}"
+    );
+    Ok(())
+}
+
+/// What the driver wishes is what it uses at full load, to within 5 %, and never less, whatever the
+/// MTU and the number of open ports.
+pub(crate) fn wish_is_honest(lab: &Lab) -> Result<()> {
+    for (ports, mtu) in [(&[1][..], 1500), (&[1, 2][..], 1500), (&[1, 2][..], 9000)] {
+        lab.load()?;
+        fill(lab, ports, mtu, || {
+            let (_, devices) = balanced(lab, &[ADAPTER], 1)?;
+            let device = devices[0];
+            let least = device.desired - device.desired / 20;
+            ensure!(
+                device.entitled == device.desired
+                    && (least..=device.desired).contains(&device.allocated),
+                "MTU {mtu}, ports {ports:?}: {device:?}"
+            );
+            Ok(())
+        })?;
+        ensure!(
+            counter(lab, "cmo_tx_bounced")? == 0 || mtu == 9000,
+            "bounced"
+        );
+        unload(lab)?;
+    }
+    Ok(())
+}
+
+/// With the minimum both ports carry frames of all lengths at the same time, none is lost, and no more
+/// is mapped than the minimum.
+pub(crate) fn minimum(lab: &Lab) -> Result<()> {
+    for mtu in [1500, 9000] {
+        lab.load()?;
+        let names = [lab.up(1, mtu)?, lab.up(2, mtu)?];
+        let reflectors = [lab.reflect(&names[0])?, lab.reflect(&names[1])?];
+        let mut all = Vec::new();
+        for port in 1..=2 {
+            let longest = mtu - 45;
+            let plan = Plan::new(110 + port as u32, u64::MAX, move |n| {
+                60 + (n as usize * 61) % longest
+            });
+            let plan = plan.to(port_address(port)).patience(PATIENCE);
+            all.push(plan.start(Arc::clone(lab.port(port)?)));
+        }
+        for _ in 0..20 {
+            for traffic in &all {
+                traffic.wait_progress(200, PATIENCE)?;
+            }
+            let device = Device::read(lab, ADAPTER)?;
+            ensure!(device.allocated <= MINIMUM, "MTU {mtu}: {device:?}");
+        }
+        for traffic in all {
+            traffic.stop()?.flawless()?;
+        }
+        for reflector in reflectors {
+            reflector.stop()?;
+        }
+        let device = Device::read(lab, ADAPTER)?;
+        ensure!(
+            device.entitled == MINIMUM && device.allocated > MINIMUM / 4,
+            "MTU {mtu}: {device:?}"
+        );
+        unload(lab)?;
+    }
+    Ok(())
+}
