@@ -4,7 +4,7 @@
 
 mod moving;
 
-pub(crate) use moving::MoveError;
+pub(crate) use moving::Stuck;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -22,9 +22,8 @@ use ehea_core::abi::regs;
 use ehea_core::abi::ring::{QueueSize, SlotSize};
 use ehea_core::mr::{self, HcallError, PROTECTION_DOMAIN};
 use ehea_core::queue::{
-    parse_received, write_swqe, CompletionEntry, CompletionMemory, CompletionReader, CqGeometry,
-    EqGeometry, Frame, Location, OutOfSlot, PostedBuffers, QpGeometry, Segment, SendCompleter,
-    SendPoster, Slot, SwqeError,
+    parse_received, write_swqe, CompletionReader, CqGeometry, EqGeometry, Frame, Location,
+    PostedBuffers, QpGeometry, Segment, SendCompleter, SendPoster, Slot, SwqeError,
 };
 use zerocopy::byteorder::big_endian::{U32, U64};
 
