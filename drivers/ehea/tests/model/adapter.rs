@@ -20,7 +20,7 @@ use ehea_model::testkit::TestMachine;
 
 use super::generation::Generation;
 use super::guest::{map_of, Guest, Map};
-use super::port::{MoveError, Port};
+use super::port::{Port, Stuck};
 
 /// Bytes of a memory block.
 pub(crate) const BLOCK: u64 = 2 * SECTION_SIZE;
@@ -54,7 +54,8 @@ pub(crate) fn machine(sizes: PageSizes, max_mrs: u32, blocks: &[u64]) -> TestMac
 #[derive(Debug)]
 pub(crate) enum Error {
     Register(RegisterError),
-    Move(#[expect(dead_code, reason = "for whoever reads the failure")] MoveError),
+    /// A port doesn't move.
+    Move,
     /// The adapter may reach memory that is not in the map.
     Reach,
     /// Policy refuses.
@@ -187,9 +188,9 @@ impl<'a> Member<'a> {
         self.reset.get() || self.port().is_some_and(|port| port.needs_reset)
     }
 
-    fn each(&self, f: impl FnOnce(&mut Port<'a>) -> Result<(), MoveError>) -> Result<(), Error> {
+    fn each(&self, f: impl FnOnce(&mut Port<'a>) -> Result<(), Stuck>) -> Result<(), Error> {
         match self.port() {
-            Some(mut port) => f(&mut port).map_err(Error::Move),
+            Some(mut port) => f(&mut port).map_err(|_| Error::Move),
             None => Ok(()),
         }
     }

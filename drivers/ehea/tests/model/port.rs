@@ -4,7 +4,7 @@
 
 mod moving;
 
-pub(crate) use moving::MoveError;
+pub(crate) use moving::Stuck;
 
 use std::cell::Cell;
 use std::rc::Rc;

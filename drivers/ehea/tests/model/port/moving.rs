@@ -12,22 +12,17 @@ use ehea_core::mr::HcallError;
 use super::super::generation::{Generation, Keys};
 use super::Port;
 
-/// Why a port doesn't move.
+/// A port doesn't move: firmware refused something, or a frame doesn't leave.
 #[derive(Debug)]
-pub(crate) enum MoveError {
-    /// Firmware refused.
-    Hcall(#[expect(dead_code, reason = "for whoever reads the failure")] HcallError),
-    /// A frame doesn't leave.
-    Busy,
-}
+pub(crate) struct Stuck;
 
-impl From<HcallError> for MoveError {
-    fn from(error: HcallError) -> Self {
-        Self::Hcall(error)
+impl From<HcallError> for Stuck {
+    fn from(_: HcallError) -> Self {
+        Self
     }
 }
 
-type Result = std::result::Result<(), MoveError>;
+type Result = std::result::Result<(), Stuck>;
 
 impl<'a> Port<'a> {
     fn uses(&self, generation: &Rc<Generation<'a>>) -> bool {
@@ -60,7 +55,7 @@ impl<'a> Port<'a> {
         self.complete();
         if !self.poster.is_idle(self.completer.completed()) {
             self.paused = false;
-            return Err(MoveError::Busy);
+            return Err(Stuck);
         }
         if let Err(error) = self.set_enabled(false) {
             self.resume();
