@@ -93,7 +93,11 @@ pub(crate) fn objects(lab: &Lab) -> Result<()> {
         ("H_REGISTER_SMR", 2),
         ("H_QUERY_HEA_QP", 4),
         ("H_MODIFY_HEA_QP", 3),
-        ("H_REG_BCMC", port.bcmc),
+        // A group that is joined meanwhile has all of them registered anew.
+        (
+            "H_REG_BCMC",
+            port.bcmc + calls(&loaded, &opened, "H_DEREG_BCMC"),
+        ),
     ] {
         let made = calls(&loaded, &opened, call);
         ensure!(

@@ -61,8 +61,12 @@ pub(crate) fn link_flap_of_many_queues(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// It counts the memory twice that it hears is staying, and can't register it.
+/// It counts the memory twice that it hears is staying, and can't register it: the region would be longer
+/// than memory. Then it frees the old region once more, and gives ports keys of it.
 pub(crate) fn cancel_without_offline(lab: &Lab) -> Result<()> {
+    for refusal in ["MrLength", "ResourceHandle", "MrHandle"] {
+        lab.expect_refusal(refusal);
+    }
     lab.load()?;
     let position = lab.guest().console().position();
     let dimm = quirks::cancel_without_offline(lab, "quirk7")?;

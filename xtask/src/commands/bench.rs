@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::commands::demo::program;
+use crate::commands::demo::{program, Systems};
 use crate::commands::Task;
 use crate::context::Context;
 use crate::setup;
@@ -32,6 +32,12 @@ impl Task for BenchCommand {
             "--output".to_owned(),
             context.target().join("bench.json").display().to_string(),
         ];
+        // The C driver is one of the peers.
+        let systems = match (self.only.as_deref(), self.profile.as_deref()) {
+            (_, Some(figure)) if !figure.starts_with("c-") => Systems::Ours,
+            (Some(group), None) if group != "peers" => Systems::Ours,
+            _ => Systems::WithWitness,
+        };
         let takes_map = |only: &str| only == "map";
         if self.profile.is_none() && self.only.as_deref().is_none_or(takes_map) {
             let (map, callgrind) = setup::map_bench(context)?;
@@ -49,6 +55,6 @@ impl Task for BenchCommand {
         if let Some(figure) = self.profile {
             arguments.extend(["--profile".to_owned(), figure]);
         }
-        program(context, "ehea-bench", &arguments)
+        program(context, systems, "ehea-bench", &arguments)
     }
 }

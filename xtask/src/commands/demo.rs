@@ -18,12 +18,26 @@ pub(crate) struct DemoCommand {}
 
 impl Task for DemoCommand {
     fn run(self, context: &Context) -> Result<ExitCode> {
-        program(context, "ehea-demo", &[])
+        program(context, Systems::Ours, "ehea-demo", &[])
     }
 }
 
+/// Which guests a program boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Systems {
+    /// Those with this driver.
+    Ours,
+    /// Those of the witness, too.
+    WithWitness,
+}
+
 /// Runs a program of `tests/` with everything that it needs.
-pub(crate) fn program(context: &Context, name: &str, arguments: &[String]) -> Result<ExitCode> {
+pub(crate) fn program(
+    context: &Context,
+    systems: Systems,
+    name: &str,
+    arguments: &[String],
+) -> Result<ExitCode> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .args([
@@ -38,7 +52,10 @@ pub(crate) fn program(context: &Context, name: &str, arguments: &[String]) -> Re
         ])
         .args(arguments);
     command.current_dir(&context.checkout);
-    setup::hand_over(context, &[PageSize::default()], &mut command)?;
+    match systems {
+        Systems::Ours => setup::hand_over(context, &[PageSize::default()], &mut command)?,
+        Systems::WithWitness => setup::hand_over_witness(context, &mut command)?,
+    }
     let status = command.status().context("cannot run cargo")?;
     Ok(ExitCode::from(
         status

@@ -38,7 +38,7 @@ pub(super) fn measure(
         let interface = rig.interface(Device::Adapter.address())?;
         guest.sh(&format!(
             "echo auto-movable >/sys/module/memory_hotplug/parameters/online_policy && \
-             ip addr add 10.78.0.1/24 dev {interface} && arp -i {interface} -s 10.78.0.2 {}",
+             ip link set {interface} mtu 9000 && ip addr add 10.78.0.1/24 dev {interface} && arp -i {interface} -s 10.78.0.2 {}",
             text(PEER_ADDRESS)
         ))?;
 
