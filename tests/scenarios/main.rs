@@ -116,6 +116,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("leaving::overruled", leaving::overruled),
     standard("memory::removal_refused", memory::removal_refused),
     standard("memory::removal_cancelled", memory::removal_cancelled),
+    standard("memory::region_not_freed", memory::region_not_freed),
     standard("observe::map_and_events", observe::map_and_events),
     standard("observe::unbound_while_read", observe::unbound_while_read),
     standard("errors::bad_completions", errors::bad_completions),

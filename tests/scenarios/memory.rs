@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
-use ehea_tests::checks::faults::fired;
+use ehea_tests::checks::faults::{fired, reported};
 use ehea_tests::checks::memory::{send_from, start};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::Lab;
@@ -135,6 +135,53 @@ pub(crate) fn removal_cancelled(lab: &Lab) -> Result<()> {
     not_registered(&lab.stats()?, &dimm.range)?;
     traffic.wait_progress(100, PATIENCE)?;
     map(lab, &dimm, 94)?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// Firmware does not take the old region back, so the adapter might still reach the memory: it stays.
+/// Once firmware has taken back the region, the memory can go, and nothing is left.
+pub(crate) fn region_not_freed(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    let (dimm, block) = plug(lab, "dimm6")?;
+    let before = map(lab, &dimm, 98)?;
+    let offline = || lab.run(&format!("echo offline >{block}/state"));
+    // It is tried again at once.
+    let fault = |count: u32| {
+        json!({
+            "opcode": "H_FREE_RESOURCE", "resource": "mr", "count": count,
+            "action": { "return": "H_HARDWARE" },
+        })
+    };
+    lab.guest().inject_fault(&fault(2))?;
+    let position = lab.guest().console().position();
+    ensure!(!offline()?.success(), "the block went offline");
+    fired(lab)?;
+    reported(lab, position, "can't be removed", "EBUSY")?;
+    let refused = lab.stats()?;
+    ensure!(refused.mrs.len() == 2, "{:?}", refused.mrs);
+    traffic.wait_progress(100, PATIENCE)?;
+    let output = offline()?;
+    ensure!(output.success(), "the block stays: {output}");
+    let after = lab.stats()?;
+    not_registered(&after, &dimm.range)?;
+    ensure!(
+        after.live == before.live,
+        "{:?} instead of {:?}",
+        after.live,
+        before.live
+    );
+    traffic.wait_progress(100, PATIENCE)?;
+
+    // Refused once, it goes unnoticed.
+    lab.sh(&format!("echo online_movable >{block}/state"))?;
+    map(lab, &dimm, 99)?;
+    lab.guest().inject_fault(&fault(1))?;
+    ensure!(offline()?.success(), "the block did not go offline");
+    fired(lab)?;
+    not_registered(&lab.stats()?, &dimm.range)?;
     traffic.stop()?.flawless()?;
     reflector.stop()?;
     dimm.unplug(lab)?;

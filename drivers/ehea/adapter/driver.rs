@@ -50,7 +50,7 @@ fn is_port(node: &Node) -> bool {
 /// How many ports an adapter has.
 fn count_ports(node: &Node) -> usize {
     node.children()
-        .filter(|child| is_port(child))
+        .filter(is_port)
         .count()
         .min(MAX_PORTS)
 }

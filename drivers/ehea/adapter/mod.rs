@@ -89,7 +89,6 @@ use observe::RebuildCounters;
 /// An adapter.
 #[pin_data]
 pub(crate) struct Adapter {
-    firmware: Arc<Firmware>,
     limits: AdapterBlock,
     #[pin]
     memory: Mutex<Memory>,
@@ -100,6 +99,8 @@ pub(crate) struct Adapter {
     entitlement: Option<Pin<KBox<Entitlement>>>,
     missed: MissReport,
     pub(crate) rebuilds: RebuildCounters,
+    // Dropped after the memory map: gives back what firmware has refused to take.
+    firmware: Arc<Firmware>,
 }
 
 impl Adapter {

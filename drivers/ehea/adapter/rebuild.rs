@@ -93,6 +93,7 @@ impl Adapter {
     /// older one, or because firmware has not taken a region back.
     fn check_reach(&self, memory: &Memory) -> Result {
         self.settle(memory);
+        self.firmware.free_again();
         if !memory.is_only() || self.firmware.not_freed() != 0 {
             return Err(Error::Kernel(EBUSY));
         }

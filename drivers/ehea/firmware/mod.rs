@@ -56,10 +56,12 @@ use crate::{
 use core::ops::Deref;
 use kernel::{
     device,
+    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
+        Arc,
+        Mutex, //
     },
     time::{
         delay::fsleep,
@@ -67,25 +69,32 @@ use kernel::{
     }, //
 };
 
-/// What is counted of an adapter's hypercalls.
-#[derive(Default)]
-struct Counters {
-    /// Calls, repetitions included.
-    calls: Counter,
-    /// Resources that firmware did not take back.
-    not_freed: Counter,
+/// More resources than firmware will ever refuse to free at the same time.
+const MAX_LEFTOVERS: usize = 64;
+
+/// What is known of an adapter's hypercalls.
+#[pin_data]
+struct Calls {
+    /// Their number, repetitions included.
+    count: Counter,
+    /// Handles of resources that firmware did not take back, to be tried again. There is room for
+    /// [`MAX_LEFTOVERS`]. Nothing else is locked meanwhile, but hypercalls are made.
+    #[pin]
+    leftovers: Mutex<KVec<u64>>,
+    /// How many there was no room for.
+    lost: Counter,
 }
 
 /// The platform that hypercalls go to: a real one.
 #[derive(Clone)]
 pub(crate) struct Platform {
     dev: ARef<device::Device>,
-    counters: Arc<Counters>,
+    calls: Arc<Calls>,
 }
 
 impl mr::Hypervisor for Platform {
     fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
-        self.counters.calls.inc();
+        self.calls.count.inc();
         let (status, results) = hypercall::hea_call9(opcode.0, regs);
         (ReturnCode(status), results)
     }
@@ -94,8 +103,12 @@ impl mr::Hypervisor for Platform {
         fsleep(Delta::from_millis(ms.into()));
     }
 
-    fn not_freed(&self, error: &mr::HcallError) {
-        self.counters.not_freed.inc();
+    fn not_freed(&self, resource: u64, error: &mr::HcallError) {
+        let mut leftovers = self.calls.leftovers.lock();
+        if leftovers.push_within_capacity(resource).is_err() {
+            self.calls.lost.inc();
+        }
+        drop(leftovers);
         dev_err!(self.dev, "{}\n", Error::Refused(*error));
     }
 }
@@ -110,9 +123,17 @@ impl Firmware {
     /// For the adapter with that handle (eHEA ABI §9.1), which has `access` to memory; messages are
     /// logged for `dev`.
     pub(crate) fn new(adapter: u64, dev: &device::Device, access: &Access) -> Result<Self> {
+        let leftovers = KVec::with_capacity(MAX_LEFTOVERS, GFP_KERNEL)?;
         let platform = Platform {
             dev: dev.into(),
-            counters: Arc::new(Counters::default(), GFP_KERNEL)?,
+            calls: Arc::pin_init(
+                pin_init!(Calls {
+                    count: Counter::default(),
+                    leftovers <- new_mutex!(leftovers),
+                    lost: Counter::default(),
+                }),
+                GFP_KERNEL,
+            )?,
         };
         Ok(Self {
             calls: mr::Firmware::new(platform, adapter),
@@ -128,12 +149,20 @@ impl Firmware {
 
     /// How many hypercalls were made for the adapter, repetitions included.
     pub(crate) fn calls(&self) -> u64 {
-        self.hypervisor().counters.calls.get()
+        self.hypervisor().calls.count.get()
     }
 
     /// How many memory regions, shared ones included, firmware did not take back.
     pub(crate) fn not_freed(&self) -> u64 {
-        self.hypervisor().counters.not_freed.get()
+        let calls = &self.hypervisor().calls;
+        let leftovers = calls.leftovers.lock().len();
+        calls.lost.get().wrapping_add(leftovers as u64)
+    }
+
+    /// Asks firmware once more to take back what it did not. Process context.
+    pub(crate) fn free_again(&self) {
+        let mut leftovers = self.hypervisor().calls.leftovers.lock();
+        leftovers.retain(|&mut handle| self.free(handle, true, "memory region").is_err());
     }
 
     /// The device, for messages.
@@ -181,6 +210,12 @@ impl Firmware {
             Err(error) if error.code == ReturnCode::R_STATE => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl Drop for Firmware {
+    fn drop(&mut self) {
+        self.free_again();
     }
 }
 

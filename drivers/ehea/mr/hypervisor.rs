@@ -23,9 +23,9 @@ pub trait Hypervisor {
     /// Sleeps, uninterruptibly, for at least `ms` milliseconds.
     fn sleep_ms(&self, ms: u32);
 
-    /// Firmware refused to free a resource whose owner is gone, so that it is lost until the
-    /// adapter is reset. To be reported.
-    fn not_freed(&self, error: &HcallError);
+    /// Firmware refused to free the resource with that handle, whose owner is gone. To be reported,
+    /// and to be tried again before anything relies on the resource being gone.
+    fn not_freed(&self, resource: u64, error: &HcallError);
 }
 
 impl<T: Hypervisor + ?Sized> Hypervisor for &T {
@@ -37,8 +37,8 @@ impl<T: Hypervisor + ?Sized> Hypervisor for &T {
         T::sleep_ms(self, ms);
     }
 
-    fn not_freed(&self, error: &HcallError) {
-        T::not_freed(self, error);
+    fn not_freed(&self, resource: u64, error: &HcallError) {
+        T::not_freed(self, resource, error);
     }
 }
 
@@ -154,7 +154,7 @@ impl<H: Hypervisor> Firmware<H> {
     /// Frees, with force, a resource whose owner can't be told of a failure any more.
     pub(super) fn free_or_report(&self, resource: u64, what: &'static str) {
         if let Err(error) = self.free(resource, true, what) {
-            self.hypervisor.not_freed(&error);
+            self.hypervisor.not_freed(resource, &error);
         }
     }
 }

@@ -44,7 +44,7 @@ impl Hypervisor for Script {
         self.slept_ms.set(self.slept_ms.get() + u64::from(ms));
     }
 
-    fn not_freed(&self, error: &HcallError) {
+    fn not_freed(&self, _resource: u64, error: &HcallError) {
         self.not_freed.borrow_mut().push(*error);
     }
 }

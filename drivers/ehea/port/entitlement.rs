@@ -84,7 +84,7 @@ impl Charged {
             return Ok(None);
         };
         // Frames of one piece, as a rule. Where others come, the ring is full before the queue is.
-        let (producer, consumer) = MappingRing::new(mapper, slots, limits.send_bytes)?;
+        let (producer, consumer) = MappingRing::pair(mapper, slots, limits.send_bytes)?;
         let charged = Self {
             counts: ChunkCounts::new()?,
             ring: producer.ring().clone(),

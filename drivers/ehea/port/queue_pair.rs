@@ -153,13 +153,12 @@ impl QueuePair {
             .or_else(|| access.unrestricted().map(SendAccess::Unrestricted));
         let napi = Self::new_napi(
             dev,
-            index,
+            (index, counters),
             &qp,
             (&send_cq, &recv_cq),
             &keys,
-            &ring,
-            counters,
-            (access, &charged, consumer),
+            (&ring, consumer),
+            (access, &charged),
         )?;
         let mut this = KBox::new(
             Self {
@@ -202,13 +201,12 @@ impl QueuePair {
     #[inline(never)]
     fn new_napi(
         dev: &NetDevice<PortOperations>,
-        index: u16,
+        (index, counters): (u16, &Arc<QueueCounters>),
         qp: &Qp,
         (send_cq, recv_cq): (&Cq, &Cq),
         keys: &Keys,
-        ring: &Arc<SendRing>,
-        counters: &Arc<QueueCounters>,
-        (access, charged, mappings): (&Access, &Option<Charged>, Option<MappingConsumer>),
+        (ring, mappings): (&Arc<SendRing>, Option<MappingConsumer>),
+        (access, charged): (&Access, &Option<Charged>),
     ) -> Result<Arc<Napi<QueuePoll>>> {
         let completer = Completer::new(
             &qp.geometry().sq,
@@ -229,8 +227,7 @@ impl QueuePair {
                 key: keys.receive(),
             },
             counters.clone(),
-            access,
-            charged.as_ref().map(|charged| &charged.counts),
+            (access, charged.as_ref().map(|charged| &charged.counts)),
         )?;
         receiver.fill()?;
         let poll = QueuePoll::new(dev, completer, receiver);
@@ -277,8 +274,10 @@ impl QueuePair {
             self.qp.send_memory().clone(),
             self.qp.registers().clone(),
             self.bounce.clone(),
-            keys.generation().map().clone(),
-            keys.send(),
+            Mapping {
+                map: keys.generation().map().clone(),
+                key: keys.send(),
+            },
             access,
         ))
     }

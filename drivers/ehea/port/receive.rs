@@ -103,8 +103,7 @@ impl Receiver {
         completion_registers: Arc<CqRegisters>,
         mapping: Mapping,
         counters: Arc<QueueCounters>,
-        access: &Access,
-        counts: Option<&ChunkCounts>,
+        (access, counts): (&Access, Option<&ChunkCounts>),
     ) -> Result<Self> {
         let [rq1, rq2, rq3] = qp.receive_memory();
         let geometry = qp.geometry();

@@ -5,6 +5,7 @@
 
 use super::{
     bounce::BouncePool,
+    buffers::Mapping,
     complete::{
         Extra,
         SendRing, //
@@ -147,8 +148,7 @@ impl Sender {
         memory: Arc<QueueMemory>,
         registers: Arc<QpRegisters>,
         bounce: Arc<BouncePool>,
-        map: Arc<Map>,
-        key: u32,
+        mapping: Mapping,
         access: SendAccess,
     ) -> Self {
         Self {
@@ -156,8 +156,8 @@ impl Sender {
             ring,
             memory,
             registers,
-            map,
-            key,
+            map: mapping.map,
+            key: mapping.key,
             bounce,
             bounces_taken: 0,
             bytes: 0,

@@ -54,7 +54,7 @@ impl MappingRing {
     /// # Errors
     ///
     /// `ENOMEM`; `EINVAL` if `capacity` is above 2^31.
-    pub fn new(
+    pub fn pair(
         mapper: &Mapper,
         capacity: usize,
         limit: u64,

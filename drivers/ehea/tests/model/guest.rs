@@ -142,7 +142,7 @@ impl Hypervisor for Guest {
         self.machine.borrow_mut().advance(u64::from(ms) * 1_000_000);
     }
 
-    fn not_freed(&self, error: &HcallError) {
+    fn not_freed(&self, _resource: u64, error: &HcallError) {
         self.not_freed.borrow_mut().push(*error);
     }
 }

@@ -62,7 +62,6 @@ pub(super) fn measure(
         if label == "2g" {
             figure("hotremove_256m_hcalls", calls(&added, &removed));
             guest.sh(&format!("echo online_movable >{block}/state"))?;
-            use_memory(guest, &blocks)?;
             figure("hotplug_frames_lost_per_10_events", lost(&mut rig, block)?);
         }
         rig.shutdown()?;
@@ -110,5 +109,7 @@ fn lost(rig: &mut Rig, block: &str) -> Result<f64> {
         ),
     )?;
     ensure!(sent > 1000, "only {sent} frames were under way");
-    Ok((sent - arrived) as f64 * 10.0 / (2 * ROUNDS) as f64)
+    let lost = sent.checked_sub(arrived);
+    let lost = lost.with_context(|| format!("{arrived} frames came of {sent}"))?;
+    Ok(lost as f64 * 10.0 / (2 * ROUNDS) as f64)
 }

@@ -263,30 +263,32 @@ impl Rig {
         let partner = self.interface(device.partner())?;
         let (nobody, address) = (text(NOBODY), text(device.address()));
         self.generators(&[(&own, &nobody), (&partner, &address)], 0, 1500, DELAY_NS)?;
-        let carried = || -> Result<u64> {
-            let received = format!("cat /sys/class/net/{own}/statistics/rx_packets");
-            let received: u64 = self.guest.sh(&received)?.parse()?;
+        // Counters of the device: what its driver was given and has received, and what was on the wire.
+        let counters = || -> Result<[u64; 3]> {
+            let text = self.guest.sh(&format!(
+                "cd /sys/class/net/{own}/statistics && cat tx_packets rx_packets"
+            ))?;
+            let (given, received) = text.split_once('\n').context("no counters")?;
             let stats: Stats = self.guest.stats()?;
             let port = stats.ports.first().context("the adapter has no port")?;
-            Ok(received + port.tx_frames)
+            Ok([given.parse()?, received.parse()?, port.tx_frames])
         };
-        let before = carried()?;
+        let before = counters()?;
         self.guest.sh(&format!(
             "(echo start >{PKTGEN}/pgctrl) & sleep 0.2\n({command})\nstatus=$?\n\
              echo stop >{PKTGEN}/pgctrl; wait; sleep 0.5; exit $status"
         ))?;
-        let mut sent = 0;
-        for interface in [&own, &partner] {
-            let result = self.guest.sh(&format!("cat {PKTGEN}/{interface}"))?;
-            let given = result
-                .split_once("pkts-sofar: ")
-                .and_then(|(_, rest)| rest.split_whitespace().next())
-                .with_context(|| format!("pktgen had trouble:\n{result}"))?;
-            sent += given.parse::<u64>()?;
-        }
+        let result = self.guest.sh(&format!("cat {PKTGEN}/{partner}"))?;
+        let from_partner: u64 = result
+            .split_once("pkts-sofar: ")
+            .and_then(|(_, rest)| rest.split_whitespace().next())
+            .with_context(|| format!("pktgen had trouble:\n{result}"))?
+            .parse()?;
+        let after = counters()?;
+        let [given, received, carried] = [0, 1, 2].map(|n| after[n] - before[n]);
         Ok(Flood {
-            sent,
-            arrived: carried()? - before,
+            sent: given + from_partner,
+            arrived: carried + received,
         })
     }
 
