@@ -78,7 +78,7 @@ fn finish(lab: &Lab, reflector: Reflector<'_>, traffic: Traffic, what: &str) -> 
     let summary = traffic.stop()?;
     summary.sound()?;
     reflector.stop()?;
-    println!(
+    eprintln!(
         "the C driver lost {} of {} frames, with {} resets, while {what} twice",
         summary.lost,
         summary.sent,
