@@ -8,7 +8,7 @@ use ehea_tests::checks::cmo::fill;
 use ehea_tests::checks::faults::{fired, works};
 use ehea_tests::cmo::Device;
 use ehea_tests::lab::{port_address, wait_until, Lab};
-use ehea_tests::peer::Plan;
+use ehea_tests::peer::{Echo, Plan};
 use serde_json::{json, Value};
 
 use super::{closed, counter, nothing_mapped, unload, ADAPTER, PATIENCE};
@@ -169,7 +169,10 @@ pub(crate) fn removed_at_each_point(lab: &Lab) -> Result<()> {
             let again = lab.up(1, 1500)?;
             drop(reflector);
             traffic.stop()?.sound()?;
-            works(lab, &again)?;
+            lab.address(&again, 77)?;
+            let echo = Echo::new(Arc::clone(lab.port(1)?));
+            lab.sh("ping -c 3 -W 20 10.77.0.2")?;
+            echo.stop()?;
             unload(lab)?;
         } else {
             lab.unload()?;
