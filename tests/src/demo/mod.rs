@@ -2,6 +2,7 @@
 //! The main job, shown step by step with real tools, each step checked.
 
 mod bringup;
+mod cmo;
 mod hotplug;
 mod story;
 mod traffic;
@@ -66,10 +67,14 @@ pub fn run() -> Result<()> {
     traffic::link(&mut demo)?;
     bringup::unload(&mut demo)?;
     let Demo {
-        lab, story, cable, ..
+        lab,
+        mut story,
+        cable,
+        ..
     } = demo;
     cable.pull()?;
     lab.shutdown()?;
+    cmo::within_the_entitlement(&mut story)?;
     println!("\nFigures");
     story.table();
     println!("\nEvery step did what it should.");
