@@ -159,7 +159,7 @@ pub(crate) fn region_not_freed(lab: &Lab) -> Result<()> {
     let position = lab.guest().console().position();
     ensure!(!offline()?.success(), "the block went offline");
     fired(lab)?;
-    reported(lab, position, "can't be removed", "EBUSY")?;
+    reported(lab, position, "can't be removed", "may still reach it")?;
     let refused = lab.stats()?;
     ensure!(refused.mrs.len() == 2, "{:?}", refused.mrs);
     traffic.wait_progress(100, PATIENCE)?;

@@ -95,7 +95,7 @@ impl Adapter {
         self.settle(memory);
         self.firmware.free_again();
         if !memory.is_only() || self.firmware.not_freed() != 0 {
-            return Err(Error::Kernel(EBUSY));
+            return Err(Error::InReach);
         }
         Ok(())
     }

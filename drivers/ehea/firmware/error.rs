@@ -35,6 +35,8 @@ pub(crate) enum Error {
     NotMapped(u64),
     /// The adapter doesn't get done with what is posted to the send queue of this number.
     NotDrained(u16),
+    /// The adapter may still reach memory that is no longer in the map.
+    InReach,
     /// A function of the kernel failed.
     Kernel(kernel::error::Error),
 }
@@ -63,6 +65,7 @@ impl Error {
             Self::Invalid(_) | Self::Geometry(_) => EIO,
             Self::NotMapped(_) => ENOMEM,
             Self::NotDrained(_) => ETIMEDOUT,
+            Self::InReach => EBUSY,
             Self::Kernel(error) => error,
         }
     }
@@ -114,6 +117,7 @@ impl fmt::Display for Error {
             Self::Invalid(what) => write!(f, "invalid value from firmware: {what}"),
             Self::Geometry(error) => write!(f, "invalid size from firmware: {error}"),
             Self::NotMapped(address) => write!(f, "memory at {address:#x} is not mapped"),
+            Self::InReach => f.write_str("the adapter may still reach it"),
             Self::NotDrained(index) => write!(f, "send queue {index} does not drain"),
             Self::Kernel(error) => match error.name() {
                 Some(name) => f.write_str(name.to_str().unwrap_or("unknown error")),
