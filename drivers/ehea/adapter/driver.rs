@@ -49,10 +49,7 @@ fn is_port(node: &Node) -> bool {
 
 /// How many ports an adapter has.
 fn count_ports(node: &Node) -> usize {
-    node.children()
-        .filter(is_port)
-        .count()
-        .min(MAX_PORTS)
+    node.children().filter(is_port).count().min(MAX_PORTS)
 }
 
 /// The network devices of an adapter's ports.
