@@ -51,12 +51,14 @@ impl<'a> Flow<'a> {
 
 /// The hypervisor grants this much and the guest's bus takes it.
 fn grant(lab: &Lab, bytes: u64) -> Result<()> {
-    lab.guest().grant_entitlement(bytes)?;
-    ensure!(
-        set_lparcfg(lab, "entitled_memory", bytes)?,
-        "{bytes} refused"
-    );
+    ensure!(try_grant(lab, bytes)?, "{bytes} refused");
     Ok(())
+}
+
+/// As [`grant`]; false if the bus refuses, since its devices have more than that mapped.
+fn try_grant(lab: &Lab, bytes: u64) -> Result<bool> {
+    lab.guest().grant_entitlement(bytes)?;
+    set_lparcfg(lab, "entitled_memory", bytes)
 }
 
 /// The administrator wishes less for a device. It has given back what is more when this returns.
@@ -257,10 +259,13 @@ pub(crate) fn three_devices(lab: &Lab) -> Result<()> {
         for unit in ours {
             wish(lab, unit, bytes, &flows)?;
         }
-        // ibmveth gives nothing back: the rest is as much as is possible.
-        let device = Device::read(lab, veth)?;
-        let rest = device.desired.max(device.allocated);
-        grant(lab, MINIMUM + 2 * bytes + rest)?;
+        // ibmveth gives nothing back but the frames that it sends: the rest is as much as is possible, and
+        // changes all the time.
+        wait_until("the bus takes what is granted", || {
+            let device = Device::read(lab, veth)?;
+            let rest = device.desired.max(device.allocated);
+            try_grant(lab, MINIMUM + 2 * bytes + rest)
+        })?;
         step(lab, &units, &ours, &flows)?;
     }
     high_water(lab, highest)?;
