@@ -157,7 +157,8 @@ impl BufferRing {
     }
 
     /// Writes all work requests again, for another memory map. Buffers that are not in it are
-    /// replaced by `spares`.
+    /// replaced by `spares`, with what is in them: the adapter may be done with one, without anybody
+    /// having looked yet.
     pub(super) fn rewrite(&mut self, mapping: &Mapping, spares: &mut RingSpares) -> Result {
         if let Some(mapped) = &mut self.mapped {
             return mapped.rewrite(&self.memory, &self.posted, mapping, &mut spares.memory);
@@ -172,7 +173,9 @@ impl BufferRing {
                 Some(address) => address,
                 None => {
                     let old = Error::NotMapped(buffer.buffer.address());
-                    buffer.buffer = spares.pop().ok_or(old)?;
+                    let mut spare = spares.pop().ok_or(old)?;
+                    spare.copy_from(&buffer.buffer);
+                    buffer.buffer = spare;
                     mapping
                         .map
                         .adapter_address(buffer.reach(len))

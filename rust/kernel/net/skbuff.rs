@@ -366,6 +366,17 @@ impl RxBuffer {
         unsafe { (*self.skb.as_raw()).data }
     }
 
+    /// Takes over what another buffer contains: a frame, if there is one, that nobody has received yet.
+    pub fn copy_from(&mut self, other: &Self) {
+        let len = self.capacity.min(other.capacity) as usize;
+        // SAFETY: By the type invariants both have room for `len` bytes, and they are different buffers,
+        // since one of them is borrowed mutably. Any bytes make a valid `u8`, whatever the adapter does
+        // meanwhile.
+        unsafe {
+            core::ptr::copy_nonoverlapping(other.data(), (*self.skb.as_raw()).data, len);
+        }
+    }
+
     /// The real address of the data.
     #[inline]
     pub fn address(&self) -> u64 {
