@@ -42,6 +42,8 @@ enum Way {
     Copy,
     /// In a buffer that the adapter has written.
     Buffer,
+    /// In a buffer that has replaced the one that the adapter has written.
+    Replacement,
     /// In a buffer, with this length reported by the adapter.
     Length(u32),
 }
@@ -73,8 +75,14 @@ impl TestPoll {
         self.frame.window().read_bytes(0, &mut bytes)?;
         let mut buffer = ctx.alloc(1522).ok_or(ENOMEM)?;
         testing::deliver(&mut buffer, &bytes)?;
-        if let Way::Length(len) = self.way {
-            meta.len = len;
+        match self.way {
+            Way::Length(len) => meta.len = len,
+            Way::Replacement => {
+                let mut replacement = ctx.alloc(1522).ok_or(ENOMEM)?;
+                replacement.copy_from(&buffer);
+                buffer = replacement;
+            }
+            Way::Copy | Way::Buffer => {}
         }
         ctx.receive(buffer, &meta)
     }
@@ -300,16 +308,14 @@ mod tests {
         Ok(())
     }
 
-    #[test]
-    fn received_in_buffers() -> Result {
-        static DROPS: AtomicU32 = AtomicU32::new(0);
-        static STATE: AtomicU32 = AtomicU32::new(0);
+    /// Frames that are in buffers reach the stack as they are.
+    fn arrive_whole(way: Way, drops: &'static AtomicU32, state: &'static AtomicU32) -> Result {
         let parent = parent()?;
-        let dev = registered(&parent, &DROPS)?;
+        let dev = registered(&parent, drops)?;
 
         testing::open(&dev)?;
         let listener = Listener::new(&dev)?;
-        let (napi, events) = new(&dev, Way::Buffer, 10, 0, &STATE)?;
+        let (napi, events) = new(&dev, way, 10, 0, state)?;
         napi.enable();
         assert!(wait(|| events.received.get() == 10));
         assert!(wait(|| listener.received().frames == 10));
@@ -319,6 +325,22 @@ mod tests {
         assert_eq!(last.first, 0x11);
         assert_eq!(last.last, 0x22);
         Ok(())
+    }
+
+    #[test]
+    fn received_in_buffers() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+
+        arrive_whole(Way::Buffer, &DROPS, &STATE)
+    }
+
+    #[test]
+    fn received_in_replaced_buffers() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+
+        arrive_whole(Way::Replacement, &DROPS, &STATE)
     }
 
     #[test]
