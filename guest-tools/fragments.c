@@ -81,18 +81,20 @@ static void cut(size_t *pieces, unsigned int n, size_t len, uint64_t *random)
 	pieces[n - 1] = left;
 }
 
-/* Memory to send from: two pages for each piece, so that no piece touches the next one. */
+/* Memory to send from: room for the longest piece at any place of its first page, for each piece. */
 struct area {
 	uint8_t *start;
 	size_t size;
 	size_t page;
+	size_t room;
 };
 
 static struct area map_area(unsigned int pieces)
 {
 	struct area area = { .page = sysconf(_SC_PAGESIZE) };
 
-	area.size = area.page * 2 * pieces;
+	area.room = (MAX_DATAGRAM + area.page - 1) / area.page * area.page + area.page;
+	area.size = area.room * pieces;
 	area.start = mmap(NULL, area.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			  -1, 0);
 	if (area.start == MAP_FAILED)
@@ -124,8 +126,8 @@ static bool send_pieces(int fd, const struct area *area, unsigned int n, uint32_
 	cut(pieces, n, len, random);
 	for (i = 0; i < n; i++) {
 		/* Anywhere in its page, so that alignments and page ends occur. */
-		size_t room = pieces[i] < area->page ? area->page - pieces[i] : 0;
-		uint8_t *to = area->start + 2 * i * area->page + splitmix64(random) % (room + 1);
+		size_t last = pieces[i] < area->page ? area->page - pieces[i] : 0;
+		uint8_t *to = area->start + i * area->room + splitmix64(random) % (last + 1);
 
 		memcpy(to, payload + at, pieces[i]);
 		iov[i] = (struct iovec){ to, pieces[i] };
@@ -151,7 +153,7 @@ int cmd_fragments(int argc, char **argv)
 	unsigned int n;
 
 	(void)argc;
-	printf("pages %u inside %zu\n", 2 * MAX_FRAGMENTS,
+	printf("pages %zu inside %zu\n", area.size / area.page,
 	       pages_inside(area.start, area.size, parse_number(argv[5]), parse_number(argv[6])));
 	for (round = 0; round < rounds; round++)
 		for (n = 1; n <= MAX_FRAGMENTS; n++, seq++)

@@ -190,7 +190,8 @@ impl Guest {
         &self.name
     }
 
-    /// Directory with `console.log` (kernel), `commands.log`, `qemu.log` and QEMU's command line.
+    /// Directory with `console.log` (kernel), `commands.log`, `qemu.log` and QEMU's command line; after
+    /// [`Guest::record_state`] also `stats.json` (adapter), `interrupts.txt` and `registers.txt`.
     pub fn log_directory(&self) -> &Path {
         &self.directory
     }
@@ -366,7 +367,7 @@ impl Guest {
             *since = last.max(*since);
         }
         if since.elapsed() >= self.silence {
-            self.record_state();
+            self.record_hang();
             let seconds = self.silence.as_secs();
             return Err(GuestError::Hang {
                 seconds,
@@ -378,12 +379,31 @@ impl Guest {
         Ok(())
     }
 
-    /// For whoever reads the logs of a guest that hangs: keeps the adapter's statistics, and makes the
-    /// kernel print where its processors are. Each may fail without the other being of less use.
-    fn record_state(&self) {
+    /// For whoever reads the logs of a guest that failed: keeps the adapter's statistics, and what the
+    /// interrupt controller and the processors are at. Each may fail without the others being of less
+    /// use.
+    pub fn record_state(&self) {
+        let keep = |name: &str, text: &str| {
+            let _ = std::fs::write(self.directory.join(name), text);
+        };
         if let Ok(stats) = self.stats::<Value>() {
-            let _ = std::fs::write(self.directory.join("stats.json"), format!("{stats:#}\n"));
+            keep("stats.json", &format!("{stats:#}\n"));
         }
+        if let Ok(state) = self.qmp("x-query-interrupt-controllers", json!({})) {
+            keep(
+                "interrupts.txt",
+                state["human-readable-text"].as_str().unwrap_or_default(),
+            );
+        }
+        let registers = json!({ "command-line": "info registers -a" });
+        if let Ok(state) = self.qmp("human-monitor-command", registers) {
+            keep("registers.txt", state.as_str().unwrap_or_default());
+        }
+    }
+
+    /// As [`Guest::record_state`] for a guest that hangs: its kernel prints where its processors are.
+    fn record_hang(&self) {
+        self.record_state();
         if self.qmp("inject-nmi", json!({})).is_ok() {
             let _ = self.wait(EXIT_TIMEOUT / 6);
         }

@@ -84,6 +84,10 @@ impl<'a> Holder<'a> {
             |frame| udp_payload(frame, UDP_PORT),
         )?;
         ensure!(
+            !self.job.finished()?,
+            "the process that holds pages has ended"
+        );
+        ensure!(
             self.checker.received() == self.sent,
             "{} of {} datagrams came",
             self.checker.received(),
