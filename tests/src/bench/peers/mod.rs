@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! This driver beside others: the C driver for the same adapter (`c`), ibmveth (`veth`), virtio-net
 //! (`virtio`), and, to send only, the kernel's dummy device (`dummy`), which costs what the stack alone
-//! does.
+//! does. The C driver has another kernel, with another stack: its dummy device is `c_dummy`.
 //!
 //! A plugin of QEMU counts executed instructions by address ([`counter`](super::counter)). Everything that happens in
 //! these guests happens in the guest's clock, which counts instructions: frames never come from the
@@ -31,7 +31,7 @@ struct Peer {
     system: System,
 }
 
-const PEERS: [Peer; 5] = {
+const PEERS: [Peer; 6] = {
     const fn peer(name: &'static str, device: Device, system: System) -> Peer {
         Peer {
             name,
@@ -45,6 +45,7 @@ const PEERS: [Peer; 5] = {
         peer("veth", Device::Veth, System::Ours),
         peer("virtio", Device::Virtio, System::Ours),
         peer("dummy", Device::Dummy, System::Ours),
+        peer("c_dummy", Device::Dummy, System::Witness),
     ]
 };
 

@@ -9,8 +9,15 @@ use crate::bench::counter::Counts;
 use crate::bench::Figures;
 use crate::system::System;
 
-/// Frames of the shorter run; the longer one has three times as many.
-pub(super) const FRAMES: u64 = 10_000;
+/// Frames of a short run: what is done once per run costs as much as in a long one.
+pub(super) const SHORT: u64 = 10_000;
+
+/// Frames that a long run has more. What the kernel does now and then besides is up to a million
+/// instructions in some runs, and none in others.
+const MORE: u64 = 100_000;
+
+/// How often a short and a long run are compared; the median is taken.
+const COMPARISONS: usize = 3;
 
 /// Frames before the first run: whatever is done once is done.
 pub(super) const WARM_UP: u64 = 2_000;
@@ -81,7 +88,7 @@ pub(super) fn sending(rig: &mut Rig, device: Device) -> Result<f64> {
     Ok(cost.all)
 }
 
-/// Measures one way to use a device: the difference of a long and a short run.
+/// Measures one way to use a device: what the frames cost that a long run has more than a short one.
 fn cost(
     rig: &mut Rig,
     device: Device,
@@ -90,18 +97,25 @@ fn cost(
 ) -> Result<Cost> {
     let code = rig.modules()?.code(device.module())?;
     run(rig, device, WARM_UP, length)?;
-    let short = run(rig, device, FRAMES, length)?.counts;
-    let long = run(rig, device, 3 * FRAMES, length)?.counts;
-    let per_frame = |what: &dyn Fn(&Counts) -> u64| -> Result<f64> {
-        let (short, long) = (what(&short), what(&long));
-        ensure!(
-            long > short,
-            "three times the frames took no more instructions"
-        );
-        Ok((long - short) as f64 / (2 * FRAMES) as f64)
-    };
+    let (mut all, mut driver) = ([0.0; COMPARISONS], [0.0; COMPARISONS]);
+    for (all, driver) in all.iter_mut().zip(&mut driver) {
+        let short = run(rig, device, SHORT, length)?.counts;
+        let long = run(rig, device, SHORT + MORE, length)?.counts;
+        let per_frame = |what: &dyn Fn(&Counts) -> u64| -> Result<f64> {
+            let (short, long) = (what(&short), what(&long));
+            ensure!(long > short, "more frames took no more instructions");
+            Ok((long - short) as f64 / MORE as f64)
+        };
+        *all = per_frame(&Counts::total)?;
+        *driver = per_frame(&|counts| counts.within(&code))?;
+    }
     Ok(Cost {
-        all: per_frame(&Counts::total)?,
-        driver: per_frame(&|counts| counts.within(&code))?,
+        all: median(all),
+        driver: median(driver),
     })
+}
+
+fn median(mut values: [f64; COMPARISONS]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[COMPARISONS / 2]
 }

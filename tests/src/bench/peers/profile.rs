@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use anyhow::{bail, Context, Result};
 
-use super::packets::{FRAMES, LENGTHS, MEMORY, WARM_UP};
+use super::packets::{LENGTHS, MEMORY, SHORT, WARM_UP};
 use super::rig::{Device, Rig};
 use super::PEERS;
 use crate::bench::counter::Counts;
@@ -37,17 +37,14 @@ pub(crate) fn profile(what: &str) -> Result<String> {
     let mut rig = Rig::boot(peer.system, MEMORY, BUCKET)?;
     rig.start(peer.device)?;
     run(&mut rig, peer.device, WARM_UP, length)?;
-    let counts = run(&mut rig, peer.device, FRAMES, length)?.counts;
+    let counts = run(&mut rig, peer.device, SHORT, length)?.counts;
     let code = rig.modules()?.code(peer.device.module())?;
     let symbols = Symbols::read(peer.system, rig.guest())?;
-    let mut text = format!(
-        "{what}: {FRAMES} frames\n{}",
-        by_function(&counts, &symbols)
-    );
+    let mut text = format!("{what}: {SHORT} frames\n{}", by_function(&counts, &symbols));
     writeln!(text, "\nBy instruction, in the driver:")?;
     for (address, count) in counts.iter().filter(|(address, _)| code.contains(address)) {
         let (name, offset) = symbols.find(address);
-        let (offset_in_code, per_frame) = (address - code.start, count as f64 / FRAMES as f64);
+        let (offset_in_code, per_frame) = (address - code.start, count as f64 / SHORT as f64);
         writeln!(
             text,
             "{offset_in_code:#8x} {per_frame:9.4}  {name}+{offset:#x}"
@@ -71,7 +68,7 @@ fn by_function(counts: &Counts, symbols: &Symbols) -> String {
     }
     let mut functions: Vec<_> = functions.into_iter().collect();
     functions.sort_by_key(|&(_, (count, _))| std::cmp::Reverse(count));
-    let per_frame = |count| count as f64 / FRAMES as f64;
+    let per_frame = |count| count as f64 / SHORT as f64;
     let mut text = "insns/frame calls/frame  function\n".to_owned();
     for (name, (count, calls)) in functions {
         if per_frame(count) >= 0.5 {
