@@ -12,7 +12,11 @@ mod tests {
             registered, //
         },
         kernel_ext::net::skbuff::{
+            Gso,
+            IpPacket,
+            PartialChecksum,
             RxBuffer,
+            Segments,
             SkbSlot, //
         },
         testing, //
@@ -70,18 +74,54 @@ mod tests {
         let parent = parent()?;
         let dev = registered(&parent, &DROPS)?;
         let skb = testing::frame(&dev, 100, 0)?;
-        let info = skb.describe(99);
+        let mut room = Segments::new();
 
-        assert_eq!(info.len(), 100);
-        assert_eq!(info.linear_len(), 100);
-        assert!(info.vlan().is_none());
-        assert!(info.gso().is_none());
-        assert!(info.checksum().is_none());
-        assert_eq!(info.segments().len(), 1);
-        assert_eq!(info.segments()[0].len(), 100);
+        assert_eq!(room.as_slice().len(), 0);
+        assert_eq!(skb.len(), 100);
+        assert_eq!(skb.linear_len(), 100);
+        assert!(skb.vlan().is_none());
+        assert!(skb.gso().is_none());
+        assert!(skb.partial_checksum().is_none());
+        let segments = room.describe(&skb);
+        assert_eq!(segments.len(), 1);
+        assert_eq!(segments[0].len(), 100);
+        assert_eq!(segments[0].address(), testing::real_address(&skb));
         assert_eq!(skb.linear()[99], 99);
-        // No longer than what is copied anyway.
-        assert_eq!(skb.describe(100).segments().len(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn description_of_what_is_left_to_the_device() -> Result {
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let skb = testing::segmented_frame(&dev, 3000)?;
+
+        assert_eq!(skb.vlan(), Some(0x2064));
+        // The TCP header behind those of Ethernet and IPv4, and its checksum.
+        let partial = skb.partial_checksum();
+        assert_eq!(
+            partial,
+            Some(PartialChecksum {
+                start: 34,
+                offset: 16
+            })
+        );
+        let ip = IpPacket {
+            ethertype: 0x0800,
+            network_offset: 14,
+            protocol: 6,
+            is_fragment: false,
+        };
+        assert_eq!(skb.ip(), ip);
+        let gso = Gso {
+            size: 1448,
+            segments: 3,
+            header_len: 54,
+            tcp_v4: true,
+            tcp_v6: false,
+            other: false,
+        };
+        assert_eq!(skb.gso(), Some(gso));
         Ok(())
     }
 
@@ -91,16 +131,16 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
         let mut skb = testing::frame(&dev, 1000, 600)?;
         let mut byte = [0];
+        let mut room = Segments::new();
 
-        {
-            let info = skb.describe(224);
-            assert_eq!(info.len(), 1000);
-            assert_eq!(info.linear_len(), 400);
-            assert_eq!(info.segments().len(), 2);
-            assert_eq!(info.segments()[0].len(), 400);
-            assert_eq!(info.segments()[1].len(), 600);
-            assert!(info.segments()[0].address() != info.segments()[1].address());
-        }
+        assert_eq!(skb.len(), 1000);
+        assert_eq!(skb.linear_len(), 400);
+        let segments = room.describe(&skb);
+        assert_eq!(segments.len(), 2);
+        assert_eq!(segments[0].len(), 400);
+        assert_eq!(segments[0].address(), testing::real_address(&skb));
+        assert_eq!(segments[1].len(), 600);
+        assert!(segments[0].address() != segments[1].address());
         for offset in [399, 400, 999] {
             skb.copy_bits(offset, &mut byte)?;
             assert_eq!(u32::from(byte[0]), offset % 256);
@@ -110,6 +150,7 @@ mod tests {
 
         skb.linearize()?;
         assert_eq!(skb.linear_len(), 1000);
+        assert_eq!(room.describe(&skb).len(), 1);
         assert_eq!(skb.linear()[999], (999 % 256) as u8);
         Ok(())
     }

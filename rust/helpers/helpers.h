@@ -284,26 +284,18 @@ struct rust_ext_segment {
 #define RUST_EXT_GSO_TCPV6	BIT(1)
 #define RUST_EXT_GSO_OTHER	BIT(2)
 
-struct rust_ext_tx_info {
-	u32 len;
-	u32 linear_len;
-	u32 header_len;		/* Headers of a TCP segment, 0 without GSO. */
-	u16 vlan_tci;
-	/* The next three only with checksum_partial. */
-	u16 protocol;		/* Ethertype behind VLAN tags, CPU order. */
+struct rust_ext_gso {
+	u32 header_len;		/* 0: not TCP, or not known. */
+	u16 size;
+	u16 segments;
+	u8 kind;		/* RUST_EXT_GSO_* */
+};
+
+struct rust_ext_ip {
+	u16 ethertype;		/* Behind VLAN tags, CPU order. */
 	u16 network_offset;
-	u16 transport_offset;
-	u16 checksum_start;
-	u16 checksum_offset;
-	u16 gso_size;
-	u16 gso_segs;
-	u8 gso_type;		/* RUST_EXT_GSO_* */
-	u8 ip_protocol;		/* 0: not IP, or not known; as above. */
-	u8 vlan_present;
-	u8 checksum_partial;
-	u8 is_fragment;		/* As above. */
-	u8 nr_segments;		/* 0: must be linearized. */
-	struct rust_ext_segment segments[RUST_EXT_MAX_SEGMENTS];
+	u8 protocol;		/* 0: not IP, or not known. */
+	u8 is_fragment;
 };
 
 enum rust_ext_rx_checksum {
@@ -321,9 +313,11 @@ struct rust_ext_rx_meta {
 	u8 vlan_present;
 };
 
-/* Segments are described of frames longer than @segments_above, and of GSO. */
-void rust_ext_skb_describe(const struct sk_buff *skb, u32 segments_above,
-			   struct rust_ext_tx_info *info);
+void rust_ext_skb_ip(const struct sk_buff *skb, struct rust_ext_ip *ip);
+void rust_ext_skb_gso(const struct sk_buff *skb, struct rust_ext_gso *gso);
+/* Returns how many there are; 0: must be linearized. */
+u32 rust_ext_skb_segments(const struct sk_buff *skb,
+			  struct rust_ext_segment *segments);
 int rust_ext_skb_copy_bits(const struct sk_buff *skb, u32 offset, void *to,
 			   u32 len);
 int rust_ext_skb_linearize(struct sk_buff *skb);

@@ -15,72 +15,69 @@
 
 #include "helpers.h"
 
-static void describe_ip(const struct sk_buff *skb,
-			struct rust_ext_tx_info *info)
+/* As rust/kernel/net/skbuff/describe.rs takes it. */
+static_assert((PAGE_OFFSET & 0x0fffffffffffffffUL) == 0);
+
+void rust_ext_skb_ip(const struct sk_buff *skb, struct rust_ext_ip *ip)
 {
 	unsigned int room = skb_headlen(skb);
 	int offset = skb_network_offset(skb);
 
-	info->protocol = ntohs(vlan_get_protocol(skb));
+	memset(ip, 0, sizeof(*ip));
+	ip->ethertype = ntohs(vlan_get_protocol(skb));
 	if (offset < 0 || offset > room)
 		return;
 
-	info->network_offset = offset;
+	ip->network_offset = offset;
 	room -= offset;
-	switch (info->protocol) {
+	switch (ip->ethertype) {
 	case ETH_P_IP:
 		if (room < sizeof(struct iphdr))
 			return;
-		info->ip_protocol = ip_hdr(skb)->protocol;
-		info->is_fragment = ip_is_fragment(ip_hdr(skb));
+		ip->protocol = ip_hdr(skb)->protocol;
+		ip->is_fragment = ip_is_fragment(ip_hdr(skb));
 		break;
 	case ETH_P_IPV6:
 		if (room < sizeof(struct ipv6hdr))
 			return;
-		info->ip_protocol = ipv6_hdr(skb)->nexthdr;
+		ip->protocol = ipv6_hdr(skb)->nexthdr;
 		break;
-	default:
-		return;
 	}
-
-	if (skb_transport_header_was_set(skb) &&
-	    skb_transport_offset(skb) > offset)
-		info->transport_offset = skb_transport_offset(skb);
 }
 
-static void describe_gso(const struct sk_buff *skb,
-			 struct rust_ext_tx_info *info)
+void rust_ext_skb_gso(const struct sk_buff *skb, struct rust_ext_gso *gso)
 {
 	const struct skb_shared_info *shinfo = skb_shinfo(skb);
 
-	info->gso_size = shinfo->gso_size;
-	info->gso_segs = shinfo->gso_segs;
+	memset(gso, 0, sizeof(*gso));
+	gso->size = shinfo->gso_size;
+	gso->segments = shinfo->gso_segs;
 	if (shinfo->gso_type & SKB_GSO_TCPV4)
-		info->gso_type |= RUST_EXT_GSO_TCPV4;
+		gso->kind |= RUST_EXT_GSO_TCPV4;
 	if (shinfo->gso_type & SKB_GSO_TCPV6)
-		info->gso_type |= RUST_EXT_GSO_TCPV6;
+		gso->kind |= RUST_EXT_GSO_TCPV6;
 	if (shinfo->gso_type & ~(SKB_GSO_TCPV4 | SKB_GSO_TCPV6 | SKB_GSO_DODGY |
 				 SKB_GSO_TCP_ECN | SKB_GSO_TCP_FIXEDID))
-		info->gso_type |= RUST_EXT_GSO_OTHER;
-	if (info->gso_type & (RUST_EXT_GSO_TCPV4 | RUST_EXT_GSO_TCPV6) &&
+		gso->kind |= RUST_EXT_GSO_OTHER;
+	if (gso->kind & (RUST_EXT_GSO_TCPV4 | RUST_EXT_GSO_TCPV6) &&
 	    skb_transport_header_was_set(skb))
-		info->header_len = skb_tcp_all_headers(skb);
+		gso->header_len = skb_tcp_all_headers(skb);
 }
 
-static void describe_segments(const struct sk_buff *skb,
-			      struct rust_ext_tx_info *info)
+u32 rust_ext_skb_segments(const struct sk_buff *skb,
+			  struct rust_ext_segment *segments)
 {
 	const struct skb_shared_info *shinfo = skb_shinfo(skb);
-	struct rust_ext_segment *seg = info->segments;
+	struct rust_ext_segment *seg = segments;
 	int i;
 
 	if (skb_has_frag_list(skb) || !skb_frags_readable(skb) ||
 	    shinfo->nr_frags >= RUST_EXT_MAX_SEGMENTS)
-		return;
+		return 0;
 
-	if (info->linear_len) {
+	if (skb_headlen(skb)) {
 		seg->address = virt_to_phys(skb->data);
-		seg->len = info->linear_len;
+		seg->len = skb_headlen(skb);
 		seg++;
 	}
 	for (i = 0; i < shinfo->nr_frags; i++, seg++) {
@@ -90,32 +87,7 @@ static void describe_segments(const struct sk_buff *skb,
 			       skb_frag_off(frag);
 		seg->len = skb_frag_size(frag);
 	}
-	info->nr_segments = seg - info->segments;
-}
-
-void rust_ext_skb_describe(const struct sk_buff *skb, u32 segments_above,
-			   struct rust_ext_tx_info *info)
-{
-	bool gso = skb_is_gso(skb);
-
-	/* The segments that are used are written below. */
-	memset(info, 0, offsetof(struct rust_ext_tx_info, segments));
-	info->len = skb->len;
-	info->linear_len = skb_headlen(skb);
-	if (skb_vlan_tag_present(skb)) {
-		info->vlan_present = 1;
-		info->vlan_tci = skb_vlan_tag_get(skb);
-	}
-	if (skb->ip_summed == CHECKSUM_PARTIAL) {
-		info->checksum_partial = 1;
-		info->checksum_start = skb_checksum_start_offset(skb);
-		info->checksum_offset = skb->csum_offset;
-		describe_ip(skb, info);
-	}
-	if (gso)
-		describe_gso(skb, info);
-	if (gso || skb->len > segments_above)
-		describe_segments(skb, info);
+	return seg - segments;
 }
 
 int rust_ext_skb_copy_bits(const struct sk_buff *skb, u32 offset, void *to,

@@ -63,10 +63,11 @@ impl<'a> Window<'a> {
     /// The address of `len` bytes at `offset`.
     #[inline]
     fn at(&self, offset: usize, len: usize) -> Result<*mut u8> {
-        if offset > self.len || len > self.len - offset {
-            return Err(EINVAL);
+        // One comparison, where both are constants.
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(self.base.as_ptr().wrapping_add(offset)),
+            _ => Err(EINVAL),
         }
-        Ok(self.base.as_ptr().wrapping_add(offset))
     }
 
     /// The part of `len` bytes from `offset`.
@@ -87,6 +88,46 @@ impl<'a> Window<'a> {
         })
     }
 
+    /// Reads `N` big-endian doublewords from `offset`, a multiple of 8, each as one access.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if they aren't inside or not aligned.
+    #[inline]
+    pub fn read_words<const N: usize>(&self, offset: usize) -> Result<[u64; N]> {
+        if offset % 8 != 0 {
+            return Err(EINVAL);
+        }
+        let mut from = self.at(offset, N * 8)?.cast::<u64>();
+        let mut words = [0; N];
+        for word in &mut words {
+            // SAFETY: Checked to be inside and aligned, by the type invariant.
+            *word = u64::from_be(unsafe { from.read_volatile() });
+            from = from.wrapping_add(1);
+        }
+        Ok(words)
+    }
+
+    /// Writes big-endian doublewords from `offset`, a multiple of 8, each as one access, in ascending
+    /// order.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if they aren't inside or not aligned.
+    #[inline]
+    pub fn write_words<const N: usize>(&self, offset: usize, words: [u64; N]) -> Result {
+        if offset % 8 != 0 {
+            return Err(EINVAL);
+        }
+        let mut to = self.at(offset, N * 8)?.cast::<u64>();
+        for word in words {
+            // SAFETY: Checked to be inside and aligned, by the type invariant.
+            unsafe { to.write_volatile(word.to_be()) };
+            to = to.wrapping_add(1);
+        }
+        Ok(())
+    }
+
     /// Reads the big-endian value at `offset`, a multiple of 8, as one access.
     ///
     /// # Errors
@@ -94,12 +135,7 @@ impl<'a> Window<'a> {
     /// `EINVAL` if the value isn't inside or not aligned.
     #[inline]
     pub fn read_u64_be(&self, offset: usize) -> Result<u64> {
-        if offset % 8 != 0 {
-            return Err(EINVAL);
-        }
-        let from = self.at(offset, 8)?.cast::<u64>();
-        // SAFETY: Checked to be inside and aligned, by the type invariant.
-        Ok(u64::from_be(unsafe { from.read_volatile() }))
+        self.read_words(offset).map(|[word]| word)
     }
 
     /// Writes the big-endian value at `offset`, a multiple of 8, as one access.
@@ -109,13 +145,7 @@ impl<'a> Window<'a> {
     /// `EINVAL` if the value isn't inside or not aligned.
     #[inline]
     pub fn write_u64_be(&self, offset: usize, value: u64) -> Result {
-        if offset % 8 != 0 {
-            return Err(EINVAL);
-        }
-        let to = self.at(offset, 8)?.cast::<u64>();
-        // SAFETY: Checked to be inside and aligned, by the type invariant.
-        unsafe { to.write_volatile(value.to_be()) };
-        Ok(())
+        self.write_words(offset, [value])
     }
 
     /// Copies from `offset` to all of `buf`; eight bytes at a time where the offset allows it.
@@ -149,32 +179,34 @@ impl<'a> Window<'a> {
     /// # Errors
     ///
     /// `EINVAL` if the destination isn't inside.
-    #[inline]
+    #[inline(always)]
     pub fn write_bytes(&self, offset: usize, data: &[u8]) -> Result {
-        let mut to = self.at(offset, data.len())?;
-        let words = if offset % 8 == 0 { data.len() / 8 } else { 0 };
-        let (head, tail) = data.split_at(words * 8);
-
-        for word in head.chunks_exact(8) {
-            let mut value = [0; 8];
-            value.copy_from_slice(word);
-            // SAFETY: Inside, as the sum of all chunks is; aligned, as `base` and `offset` are.
-            unsafe { to.cast::<u64>().write_volatile(u64::from_ne_bytes(value)) };
-            to = to.wrapping_add(8);
-        }
-        let (head, tail) = match (tail, words) {
-            (&[a, b, c, d, ref tail @ ..], 1..) => (Some([a, b, c, d]), tail),
-            _ => (None, tail),
+        let mut copy = Copy {
+            to: self.at(offset, data.len())?,
+            from: data,
         };
-        if let Some(half) = head {
-            // SAFETY: Inside, as checked above; behind an aligned doubleword.
-            unsafe { to.cast::<u32>().write_volatile(u32::from_ne_bytes(half)) };
-            to = to.wrapping_add(4);
+        if offset % 8 == 0 {
+            // By powers of two, without loops but for what is long: their set-up counts in the packet
+            // path.
+            while copy.words::<128>() {}
+            copy.words::<64>();
+            copy.words::<32>();
+            copy.words::<16>();
+            copy.words::<8>();
+            if let Some((&half, rest)) = copy.from.split_first_chunk() {
+                // SAFETY: Inside, as checked above; aligned, as it follows doublewords.
+                unsafe {
+                    copy.to
+                        .cast::<u32>()
+                        .write_volatile(u32::from_ne_bytes(half))
+                };
+                copy.advance(4, rest);
+            }
         }
-        for byte in tail {
+        while let Some((&byte, rest)) = copy.from.split_first() {
             // SAFETY: Inside, as checked above.
-            unsafe { to.write_volatile(*byte) };
-            to = to.wrapping_add(1);
+            unsafe { copy.to.write_volatile(byte) };
+            copy.advance(1, rest);
         }
         Ok(())
     }
@@ -212,6 +244,46 @@ impl<'a> Window<'a> {
     /// The address, for C code that copies from the window.
     pub(super) fn as_ptr(&self) -> *const u8 {
         self.base.as_ptr()
+    }
+}
+
+/// A copy to a window under way.
+///
+/// # Invariants
+///
+/// `to` is valid for volatile writes of as many bytes as `from` has.
+struct Copy<'a> {
+    to: *mut u8,
+    from: &'a [u8],
+}
+
+impl<'a> Copy<'a> {
+    /// Copies `N` bytes, doubleword by doubleword, if there are that many. The destination must be
+    /// aligned.
+    #[inline(always)]
+    fn words<const N: usize>(&mut self) -> bool {
+        const { assert!(N % 8 == 0) };
+        let Some((chunk, rest)) = self.from.split_first_chunk::<N>() else {
+            return false;
+        };
+        for (index, word) in chunk.chunks_exact(8).enumerate() {
+            let mut value = [0; 8];
+            value.copy_from_slice(word);
+            let to = self.to.cast::<u64>().wrapping_add(index);
+            // SAFETY: By the type invariant `N` bytes can be written; the caller has seen to the
+            // alignment.
+            unsafe { to.write_volatile(u64::from_ne_bytes(value)) };
+        }
+        self.advance(N, rest);
+        true
+    }
+
+    /// `len` bytes are written, `rest` is not.
+    #[inline(always)]
+    fn advance(&mut self, len: usize, rest: &'a [u8]) {
+        // INVARIANT: As many bytes less on both sides.
+        self.to = self.to.wrapping_add(len);
+        self.from = rest;
     }
 }
 
@@ -283,11 +355,17 @@ impl Drop for ContiguousBuffer {
 ///
 /// Pages are contiguous as far as that is cheap, and mapped where accesses of the adapter are
 /// charged; the adapter is told the address of each.
+///
+/// # Invariants
+///
+/// An entry has `1 << entry_shift` bytes, at least 8; each piece, except perhaps for the last one, has
+/// `1 << piece_shift` of them, and all pieces together have `entries`.
 pub struct QueueMemory {
     pieces: KVec<DmaBuffer>,
-    pages: usize,
-    // Of the size of an entry, in bytes.
+    entries: usize,
     entry_shift: u32,
+    piece_shift: u32,
+    pages: usize,
 }
 
 impl QueueMemory {
@@ -303,20 +381,25 @@ impl QueueMemory {
             return Err(EINVAL);
         }
 
-        let mut left = pages.checked_mul(QUEUE_PAGE_SIZE).ok_or(EINVAL)?;
-        if left == 0 {
+        let len = pages.checked_mul(QUEUE_PAGE_SIZE).ok_or(EINVAL)?;
+        if len == 0 {
             return Err(EINVAL);
         }
-        let mut pieces = KVec::with_capacity(left.div_ceil(PIECE_SIZE), GFP_KERNEL)?;
+        let mut pieces = KVec::with_capacity(len.div_ceil(PIECE_SIZE), GFP_KERNEL)?;
+        let mut left = len;
         while left > 0 {
             let len = left.min(PIECE_SIZE);
             pieces.push(DmaBuffer::new(access, len)?, GFP_KERNEL)?;
             left -= len;
         }
+        let entry_shift = entry_size.trailing_zeros();
+        // INVARIANT: The sizes of pieces and pages are powers of two, and not smaller than an entry.
         Ok(Self {
             pieces,
+            entries: len >> entry_shift,
+            entry_shift,
+            piece_shift: PIECE_SIZE.trailing_zeros() - entry_shift,
             pages,
-            entry_shift: entry_size.trailing_zeros(),
         })
     }
 
@@ -333,21 +416,28 @@ impl QueueMemory {
     }
 
     /// Number of entries.
+    #[inline]
     pub fn entries(&self) -> usize {
-        (self.pages * QUEUE_PAGE_SIZE) >> self.entry_shift
+        self.entries
     }
 
     /// Entry `index`; `None` behind the last one.
     #[inline]
     pub fn entry(&self, index: usize) -> Option<Window<'_>> {
-        if index >= self.entries() {
+        if index >= self.entries {
             return None;
         }
-        let offset = index << self.entry_shift;
-        let piece = self.pieces.get(offset / PIECE_SIZE)?;
-        piece
-            .window()
-            .part(offset % PIECE_SIZE, 1 << self.entry_shift)
-            .ok()
+        // Shifts by a variable are checked, and panic, unless they are told to wrap.
+        let piece = self.pieces.get(index.wrapping_shr(self.piece_shift))?;
+        let offset = index.wrapping_shl(self.entry_shift) % PIECE_SIZE;
+        // SAFETY: `offset` is the start of an entry in the piece, as `index` is not behind the last one.
+        let base = unsafe { piece.window().base.add(offset) };
+        // INVARIANT: The whole entry is inside of the piece, and its size, hence its offset, a multiple
+        // of 8.
+        Some(Window {
+            base,
+            len: 1usize.wrapping_shl(self.entry_shift),
+            _owner: PhantomData,
+        })
     }
 }

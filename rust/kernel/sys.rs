@@ -157,27 +157,24 @@ pub(crate) struct segment {
     pub(crate) reserved: u32,
 }
 
-/// `struct rust_ext_tx_info`.
+/// `struct rust_ext_gso`.
 #[repr(C)]
-pub(crate) struct tx_info {
-    pub(crate) len: u32,
-    pub(crate) linear_len: u32,
+#[derive(Default)]
+pub(crate) struct gso {
     pub(crate) header_len: u32,
-    pub(crate) vlan_tci: u16,
-    pub(crate) protocol: u16,
+    pub(crate) size: u16,
+    pub(crate) segments: u16,
+    pub(crate) kind: u8,
+}
+
+/// `struct rust_ext_ip`.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct ip {
+    pub(crate) ethertype: u16,
     pub(crate) network_offset: u16,
-    pub(crate) transport_offset: u16,
-    pub(crate) checksum_start: u16,
-    pub(crate) checksum_offset: u16,
-    pub(crate) gso_size: u16,
-    pub(crate) gso_segs: u16,
-    pub(crate) gso_type: u8,
-    pub(crate) ip_protocol: u8,
-    pub(crate) vlan_present: u8,
-    pub(crate) checksum_partial: u8,
+    pub(crate) protocol: u8,
     pub(crate) is_fragment: u8,
-    pub(crate) nr_segments: u8,
-    pub(crate) segments: [core::mem::MaybeUninit<segment>; MAX_SEGMENTS],
 }
 
 /// `enum rust_ext_rx_checksum`.
@@ -376,11 +373,12 @@ extern "C" {
     pub(crate) fn rust_ext_napi_disable(napi: *mut napi_handle);
     pub(crate) fn rust_ext_napi_schedule(napi: *mut napi_handle);
     pub(crate) fn rust_ext_napi_complete(napi: *mut napi_struct, done: c_int) -> bool;
-    pub(crate) fn rust_ext_skb_describe(
+    pub(crate) fn rust_ext_skb_ip(skb: *const bindings::sk_buff, ip: *mut ip);
+    pub(crate) fn rust_ext_skb_gso(skb: *const bindings::sk_buff, gso: *mut gso);
+    pub(crate) fn rust_ext_skb_segments(
         skb: *const bindings::sk_buff,
-        segments_above: u32,
-        info: *mut tx_info,
-    );
+        segments: *mut segment,
+    ) -> u32;
     pub(crate) fn rust_ext_skb_copy_bits(
         skb: *const bindings::sk_buff,
         offset: u32,

@@ -53,6 +53,8 @@ extern "C" {
         len: u32,
         frag_len: u32,
     ) -> *mut bindings::sk_buff;
+    fn rust_ext_test_segmented_skb(dev: *mut sys::net_device, len: u32) -> *mut bindings::sk_buff;
+    fn rust_ext_test_real_address(skb: *const bindings::sk_buff) -> u64;
     fn rust_ext_test_freed() -> u32;
     fn rust_ext_test_xmit(
         dev: *mut sys::net_device,
@@ -78,6 +80,21 @@ pub fn frame(dev: &Device, len: u32, frag_len: u32) -> Result<SkBuff> {
     let raw = unsafe { rust_ext_test_skb(dev.as_raw(), len, frag_len) };
     // SAFETY: A new buffer that is given away.
     Ok(unsafe { SkBuff::from_raw(NonNull::new(raw).ok_or(ENOMEM)?) })
+}
+
+/// A frame of `len` bytes with a TCP segment in IPv4, whose VLAN tag (0x2064), checksum and segmentation
+/// (with 1448 bytes each) are left to the device. [`freed`] counts it.
+pub fn segmented_frame(dev: &Device, len: u32) -> Result<SkBuff> {
+    // SAFETY: The device is valid.
+    let raw = unsafe { rust_ext_test_segmented_skb(dev.as_raw(), len) };
+    // SAFETY: A new buffer that is given away.
+    Ok(unsafe { SkBuff::from_raw(NonNull::new(raw).ok_or(ENOMEM)?) })
+}
+
+/// Where the data of a frame start, by C's reckoning.
+pub fn real_address(skb: &SkBuff) -> u64 {
+    // SAFETY: The buffer is valid.
+    unsafe { rust_ext_test_real_address(skb.as_raw()) }
 }
 
 /// Access to memory as of a device that isn't charged. There is no device: nobody is told addresses.

@@ -5,11 +5,13 @@
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
 #include <linux/io.h>
+#include <linux/ip.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mmzone.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
+#include <linux/tcp.h>
 
 #include "testing.h"
 
@@ -64,6 +66,49 @@ struct sk_buff *rust_ext_test_skb(struct net_device *dev, u32 len, u32 frag_len)
 	skb_set_network_header(skb, ETH_HLEN);
 	skb->destructor = count_freed;
 	return skb;
+}
+
+/*
+ * A frame of @len bytes with a TCP segment in IPv4, as the stack makes it for a
+ * device: VLAN tag, checksum and segmentation are left to that.
+ */
+struct sk_buff *rust_ext_test_segmented_skb(struct net_device *dev, u32 len)
+{
+	const u32 headers = ETH_HLEN + sizeof(struct iphdr) +
+			    sizeof(struct tcphdr);
+	struct sk_buff *skb;
+	struct tcphdr *tcp;
+	struct iphdr *ip;
+
+	if (len <= headers)
+		return NULL;
+	skb = rust_ext_test_skb(dev, len, 0);
+	if (!skb)
+		return NULL;
+	eth_hdr(skb)->h_proto = htons(ETH_P_IP);
+	skb->protocol = htons(ETH_P_IP);
+	skb_set_transport_header(skb, ETH_HLEN + sizeof(struct iphdr));
+	ip = ip_hdr(skb);
+	memset(ip, 0, headers - ETH_HLEN);
+	ip->version = 4;
+	ip->ihl = sizeof(*ip) / 4;
+	ip->protocol = IPPROTO_TCP;
+	tcp = tcp_hdr(skb);
+	tcp->doff = sizeof(*tcp) / 4;
+
+	skb->ip_summed = CHECKSUM_PARTIAL;
+	skb->csum_start = skb_transport_header(skb) - skb->head;
+	skb->csum_offset = offsetof(struct tcphdr, check);
+	skb_shinfo(skb)->gso_type = SKB_GSO_TCPV4;
+	skb_shinfo(skb)->gso_size = 1448;
+	skb_shinfo(skb)->gso_segs = DIV_ROUND_UP(len - headers, 1448);
+	__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), 0x2064);
+	return skb;
+}
+
+u64 rust_ext_test_real_address(const struct sk_buff *skb)
+{
+	return virt_to_phys(skb->data);
 }
 
 /* How many test frames were freed since the last call. */

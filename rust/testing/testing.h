@@ -21,6 +21,8 @@ struct rust_ext_test_received {
 
 struct sk_buff *rust_ext_test_skb(struct net_device *dev, u32 len,
 				  u32 frag_len);
+struct sk_buff *rust_ext_test_segmented_skb(struct net_device *dev, u32 len);
+u64 rust_ext_test_real_address(const struct sk_buff *skb);
 u32 rust_ext_test_freed(void);
 int rust_ext_test_xmit(struct net_device *dev, struct sk_buff *skb, u16 queue);
 int rust_ext_test_open(struct net_device *dev);

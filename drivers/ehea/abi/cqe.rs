@@ -117,6 +117,18 @@ pub enum ReceiveQueue {
     Rq3,
 }
 
+impl ReceiveQueue {
+    /// The queue of that number; none if it doesn't exist.
+    const fn of(number: u64) -> Option<Self> {
+        match number {
+            1 => Some(Self::Rq1),
+            2 => Some(Self::Rq2),
+            3 => Some(Self::Rq3),
+            _ => None,
+        }
+    }
+}
+
 impl Cqe {
     const RECEIVE_QUEUE: Bits8 = Bits8::range(1, 2);
     const VALID: Bits8 = Bits8::bit(0);
@@ -178,12 +190,7 @@ impl Cqe {
     /// The receive queue that holds the data; none if the adapter wrote a number that doesn't
     /// exist.
     pub const fn receive_queue(&self) -> Option<ReceiveQueue> {
-        match Self::RECEIVE_QUEUE.get(self.kind as u64) {
-            1 => Some(ReceiveQueue::Rq1),
-            2 => Some(ReceiveQueue::Rq2),
-            3 => Some(ReceiveQueue::Rq3),
-            _ => None,
-        }
+        ReceiveQueue::of(Self::RECEIVE_QUEUE.get(self.kind as u64))
     }
 
     /// The `kind` byte for data in that receive queue.
@@ -201,6 +208,79 @@ impl Cqe {
             .get()
             .checked_sub(Self::CRC_LENGTH)
             .map(usize::from)
+    }
+}
+
+/// What a driver looks at of a completion: its first three doublewords, see [`Cqe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion([u64; Self::WORDS]);
+
+impl Completion {
+    /// Doublewords that are looked at.
+    pub const WORDS: usize = 3;
+
+    const RECEIVE_QUEUE: Bits64 = Bits64::range(1, 2);
+    const LENGTH: Bits64 = Bits64::range(48, 63);
+    const VLAN_TAG: Bits64 = Bits64::range(0, 15);
+    const CHECKSUM: Bits64 = Bits64::range(16, 31);
+    const HEADER_LENGTH: Bits64 = Bits64::range(40, 47);
+
+    /// The completion that starts with these doublewords.
+    pub const fn new(words: [u64; Self::WORDS]) -> Self {
+        Self(words)
+    }
+
+    /// Identifier of the work request; not used for frames in RQ1.
+    pub const fn wr_id(&self) -> u64 {
+        self.0[0]
+    }
+
+    /// The status.
+    pub const fn status(&self) -> CqeStatus {
+        Cqe::status_of_word(self.0[1])
+    }
+
+    /// The receive queue that holds the data; none if the adapter wrote a number that doesn't
+    /// exist.
+    pub const fn receive_queue(&self) -> Option<ReceiveQueue> {
+        ReceiveQueue::of(Self::RECEIVE_QUEUE.get(self.0[1]))
+    }
+
+    /// Length of a received frame without its CRC; none if it is shorter than the CRC.
+    pub const fn frame_length(&self) -> Option<usize> {
+        // CAST: Has 16 bits.
+        (Self::LENGTH.get(self.0[1]) as usize).checked_sub(Cqe::CRC_LENGTH as usize)
+    }
+
+    /// Tag control information, valid with [`CqeStatus::VLAN_TAG_XTRACT`].
+    pub const fn vlan_tag(&self) -> u16 {
+        // CAST: Has 16 bits.
+        Self::VLAN_TAG.get(self.0[2]) as u16
+    }
+
+    /// Internet checksum of everything behind the Ethernet header, as it stands in memory; valid with
+    /// [`CqeStatus::BLIND_CKSUM`].
+    pub const fn inet_checksum(&self) -> [u8; 2] {
+        // CAST: Has 16 bits.
+        (Self::CHECKSUM.get(self.0[2]) as u16).to_be_bytes()
+    }
+
+    /// Whether a TCP or UDP header was recognised.
+    pub const fn has_header(&self) -> bool {
+        Self::HEADER_LENGTH.is_set(self.0[2])
+    }
+}
+
+impl From<&Cqe> for Completion {
+    fn from(cqe: &Cqe) -> Self {
+        Self([
+            cqe.wr_id.get(),
+            cqe.valid_word(),
+            u64::from(cqe.vlan_tag.get()) << 48
+                | u64::from(cqe.inet_checksum_value.get()) << 32
+                | u64::from(cqe.header_length) << 16
+                | u64::from(u16::from_be_bytes(cqe.reserved3)),
+        ])
     }
 }
 
@@ -235,6 +315,17 @@ mod tests {
         assert_eq!(Cqe::status_of_word(cqe.valid_word()), cqe.status());
         assert_eq!(cqe.frame_length(), Some(1514));
         assert_eq!(cqe.receive_queue(), Some(ReceiveQueue::Rq2));
+
+        let completion = Completion::from(&cqe);
+        let words = completion.0.map(U64::new);
+        assert_eq!(words.as_bytes(), &bytes[..size_of_val(&words)]);
+        assert_eq!(completion.wr_id(), 0x1122_3344_5566_7788);
+        assert_eq!(completion.status(), cqe.status());
+        assert_eq!(completion.receive_queue(), Some(ReceiveQueue::Rq2));
+        assert_eq!(completion.frame_length(), Some(1514));
+        assert_eq!(completion.vlan_tag(), 0x0064);
+        assert_eq!(completion.inet_checksum(), [0xbe, 0xef]);
+        assert!(completion.has_header());
     }
 
     #[test]
@@ -242,6 +333,13 @@ mod tests {
         let cqe = Cqe::default();
         assert_eq!(cqe.receive_queue(), None);
         assert_eq!(cqe.frame_length(), None);
+        let completion = Completion::from(&cqe);
+        assert_eq!(completion.receive_queue(), None);
+        assert_eq!(completion.frame_length(), None);
+        assert!(!completion.has_header());
+        let completion = Completion::new([u64::MAX; Completion::WORDS]);
+        assert_eq!(completion.receive_queue(), Some(ReceiveQueue::Rq3));
+        assert_eq!(completion.frame_length(), Some(0xfffb));
         assert!(Cqe::toggle_of(0xff) && !Cqe::toggle_of(0x7f));
         assert!(!Cqe::toggle_of_word(!(0x80 << 48)));
     }

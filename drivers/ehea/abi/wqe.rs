@@ -43,6 +43,12 @@ impl Descriptor {
             length: U32::new(length),
         }
     }
+
+    /// The doublewords of [`Descriptor::new`], in order.
+    #[inline]
+    pub const fn words(vaddr: u64, lkey: u32, length: u32) -> [u64; 2] {
+        [vaddr, (lkey as u64) << 32 | length as u64]
+    }
 }
 
 /// Flags of the `tx_control` field.
@@ -154,6 +160,46 @@ impl SwqeHeader {
     /// The flags.
     pub fn control(&self) -> TxControl {
         TxControl(self.tx_control.get())
+    }
+}
+
+/// What a driver says in a [`SwqeHeader`], in its own byte order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SwqeHead {
+    /// Chosen by the driver, copied into the completion.
+    pub wr_id: u64,
+    /// Flags.
+    pub control: TxControl,
+    /// Tag control information, valid with [`TxControl::VLAN_INSERT`].
+    pub vlan_tag: u16,
+    /// Offset of the IPv4 header from the start of the frame, before VLAN insertion.
+    pub ip_start: u8,
+    /// Offset of the last byte of the IPv4 header.
+    pub ip_end: u8,
+    /// Bytes of immediate data.
+    pub immediate_data_length: u8,
+    /// Offset of the 16-bit TCP or UDP checksum field from the start of the frame.
+    pub tcp_offset: u8,
+    /// Number of valid descriptors.
+    pub descriptors: u8,
+    /// Payload bytes of a segment, with [`TxControl::TSO`].
+    pub mss: u16,
+}
+
+impl SwqeHead {
+    /// The doublewords of the header, in order.
+    #[inline]
+    pub const fn words(&self) -> [u64; 4] {
+        [
+            self.wr_id,
+            (self.control.0 as u64) << 48
+                | (self.vlan_tag as u64) << 32
+                | (self.ip_start as u64) << 16
+                | (self.ip_end as u64) << 8
+                | self.immediate_data_length as u64,
+            (self.tcp_offset as u64) << 56 | (self.descriptors as u64) << 16,
+            (self.mss as u64) << 32,
+        ]
     }
 }
 
@@ -295,6 +341,14 @@ impl Rwqe {
         }
     }
 
+    /// The doublewords of [`Rwqe::new`] with [`Descriptor::new`], in order.
+    #[inline]
+    pub const fn words(wr_id: WrId, vaddr: u64, lkey: u32, length: u32) -> [u64; 6] {
+        let [vaddr, length] = Descriptor::words(vaddr, lkey, length);
+        // One descriptor.
+        [wr_id.pack(), 1 << 16, 0, 0, vaddr, length]
+    }
+
     /// How many descriptors fit a slot of `slot` bytes.
     pub const fn max_descriptors(slot: usize) -> usize {
         slot.saturating_sub(Self::DESCRIPTORS) / size_of::<Descriptor>()
@@ -386,14 +440,29 @@ mod tests {
                 50, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0x05, 0xa8, 0, 0, 0, 0,
             ]
         );
+        let head = SwqeHead {
+            wr_id: 0x0102_0304_0506_0708,
+            control: header.control(),
+            vlan_tag: 0x2064,
+            ip_start: 14,
+            ip_end: 33,
+            immediate_data_length: 160,
+            tcp_offset: 50,
+            descriptors: 3,
+            mss: 1448,
+        };
+        assert_eq!(head.words().map(U64::new).as_bytes(), header.as_bytes());
     }
 
     #[test]
     fn descriptor_bytes() {
+        let descriptor = Descriptor::new(0x8000_0000_0123_4567, 0xa1b2_c3d4, 0x2000);
         assert_eq!(
-            Descriptor::new(0x8000_0000_0123_4567, 0xa1b2_c3d4, 0x2000).as_bytes(),
+            descriptor.as_bytes(),
             [0x80, 0, 0, 0, 0x01, 0x23, 0x45, 0x67, 0xa1, 0xb2, 0xc3, 0xd4, 0, 0, 0x20, 0]
         );
+        let words = Descriptor::words(0x8000_0000_0123_4567, 0xa1b2_c3d4, 0x2000);
+        assert_eq!(words.map(U64::new).as_bytes(), descriptor.as_bytes());
     }
 
     #[test]
@@ -412,6 +481,8 @@ mod tests {
         bytes[0x2b] = 7;
         bytes[0x2e] = 0x08;
         assert_eq!(rwqe.as_bytes(), bytes);
+        let words = Rwqe::words(wr_id, 0x8000_0000_0000_1000, 7, 2048);
+        assert_eq!(words.map(U64::new).as_bytes(), bytes);
     }
 
     /// Capacities of §6.2 for slots of 512 bytes.

@@ -126,7 +126,8 @@ impl BufferRing {
             .post(&mut slot, address, key)
             .map_err(|_| Lost)?;
         *place = Some(buffer);
-        self.unannounced = self.unannounced.saturating_add(1);
+        // Not more than the ring has slots, 2^15.
+        self.unannounced = self.unannounced.wrapping_add(1);
         Ok(())
     }
 

@@ -193,11 +193,11 @@ impl Completer {
     /// The queue pair can't be used any more.
     pub(super) fn poll(&mut self, ctx: &PollContext<'_>) -> core::result::Result<(), SendError> {
         let before = self.bytes;
-        let mut consumed = 0;
+        // Neither wraps: a send queue has at most 2^15 slots.
+        let (mut consumed, mut packets) = (0u32, 0u32);
         let mut result = Ok(());
-        let mut packets = 0;
         while let Some(sent) = self.reader.next_sent(&self.completions) {
-            consumed += 1;
+            consumed = consumed.wrapping_add(1);
             // The sender fills in the slot before this.
             let posted = self.ring.progress.posted();
             let completion = match self.completer.complete(sent, posted) {
@@ -216,7 +216,7 @@ impl Completer {
             let Some(slot) = self.ring.slots.get(completion.slot) else {
                 continue;
             };
-            packets += 1;
+            packets = packets.wrapping_add(1);
             self.bytes = slot.bytes.load(Relaxed);
             let extra = Extra(slot.extra.load(Relaxed));
             // A mapping goes before the memory does.

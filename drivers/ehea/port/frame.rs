@@ -8,16 +8,14 @@ use crate::{
     kernel_ext::net::skbuff::{
         Gso,
         PartialChecksum,
-        SkBuff,
-        TxInfo, //
+        SkBuff, //
     },
     queue::{
         Frame,
         OutOfSlot,
         Slot,
         Tso,
-        TxChecksum,
-        MAX_SEGMENTS, //
+        TxChecksum, //
     }, //
 };
 use kernel::prelude::*;
@@ -26,23 +24,25 @@ const ETH_P_IP: u16 = 0x0800;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
-/// Frames of up to that many bytes are copied to their work request.
-// CAST: 224.
-pub(super) const COPIED: u32 = SwqeFormat::IMMEDIATE_MAX as u32;
-
-/// The checksums that the adapter is to fill in; none if it can't.
-fn offload(info: &TxInfo, partial: &PartialChecksum) -> Option<TxChecksum> {
-    let capable = info.protocol() == ETH_P_IP
-        && matches!(info.ip_protocol(), IPPROTO_TCP | IPPROTO_UDP)
-        && !info.is_fragment();
-    if !capable {
-        return None;
+/// The checksums that the adapter is to fill in. Those that it can't are filled in here.
+#[inline]
+fn checksum(skb: &mut SkBuff, partial: &PartialChecksum) -> kernel::error::Result<TxChecksum> {
+    let packet = skb.ip();
+    let capable = packet.ethertype == ETH_P_IP
+        && matches!(packet.protocol, IPPROTO_TCP | IPPROTO_UDP)
+        && !packet.is_fragment;
+    if capable {
+        let described = TxChecksum::ipv4(
+            packet.network_offset.into(),
+            partial.start.into(),
+            partial.offset.into(),
+        );
+        if let Some(checksum) = described {
+            return Ok(checksum);
+        }
     }
-    TxChecksum::ipv4(
-        info.network_offset().into(),
-        partial.start.into(),
-        partial.offset.into(),
-    )
+    skb.checksum_help()?;
+    Ok(TxChecksum::None)
 }
 
 /// How the adapter is to segment a frame that the stack wants segmented.
@@ -52,57 +52,53 @@ fn offload(info: &TxInfo, partial: &PartialChecksum) -> Option<TxChecksum> {
 /// `EINVAL` if it can't be told. The stack asks only for what the device offers, and headers of TCP
 /// over IPv4 always fit: this is about frames that were made by somebody else.
 #[cold]
-fn segmentation(info: &TxInfo, gso: &Gso, checksum: TxChecksum) -> kernel::error::Result<Tso> {
+fn segmentation(skb: &SkBuff, gso: &Gso, checksum: TxChecksum) -> kernel::error::Result<Tso> {
     if !gso.tcp_v4 || gso.other || checksum == TxChecksum::None {
         return Err(EINVAL);
     }
-    Tso::new(gso.size, gso.header_len, info.len()).ok_or(EINVAL)
+    Tso::new(gso.size, gso.header_len, skb.len()).ok_or(EINVAL)
 }
 
-/// Does what the adapter can't: checksums other than those of IPv4, more fragments than fit a work
-/// request. `info` describes the frame, before and after.
+/// Whether a frame is so short that it is sent as immediate data, for which the adapter reads no memory.
 #[inline]
-pub(super) fn prepare(
-    skb: &mut SkBuff,
-    info: &mut TxInfo,
-    counters: &QueueCounters,
-) -> kernel::error::Result<Frame> {
-    let checksum = match info.checksum() {
+pub(super) fn is_short(skb: &SkBuff) -> bool {
+    skb.len() as usize <= SwqeFormat::IMMEDIATE_MAX && !skb.is_gso()
+}
+
+/// Describes a frame, with what [`SkBuff::gso`] says. Fills in the checksums that the adapter can't:
+/// others than those of IPv4.
+#[inline(always)]
+pub(super) fn describe(skb: &mut SkBuff, gso: Option<Gso>) -> kernel::error::Result<Frame> {
+    let checksum = match skb.partial_checksum() {
         None => TxChecksum::None,
-        Some(partial) => match offload(info, &partial) {
-            Some(checksum) => checksum,
-            None => {
-                skb.checksum_help()?;
-                *info = skb.describe(COPIED);
-                TxChecksum::None
-            }
-        },
+        Some(partial) => checksum(skb, &partial)?,
     };
-    let tso = match info.gso() {
+    let tso = match gso {
         None => None,
-        Some(gso) => Some(segmentation(info, &gso, checksum)?),
+        Some(gso) => Some(segmentation(skb, &gso, checksum)?),
     };
-    let mut frame = Frame {
-        len: info.len(),
-        linear_len: info.linear_len(),
+    Ok(Frame {
+        len: skb.len(),
+        linear_len: skb.linear_len(),
         checksum,
         tso,
-        vlan: info.vlan(),
-    };
-    if !frame.is_immediate() && !(1..=MAX_SEGMENTS).contains(&info.segments().len()) {
-        skb.linearize()?;
-        counters.tx_linearized.inc();
-        *info = skb.describe(COPIED);
-        frame.linear_len = info.linear_len();
-    }
-    Ok(frame)
+        vlan: skb.vlan(),
+    })
+}
+
+/// Makes a frame linear that has more fragments than fit a work request.
+#[cold]
+pub(super) fn linearize(skb: &mut SkBuff, counters: &QueueCounters) -> kernel::error::Result {
+    skb.linearize()?;
+    counters.tx_linearized.inc();
+    Ok(())
 }
 
 /// Frames on the wire, and bytes in them, that a frame to be sent makes.
 #[inline]
-pub(super) fn on_the_wire(info: &TxInfo) -> (u64, u64) {
-    let len = info.len().into();
-    match info.gso() {
+pub(super) fn on_the_wire(skb: &SkBuff) -> (u64, u64) {
+    let len = skb.len().into();
+    match skb.gso() {
         None => (1, len),
         Some(gso) => {
             let frames = u64::from(gso.segments).max(1);
@@ -114,16 +110,26 @@ pub(super) fn on_the_wire(info: &TxInfo) -> (u64, u64) {
 }
 
 /// Copies the first `len` bytes of a frame to a slot.
-#[inline]
+#[inline(always)]
 pub(super) fn copy_to_slot(
     skb: &SkBuff,
     slot: &mut impl Slot,
     offset: usize,
     len: usize,
 ) -> core::result::Result<(), OutOfSlot> {
-    if let Some(bytes) = skb.linear().get(..len) {
-        return slot.write(offset, bytes);
+    match skb.linear().get(..len) {
+        Some(bytes) => slot.write(offset, bytes),
+        None => copy_pieces_to_slot(skb, slot, offset, len),
     }
+}
+
+#[cold]
+fn copy_pieces_to_slot(
+    skb: &SkBuff,
+    slot: &mut impl Slot,
+    offset: usize,
+    len: usize,
+) -> core::result::Result<(), OutOfSlot> {
     let mut buffer = [0; SwqeFormat::IMMEDIATE_MAX];
     let bytes = buffer.get_mut(..len).ok_or(OutOfSlot)?;
     skb.copy_bits(0, bytes).map_err(|_| OutOfSlot)?;

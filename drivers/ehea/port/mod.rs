@@ -13,6 +13,7 @@
 mod bounce;
 mod buffers;
 mod complete;
+mod deliver;
 mod entitlement;
 mod errors;
 mod filter;

@@ -3,7 +3,6 @@
 //! Queue memory as the queue code sees it.
 
 use crate::{
-    abi::cqe::Cqe,
     kernel_ext::page::{
         QueueMemory,
         Window, //
@@ -15,15 +14,10 @@ use crate::{
         Slot, //
     },
 };
-use core::mem::offset_of;
+use core::mem::size_of;
 use kernel::sync::{
     barrier,
     Arc, //
-};
-use zerocopy::{
-    byteorder::big_endian::U64,
-    FromBytes,
-    IntoBytes, //
 };
 
 impl Slot for Window<'_> {
@@ -32,9 +26,18 @@ impl Slot for Window<'_> {
         Window::len(self)
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, offset: usize, bytes: &[u8]) -> core::result::Result<(), OutOfSlot> {
         self.write_bytes(offset, bytes).map_err(|_| OutOfSlot)
+    }
+
+    #[inline]
+    fn write_words<const N: usize>(
+        &mut self,
+        offset: usize,
+        words: [u64; N],
+    ) -> core::result::Result<(), OutOfSlot> {
+        Window::write_words(self, offset, words).map_err(|_| OutOfSlot)
     }
 }
 
@@ -44,29 +47,24 @@ pub(super) struct CompletionRing(pub(super) Arc<QueueMemory>);
 /// A slot of a [`CompletionRing`]; reads as 0 if there is no such slot.
 pub(super) struct CompletionSlot<'a>(Option<Window<'a>>);
 
-impl CompletionSlot<'_> {
+impl<'a> CompletionSlot<'a> {
+    /// Its memory.
     #[inline]
-    fn read<T: FromBytes + IntoBytes>(&self, offset: usize) -> T {
+    pub(super) fn window(&self) -> Option<Window<'a>> {
         self.0
-            .and_then(|entry| entry.read(offset).ok())
-            .unwrap_or_else(T::new_zeroed)
     }
 }
 
 impl CompletionEntry for CompletionSlot<'_> {
     #[inline]
-    fn valid_word(&self) -> u64 {
-        self.read::<U64>(Cqe::VALID_WORD).get()
-    }
-
-    #[inline]
-    fn wr_id(&self) -> u64 {
-        self.read::<U64>(offset_of!(Cqe, wr_id)).get()
-    }
-
-    #[inline]
-    fn completion(&self) -> Cqe {
-        self.read(0)
+    fn word(&self, index: usize) -> u64 {
+        let word = self.0.and_then(|entry| {
+            let [word] = entry
+                .read_words(index.wrapping_mul(size_of::<u64>()))
+                .ok()?;
+            Some(word)
+        });
+        word.unwrap_or(0)
     }
 }
 

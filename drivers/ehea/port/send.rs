@@ -13,12 +13,14 @@ use super::{
     entitlement::SendAccess,
     frame::{
         copy_to_slot,
-        on_the_wire,
-        prepare,
-        COPIED, //
+        describe,
+        is_short,
+        linearize,
+        on_the_wire, //
     },
     Port,
     PortOperations,
+    Queue,
     QueueCounters, //
 };
 use crate::{
@@ -32,8 +34,9 @@ use crate::{
         net::{
             queue::TxQueue,
             skbuff::{
-                SkBuff,
-                TxInfo, //
+                self,
+                Segments,
+                SkBuff, //
             },
             NetDevice,
             Transmit, //
@@ -42,7 +45,8 @@ use crate::{
     },
     queue::{
         stop_unless,
-        write_swqe,
+        write_immediate,
+        write_mixed,
         Frame,
         OutOfSlot,
         Segment,
@@ -50,6 +54,7 @@ use crate::{
         SendTicket,
         SwqeError,
         WorkQueue,
+        MAX_SEGMENTS,
         STOP_BELOW, //
     },
     trace::Direction, //
@@ -73,7 +78,7 @@ pub(super) struct Sender {
     bytes: u64,
     /// Frames posted that the adapter doesn't know of yet.
     unannounced: u16,
-    /// The right to send from any memory; none while the queue pair pauses, nor in a CMO partition.
+    /// The right to send from any memory; none in a CMO partition.
     direct: Option<Unrestricted>,
     /// How the adapter gets at frames.
     access: SendAccess,
@@ -81,40 +86,31 @@ pub(super) struct Sender {
     paused: bool,
 }
 
-/// A frame that is written to its slot and not posted.
+/// A frame that the adapter reads.
 #[derive(Clone, Copy)]
-struct Written {
-    ticket: SendTicket,
-    /// What it takes besides its buffer.
-    extra: Extra,
-}
-
-/// Why a frame can't be written.
-enum Refused {
-    /// There is no slot in the send queue, or no bounce slot; try again after a completion.
-    NoRoom,
-    /// The frame can't be sent at all.
-    Bad,
-}
-
-/// What the sender has to know about a frame. The description stays where it is: it is too large to
-/// be moved about.
 struct Outgoing<'a> {
-    skb: SkBuff,
-    info: &'a TxInfo,
+    skb: &'a SkBuff,
     frame: Frame,
-    detour: Detour,
+    segments: &'a [skbuff::Segment],
 }
 
-/// Why a frame must go through bounce slots.
+/// Why the adapter can't read a frame where it is.
 #[derive(Clone, Copy)]
-enum Detour {
-    /// It needn't.
-    None,
+enum Unreadable {
     /// It has memory that isn't in the memory map, here.
     Missed(u64),
     /// It can't be charged.
     NotCharged,
+    /// It can't be sent at all.
+    Bad,
+}
+
+/// Why a frame isn't sent.
+enum Refused {
+    /// There is no room for it: it needs that many bounce slots. Try again after a completion.
+    NoRoom(u8),
+    /// It can't be sent at all.
+    Bad,
 }
 
 /// Writes the work request of a frame to its slot; `translate` gives the adapter addresses.
@@ -122,22 +118,22 @@ enum Detour {
 fn write(
     memory: &QueueMemory,
     ticket: &SendTicket,
-    out: &Outgoing<'_>,
+    (skb, frame, segments): (&SkBuff, &Frame, &[skbuff::Segment]),
     key: u32,
     translate: impl FnMut(u64, u64) -> Option<u64>,
 ) -> core::result::Result<(), SwqeError> {
     let mut slot = memory.entry(ticket.slot).ok_or(OutOfSlot)?;
-    write_swqe(
+    write_mixed(
         &mut slot,
         ticket,
-        &out.frame,
+        frame,
         key,
-        out.info.segments().iter().map(|segment| Segment {
+        segments.iter().map(|segment| Segment {
             address: segment.address(),
             len: segment.len(),
         }),
         translate,
-        |slot, offset, len| copy_to_slot(&out.skb, slot, offset, len),
+        |slot, offset, len| copy_to_slot(skb, slot, offset, len),
     )
 }
 
@@ -186,7 +182,6 @@ impl Sender {
     /// Sends nothing any more, or goes on.
     pub(super) fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
-        self.direct = self.access.token().filter(|_| !paused);
     }
 
     /// Whether the adapter is done with all frames that are in the memory region.
@@ -207,55 +202,66 @@ impl Sender {
             && self.bounce.has_free(self.bounces_taken, returned, bounces)
     }
 
-    /// Writes the work request of a frame.
+    /// The slot for the next frame; none if the send queue is full, or the queue pair pauses.
     #[inline]
-    fn write(&mut self, out: &mut Outgoing<'_>) -> core::result::Result<Written, Refused> {
-        let Some(token) = self.direct else {
-            return self.write_mapped(out);
-        };
+    fn reserve(&self, immediate: bool) -> Option<SendTicket> {
+        if self.paused {
+            return None;
+        }
         let completed = self.ring.progress.completed();
-        let ticket = self
-            .poster
-            .reserve(completed, out.frame.is_immediate())
-            .ok_or(Refused::NoRoom)?;
+        self.poster.reserve(completed, immediate)
+    }
+
+    /// Writes the work request of a frame that is immediate data as a whole.
+    #[inline]
+    fn write_immediate(
+        &self,
+        ticket: &SendTicket,
+        skb: &SkBuff,
+        frame: &Frame,
+    ) -> core::result::Result<(), OutOfSlot> {
+        let mut slot = self.memory.entry(ticket.slot).ok_or(OutOfSlot)?;
+        write_immediate(&mut slot, ticket, frame, |slot, offset, len| {
+            copy_to_slot(skb, slot, offset, len)
+        })
+    }
+
+    /// Writes the work request of a frame that the adapter reads where it is.
+    #[inline]
+    fn write_direct(
+        &self,
+        token: Unrestricted,
+        ticket: &SendTicket,
+        out: (&SkBuff, &Frame, &[skbuff::Segment]),
+    ) -> core::result::Result<Extra, Unreadable> {
         let map = &*self.map;
-        let result = write(&self.memory, &ticket, out, self.key, |address, len| {
+        let result = write(&self.memory, ticket, out, self.key, |address, len| {
             map.adapter_address(token.reach(address, len))
         });
         match result {
-            Ok(()) => Ok(Written {
-                ticket,
-                extra: Extra::NONE,
-            }),
-            Err(SwqeError::NotMapped(segment)) => {
-                out.detour = Detour::Missed(segment.address);
-                self.write_bounced(out, ticket)
-            }
-            Err(_) => Err(Refused::Bad),
+            Ok(()) => Ok(Extra::NONE),
+            Err(SwqeError::NotMapped(segment)) => Err(Unreadable::Missed(segment.address)),
+            Err(_) => Err(Unreadable::Bad),
         }
     }
 
-    /// Writes the work request of a frame that must be mapped, in a CMO partition. Or of none at all,
-    /// while the queue pair pauses.
+    /// Writes the work request of a frame that must be mapped, in a CMO partition.
     #[cold]
-    fn write_mapped(&mut self, out: &mut Outgoing<'_>) -> core::result::Result<Written, Refused> {
+    fn write_mapped(
+        &mut self,
+        ticket: &SendTicket,
+        out: Outgoing<'_>,
+        counters: &QueueCounters,
+    ) -> core::result::Result<Extra, Unreadable> {
         let SendAccess::Mapped(mappings) = &mut self.access else {
-            return Err(Refused::NoRoom);
+            return Err(Unreadable::Bad);
         };
-        if self.paused {
-            return Err(Refused::NoRoom);
-        }
-        let completed = self.ring.progress.completed();
-        let ticket = self
-            .poster
-            .reserve(completed, out.frame.is_immediate())
-            .ok_or(Refused::NoRoom)?;
         let map = &*self.map;
         let mut charged = true;
         let result = write(
             &self.memory,
-            &ticket,
-            out,
+            ticket,
+            (out.skb, &out.frame, out.segments),
             self.key,
             |address, len| match mappings.map(address, len) {
                 Ok(memory) => map.adapter_address(memory),
@@ -265,49 +271,42 @@ impl Sender {
                 }
             },
         );
-        match result {
-            Ok(()) => {
-                // CAST: A work request has at most `MAX_SEGMENTS`.
-                let extra = match mappings.commit() as u8 {
-                    0 => Extra::NONE,
-                    count => Extra::mappings(count),
-                };
-                Ok(Written { ticket, extra })
-            }
-            Err(SwqeError::NotMapped(segment)) => {
-                mappings.roll_back();
-                out.detour = if charged {
-                    Detour::Missed(segment.address)
-                } else {
-                    Detour::NotCharged
-                };
-                self.write_bounced(out, ticket)
-            }
-            Err(_) => {
-                mappings.roll_back();
-                Err(Refused::Bad)
-            }
+        if let Err(error) = result {
+            mappings.roll_back();
+            return Err(match error {
+                SwqeError::NotMapped(_) if !charged => Unreadable::NotCharged,
+                SwqeError::NotMapped(segment) => Unreadable::Missed(segment.address),
+                _ => Unreadable::Bad,
+            });
         }
+        // CAST: A work request has at most `MAX_SEGMENTS`.
+        Ok(match mappings.commit() as u8 {
+            0 => Extra::NONE,
+            count => {
+                counters.cmo_tx_mapped.add(count.into());
+                Extra::mappings(count)
+            }
+        })
     }
 
     /// Writes the work request of a frame that is copied to bounce slots.
     #[cold]
     fn write_bounced(
         &self,
-        out: &Outgoing<'_>,
-        ticket: SendTicket,
-    ) -> core::result::Result<Written, Refused> {
+        ticket: &SendTicket,
+        out: Outgoing<'_>,
+    ) -> core::result::Result<Extra, Refused> {
         let (taken, len) = (self.bounces_taken, out.frame.len);
         let bounces = self.bounce.slots(len).ok_or(Refused::Bad)?;
         let returned = self.ring.progress.bounces_returned();
         if !self.bounce.has_free(taken, returned, bounces) {
-            return Err(Refused::NoRoom);
+            return Err(Refused::NoRoom(bounces));
         }
-        self.bounce.copy(taken, &out.skb, len).ok_or(Refused::Bad)?;
+        self.bounce.copy(taken, out.skb, len).ok_or(Refused::Bad)?;
         let mut slot = self.memory.entry(ticket.slot).ok_or(Refused::Bad)?;
-        write_swqe(
+        write_mixed(
             &mut slot,
-            &ticket,
+            ticket,
             &out.frame,
             self.key,
             self.bounce.segments(taken, len),
@@ -315,29 +314,22 @@ impl Sender {
                 let memory = self.bounce.reach(address, len)?;
                 self.map.adapter_address(memory)
             },
-            |slot, offset, len| copy_to_slot(&out.skb, slot, offset, len),
+            |slot, offset, len| copy_to_slot(out.skb, slot, offset, len),
         )
         .map_err(|_| Refused::Bad)?;
-        Ok(Written {
-            ticket,
-            extra: Extra::bounces(bounces),
-        })
+        Ok(Extra::bounces(bounces))
     }
 
     /// Posts a frame that was written, and announces it, and those before it, if the stack has no
     /// more for now.
-    #[inline]
-    fn post(&mut self, txq: &TxQueue<'_>, written: Written, out: Outgoing<'_>) {
-        let kick = if out.frame.is_immediate() {
-            txq.copied(out.skb)
-        } else {
-            self.keep(txq, &written, out)
-        };
-        self.poster.post(&written.ticket);
+    #[inline(always)]
+    fn post(&mut self, ticket: &SendTicket, announce: bool) {
+        self.poster.post(ticket);
         // The completer reads the slot after this.
         self.ring.progress.set_posted(self.poster.posted());
-        self.unannounced = self.unannounced.saturating_add(1);
-        if kick {
+        // Not more than the ring has slots, 2^15.
+        self.unannounced = self.unannounced.wrapping_add(1);
+        if announce {
             self.announce();
         }
     }
@@ -345,22 +337,29 @@ impl Sender {
     /// Takes note, for its completion, of a frame that the adapter reads; returns whether it must
     /// be announced now.
     #[inline]
-    fn keep(&mut self, txq: &TxQueue<'_>, written: &Written, out: Outgoing<'_>) -> bool {
-        let kick = txq.sent(&out.skb);
-        self.bytes = self.bytes.wrapping_add(out.frame.len.into());
-        if let Some(slot) = self.ring.slots.get(written.ticket.slot) {
+    fn keep(
+        &mut self,
+        txq: &TxQueue<'_>,
+        slot: usize,
+        skb: SkBuff,
+        len: u32,
+        extra: Extra,
+    ) -> bool {
+        let announce = txq.sent(&skb);
+        self.bytes = self.bytes.wrapping_add(len.into());
+        if let Some(slot) = self.ring.slots.get(slot) {
             slot.bytes.store(self.bytes, Relaxed);
-            slot.extra.store(written.extra.pack(), Relaxed);
-            match written.extra.bounce_slots() {
+            slot.extra.store(extra.pack(), Relaxed);
+            match extra.bounce_slots() {
                 Some(slots) => {
                     self.bounces_taken = self.bounces_taken.wrapping_add(slots.into());
-                    out.skb.consume();
+                    skb.consume();
                 }
                 // The slot is empty, as its last frame is completed.
-                None => drop(slot.skb.put(out.skb)),
+                None => drop(slot.skb.put(skb)),
             }
         }
-        kick
+        announce
     }
 
     /// Tells the adapter of frames that it doesn't know of yet.
@@ -380,40 +379,110 @@ impl Port {
         &self,
         dev: &NetDevice<PortOperations>,
         txq: &mut TxQueue<'_>,
-        mut skb: SkBuff,
+        skb: SkBuff,
     ) -> Transmit {
         let Some(queue) = self.queues.get(usize::from(txq.index())) else {
             return Transmit::Ok;
         };
+        // Functions of their own: what the one has to keep in registers the other needn't save.
+        if is_short(&skb) {
+            self.transmit_copied(txq, queue, skb)
+        } else {
+            self.transmit_read(dev, txq, queue, skb)
+        }
+    }
+
+    /// Sends a frame that is copied to its work request.
+    #[inline(never)]
+    fn transmit_copied(&self, txq: &mut TxQueue<'_>, queue: &Queue, mut skb: SkBuff) -> Transmit {
         let counters = &*queue.counters;
         let Some((Some(sender), locked)) = queue.sender.get_with(txq) else {
             // The port is closed.
             counters.tx_dropped.inc();
             return Transmit::Ok;
         };
-        let mut info = skb.describe(COPIED);
-        let Ok(frame) = prepare(&mut skb, &mut info, counters) else {
+        let Ok(frame) = describe(&mut skb, None) else {
             counters.tx_dropped.inc();
             sender.announce();
             return Transmit::Ok;
         };
-        let mut out = Outgoing {
-            skb,
-            info: &info,
-            frame,
-            detour: Detour::None,
+        let Some(ticket) = sender.reserve(true) else {
+            sender.announce();
+            self.stop(txq, counters, 0);
+            return Transmit::Busy(skb);
         };
-
-        let written = sender.write(&mut out);
-        if let Detour::Missed(address) = out.detour {
-            counters.tx_translation_misses.inc();
-            self.adapter.report_miss(dev, address, Direction::Transmit);
+        if sender.write_immediate(&ticket, &skb, &frame).is_err() {
+            counters.tx_dropped.inc();
+            sender.announce();
+            return Transmit::Ok;
         }
-        let written = match written {
-            Ok(written) => written,
-            Err(Refused::NoRoom) => {
+        counters.tx_packets.add_alone(1);
+        counters.tx_bytes.add_alone(frame.len.into());
+        let announce = locked.copied(skb);
+        sender.post(&ticket, announce);
+        if sender.free() < STOP_BELOW {
+            self.stop_full(txq, queue);
+        }
+        Transmit::Ok
+    }
+
+    /// Sends a frame that the adapter reads.
+    #[inline(never)]
+    fn transmit_read(
+        &self,
+        dev: &NetDevice<PortOperations>,
+        txq: &mut TxQueue<'_>,
+        queue: &Queue,
+        mut skb: SkBuff,
+    ) -> Transmit {
+        let counters = &*queue.counters;
+        let Some((Some(sender), locked)) = queue.sender.get_with(txq) else {
+            // The port is closed.
+            counters.tx_dropped.inc();
+            return Transmit::Ok;
+        };
+        let gso = skb.gso();
+        let Ok(mut frame) = describe(&mut skb, gso) else {
+            counters.tx_dropped.inc();
+            sender.announce();
+            return Transmit::Ok;
+        };
+        let mut segments = Segments::new();
+        let pieces = segments.describe(&skb).len();
+        if !(1..=MAX_SEGMENTS).contains(&pieces) {
+            if linearize(&mut skb, counters).is_err() {
+                counters.tx_dropped.inc();
                 sender.announce();
-                return self.refuse(txq, out);
+                return Transmit::Ok;
+            }
+            frame.linear_len = skb.linear_len();
+            segments.describe(&skb);
+        }
+        let Some(ticket) = sender.reserve(false) else {
+            sender.announce();
+            self.stop(txq, counters, 0);
+            return Transmit::Busy(skb);
+        };
+        // Made where it is needed: what functions of their own get is kept in memory.
+        let out = || Outgoing {
+            skb: &skb,
+            frame,
+            segments: segments.as_slice(),
+        };
+        let written = match sender.direct {
+            Some(token) => sender.write_direct(token, &ticket, (&skb, &frame, segments.as_slice())),
+            None => sender.write_mapped(&ticket, out(), counters),
+        };
+        let written = match written {
+            Ok(extra) => Ok(extra),
+            Err(why) => self.detour(dev, counters, sender, &ticket, out(), why),
+        };
+        let extra = match written {
+            Ok(extra) => extra,
+            Err(Refused::NoRoom(bounces)) => {
+                sender.announce();
+                self.stop(txq, counters, bounces);
+                return Transmit::Busy(skb);
             }
             Err(Refused::Bad) => {
                 counters.tx_dropped.inc();
@@ -421,19 +490,54 @@ impl Port {
                 return Transmit::Ok;
             }
         };
-        if written.extra.is_some() {
-            count_extra(counters, written.extra, out.detour);
-        }
-        let (frames, bytes) = on_the_wire(&info);
-        counters.tx_packets.add(frames);
-        counters.tx_bytes.add(bytes);
-        sender.post(locked, written, out);
+        let (frames, bytes) = on_the_wire(&skb);
+        counters.tx_packets.add_alone(frames);
+        counters.tx_bytes.add_alone(bytes);
+        let announce = sender.keep(locked, ticket.slot, skb, frame.len, extra);
+        sender.post(&ticket, announce);
         if sender.free() < STOP_BELOW {
-            // The stack keeps the frames that it said would follow.
-            sender.announce();
-            self.stop(txq, counters, 0);
+            self.stop_full(txq, queue);
         }
         Transmit::Ok
+    }
+
+    /// Writes the work request of a frame that the adapter can't read where it is: from bounce slots.
+    #[cold]
+    fn detour(
+        &self,
+        dev: &NetDevice<PortOperations>,
+        counters: &QueueCounters,
+        sender: &Sender,
+        ticket: &SendTicket,
+        out: Outgoing<'_>,
+        why: Unreadable,
+    ) -> core::result::Result<Extra, Refused> {
+        let bounced = match why {
+            Unreadable::Missed(address) => {
+                counters.tx_translation_misses.inc();
+                self.adapter.report_miss(dev, address, Direction::Transmit);
+                &counters.tx_bounced
+            }
+            Unreadable::NotCharged => &counters.cmo_tx_bounced,
+            Unreadable::Bad => return Err(Refused::Bad),
+        };
+        let written = sender.write_bounced(ticket, out);
+        match (&written, why) {
+            (Ok(_), _) => bounced.inc(),
+            (Err(Refused::NoRoom(_)), Unreadable::NotCharged) => counters.cmo_tx_stalled.inc(),
+            (Err(_), _) => {}
+        }
+        written
+    }
+
+    /// Stops the queue after a frame that has filled the send queue.
+    #[cold]
+    fn stop_full(&self, txq: &mut TxQueue<'_>, queue: &Queue) {
+        if let Some(Some(sender)) = queue.sender.get(txq) {
+            // The stack keeps the frames that it said would follow.
+            sender.announce();
+        }
+        self.stop(txq, &queue.counters, 0);
     }
 
     /// Stops the queue, unless there is room again, with that many bounce slots.
@@ -448,33 +552,5 @@ impl Port {
         if stop_unless(txq, |txq| txq.stop(), has_room, |txq| txq.start()) {
             counters.tx_stopped.inc();
         }
-    }
-
-    /// Gives a frame back to the stack for which there is no room now.
-    #[cold]
-    fn refuse(&self, txq: &mut TxQueue<'_>, out: Outgoing<'_>) -> Transmit {
-        if let Some(queue) = self.queues.get(usize::from(txq.index())) {
-            let bounces = match (out.detour, queue.sender.get(txq)) {
-                (Detour::None, _) | (_, None | Some(None)) => None,
-                (detour, Some(Some(sender))) => {
-                    if matches!(detour, Detour::NotCharged) {
-                        queue.counters.cmo_tx_stalled.inc();
-                    }
-                    sender.bounce.slots(out.frame.len)
-                }
-            };
-            self.stop(txq, &queue.counters, bounces.unwrap_or(0));
-        }
-        Transmit::Busy(out.skb)
-    }
-}
-
-/// Counts what a frame took besides its buffer.
-#[cold]
-fn count_extra(counters: &QueueCounters, extra: Extra, detour: Detour) {
-    match (extra.bounce_slots(), detour) {
-        (None, _) => counters.cmo_tx_mapped.add(extra.mapping_count().into()),
-        (Some(_), Detour::NotCharged) => counters.cmo_tx_bounced.inc(),
-        (Some(_), _) => counters.tx_bounced.inc(),
     }
 }

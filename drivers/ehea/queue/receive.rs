@@ -2,12 +2,10 @@
 
 //! Receive buffers and receive completions (eHEA ABI §6.4, §6.5 and §7).
 
-use zerocopy::IntoBytes as _;
-
 use super::{OutOfSlot, Producer, Slot, WorkQueue};
-use crate::abi::cqe::{Cqe, CqeStatus, ReceiveQueue};
+use crate::abi::cqe::{Completion, Cqe, CqeStatus, ReceiveQueue};
 use crate::abi::ring::SlotSize;
-use crate::abi::wqe::{Descriptor, Rwqe, WrId, WrType};
+use crate::abi::wqe::{Rwqe, WrId, WrType};
 
 /// The longest frame that fits a slot of receive queue 1, in bytes.
 pub const INLINE_MAX: usize = SlotSize::B256.bytes() - Cqe::INLINE_DATA;
@@ -84,7 +82,8 @@ impl PostedBuffers {
     pub fn post(&mut self, slot: &mut impl Slot, address: u64, lkey: u32) -> Result<(), OutOfSlot> {
         self.rewrite(slot, self.position.index(), address, lkey)?;
         self.position.advance();
-        self.posted = self.posted.saturating_add(1);
+        // Not more than there are slots.
+        self.posted = self.posted.wrapping_add(1);
         Ok(())
     }
 
@@ -108,8 +107,7 @@ impl PostedBuffers {
             index: index as u32,
             ..WrId::default()
         };
-        let rwqe = Rwqe::new(wr_id, Descriptor::new(address, lkey, self.buffer_len));
-        slot.write(0, rwqe.as_bytes())
+        slot.write_words(0, Rwqe::words(wr_id, address, lkey, self.buffer_len))
     }
 
     /// Takes note that the adapter used a buffer up.
@@ -120,8 +118,8 @@ impl PostedBuffers {
 
     /// The index in a completion's identifier, if it can be one of this queue.
     #[inline]
-    fn index_of(&self, cqe: &Cqe) -> Option<usize> {
-        let wr_id = WrId::unpack(cqe.wr_id.get());
+    fn index_of(&self, completion: &Completion) -> Option<usize> {
+        let wr_id = WrId::unpack(completion.wr_id());
         let index = wr_id.index as usize;
         (wr_id.kind == self.kind && index < self.position.slots()).then_some(index)
     }
@@ -203,37 +201,41 @@ pub enum ReceiveError {
 /// See [`ReceiveError`].
 #[inline]
 pub fn parse_received(
-    cqe: &Cqe,
+    completion: &Completion,
     rq2: &PostedBuffers,
     rq3: &PostedBuffers,
 ) -> Result<Received, ReceiveError> {
-    let status = cqe.status();
+    let status = completion.status();
     if status.any_of(CqeStatus::FATAL_ERROR_MASK) {
         return Err(ReceiveError::Fatal { status });
     }
-    let found = match cqe.receive_queue() {
+    let found = match completion.receive_queue() {
         Some(ReceiveQueue::Rq1) => Some((Location::Inline, INLINE_MAX)),
         Some(ReceiveQueue::Rq2) => rq2
-            .index_of(cqe)
+            .index_of(completion)
             .map(|index| (Location::Rq2(index), rq2.buffer_len as usize)),
         Some(ReceiveQueue::Rq3) => rq3
-            .index_of(cqe)
+            .index_of(completion)
             .map(|index| (Location::Rq3(index), rq3.buffer_len as usize)),
         None => None,
     };
     let (location, room) = found.ok_or(ReceiveError::Corrupt {
-        wr_id: cqe.wr_id.get(),
+        wr_id: completion.wr_id(),
     })?;
     Ok(Received {
         location,
-        frame: check_frame(cqe, status, room),
+        frame: check_frame(completion, status, room),
     })
 }
 
 #[inline]
-fn check_frame(cqe: &Cqe, status: CqeStatus, room: usize) -> Result<ReceivedFrame, BadFrame> {
+fn check_frame(
+    completion: &Completion,
+    status: CqeStatus,
+    room: usize,
+) -> Result<ReceivedFrame, BadFrame> {
     // Without a TCP or UDP header there is no checksum that could be wrong.
-    let has_header = cqe.header_length != 0;
+    let has_header = completion.has_header();
     let tcp_error = status.any_of(CqeStatus::ERR_TCP);
 
     if status.any_of(CqeStatus::ERR_CRC) {
@@ -242,12 +244,12 @@ fn check_frame(cqe: &Cqe, status: CqeStatus, room: usize) -> Result<ReceivedFram
     if status.any_of(CqeStatus::ERR_IP) || (tcp_error && has_header) {
         return Err(BadFrame::Checksum);
     }
-    let len = cqe
+    let len = completion
         .frame_length()
         .filter(|len| (ETHERNET_HEADER..=room).contains(len))
         .ok_or(BadFrame::Length)?;
     let checksum = if status.any_of(CqeStatus::BLIND_CKSUM) {
-        RxChecksum::Complete(cqe.inet_checksum_value.to_bytes())
+        RxChecksum::Complete(completion.inet_checksum())
     } else if has_header {
         RxChecksum::Verified
     } else {
@@ -255,7 +257,7 @@ fn check_frame(cqe: &Cqe, status: CqeStatus, room: usize) -> Result<ReceivedFram
     };
     let vlan = status
         .any_of(CqeStatus::VLAN_TAG_XTRACT)
-        .then(|| cqe.vlan_tag.get());
+        .then(|| completion.vlan_tag());
     Ok(ReceivedFrame {
         len,
         checksum,

@@ -2,7 +2,9 @@
 
 //! Positions in rings (eHEA ABI §6.1).
 
-use crate::abi::cqe::{Cqe, CqeStatus};
+use core::mem::size_of;
+
+use crate::abi::cqe::{Completion, Cqe, CqeStatus};
 use crate::abi::eqe;
 use crate::abi::ring::Toggle;
 
@@ -41,7 +43,8 @@ impl Producer {
 /// The slot after `index` in a ring.
 #[inline]
 const fn next(index: usize, slots: usize) -> usize {
-    let next = index.saturating_add(1);
+    // A ring has at most 2^15 slots.
+    let next = index.wrapping_add(1);
     if next < slots {
         next
     } else {
@@ -75,17 +78,16 @@ impl Consumer {
     }
 }
 
-/// A slot of a ring of completions that the adapter writes. Every read is a volatile access.
+/// A slot of a ring of completions that the adapter writes.
 pub trait CompletionEntry {
-    /// Reads the big-endian doubleword at [`Cqe::VALID_WORD`], with one access.
-    fn valid_word(&self) -> u64;
-
-    /// Reads the identifier of the work request.
-    fn wr_id(&self) -> u64;
-
-    /// Copies the completion out.
-    fn completion(&self) -> Cqe;
+    /// Reads the big-endian doubleword number `index`, with one volatile access.
+    fn word(&self, index: usize) -> u64;
 }
+
+/// Numbers of the doublewords of a completion.
+const WR_ID: usize = 0;
+const VALID: usize = Cqe::VALID_WORD / size_of::<u64>();
+const REST: usize = 2;
 
 /// Memory of a ring of completions that the adapter writes: a send completion queue, or receive
 /// queue 1, whose slots start with a completion.
@@ -134,7 +136,7 @@ impl CompletionReader {
     /// Whether there is a completion to read.
     #[inline]
     pub fn has_next(&self, memory: &impl CompletionMemory) -> bool {
-        let word = memory.entry(self.position.index).valid_word();
+        let word = memory.entry(self.position.index).word(VALID);
         self.position.toggle.matches(Cqe::toggle_of_word(word))
     }
 
@@ -142,7 +144,7 @@ impl CompletionReader {
     #[inline]
     fn take<'a, M: CompletionMemory>(&mut self, memory: &'a M) -> Option<(M::Entry<'a>, u64)> {
         let entry = memory.entry(self.position.index);
-        let word = entry.valid_word();
+        let word = entry.word(VALID);
         if !self.position.toggle.matches(Cqe::toggle_of_word(word)) {
             return None;
         }
@@ -155,10 +157,13 @@ impl CompletionReader {
     ///
     /// The adapter may write the slot again once its credit is returned, not before.
     #[inline]
-    pub fn next(&mut self, memory: &impl CompletionMemory) -> Option<(usize, Cqe)> {
-        let index = self.position.index;
-        let (entry, _) = self.take(memory)?;
-        Some((index, entry.completion()))
+    pub fn next<'a, M: CompletionMemory>(
+        &mut self,
+        memory: &'a M,
+    ) -> Option<(M::Entry<'a>, Completion)> {
+        let (entry, word) = self.take(memory)?;
+        let completion = Completion::new([entry.word(WR_ID), word, entry.word(REST)]);
+        Some((entry, completion))
     }
 
     /// Reads of the next completion, if there is one, what matters in a send completion queue.
@@ -166,7 +171,7 @@ impl CompletionReader {
     pub fn next_sent(&mut self, memory: &impl CompletionMemory) -> Option<SentWork> {
         let (entry, word) = self.take(memory)?;
         Some(SentWork {
-            wr_id: entry.wr_id(),
+            wr_id: entry.word(WR_ID),
             status: Cqe::status_of_word(word),
         })
     }

@@ -107,7 +107,8 @@ impl SendPoster {
         if free == 0 {
             return None;
         }
-        let covered = self.unsignalled.saturating_add(1);
+        // Fewer than `interval`, which is below the number of slots.
+        let covered = self.unsignalled.wrapping_add(1);
         // A frame that stops the queue must have a completion, or nothing would wake the queue.
         let signalled = !immediate || covered >= self.interval || free <= STOP_BELOW;
         let slot = self.position.index();
@@ -137,7 +138,7 @@ impl SendPoster {
         self.unsignalled = if ticket.signalled {
             0
         } else {
-            self.unsignalled.saturating_add(1)
+            self.unsignalled.wrapping_add(1)
         };
         self.position.advance();
     }
@@ -233,14 +234,14 @@ impl SendCompleter {
     }
 
     /// The slot `distance` behind the first that is not completed; `distance` is at most the number
-    /// of slots.
+    /// of slots, 2^15.
     #[inline]
     const fn ahead(&self, distance: usize) -> usize {
-        let slot = self.tail.saturating_add(distance);
+        let slot = self.tail.wrapping_add(distance);
         if slot < self.slots {
             slot
         } else {
-            slot - self.slots
+            slot.wrapping_sub(self.slots)
         }
     }
 }

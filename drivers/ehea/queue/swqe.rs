@@ -3,11 +3,9 @@
 //! Send work queue entries (eHEA ABI §6.2).
 
 use core::mem::size_of;
-use zerocopy::byteorder::big_endian::{U16, U64};
-use zerocopy::IntoBytes as _;
 
 use super::SendTicket;
-use crate::abi::wqe::{Descriptor, SwqeFormat, SwqeHeader, TxControl};
+use crate::abi::wqe::{Descriptor, SwqeFormat, SwqeHead, SwqeHeader, TxControl};
 
 /// Descriptors that fit a slot of 512 bytes beside immediate data.
 pub const MAX_SEGMENTS: usize = SwqeFormat::Mixed.max_descriptors(512);
@@ -27,6 +25,17 @@ pub trait Slot {
     ///
     /// [`OutOfSlot`] if they don't fit; nothing is written then.
     fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfSlot>;
+
+    /// Writes big-endian doublewords from `offset`, a multiple of 8.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Slot::write`].
+    fn write_words<const N: usize>(
+        &mut self,
+        offset: usize,
+        words: [u64; N],
+    ) -> Result<(), OutOfSlot>;
 }
 
 /// A piece of a frame in memory, by its real address.
@@ -131,28 +140,15 @@ impl Frame {
         self.tso.is_none() && self.len as usize <= SwqeFormat::IMMEDIATE_MAX
     }
 
-    /// The format of the work request.
-    #[inline]
-    const fn format(&self) -> SwqeFormat {
-        if self.is_immediate() {
-            SwqeFormat::Immediate
-        } else {
-            SwqeFormat::Mixed
-        }
-    }
-
     /// How many bytes at the start of the frame are sent as immediate data: the whole frame, or as
     /// much of its linear part as fits, or exactly the headers if the adapter has to repeat them.
     #[inline]
     pub fn immediate_len(&self) -> usize {
-        if let Some(tso) = self.tso {
-            return tso.headers.into();
+        match self.tso {
+            Some(tso) => tso.headers.into(),
+            None if self.is_immediate() => self.len as usize,
+            None => (self.linear_len.min(self.len) as usize).min(SwqeFormat::MIXED_IMMEDIATE_MAX),
         }
-        let available = match self.format() {
-            SwqeFormat::Immediate => self.len,
-            _ => self.linear_len.min(self.len),
-        };
-        (available as usize).min(self.format().immediate_max())
     }
 }
 
@@ -176,18 +172,40 @@ impl From<OutOfSlot> for SwqeError {
     }
 }
 
-/// Writes the work request for `frame` into `slot`.
+/// Writes the work request for a frame that is sent as immediate data as a whole
+/// ([`Frame::is_immediate`]) into `slot`. `copy(slot, offset, len)` writes the first `len` bytes of the
+/// frame into the slot at `offset`.
+///
+/// # Errors
+///
+/// [`OutOfSlot`] if the slot is too small, or the frame could not be copied.
+#[inline]
+pub fn write_immediate<S: Slot>(
+    slot: &mut S,
+    ticket: &SendTicket,
+    frame: &Frame,
+    copy: impl FnOnce(&mut S, usize, usize) -> Result<(), OutOfSlot>,
+) -> Result<(), OutOfSlot> {
+    let format = SwqeFormat::Immediate;
+    let len = (frame.len as usize).min(format.immediate_max());
+    copy(slot, format.immediate_offset(), len)?;
+    let head = head(format, ticket, frame, len, 0);
+    slot.write_words(0, head.words())
+}
+
+/// Writes the work request for a frame that the adapter reads into `slot`; what fits of its linear part
+/// is immediate data.
 ///
 /// `segments` are the pieces of the whole frame in order, including what is sent as immediate data.
-/// They are not looked at if [`Frame::is_immediate`]. `translate` returns the adapter address of a
-/// real address and length. `copy(slot, offset, len)` writes the first `len` bytes of the frame
-/// into the slot at `offset`. `lkey` names the memory region of the adapter addresses.
+/// `translate` returns the adapter address of a real address and length. `copy(slot, offset, len)`
+/// writes the first `len` bytes of the frame into the slot at `offset`. `lkey` names the memory region
+/// of the adapter addresses.
 ///
 /// # Errors
 ///
 /// See [`SwqeError`].
 #[inline]
-pub fn write_swqe<S: Slot>(
+pub fn write_mixed<S: Slot>(
     slot: &mut S,
     ticket: &SendTicket,
     frame: &Frame,
@@ -196,81 +214,88 @@ pub fn write_swqe<S: Slot>(
     mut translate: impl FnMut(u64, u64) -> Option<u64>,
     copy: impl FnOnce(&mut S, usize, usize) -> Result<(), OutOfSlot>,
 ) -> Result<(), SwqeError> {
-    let format = frame.format();
+    let format = SwqeFormat::Mixed;
     let immediate = frame.immediate_len();
 
     let mut descriptors = 0u8;
-    if !frame.is_immediate() {
-        let room = slot.size();
-        // Bytes at the start of the next segments that are immediate data.
-        let mut skip = immediate as u32;
-        let mut left = u64::from(frame.len);
-        for segment in segments {
-            left = left
-                .checked_sub(segment.len.into())
-                .ok_or(SwqeError::WrongLength)?;
-            let skipped = skip.min(segment.len);
-            skip = skip.saturating_sub(skipped);
-            let len = segment.len.saturating_sub(skipped);
-            if len == 0 {
-                continue;
-            }
-            let address = segment.address.wrapping_add(skipped.into());
-            let bus = translate(address, len.into())
-                .ok_or(SwqeError::NotMapped(Segment { address, len }))?;
-            let offset = format
-                .descriptor_offset(descriptors.into(), room)
-                .ok_or(SwqeError::TooManySegments)?;
-            slot.write(offset, Descriptor::new(bus, lkey, len).as_bytes())?;
-            descriptors = descriptors.saturating_add(1);
+    let mut offset = SwqeFormat::BODY;
+    // Bytes at the start of the next segments that are immediate data.
+    let mut skip = immediate as u32;
+    let mut left = frame.len;
+    for segment in segments {
+        left = left
+            .checked_sub(segment.len)
+            .ok_or(SwqeError::WrongLength)?;
+        let skipped = skip.min(segment.len);
+        skip = skip.wrapping_sub(skipped);
+        let len = segment.len.wrapping_sub(skipped);
+        if len == 0 {
+            continue;
         }
-        if left != 0 {
-            return Err(SwqeError::WrongLength);
-        }
+        let address = segment.address.wrapping_add(skipped.into());
+        let bus =
+            translate(address, len.into()).ok_or(SwqeError::NotMapped(Segment { address, len }))?;
+        slot.write_words(offset, Descriptor::words(bus, lkey, len))
+            .map_err(|OutOfSlot| SwqeError::TooManySegments)?;
+        // Not more than fit the slot.
+        descriptors = descriptors.wrapping_add(1);
+        // The second one and those behind it follow the immediate data.
+        offset = offset
+            .wrapping_add(size_of::<Descriptor>())
+            .max(SwqeFormat::MIXED_DESCRIPTORS);
     }
-
+    if left != 0 {
+        return Err(SwqeError::WrongLength);
+    }
     if immediate > 0 {
         copy(slot, format.immediate_offset(), immediate)?;
     }
+    let head = head(format, ticket, frame, immediate, descriptors);
+    slot.write_words(0, head.words())?;
+    Ok(())
+}
 
-    let control = format
-        .flags()
-        .with(TxControl::CRC)
-        .with_if(ticket.signalled, TxControl::SIGNALLED_COMPLETION)
-        .with_if(frame.vlan.is_some(), TxControl::VLAN_INSERT);
-    let mut header = SwqeHeader {
-        wr_id: U64::new(ticket.wr_id),
-        vlan_tag: U16::new(frame.vlan.unwrap_or(0)),
+/// The head of a work request with so many bytes of immediate data and so many descriptors.
+#[inline]
+fn head(
+    format: SwqeFormat,
+    ticket: &SendTicket,
+    frame: &Frame,
+    immediate: usize,
+    descriptors: u8,
+) -> SwqeHead {
+    let mut head = SwqeHead {
+        wr_id: ticket.wr_id,
+        control: format
+            .flags()
+            .with(TxControl::CRC)
+            .with_if(ticket.signalled, TxControl::SIGNALLED_COMPLETION)
+            .with_if(frame.vlan.is_some(), TxControl::VLAN_INSERT),
+        vlan_tag: frame.vlan.unwrap_or(0),
         // At most 224.
         immediate_data_length: immediate as u8,
         descriptors,
-        ..SwqeHeader::default()
+        ..SwqeHead::default()
     };
-    let control = match frame.checksum {
-        TxChecksum::None => control,
-        TxChecksum::Ipv4 {
-            ip_start,
-            ip_end,
-            tcp_offset,
-        } => {
-            header.ip_start = ip_start;
-            header.ip_end = ip_end;
-            header.tcp_offset = tcp_offset;
-            control
-                .with(TxControl::IP_CHECKSUM)
-                .with(TxControl::TCP_CHECKSUM)
-        }
-    };
-    let control = match frame.tso {
-        None => control,
-        Some(tso) => {
-            header.mss = U16::new(tso.mss);
-            control.with(TxControl::TSO)
-        }
-    };
-    header.tx_control = U16::new(control.0);
-    slot.write(0, header.as_bytes())?;
-    Ok(())
+    if let TxChecksum::Ipv4 {
+        ip_start,
+        ip_end,
+        tcp_offset,
+    } = frame.checksum
+    {
+        head.ip_start = ip_start;
+        head.ip_end = ip_end;
+        head.tcp_offset = tcp_offset;
+        head.control = head
+            .control
+            .with(TxControl::IP_CHECKSUM)
+            .with(TxControl::TCP_CHECKSUM);
+    }
+    if let Some(tso) = frame.tso {
+        head.mss = tso.mss;
+        head.control = head.control.with(TxControl::TSO);
+    }
+    head
 }
 
 // `copy` may not reach beyond the slots that are in use.

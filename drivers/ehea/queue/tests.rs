@@ -8,7 +8,7 @@ use zerocopy::byteorder::big_endian::{U16, U64};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::*;
-use crate::abi::cqe::{Cqe, CqeStatus, ReceiveQueue};
+use crate::abi::cqe::{Completion, Cqe, CqeStatus, ReceiveQueue};
 use crate::abi::ring::{QueueSize, SlotSize};
 use crate::abi::wqe::{Descriptor, Rwqe, SwqeHeader, TxControl, WrId, WrType};
 
@@ -30,6 +30,14 @@ impl Slot for Bytes {
             .ok_or(OutOfSlot)?
             .copy_from_slice(bytes);
         Ok(())
+    }
+
+    fn write_words<const N: usize>(
+        &mut self,
+        offset: usize,
+        words: [u64; N],
+    ) -> Result<(), OutOfSlot> {
+        self.write(offset, words.map(U64::new).as_bytes())
     }
 }
 
@@ -61,16 +69,8 @@ impl Ring {
 }
 
 impl CompletionEntry for &Cqe {
-    fn valid_word(&self) -> u64 {
-        Cqe::valid_word(self)
-    }
-
-    fn wr_id(&self) -> u64 {
-        self.wr_id.get()
-    }
-
-    fn completion(&self) -> Cqe {
-        **self
+    fn word(&self, index: usize) -> u64 {
+        u64::from_be_bytes(self.as_bytes()[index * 8..][..8].try_into().unwrap())
     }
 }
 
@@ -118,11 +118,11 @@ proptest! {
             }
             prop_assert_eq!(reader.has_next(&ring), read < written);
             let mut sent = reader;
-            while let Some((index, cqe)) = reader.next(&ring) {
-                prop_assert_eq!(cqe.wr_id.get(), read);
+            while let Some((entry, cqe)) = reader.next(&ring) {
+                prop_assert_eq!(cqe.wr_id(), read);
                 let short = SentWork { wr_id: read, status: CqeStatus(read as u16) };
                 prop_assert_eq!(sent.next_sent(&ring), Some(short));
-                prop_assert_eq!(index as u64, read % slots as u64);
+                prop_assert!(std::ptr::eq(entry, &ring.slots[(read % slots as u64) as usize]));
                 read += 1;
                 prop_assert_eq!(reader.index() as u64, read % slots as u64);
             }
@@ -168,7 +168,7 @@ proptest! {
         }
         let rq2 = PostedBuffers::rq2(&queue(1023, SlotSize::B128), 2048);
         let rq3 = PostedBuffers::rq3(&queue(511, SlotSize::B128), 9022);
-        if let Ok(received) = parse_received(&cqe, &rq2, &rq3) {
+        if let Ok(received) = parse_received(&Completion::from(&cqe), &rq2, &rq3) {
             let room = match received.location {
                 Location::Inline => INLINE_MAX,
                 Location::Rq2(index) => {
@@ -275,7 +275,9 @@ fn good() -> (Cqe, PostedBuffers, PostedBuffers) {
 fn frame(change: impl FnOnce(&mut Cqe)) -> Result<ReceivedFrame, BadFrame> {
     let (mut cqe, rq2, rq3) = good();
     change(&mut cqe);
-    parse_received(&cqe, &rq2, &rq3).unwrap().frame
+    parse_received(&Completion::from(&cqe), &rq2, &rq3)
+        .unwrap()
+        .frame
 }
 
 #[test]
@@ -339,7 +341,7 @@ fn received_places() {
     let place = |change: fn(&mut Cqe)| {
         let (mut cqe, rq2, rq3) = good();
         change(&mut cqe);
-        parse_received(&cqe, &rq2, &rq3).map(|received| received.location)
+        parse_received(&Completion::from(&cqe), &rq2, &rq3).map(|received| received.location)
     };
     let wr_id = |kind, index| {
         U64::new(
@@ -380,7 +382,8 @@ fn received_places() {
             wr_id: wr_id(kind, index),
             ..cqe
         };
-        let location = parse_received(&cqe, &rq2, &rq3).map(|received| received.location);
+        let location =
+            parse_received(&Completion::from(&cqe), &rq2, &rq3).map(|received| received.location);
         let corrupt = ReceiveError::Corrupt {
             wr_id: cqe.wr_id.get(),
         };

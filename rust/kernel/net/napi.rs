@@ -94,7 +94,7 @@ impl PollContext<'_> {
             return Err(EMSGSIZE);
         }
         // SAFETY: The instance is valid, and we are in its poll function; the buffer is given away.
-        to_result(unsafe {
+        received(unsafe {
             sys::rust_ext_skb_receive(self.napi.as_ptr(), buffer.into_raw(), &meta.to_raw())
         })
     }
@@ -111,7 +111,7 @@ impl PollContext<'_> {
 
         // SAFETY: The instance is valid, and we are in its poll function. The helper reads `len`
         // bytes once, which are inside of the window; the adapter may write them meanwhile.
-        to_result(unsafe {
+        received(unsafe {
             sys::rust_ext_skb_receive_copy(
                 self.napi.as_ptr(),
                 frame.as_ptr().cast(),
@@ -132,7 +132,7 @@ impl PollContext<'_> {
         }
         // SAFETY: The instance is valid, and we are in its poll function. The helper reads `len`
         // bytes once, which are inside of the buffer; the adapter may write them meanwhile.
-        to_result(unsafe {
+        received(unsafe {
             sys::rust_ext_skb_receive_copy(self.napi.as_ptr(), buffer.data().cast(), &meta.to_raw())
         })
     }
@@ -142,6 +142,16 @@ impl PollContext<'_> {
     pub fn consume(&self, skb: SkBuff) {
         // SAFETY: The buffer is valid and given away; the budget is that of this poll.
         unsafe { sys::rust_ext_skb_napi_consume(skb.into_raw(), self.budget) };
+    }
+}
+
+/// What a receiving helper returned. `to_result()` is a function of the kernel crate, too dear for each
+/// frame.
+#[inline]
+fn received(error: c_int) -> Result {
+    match error {
+        0 => Ok(()),
+        error => to_result(error),
     }
 }
 

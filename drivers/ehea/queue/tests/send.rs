@@ -130,18 +130,17 @@ proptest! {
         let ticket = SendTicket { slot: 0, wr_id: 0x1234, signalled: flags.1 };
         let mut slot = Bytes(vec![0xff; size]);
         let mut copied = None;
-        let result = write_swqe(
-            &mut slot,
-            &ticket,
-            &frame,
-            7,
-            segments.iter().copied(),
-            |real, _| Some(real + (1 << 63)),
-            |slot, offset, len| {
-                copied = Some((offset, len));
-                slot.write(offset, &vec![0xab; len])
-            },
-        );
+        let copy = |slot: &mut Bytes, offset: usize, len: usize| {
+            copied = Some((offset, len));
+            slot.write(offset, &vec![0xab; len])
+        };
+        let result = if frame.is_immediate() {
+            write_immediate(&mut slot, &ticket, &frame, copy).map_err(SwqeError::from)
+        } else {
+            let segments = segments.iter().copied();
+            let translate = |real, _| Some(real + (1 << 63));
+            write_mixed(&mut slot, &ticket, &frame, 7, segments, translate, copy)
+        };
 
         let immediate = frame.immediate_len();
         if let Some((_, headers)) = tso.filter(|_| frame.tso.is_some()) {
@@ -211,7 +210,7 @@ fn header_bytes() {
     };
     let mut slot = Bytes(vec![0xff; 512]);
     let copy = |slot: &mut Bytes, offset: usize, len: usize| slot.write(offset, &vec![0xab; len]);
-    write_swqe(&mut slot, &ticket, &frame, 0, [], |_, _| None, copy).unwrap();
+    write_immediate(&mut slot, &ticket, &frame, copy).unwrap();
     let mut expected = vec![
         1, 2, 3, 4, 5, 6, 7, 8, 0xee, 0x00, 0x20, 0x64, 0, 14, 33, 100, 40, //
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -276,7 +275,7 @@ fn frames_that_cannot_be_sent() {
             address: n << 20,
             len,
         });
-        write_swqe(
+        write_mixed(
             &mut Bytes(vec![0; slot]),
             &ticket,
             &frame,
@@ -291,7 +290,11 @@ fn frames_that_cannot_be_sent() {
     assert_eq!(write(512, &[300, 699], none), Err(SwqeError::WrongLength));
     assert_eq!(write(512, &[300, 701], none), Err(SwqeError::WrongLength));
     assert_eq!(write(512, &[], none), Err(SwqeError::WrongLength));
-    assert_eq!(write(0x28, &[300, 700], none), Err(SwqeError::OutOfSlot));
+    assert_eq!(
+        write(0x28, &[300, 700], none),
+        Err(SwqeError::TooManySegments)
+    );
+    assert_eq!(write(0x30, &[160, 840], none), Err(SwqeError::OutOfSlot));
     // Immediate data need no adapter address.
     assert_eq!(write(512, &[300, 700], 159), Ok(()));
     assert_eq!(

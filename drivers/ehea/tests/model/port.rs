@@ -22,14 +22,14 @@ use ehea_core::abi::regs;
 use ehea_core::abi::ring::{QueueSize, SlotSize};
 use ehea_core::mr::{self, HcallError, PROTECTION_DOMAIN};
 use ehea_core::queue::{
-    parse_received, write_swqe, CompletionReader, CqGeometry, EqGeometry, Frame, Location,
-    PostedBuffers, QpGeometry, Segment, SendCompleter, SendPoster, Slot, SwqeError,
+    parse_received, write_immediate, write_mixed, CompletionReader, CqGeometry, EqGeometry, Frame,
+    Location, PostedBuffers, QpGeometry, Segment, SendCompleter, SendPoster, Slot, SwqeError,
 };
 use zerocopy::byteorder::big_endian::{U32, U64};
 
 use super::generation::{Generation, Keys};
 use super::guest::Guest;
-use super::ring::Ring;
+use super::ring::{Ring, RingSlot};
 
 /// Bytes between the buffers of RQ2 and of RQ3, and of frames to be sent.
 const STRIDE: [u64; 3] = [4096, 12288, 16384];
@@ -393,15 +393,15 @@ impl<'a> Port<'a> {
             address += len as u64 + 7;
             rest = tail;
         }
-        write_swqe(
-            &mut self.sq.slot(ticket.slot),
-            &ticket,
-            &frame,
-            self.keys().send.lkey(),
-            segments,
-            |real, len| self.translate(real, len),
-            |slot, offset, len| slot.write(offset, &bytes[..len]),
-        )?;
+        let mut slot = self.sq.slot(ticket.slot);
+        let copy = |slot: &mut RingSlot<'_>, offset, len: usize| slot.write(offset, &bytes[..len]);
+        if frame.is_immediate() {
+            write_immediate(&mut slot, &ticket, &frame, copy)?;
+        } else {
+            let lkey = self.keys().send.lkey();
+            let translate = |real, len| self.translate(real, len);
+            write_mixed(&mut slot, &ticket, &frame, lkey, segments, translate, copy)?;
+        }
         self.poster.post(&ticket);
         self.signalled
             .set(self.signalled.get() + u64::from(ticket.signalled));
@@ -432,7 +432,7 @@ impl<'a> Port<'a> {
         while let Some((slot, cqe)) = self.recv_reader.next(&self.rq1) {
             let received = parse_received(&cqe, &self.buffers2, &self.buffers3).unwrap();
             let from = match received.location {
-                Location::Inline => self.rq1.slot(slot).address + Cqe::INLINE_DATA as u64,
+                Location::Inline => slot.address + Cqe::INLINE_DATA as u64,
                 Location::Rq2(index) => {
                     self.buffers2.used();
                     self.buffers[0][index].take().unwrap()

@@ -2,9 +2,9 @@
 
 //! Queue memory of the test machine.
 
-use ehea_core::abi::cqe::Cqe;
 use ehea_core::queue::{CompletionEntry, CompletionMemory, OutOfSlot, Slot};
 use zerocopy::byteorder::big_endian::U64;
+use zerocopy::IntoBytes as _;
 
 use super::guest::Guest;
 
@@ -39,17 +39,9 @@ impl CompletionMemory for Ring<'_> {
 }
 
 impl CompletionEntry for RingSlot<'_> {
-    fn valid_word(&self) -> u64 {
-        let address = self.address + Cqe::VALID_WORD as u64;
+    fn word(&self, index: usize) -> u64 {
+        let address = self.address + (index * size_of::<u64>()) as u64;
         self.guest.machine.borrow().read::<U64>(address).get()
-    }
-
-    fn wr_id(&self) -> u64 {
-        self.guest.machine.borrow().read::<U64>(self.address).get()
-    }
-
-    fn completion(&self) -> Cqe {
-        self.guest.machine.borrow().read(self.address)
     }
 }
 
@@ -71,5 +63,13 @@ impl Slot for RingSlot<'_> {
         let address = self.address + offset as u64;
         self.guest.machine.borrow_mut().write(address, bytes);
         Ok(())
+    }
+
+    fn write_words<const N: usize>(
+        &mut self,
+        offset: usize,
+        words: [u64; N],
+    ) -> Result<(), OutOfSlot> {
+        self.write(offset, words.map(U64::new).as_bytes())
     }
 }

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a driver has to know of a frame in order to send it.
+//!
+//! Nearly all frames are plain: what they don't have (segmentation, checksums, fragments) is found out
+//! here, in a few loads, and only what they do have is worth a call of C code.
+
+use super::SkBuff;
+use crate::kernel_ext::sys;
+use core::mem::MaybeUninit;
+use kernel::bindings;
+
+/// Bits of a kernel virtual address of the linear mapping that are the real address, as `__pa()` takes
+/// them.
+const REAL_ADDRESS: u64 = 0x0fff_ffff_ffff_ffff;
+
+/// A value of `ip_summed`.
+// CAST: It has two bits.
+const CHECKSUM_PARTIAL: u8 = bindings::CHECKSUM_PARTIAL as u8;
+
+const ETH_P_IP: u16 = bindings::ETH_P_IP as u16;
+
+/// Bytes of an IPv4 header without options (RFC 791).
+const IPV4_HEADER: usize = 20;
+
+/// "More fragments" and the fragment's offset (RFC 791).
+const IPV4_FRAGMENT: u16 = 0x3fff;
+
+/// What TCP segmentation needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gso {
+    /// Payload of each segment, in bytes.
+    pub size: u16,
+    /// Number of segments; 0 if nobody counted.
+    pub segments: u16,
+    /// Length of all headers, in bytes.
+    pub header_len: u32,
+    /// TCP over IPv4.
+    pub tcp_v4: bool,
+    /// TCP over IPv6.
+    pub tcp_v6: bool,
+    /// More than TCP segmentation is asked for (tunnels).
+    pub other: bool,
+}
+
+/// A checksum that is left to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialChecksum {
+    /// Where summing starts, in bytes from the start of the frame.
+    pub start: u16,
+    /// Where the sum goes, in bytes from `start`.
+    pub offset: u16,
+}
+
+/// The packet in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpPacket {
+    /// The Ethertype, behind VLAN tags in the frame if there are any.
+    pub ethertype: u16,
+    /// Offset of the network header from the start of the frame.
+    pub network_offset: u16,
+    /// The protocol number in the IP header (the next header for IPv6); 0 if it isn't IP, or its
+    /// header isn't in the linear part.
+    pub protocol: u8,
+    /// Whether it is a fragment of an IPv4 packet.
+    pub is_fragment: bool,
+}
+
+impl SkBuff {
+    /// What is copied with the headers of a buffer.
+    #[inline]
+    fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
+        // SAFETY: The buffer is valid and ours; this group of fields exists in any buffer.
+        unsafe { (*self.as_raw()).__bindgen_anon_4.headers.as_ref() }
+    }
+
+    /// `skb_shinfo()`.
+    #[inline]
+    fn shared_info(&self) -> *const bindings::skb_shared_info {
+        // SAFETY: The buffer is valid, and `end` the offset of its shared information from `head`.
+        unsafe {
+            (*self.as_raw())
+                .head
+                .add((*self.as_raw()).end as usize)
+                .cast()
+        }
+    }
+
+    /// The tag control information of a VLAN tag to be inserted by the device.
+    #[inline]
+    pub fn vlan(&self) -> Option<u16> {
+        let vlan = &self.headers().__bindgen_anon_2;
+        // SAFETY: Both views of the union are plain numbers, always initialised.
+        unsafe { (vlan.vlan_all != 0).then_some(vlan.__bindgen_anon_1.vlan_tci) }
+    }
+
+    /// The checksum that is left to the device.
+    #[inline]
+    pub fn partial_checksum(&self) -> Option<PartialChecksum> {
+        let headers = self.headers();
+        if headers.ip_summed() != CHECKSUM_PARTIAL {
+            return None;
+        }
+        // SAFETY: With this value of `ip_summed` the union holds these fields.
+        let sum = unsafe { headers.__bindgen_anon_1.__bindgen_anon_1 };
+        // SAFETY: The buffer is valid; its data start at or behind `head`.
+        let headroom = unsafe { (*self.as_raw()).data.offset_from((*self.as_raw()).head) };
+        Some(PartialChecksum {
+            // CAST: Headers are in the first 64 KiB of a buffer; what wraps describes no header.
+            start: sum.csum_start.wrapping_sub(headroom as u16),
+            offset: sum.csum_offset,
+        })
+    }
+
+    /// Whether segmentation is left to the device.
+    #[inline]
+    pub fn is_gso(&self) -> bool {
+        // SAFETY: The shared information of a valid buffer.
+        unsafe { (*self.shared_info()).gso_size != 0 }
+    }
+
+    /// The segmentation that is left to the device.
+    #[inline]
+    pub fn gso(&self) -> Option<Gso> {
+        self.is_gso().then(|| self.gso_details())
+    }
+
+    #[cold]
+    fn gso_details(&self) -> Gso {
+        let mut gso = sys::gso::default();
+        // SAFETY: The buffer is valid, `gso` can be written.
+        unsafe { sys::rust_ext_skb_gso(self.as_raw(), &mut gso) };
+        Gso {
+            size: gso.size,
+            segments: gso.segments,
+            header_len: gso.header_len,
+            tcp_v4: gso.kind & sys::GSO_TCPV4 != 0,
+            tcp_v6: gso.kind & sys::GSO_TCPV6 != 0,
+            other: gso.kind & sys::GSO_OTHER != 0,
+        }
+    }
+
+    /// The packet in the frame.
+    #[inline]
+    pub fn ip(&self) -> IpPacket {
+        let headers = self.headers();
+        // SAFETY: The buffer is valid; its data start at or behind `head`.
+        let headroom = unsafe { (*self.as_raw()).data.offset_from((*self.as_raw()).head) };
+        // CAST: What wraps is not inside of the frame.
+        let network_offset = headers.network_header.wrapping_sub(headroom as u16);
+        let header = self
+            .linear()
+            .get(usize::from(network_offset)..)
+            .and_then(|packet| packet.first_chunk::<IPV4_HEADER>());
+        match header {
+            Some(header) if headers.protocol == ETH_P_IP.to_be() => IpPacket {
+                ethertype: ETH_P_IP,
+                network_offset,
+                protocol: header[9],
+                is_fragment: u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT != 0,
+            },
+            _ => self.other_packet(),
+        }
+    }
+
+    #[cold]
+    fn other_packet(&self) -> IpPacket {
+        let mut ip = sys::ip::default();
+        // SAFETY: The buffer is valid, `ip` can be written.
+        unsafe { sys::rust_ext_skb_ip(self.as_raw(), &mut ip) };
+        IpPacket {
+            ethertype: ip.ethertype,
+            network_offset: ip.network_offset,
+            protocol: ip.protocol,
+            is_fragment: ip.is_fragment != 0,
+        }
+    }
+}
+
+/// A piece of a frame that is physically contiguous.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct Segment(sys::segment);
+
+impl Segment {
+    /// Real address.
+    #[inline]
+    pub fn address(&self) -> u64 {
+        self.0.address
+    }
+
+    /// Length in bytes.
+    #[inline]
+    #[allow(clippy::len_without_is_empty, reason = "segments aren't empty")]
+    pub fn len(&self) -> u32 {
+        self.0.len
+    }
+}
+
+/// The pieces of a frame, in order.
+///
+/// # Invariants
+///
+/// The first `len` segments are initialised.
+pub struct Segments {
+    segments: [MaybeUninit<sys::segment>; sys::MAX_SEGMENTS],
+    len: usize,
+}
+
+impl Segments {
+    /// None yet.
+    #[inline]
+    #[allow(clippy::new_without_default, reason = "there is no use for a default")]
+    pub const fn new() -> Self {
+        Self {
+            segments: [const { MaybeUninit::uninit() }; sys::MAX_SEGMENTS],
+            len: 0,
+        }
+    }
+
+    /// Those of a frame; none if it must be linearized first.
+    #[inline]
+    pub fn describe(&mut self, skb: &SkBuff) -> &[Segment] {
+        let raw = skb.as_raw();
+        // SAFETY: The buffer is valid.
+        let (len, rest, data) = unsafe { ((*raw).len, (*raw).data_len, (*raw).data) };
+        if let (0, [first, ..]) = (rest, &mut self.segments) {
+            first.write(sys::segment {
+                // CAST: A pointer has 64 bits.
+                address: data as u64 & REAL_ADDRESS,
+                len,
+                reserved: 0,
+            });
+            // INVARIANT: One was written.
+            self.len = 1;
+        } else {
+            // SAFETY: The buffer is valid; there is room for `MAX_SEGMENTS`.
+            let count =
+                unsafe { sys::rust_ext_skb_segments(raw, self.segments.as_mut_ptr().cast()) };
+            // INVARIANT: The helper writes as many as it says, and not more than there is room for.
+            self.len = (count as usize).min(sys::MAX_SEGMENTS);
+        }
+        self.as_slice()
+    }
+
+    /// Those that were described.
+    #[inline]
+    pub fn as_slice(&self) -> &[Segment] {
+        // SAFETY: By the type invariant that many elements are initialised; `Segment` is a transparent
+        // wrapper of the element type.
+        unsafe { core::slice::from_raw_parts(self.segments.as_ptr().cast(), self.len) }
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buffers for reception.
+
+use super::SkBuff;
+use crate::kernel_ext::{
+    net::Device,
+    sys, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// A receive buffer: the adapter writes a frame to its data.
+///
+/// # Invariants
+///
+/// `skb` is an empty buffer with room for `capacity` bytes at real address `address`.
+pub struct RxBuffer {
+    skb: SkBuff,
+    address: u64,
+    capacity: u32,
+}
+
+impl RxBuffer {
+    /// Allocates a buffer for frames of up to `capacity` bytes. Process context; see
+    /// [`PollContext::alloc`](super::napi::PollContext::alloc) for the other.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(dev: &Device, capacity: u32) -> Result<Self> {
+        let mut address = 0;
+        // SAFETY: The device is valid, `address` can be written.
+        let raw = unsafe { sys::rust_ext_skb_alloc(dev.as_raw(), capacity, &mut address) };
+        // SAFETY: A new buffer of this capacity, whose data are at `address`.
+        unsafe { Self::from_raw(raw, address, capacity) }.ok_or(ENOMEM)
+    }
+
+    /// Takes over a buffer.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is NULL, or an empty buffer that the caller gives away and that has room for
+    /// `capacity` bytes at real address `address`.
+    pub(in super::super) unsafe fn from_raw(
+        raw: *mut bindings::sk_buff,
+        address: u64,
+        capacity: u32,
+    ) -> Option<Self> {
+        let raw = NonNull::new(raw)?;
+        // INVARIANT: By the safety requirement.
+        Some(Self {
+            // SAFETY: By the safety requirement.
+            skb: unsafe { SkBuff::from_raw(raw) },
+            address,
+            capacity,
+        })
+    }
+
+    /// Gives the buffer away.
+    pub(in super::super) fn into_raw(self) -> *mut bindings::sk_buff {
+        self.skb.into_raw()
+    }
+
+    /// Where the data are, for C code that copies them.
+    pub(in super::super) fn data(&self) -> *const u8 {
+        // SAFETY: The buffer is valid.
+        unsafe { (*self.skb.as_raw()).data }
+    }
+
+    /// Takes over what another buffer contains: a frame, if there is one, that nobody has received yet.
+    pub fn copy_from(&mut self, other: &Self) {
+        let len = self.capacity.min(other.capacity) as usize;
+        // SAFETY: By the type invariants both have room for `len` bytes, and they are different buffers,
+        // since one of them is borrowed mutably. Any bytes make a valid `u8`, whatever the adapter does
+        // meanwhile.
+        unsafe {
+            core::ptr::copy_nonoverlapping(other.data(), (*self.skb.as_raw()).data, len);
+        }
+    }
+
+    /// The real address of the data.
+    #[inline]
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Room for a frame, in bytes.
+    #[inline]
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+}
+
+/// What the adapter found out about a checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RxChecksum {
+    /// Nothing.
+    None,
+    /// Checked and right.
+    Unnecessary,
+    /// The sum over all that follows the Ethernet header, not complemented, as it is in memory.
+    Complete(u16),
+}
+
+/// What the adapter tells about a received frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RxMeta {
+    /// Length in bytes, headers included, without CRC.
+    pub len: u32,
+    /// About the checksum.
+    pub checksum: RxChecksum,
+    /// Tag control information of a stripped VLAN tag.
+    pub vlan: Option<u16>,
+    /// The receive queue.
+    pub queue: u16,
+}
+
+impl RxMeta {
+    /// The form that C sees.
+    #[inline]
+    pub(in super::super) fn to_raw(self) -> sys::rx_meta {
+        let (checksum_kind, checksum) = match self.checksum {
+            RxChecksum::None => (sys::CHECKSUM_NONE, 0),
+            RxChecksum::Unnecessary => (sys::CHECKSUM_UNNECESSARY, 0),
+            RxChecksum::Complete(sum) => (sys::CHECKSUM_COMPLETE, sum),
+        };
+
+        sys::rx_meta {
+            len: self.len,
+            checksum,
+            vlan_tci: self.vlan.unwrap_or(0),
+            queue: self.queue,
+            checksum_kind,
+            vlan_present: self.vlan.is_some().into(),
+        }
+    }
+}
