@@ -2,6 +2,7 @@
 //! Mappings that the hypervisor refuses, and the driver removed at any time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use ehea_tests::checks::cmo::fill;
@@ -12,6 +13,9 @@ use ehea_tests::peer::{Echo, Plan};
 use serde_json::{json, Value};
 
 use super::{closed, counter, nothing_mapped, unload, ADAPTER, PATIENCE};
+
+/// What has not come for so long was in a device that is gone.
+const GONE: Duration = Duration::from_secs(5);
 
 /// Refuses `count` mappings of one page, from number `nth` on.
 fn refuse_pages(nth: u64, count: u64) -> Value {
@@ -154,7 +158,7 @@ pub(crate) fn removed_at_each_point(lab: &Lab) -> Result<()> {
         let reflector = lab.reflect(&name)?;
         let traffic = Plan::new(130, u64::MAX, |n| 60 + (n as usize * 61) % 8900)
             .to(port_address(1))
-            .patience(PATIENCE)
+            .patience(GONE)
             .start(Arc::clone(lab.port(1)?));
         traffic.wait_progress(100, PATIENCE)?;
         if with_fault {
