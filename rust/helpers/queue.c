@@ -103,7 +103,11 @@ bool rust_ext_tx_sent(struct net_device *dev, u16 queue, struct sk_buff *skb)
 bool rust_ext_tx_copied(struct net_device *dev, u16 queue, struct sk_buff *skb)
 {
 	skb_tx_timestamp(skb);
-	dev_consume_skb_any(skb);
+	/* Netconsole sends with interrupts off; all others may free at once. */
+	if (unlikely(in_hardirq() || irqs_disabled()))
+		dev_consume_skb_irq(skb);
+	else
+		consume_skb(skb);
 	return !netdev_xmit_more() ||
 	       netif_xmit_stopped(netdev_get_tx_queue(dev, queue));
 }

@@ -182,7 +182,7 @@ int rust_ext_skb_receive(struct napi_struct *napi, struct sk_buff *skb,
 		dev_kfree_skb_any(skb);
 		return -EMSGSIZE;
 	}
-	skb_put(skb, meta->len);
+	__skb_put(skb, meta->len);
 	receive(napi, skb, meta);
 	return 0;
 }
@@ -197,7 +197,7 @@ int rust_ext_skb_receive_copy(struct napi_struct *napi, const void *data,
 	skb = napi_alloc_skb(napi, meta->len);
 	if (!skb)
 		return -ENOMEM;
-	skb_put_data(skb, data, meta->len);
+	__skb_put_data(skb, data, meta->len);
 	receive(napi, skb, meta);
 	return 0;
 }
