@@ -362,6 +362,15 @@ impl Sender {
         announce
     }
 
+    /// Takes note of a frame that is dropped. Those before it are announced: the stack may have said
+    /// that this one would follow.
+    #[cold]
+    fn drop_frame(&mut self, counters: &QueueCounters) -> Transmit {
+        counters.tx_dropped.inc();
+        self.announce();
+        Transmit::Ok
+    }
+
     /// Tells the adapter of frames that it doesn't know of yet.
     #[inline]
     fn announce(&mut self) {
@@ -402,26 +411,21 @@ impl Port {
             return Transmit::Ok;
         };
         let Ok(frame) = describe(&mut skb, None) else {
-            counters.tx_dropped.inc();
-            sender.announce();
-            return Transmit::Ok;
+            return sender.drop_frame(counters);
         };
         let Some(ticket) = sender.reserve(true) else {
-            sender.announce();
-            self.stop(txq, counters, 0);
+            self.stop(txq, queue, 0);
             return Transmit::Busy(skb);
         };
         if sender.write_immediate(&ticket, &skb, &frame).is_err() {
-            counters.tx_dropped.inc();
-            sender.announce();
-            return Transmit::Ok;
+            return sender.drop_frame(counters);
         }
         counters.tx_packets.add_alone(1);
         counters.tx_bytes.add_alone(frame.len.into());
         let announce = locked.copied(skb);
         sender.post(&ticket, announce);
         if sender.free() < STOP_BELOW {
-            self.stop_full(txq, queue);
+            self.stop(txq, queue, 0);
         }
         Transmit::Ok
     }
@@ -443,24 +447,19 @@ impl Port {
         };
         let gso = skb.gso();
         let Ok(mut frame) = describe(&mut skb, gso) else {
-            counters.tx_dropped.inc();
-            sender.announce();
-            return Transmit::Ok;
+            return sender.drop_frame(counters);
         };
         let mut segments = Segments::new();
         let pieces = segments.describe(&skb).len();
         if !(1..=MAX_SEGMENTS).contains(&pieces) {
             if linearize(&mut skb, counters).is_err() {
-                counters.tx_dropped.inc();
-                sender.announce();
-                return Transmit::Ok;
+                return sender.drop_frame(counters);
             }
             frame.linear_len = skb.linear_len();
             segments.describe(&skb);
         }
         let Some(ticket) = sender.reserve(false) else {
-            sender.announce();
-            self.stop(txq, counters, 0);
+            self.stop(txq, queue, 0);
             return Transmit::Busy(skb);
         };
         // Made where it is needed: what functions of their own get is kept in memory.
@@ -480,15 +479,10 @@ impl Port {
         let extra = match written {
             Ok(extra) => extra,
             Err(Refused::NoRoom(bounces)) => {
-                sender.announce();
-                self.stop(txq, counters, bounces);
+                self.stop(txq, queue, bounces);
                 return Transmit::Busy(skb);
             }
-            Err(Refused::Bad) => {
-                counters.tx_dropped.inc();
-                sender.announce();
-                return Transmit::Ok;
-            }
+            Err(Refused::Bad) => return sender.drop_frame(counters),
         };
         let (frames, bytes) = on_the_wire(&skb);
         counters.tx_packets.add_alone(frames);
@@ -496,7 +490,7 @@ impl Port {
         let announce = sender.keep(locked, ticket.slot, skb, frame.len, extra);
         sender.post(&ticket, announce);
         if sender.free() < STOP_BELOW {
-            self.stop_full(txq, queue);
+            self.stop(txq, queue, 0);
         }
         Transmit::Ok
     }
@@ -530,27 +524,20 @@ impl Port {
         written
     }
 
-    /// Stops the queue after a frame that has filled the send queue.
+    /// Stops the queue, unless there is room again, with that many bounce slots. The stack keeps the
+    /// frames that it said would follow, so those before them are announced.
     #[cold]
-    fn stop_full(&self, txq: &mut TxQueue<'_>, queue: &Queue) {
+    fn stop(&self, txq: &mut TxQueue<'_>, queue: &Queue, bounces: u8) {
         if let Some(Some(sender)) = queue.sender.get(txq) {
-            // The stack keeps the frames that it said would follow.
             sender.announce();
         }
-        self.stop(txq, &queue.counters, 0);
-    }
-
-    /// Stops the queue, unless there is room again, with that many bounce slots.
-    #[cold]
-    fn stop(&self, txq: &mut TxQueue<'_>, counters: &QueueCounters, bounces: u8) {
         let has_room = |txq: &mut TxQueue<'_>| {
-            let queue = self.queues.get(usize::from(txq.index()));
-            let sender = queue.and_then(|queue| queue.sender.get(txq));
+            let sender = queue.sender.get(txq);
             matches!(sender, Some(Some(sender)) if !sender.paused && sender.has_room(bounces))
         };
         // The counterpart is in `tx_completed()`.
         if stop_unless(txq, |txq| txq.stop(), has_room, |txq| txq.start()) {
-            counters.tx_stopped.inc();
+            queue.counters.tx_stopped.inc();
         }
     }
 }
