@@ -15,6 +15,7 @@ pub mod kernel_ext;
 pub mod testing;
 
 mod busmap;
+mod crash;
 mod device;
 mod memory;
 mod napi;

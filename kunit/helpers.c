@@ -3,6 +3,7 @@
  * The test module's own copy of the helpers: kbuild doesn't let two modules
  * share an object.
  */
+#include "../rust/helpers/crash.c"
 #include "../rust/helpers/dma.c"
 #include "../rust/helpers/debugfs.c"
 #include "../rust/helpers/memory.c"

@@ -88,6 +88,14 @@ void rust_ext_memory_notifier_unregister(struct rust_ext_memory_notifier *mn);
 void *rust_ext_alloc_pages_exact(size_t len, u64 *real_address);
 void rust_ext_free_pages_exact(void *addr, size_t len);
 
+/* crash.c */
+struct rust_ext_crash_handler;
+
+void rust_ext_crash_call(void);
+struct rust_ext_crash_handler *
+rust_ext_crash_register(void (*fn)(const void *context), const void *context);
+void rust_ext_crash_unregister(struct rust_ext_crash_handler *handler);
+
 /* debugfs.c */
 struct rust_ext_debugfs_file;
 struct seq_file;

@@ -5,6 +5,7 @@
 //! The only place of the module with `unsafe` code; the C side is in `rust/helpers`. See
 //! `rust/README.md` for rules, contexts and locks.
 
+pub mod crash;
 pub mod debugfs;
 pub mod dma;
 pub mod ethtool;

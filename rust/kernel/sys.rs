@@ -28,6 +28,7 @@ macro_rules! opaque {
 }
 
 opaque!(
+    crash_handler,
     debugfs_file,
     device_node,
     memory_notifier,
@@ -251,6 +252,11 @@ extern "C" {
     pub(crate) fn rust_ext_memory_notifier_unregister(mn: *mut memory_notifier);
     pub(crate) fn rust_ext_alloc_pages_exact(len: usize, real_address: *mut u64) -> *mut c_void;
     pub(crate) fn rust_ext_free_pages_exact(addr: *mut c_void, len: usize);
+    pub(crate) fn rust_ext_crash_register(
+        callback: unsafe extern "C" fn(*const c_void),
+        context: *const c_void,
+    ) -> *mut crash_handler;
+    pub(crate) fn rust_ext_crash_unregister(handler: *mut crash_handler);
     pub(crate) fn rust_ext_debugfs_create(
         dir: *const c_char,
         name: *const c_char,

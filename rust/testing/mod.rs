@@ -48,6 +48,7 @@ struct RawReceived {
 // As for `sys`.
 #[allow(improper_ctypes)]
 extern "C" {
+    fn rust_ext_crash_call();
     fn rust_ext_test_skb(
         dev: *mut sys::net_device,
         len: u32,
@@ -239,6 +240,12 @@ pub fn deliver(buffer: &mut RxBuffer, frame: &[u8]) -> Result {
     // SAFETY: The buffer has room for the frame at this address.
     unsafe { rust_ext_test_write(buffer.address(), frame.as_ptr().cast(), frame.len()) };
     Ok(())
+}
+
+/// Calls the crash handlers of this module, as a crash does.
+pub fn crash() {
+    // SAFETY: Tests run one at a time: nobody registers or unregisters a handler meanwhile.
+    unsafe { rust_ext_crash_call() };
 }
 
 /// Counts the drops of its owner.

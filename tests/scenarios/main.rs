@@ -8,6 +8,7 @@
 mod absent;
 mod cmo;
 mod cmo_platform;
+mod crash;
 mod cycles;
 mod errors;
 mod hotplug;
@@ -33,6 +34,15 @@ use ehea_tests::suite::{self, Kernel, Scenario};
 const QUEUES: Shape = Shape {
     properties: &["num-queue-pairs=4"],
     ..Shape::STANDARD
+};
+/// A kernel to crash into. Each of the two is for one scenario: what is left then is not the same guest.
+const CRASH: Shape = Shape {
+    crash_kernel: true,
+    ..Shape::STANDARD
+};
+const CRASH_OF_QUEUES: Shape = Shape {
+    crash_kernel: true,
+    ..QUEUES
 };
 /// Room for one memory region, and several queue pairs for each port.
 const TIGHT: Shape = Shape {
@@ -150,6 +160,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "quirks::link_flap_of_many_queues",
         shape: QUEUES,
         run: quirks::link_flap_of_many_queues,
+    },
+    Scenario {
+        name: "crash::given_back",
+        shape: CRASH_OF_QUEUES,
+        run: checks::crash::given_back,
+    },
+    Scenario {
+        name: "crash::given_back_when_busy",
+        shape: CRASH,
+        run: crash::given_back_when_busy,
     },
     plenty("cmo::wish_is_honest", cmo::wish_is_honest),
     plenty("cmo::plenty_every_length", checks::traffic::every_length),

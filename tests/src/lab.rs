@@ -163,7 +163,7 @@ impl Lab {
             .kernel_append("ipv6.disable_ipv6=1");
         if shape.crash_kernel {
             builder = builder
-                .kernel_append("crashkernel=320M")
+                .kernel_append("crashkernel=512M")
                 .file(&shape.system.kernel()?.vmlinux)?;
         }
         if let Some(bytes) = shape.cmo {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Loading, ports, queues, counters: what the driver makes in the adapter and what it says about it.
 
-use std::time::Duration;
-
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::{Live, Stats};
 use ehea_tests::checks::faults::works;
@@ -215,35 +213,5 @@ pub(crate) fn settings(lab: &Lab) -> Result<()> {
     lab.sh(&format!("ethtool -r {name}"))?;
     lab.carrier(&name, true)?;
     is(["10000Mb/s", "Full"])?;
-    lab.unload()
-}
-
-/// The kernel crashes while both ports are in use. The driver's crash hook gives back all that firmware
-/// had given it, so that the kernel that follows finds the adapter as the first one did.
-pub(crate) fn crash(lab: &Lab) -> Result<()> {
-    lab.guest().console().allow("sysrq triggered crash");
-    lab.load()?;
-    let name = lab.up(1, 9000)?;
-    lab.up(2, 1500)?;
-    works(lab, &name)?;
-    let live = lab.stats()?.live;
-    ensure!(live.qp == 2 && live.bcmc > 0, "in use: {live:?}");
-    lab.sh(
-        "(cd / && find . -xdev ! -name vmlinux | cpio -o -H newc) >/run/initrd && \
-         ./ehea-net kdump vmlinux /run/initrd \
-         'console=hvc0 ipv6.disable_ipv6=1 nr_cpus=1 EHEA_MODE=agent'",
-    )?;
-    let position = lab.guest().console().position();
-    lab.sh("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")?;
-    let patience = Duration::from_secs(180);
-    let ready = lab
-        .guest()
-        .console()
-        .wait_for(position, "guest: takes commands", patience);
-    ready.context("no kernel followed")?;
-    lab.nothing_left()?;
-    lab.load()?;
-    let name = lab.up(1, 9000)?;
-    works(lab, &name)?;
     lab.unload()
 }

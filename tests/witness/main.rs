@@ -97,9 +97,9 @@ const SCENARIOS: &[Scenario] = &[
     queues("queues::every_length", checks::traffic::every_length),
     queues("queues::under_traffic", memory::under_traffic),
     Scenario {
-        name: "life::crash",
+        name: "crash::given_back",
         shape: CRASH,
-        run: life::crash,
+        run: checks::crash::given_back,
     },
 ];
 

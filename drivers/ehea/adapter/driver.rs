@@ -171,7 +171,7 @@ impl AdapterData {
 }
 
 // There is no `shutdown`: without one, the bus removes the device before kexec, which leaves nothing
-// behind in firmware; and a reset of the machine resets the adapter.
+// behind in firmware; and a reset of the machine resets the adapter. For a crash see `firmware::crash`.
 #[vtable]
 impl vio::Driver for EheaDriver {
     type Data = AdapterData;

@@ -21,7 +21,8 @@
 //! 4. `Port::running`: the queue pairs of a port that is open.
 //! 5. A transmit queue's lock, or a NAPI instance that is disabled.
 //!
-//! [`Entitlement`] has a mutex of its own, under which none of these is taken.
+//! [`Entitlement`] and the list of what firmware holds have mutexes of their own, under which none of
+//! these is taken.
 //!
 //! The packet path takes none of 1 to 4. Each queue pair has its own reference of the memory map
 //! that its work requests use: one in the state of its transmit queue, one in that of its NAPI

@@ -7,6 +7,7 @@
 //! that a call takes long.
 
 mod cq;
+mod crash;
 mod eq;
 mod error;
 mod object;
@@ -46,6 +47,7 @@ use crate::{
         },
     },
     kernel_ext::{
+        crash::Registration,
         dma::Access,
         hypercall,
         net::stats::Counter,
@@ -54,6 +56,7 @@ use crate::{
     mr,
 };
 use core::ops::Deref;
+use crash::Ledger;
 use kernel::{
     device,
     new_mutex,
@@ -83,6 +86,9 @@ struct Calls {
     leftovers: Mutex<KVec<u64>>,
     /// How many there was no room for.
     lost: Counter,
+    /// What firmware keeps, to be given back in a crash; none if the kernel has no room for one more
+    /// to be told.
+    crash: Option<Pin<KBox<Registration<Ledger>>>>,
 }
 
 /// The platform that hypercalls go to: a real one.
@@ -96,7 +102,13 @@ impl mr::Hypervisor for Platform {
     fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
         self.calls.count.inc();
         let (status, results) = hypercall::hea_call9(opcode.0, regs);
-        (ReturnCode(status), results)
+        let code = ReturnCode(status);
+        if let Some(ledger) = &self.calls.crash {
+            if code.is_success() {
+                ledger.note(opcode, &regs, &results);
+            }
+        }
+        (code, results)
     }
 
     fn sleep_ms(&self, ms: u32) {
@@ -124,6 +136,17 @@ impl Firmware {
     /// logged for `dev`.
     pub(crate) fn new(adapter: u64, dev: &device::Device, access: &Access) -> Result<Self> {
         let leftovers = KVec::with_capacity(MAX_LEFTOVERS, GFP_KERNEL)?;
+        let crash = match KBox::pin_init(Registration::new(Ledger::new(adapter)), GFP_KERNEL) {
+            Ok(crash) => Some(crash),
+            Err(error) if error == ENOSPC => {
+                dev_warn!(
+                    dev,
+                    "no room for a crash handler: a crash will leave resources\n"
+                );
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
         let platform = Platform {
             dev: dev.into(),
             calls: Arc::pin_init(
@@ -131,6 +154,7 @@ impl Firmware {
                     count: Counter::default(),
                     leftovers <- new_mutex!(leftovers),
                     lost: Counter::default(),
+                    crash,
                 }),
                 GFP_KERNEL,
             )?,

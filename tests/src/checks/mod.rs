@@ -2,6 +2,7 @@
 //! Scenarios that both drivers must pass, and parts of those that only one has.
 
 pub mod cmo;
+pub mod crash;
 pub mod faults;
 pub mod filters;
 pub mod memory;

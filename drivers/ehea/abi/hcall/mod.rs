@@ -10,6 +10,7 @@ use core::fmt;
 
 mod alloc;
 mod control;
+mod held;
 mod memory;
 
 pub use alloc::{
@@ -20,6 +21,7 @@ pub use control::{
     BcmcArgs, BcmcScope, DisableAndGetHea, ErrorData, PortCall, QpCall, QpCategory, QpModified,
     QueryHea, ResetEvents,
 };
+pub use held::Held;
 pub use memory::{FreeResource, QueueSelect, RegisterRpages, RegisterSmr, MAX_PAGES_PER_CALL};
 
 /// Registers 4 to 12.

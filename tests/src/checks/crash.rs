@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel crashes, and another one starts to take a dump.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+
+use super::faults::works;
+use crate::lab::{port_address, Lab};
+use crate::peer::Plan;
+
+/// Both ports are in use when the kernel crashes, one of them by frames in both directions. The driver's
+/// crash hook gives back all that firmware had given it, so that the kernel that follows finds the
+/// adapter as the first one did.
+pub fn given_back(lab: &Lab) -> Result<()> {
+    given_back_after(lab, || Ok(()))
+}
+
+/// As [`given_back`], with something done just before the crash.
+pub fn given_back_after(lab: &Lab, before: impl FnOnce() -> Result<()>) -> Result<()> {
+    lab.guest().console().allow("sysrq triggered crash");
+    lab.load()?;
+    let name = lab.up(1, 9000)?;
+    lab.up(2, 1500)?;
+    works(lab, &name)?;
+    lab.sh(&format!(
+        "./ehea-net multicast {name} add 01:00:5e:00:00:77"
+    ))?;
+    let live = lab.stats()?.live;
+    ensure!(live.qp >= 2 && live.bcmc > 0, "in use: {live:?}");
+    lab.sh(
+        "(cd / && find . -xdev ! -name vmlinux | cpio -o -H newc) >/run/initrd && \
+         ./ehea-net kdump vmlinux /run/initrd \
+         'console=hvc0 ipv6.disable_ipv6=1 nr_cpus=1 EHEA_MODE=agent'",
+    )?;
+    let _reflector = lab.reflect(&name)?;
+    let traffic = Plan::new(71, u64::MAX, |n| 60 + (n as usize * 97) % 8000)
+        .to(port_address(1))
+        .patience(Duration::from_secs(2))
+        .start(Arc::clone(lab.port(1)?));
+    traffic.wait_progress(100, Duration::from_secs(60))?;
+    before()?;
+    let position = lab.guest().console().position();
+    lab.sh("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")?;
+    let patience = Duration::from_secs(180);
+    let ready = lab
+        .guest()
+        .console()
+        .wait_for(position, "guest: takes commands", patience);
+    ready.context("no kernel followed")?;
+    // What was under way is lost with the kernel.
+    traffic.stop()?;
+    lab.nothing_left()?;
+    lab.load()?;
+    let name = lab.up(1, 9000)?;
+    works(lab, &name)?;
+    lab.unload()
+}
