@@ -49,7 +49,10 @@ mod tests {
             QUEUES, //
         },
         kernel_ext::{
-            net::Device,
+            net::{
+                queue::Queue,
+                Device, //
+            },
             workqueue::Work, //
         },
         testing, //
@@ -277,29 +280,27 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
 
         testing::open(&dev)?;
-        // Whether the queue said that it was stopped, and whether it is. Nothing is asserted under
-        // the lock.
-        let stop = |free: &dyn Fn() -> usize| -> Result<(bool, bool)> {
+        let locked = |f: &dyn Fn(&Queue<'_>)| -> Result {
             let guard = dev.lock_tx_queue(0).ok_or(ENOENT)?;
-            Ok((guard.maybe_stop(free, 5, 8), guard.is_stopped()))
+            f(&guard);
+            Ok(())
         };
         let is_stopped = || dev.lock_tx_queue(0).is_some_and(|guard| guard.is_stopped());
 
-        assert_eq!(stop(&|| 10)?, (false, false));
-        assert_eq!(stop(&|| 4)?, (true, true));
+        assert!(!is_stopped());
+        locked(&|queue| queue.stop())?;
+        assert!(is_stopped());
         dev.tx_completed(0, 0, 0, false);
         assert!(is_stopped());
         dev.tx_completed(0, 0, 0, true);
         assert!(!is_stopped());
 
-        // Room that appears between the first look and the second keeps the queue going.
-        let looks = AtomicU32::new(0);
-        let free = || match looks.fetch_add(1, Ordering::Relaxed) {
-            0 => 4,
-            _ => 8,
-        };
-        assert_eq!(stop(&free)?, (false, false));
-        assert_eq!(looks.load(Ordering::Relaxed), 2);
+        locked(&|queue| queue.stop())?;
+        locked(&|queue| queue.start())?;
+        assert!(!is_stopped());
+        // Nothing to wake.
+        dev.tx_completed(0, 0, 0, true);
+        assert!(!is_stopped());
         Ok(())
     }
 }

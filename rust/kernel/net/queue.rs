@@ -15,10 +15,7 @@ use core::{
         Ordering, //
     }, //
 };
-use kernel::{
-    sync::barrier,
-    types::NotThreadSafe, //
-};
+use kernel::types::NotThreadSafe;
 
 /// A transmit queue of a device.
 pub struct Queue<'a> {
@@ -40,6 +37,10 @@ impl Queue<'_> {
     }
 
     /// Stops the queue: the stack doesn't call `start_xmit` for it until it is woken.
+    ///
+    /// Who stops it for want of room must look for room again after a full barrier
+    /// (`kernel::sync::barrier`), and undo it if there is some: [`Device::tx_completed`] has the
+    /// counterpart.
     pub fn stop(&self) {
         self.dev.stop_tx_queue(self.index);
     }
@@ -60,32 +61,6 @@ impl Queue<'_> {
     pub fn is_stopped(&self) -> bool {
         // SAFETY: The device is valid; the helper checks the number.
         unsafe { sys::rust_ext_tx_stopped(self.dev.as_raw(), self.index) }
-    }
-
-    /// Stops the queue if `free()` is below `stop_below`, unless it is at least `start_from` when
-    /// looked at again; returns whether it is stopped now.
-    ///
-    /// To be called after a frame was queued. The second look closes the race against completions:
-    /// [`Device::tx_completed`] is its counterpart.
-    #[inline]
-    pub fn maybe_stop(
-        &self,
-        free: impl Fn() -> usize,
-        stop_below: usize,
-        start_from: usize,
-    ) -> bool {
-        if free() >= stop_below {
-            return false;
-        }
-        self.stop();
-        // Pairs with the barrier in `tx_completed()`: either the second look sees the slots that a
-        // completion has freed, or that completion sees the queue stopped and wakes it.
-        barrier::smp_mb(barrier::Full);
-        if free() < start_from {
-            return true;
-        }
-        self.start();
-        false
     }
 }
 

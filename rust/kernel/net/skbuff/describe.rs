@@ -74,6 +74,15 @@ impl SkBuff {
         unsafe { (*self.as_raw()).__bindgen_anon_4.headers.as_ref() }
     }
 
+    /// `skb_headroom()`, as far as offsets from `head` go.
+    #[inline]
+    fn headroom(&self) -> u16 {
+        // SAFETY: The buffer is valid; its data start at or behind `head`.
+        let headroom = unsafe { (*self.as_raw()).data.offset_from((*self.as_raw()).head) };
+        // CAST: Headers are in the first 64 KiB of a buffer. An offset that wraps is of no header.
+        headroom as u16
+    }
+
     /// `skb_shinfo()`.
     #[inline]
     fn shared_info(&self) -> *const bindings::skb_shared_info {
@@ -103,11 +112,8 @@ impl SkBuff {
         }
         // SAFETY: With this value of `ip_summed` the union holds these fields.
         let sum = unsafe { headers.__bindgen_anon_1.__bindgen_anon_1 };
-        // SAFETY: The buffer is valid; its data start at or behind `head`.
-        let headroom = unsafe { (*self.as_raw()).data.offset_from((*self.as_raw()).head) };
         Some(PartialChecksum {
-            // CAST: Headers are in the first 64 KiB of a buffer; what wraps describes no header.
-            start: sum.csum_start.wrapping_sub(headroom as u16),
+            start: sum.csum_start.wrapping_sub(self.headroom()),
             offset: sum.csum_offset,
         })
     }
@@ -144,10 +150,7 @@ impl SkBuff {
     #[inline]
     pub fn ip(&self) -> IpPacket {
         let headers = self.headers();
-        // SAFETY: The buffer is valid; its data start at or behind `head`.
-        let headroom = unsafe { (*self.as_raw()).data.offset_from((*self.as_raw()).head) };
-        // CAST: What wraps is not inside of the frame.
-        let network_offset = headers.network_header.wrapping_sub(headroom as u16);
+        let network_offset = headers.network_header.wrapping_sub(self.headroom());
         let header = self
             .linear()
             .get(usize::from(network_offset)..)
