@@ -351,7 +351,7 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
 
         testing::open(&dev)?;
-        for len in [0, 13, 1523, u32::MAX] {
+        for len in [0, 13, 1 << 16, u32::MAX] {
             let (napi, events) = new(&dev, Way::Length(len), 1, 0, &STATE)?;
             napi.enable();
             assert!(wait(|| events.refused.get() == 1));

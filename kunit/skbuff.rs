@@ -181,7 +181,7 @@ mod tests {
         let first = RxBuffer::new(&dev, 1522)?;
         let second = RxBuffer::new(&dev, 1522)?;
 
-        assert_eq!(first.capacity(), 1522);
+        assert!(first.capacity() >= 1522);
         assert!(first.address().abs_diff(second.address()) >= 1522);
         assert!(testing::is_online(first.address()));
         Ok(())

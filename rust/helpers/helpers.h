@@ -334,10 +334,7 @@ int rust_ext_skb_checksum_help(struct sk_buff *skb);
 void rust_ext_skb_free(struct sk_buff *skb);
 void rust_ext_skb_consume(struct sk_buff *skb);
 void rust_ext_skb_napi_consume(struct sk_buff *skb, int budget);
-struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len,
-				   u64 *address);
-struct sk_buff *rust_ext_skb_napi_alloc(struct napi_struct *napi, u32 len,
-					u64 *address);
+struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len);
 int rust_ext_skb_receive(struct napi_struct *napi, struct sk_buff *skb,
 			 const struct rust_ext_rx_meta *meta);
 /* @data may be written by the device meanwhile; it is copied once. */

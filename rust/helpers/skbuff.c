@@ -131,26 +131,9 @@ void rust_ext_skb_napi_consume(struct sk_buff *skb, int budget)
 	napi_consume_skb(skb, budget);
 }
 
-struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len,
-				   u64 *address)
+struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len)
 {
-	struct sk_buff *skb;
-
-	skb = __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL | __GFP_NOWARN);
-	if (skb)
-		*address = virt_to_phys(skb->data);
-	return skb;
-}
-
-struct sk_buff *rust_ext_skb_napi_alloc(struct napi_struct *napi, u32 len,
-					u64 *address)
-{
-	struct sk_buff *skb;
-
-	skb = napi_alloc_skb(napi, len);
-	if (skb)
-		*address = virt_to_phys(skb->data);
-	return skb;
+	return __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL | __GFP_NOWARN);
 }
 
 static void receive(struct napi_struct *napi, struct sk_buff *skb,

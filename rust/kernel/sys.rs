@@ -397,16 +397,7 @@ extern "C" {
     pub(crate) fn rust_ext_skb_free(skb: *mut bindings::sk_buff);
     pub(crate) fn rust_ext_skb_consume(skb: *mut bindings::sk_buff);
     pub(crate) fn rust_ext_skb_napi_consume(skb: *mut bindings::sk_buff, budget: c_int);
-    pub(crate) fn rust_ext_skb_alloc(
-        dev: *mut net_device,
-        len: u32,
-        address: *mut u64,
-    ) -> *mut bindings::sk_buff;
-    pub(crate) fn rust_ext_skb_napi_alloc(
-        napi: *mut napi_struct,
-        len: u32,
-        address: *mut u64,
-    ) -> *mut bindings::sk_buff;
+    pub(crate) fn rust_ext_skb_alloc(dev: *mut net_device, len: u32) -> *mut bindings::sk_buff;
     pub(crate) fn rust_ext_skb_receive(
         napi: *mut napi_struct,
         skb: *mut bindings::sk_buff,

@@ -109,7 +109,7 @@ impl BufferRing {
     }
 
     /// Posts a buffer whose adapter address is `address`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn post(
         &mut self,
         buffer: FreeBuffer,

@@ -115,10 +115,11 @@ enum Refused {
 
 /// Writes the work request of a frame to its slot; `translate` gives the adapter addresses.
 #[inline]
-fn write(
+fn write<'a>(
     memory: &QueueMemory,
     ticket: &SendTicket,
-    (skb, frame, segments): (&SkBuff, &Frame, &[skbuff::Segment]),
+    (skb, frame): (&SkBuff, &Frame),
+    segments: impl IntoIterator<Item = &'a skbuff::Segment>,
     key: u32,
     translate: impl FnMut(u64, u64) -> Option<u64>,
 ) -> core::result::Result<(), SwqeError> {
@@ -128,7 +129,7 @@ fn write(
         ticket,
         frame,
         key,
-        segments.iter().map(|segment| Segment {
+        segments.into_iter().map(|segment| Segment {
             address: segment.address(),
             len: segment.len(),
         }),
@@ -232,13 +233,39 @@ impl Sender {
         &self,
         token: Unrestricted,
         ticket: &SendTicket,
-        out: (&SkBuff, &Frame, &[skbuff::Segment]),
+        out: (&SkBuff, &Frame),
+        segments: &[skbuff::Segment],
+    ) -> core::result::Result<Extra, Unreadable> {
+        match segments {
+            // A function of its own, as most frames are: it has no loop.
+            [whole] => self.write_segments(token, ticket, out, [whole]),
+            pieces => self.write_pieces(token, ticket, out, pieces),
+        }
+    }
+
+    /// [`Sender::write_direct`] of a frame that is in pieces.
+    #[inline(never)]
+    fn write_pieces(
+        &self,
+        token: Unrestricted,
+        ticket: &SendTicket,
+        out: (&SkBuff, &Frame),
+        pieces: &[skbuff::Segment],
+    ) -> core::result::Result<Extra, Unreadable> {
+        self.write_segments(token, ticket, out, pieces)
+    }
+
+    #[inline(always)]
+    fn write_segments<'a>(
+        &self,
+        token: Unrestricted,
+        ticket: &SendTicket,
+        out: (&SkBuff, &Frame),
+        segments: impl IntoIterator<Item = &'a skbuff::Segment>,
     ) -> core::result::Result<Extra, Unreadable> {
         let map = &*self.map;
-        let result = write(&self.memory, ticket, out, self.key, |address, len| {
-            map.adapter_address(token.reach(address, len))
-        });
-        match result {
+        let translate = |address, len| map.adapter_address(token.reach(address, len));
+        match write(&self.memory, ticket, out, segments, self.key, translate) {
             Ok(()) => Ok(Extra::NONE),
             Err(SwqeError::NotMapped(segment)) => Err(Unreadable::Missed(segment.address)),
             Err(_) => Err(Unreadable::Bad),
@@ -261,7 +288,8 @@ impl Sender {
         let result = write(
             &self.memory,
             ticket,
-            (out.skb, &out.frame, out.segments),
+            (out.skb, &out.frame),
+            out.segments,
             self.key,
             |address, len| match mappings.map(address, len) {
                 Ok(memory) => map.adapter_address(memory),
@@ -469,7 +497,7 @@ impl Port {
             segments: segments.as_slice(),
         };
         let written = match sender.direct {
-            Some(token) => sender.write_direct(token, &ticket, (&skb, &frame, segments.as_slice())),
+            Some(token) => sender.write_direct(token, &ticket, (&skb, &frame), segments.as_slice()),
             None => sender.write_mapped(&ticket, out(), counters),
         };
         let written = match written {

@@ -30,6 +30,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    bindings,
     error::to_result,
     new_mutex,
     prelude::*,
@@ -73,13 +74,12 @@ impl PollContext<'_> {
     }
 
     /// Allocates a receive buffer for frames of up to `capacity` bytes.
+    #[inline]
     pub fn alloc(&self, capacity: u32) -> Option<RxBuffer> {
-        let mut address = 0;
         // SAFETY: The instance is valid, and we are in its poll function.
-        let raw =
-            unsafe { sys::rust_ext_skb_napi_alloc(self.napi.as_ptr(), capacity, &mut address) };
-        // SAFETY: NULL or a new buffer of this capacity, whose data are at `address`.
-        unsafe { RxBuffer::from_raw(raw, address, capacity) }
+        let raw = unsafe { bindings::napi_alloc_skb(self.napi.as_ptr().cast(), capacity) };
+        // SAFETY: NULL or a new buffer.
+        unsafe { RxBuffer::from_raw(raw) }
     }
 
     /// Hands a received frame to the stack.
@@ -90,10 +90,8 @@ impl PollContext<'_> {
     /// buffer is freed.
     #[inline]
     pub fn receive(&self, buffer: RxBuffer, meta: &RxMeta) -> Result {
-        if meta.len > buffer.capacity() {
-            return Err(EMSGSIZE);
-        }
-        // SAFETY: The instance is valid, and we are in its poll function; the buffer is given away.
+        // SAFETY: The instance is valid, and we are in its poll function; the buffer is given away. The
+        // helper compares the length with the room.
         received(unsafe {
             sys::rust_ext_skb_receive(self.napi.as_ptr(), buffer.into_raw(), &meta.to_raw())
         })

@@ -5,14 +5,13 @@
 //! Nearly all frames are plain: what they don't have (segmentation, checksums, fragments) is found out
 //! here, in a few loads, and only what they do have is worth a call of C code.
 
-use super::SkBuff;
+use super::{
+    real_address,
+    SkBuff, //
+};
 use crate::kernel_ext::sys;
 use core::mem::MaybeUninit;
 use kernel::bindings;
-
-/// Bits of a kernel virtual address of the linear mapping that are the real address, as `__pa()` takes
-/// them.
-const REAL_ADDRESS: u64 = 0x0fff_ffff_ffff_ffff;
 
 /// A value of `ip_summed`.
 // CAST: It has two bits.
@@ -229,8 +228,7 @@ impl Segments {
         let (len, rest, data) = unsafe { ((*raw).len, (*raw).data_len, (*raw).data) };
         if let (0, [first, ..]) = (rest, &mut self.segments) {
             first.write(sys::segment {
-                // CAST: A pointer has 64 bits.
-                address: data as u64 & REAL_ADDRESS,
+                address: real_address(data),
                 len,
                 reserved: 0,
             });

@@ -39,6 +39,13 @@ use kernel::{
     prelude::*, //
 };
 
+/// The real address of data in the linear mapping, as `__pa()` takes it: all buffers are there.
+#[inline]
+fn real_address(data: *const u8) -> u64 {
+    // CAST: A pointer has 64 bits.
+    data as u64 & 0x0fff_ffff_ffff_ffff
+}
+
 /// A socket buffer to be sent.
 ///
 /// # Invariants

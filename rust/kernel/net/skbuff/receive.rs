@@ -2,7 +2,10 @@
 
 //! Buffers for reception.
 
-use super::SkBuff;
+use super::{
+    real_address,
+    SkBuff, //
+};
 use crate::kernel_ext::{
     net::Device,
     sys, //
@@ -17,12 +20,9 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `skb` is an empty buffer with room for `capacity` bytes at real address `address`.
-pub struct RxBuffer {
-    skb: SkBuff,
-    address: u64,
-    capacity: u32,
-}
+/// The buffer is empty and linear.
+#[repr(transparent)]
+pub struct RxBuffer(SkBuff);
 
 impl RxBuffer {
     /// Allocates a buffer for frames of up to `capacity` bytes. Process context; see
@@ -32,66 +32,59 @@ impl RxBuffer {
     ///
     /// `ENOMEM`.
     pub fn new(dev: &Device, capacity: u32) -> Result<Self> {
-        let mut address = 0;
-        // SAFETY: The device is valid, `address` can be written.
-        let raw = unsafe { sys::rust_ext_skb_alloc(dev.as_raw(), capacity, &mut address) };
-        // SAFETY: A new buffer of this capacity, whose data are at `address`.
-        unsafe { Self::from_raw(raw, address, capacity) }.ok_or(ENOMEM)
+        // SAFETY: The device is valid.
+        let raw = unsafe { sys::rust_ext_skb_alloc(dev.as_raw(), capacity) };
+        // SAFETY: NULL or a new buffer.
+        unsafe { Self::from_raw(raw) }.ok_or(ENOMEM)
     }
 
     /// Takes over a buffer.
     ///
     /// # Safety
     ///
-    /// `raw` is NULL, or an empty buffer that the caller gives away and that has room for
-    /// `capacity` bytes at real address `address`.
-    pub(in super::super) unsafe fn from_raw(
-        raw: *mut bindings::sk_buff,
-        address: u64,
-        capacity: u32,
-    ) -> Option<Self> {
+    /// `raw` is NULL, or an empty and linear buffer that the caller gives away.
+    #[inline]
+    pub(in super::super) unsafe fn from_raw(raw: *mut bindings::sk_buff) -> Option<Self> {
         let raw = NonNull::new(raw)?;
         // INVARIANT: By the safety requirement.
-        Some(Self {
-            // SAFETY: By the safety requirement.
-            skb: unsafe { SkBuff::from_raw(raw) },
-            address,
-            capacity,
-        })
+        // SAFETY: By the safety requirement.
+        Some(Self(unsafe { SkBuff::from_raw(raw) }))
     }
 
     /// Gives the buffer away.
+    #[inline]
     pub(in super::super) fn into_raw(self) -> *mut bindings::sk_buff {
-        self.skb.into_raw()
+        self.0.into_raw()
     }
 
     /// Where the data are, for C code that copies them.
-    pub(in super::super) fn data(&self) -> *const u8 {
+    #[inline]
+    pub(in super::super) fn data(&self) -> *mut u8 {
         // SAFETY: The buffer is valid.
-        unsafe { (*self.skb.as_raw()).data }
+        unsafe { (*self.0.as_raw()).data }
     }
 
     /// Takes over what another buffer contains: a frame, if there is one, that nobody has received yet.
     pub fn copy_from(&mut self, other: &Self) {
-        let len = self.capacity.min(other.capacity) as usize;
-        // SAFETY: By the type invariants both have room for `len` bytes, and they are different buffers,
-        // since one of them is borrowed mutably. Any bytes make a valid `u8`, whatever the adapter does
-        // meanwhile.
-        unsafe {
-            core::ptr::copy_nonoverlapping(other.data(), (*self.skb.as_raw()).data, len);
-        }
+        let len = self.capacity().min(other.capacity()) as usize;
+        // SAFETY: Both have room for `len` bytes, and they are different buffers, since one of them is
+        // borrowed mutably. Any bytes make a valid `u8`, whatever the adapter does meanwhile.
+        unsafe { core::ptr::copy_nonoverlapping(other.data().cast_const(), self.data(), len) };
     }
 
     /// The real address of the data.
     #[inline]
     pub fn address(&self) -> u64 {
-        self.address
+        real_address(self.data())
     }
 
-    /// Room for a frame, in bytes.
+    /// Room for a frame, in bytes; as much as was asked for, or more.
     #[inline]
     pub fn capacity(&self) -> u32 {
-        self.capacity
+        let raw = self.0.as_raw();
+        // SAFETY: The buffer is valid. By the type invariant it ends at `tail`, which isn't above
+        // `end`, and what follows is free.
+        unsafe { (*raw).end.wrapping_sub((*raw).tail) }
     }
 }
 
