@@ -48,7 +48,7 @@ long rust_ext_hcall9(unsigned long opcode, const u64 *args, u64 *rets);
 u32 rust_ext_long_busy_msecs(long status);
 void __iomem *rust_ext_ioremap(u64 base, size_t len);
 void rust_ext_iounmap(void __iomem *addr);
-void rust_ext_out_be64(void __iomem *addr, u64 value);
+void rust_ext_out_be64(void __iomem *addr, __be64 value);
 u64 rust_ext_in_be64(const void __iomem *addr);
 
 /* dma.c */

@@ -124,9 +124,9 @@ void rust_ext_iounmap(void __iomem *addr)
 	iounmap(addr);
 }
 
-void rust_ext_out_be64(void __iomem *addr, u64 value)
+void rust_ext_out_be64(void __iomem *addr, __be64 value)
 {
-	out_be64(addr, value);
+	out_be64(addr, be64_to_cpu(value));
 }
 
 u64 rust_ext_in_be64(const void __iomem *addr)

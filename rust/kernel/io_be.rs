@@ -64,6 +64,8 @@ impl<const SIZE: usize> BeMmio<SIZE> {
     pub fn write64<const OFFSET: usize>(&self, value: u64) {
         const { assert!(OFFSET % 8 == 0 && OFFSET < SIZE && SIZE - OFFSET >= 8) };
 
+        // Here the compiler knows how few bits most values have, and need swapping.
+        let value = value.to_be();
         // SAFETY: By the type invariant and the assertion, the register is in the mapping.
         unsafe { sys::rust_ext_out_be64(self.base.wrapping_byte_add(OFFSET), value) };
     }
@@ -86,7 +88,7 @@ impl<const SIZE: usize> BeMmio<SIZE> {
     pub fn try_write64(&self, offset: usize, value: u64) -> Result {
         let addr = self.at(offset)?;
         // SAFETY: By the type invariant and the check in `at()`, the register is in the mapping.
-        unsafe { sys::rust_ext_out_be64(addr, value) };
+        unsafe { sys::rust_ext_out_be64(addr, value.to_be()) };
         Ok(())
     }
 

@@ -239,7 +239,7 @@ extern "C" {
     pub(crate) fn rust_ext_long_busy_msecs(status: c_long) -> u32;
     pub(crate) fn rust_ext_ioremap(base: u64, len: usize) -> *mut c_void;
     pub(crate) fn rust_ext_iounmap(addr: *mut c_void);
-    pub(crate) fn rust_ext_out_be64(addr: *mut c_void, value: u64);
+    pub(crate) fn rust_ext_out_be64(addr: *mut c_void, be_value: u64);
     pub(crate) fn rust_ext_in_be64(addr: *const c_void) -> u64;
     pub(crate) fn rust_ext_walk_online_sections(
         callback: unsafe extern "C" fn(*mut c_void, u64, u64) -> c_int,
