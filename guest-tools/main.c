@@ -32,6 +32,7 @@ static const struct {
 	{ "await", cmd_await, 2, "INTERFACE READY" },
 	{ "mark", cmd_mark, 1, "NUMBER" },
 	{ "release", cmd_release, 1, "CONNECTOR" },
+	{ "queues", cmd_queues, 1, "INTERFACE" },
 };
 
 void die(const char *format, ...)

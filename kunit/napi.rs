@@ -120,11 +120,16 @@ mod tests {
     use crate::{
         device::{
             parent,
-            registered, //
+            registered,
+            QUEUES, //
         },
         kernel_ext::{
             net::{
-                napi::Napi,
+                napi::{
+                    Napi,
+                    QueueLink, //
+                },
+                rtnl,
                 Device, //
             },
             page::ContiguousBuffer, //
@@ -163,18 +168,15 @@ mod tests {
         frame.window().write_bytes(0, &[0xff; 6])?;
         frame.window().write_bytes(12, &[0x88, 0xb5, 0x11])?;
         frame.window().write_bytes(63, &[0x22])?;
-        let napi = Napi::new(
-            dev,
-            TestPoll {
-                way,
-                events: events.clone(),
-                frame,
-                frames,
-                late,
-                _drops: DropCounter::new(drops),
-            },
-        );
-        Ok((KBox::pin_init(napi, GFP_KERNEL)?, events))
+        let poll = TestPoll {
+            way,
+            events: events.clone(),
+            frame,
+            frames,
+            late,
+            _drops: DropCounter::new(drops),
+        };
+        Ok((KBox::pin_init(Napi::new(dev, 0, poll), GFP_KERNEL)?, events))
     }
 
     /// Waits until `done`, or for a second.
@@ -341,6 +343,43 @@ mod tests {
         static STATE: AtomicU32 = AtomicU32::new(0);
 
         arrive_whole(Way::Replacement, &DROPS, &STATE)
+    }
+
+    #[test]
+    fn linked_with_queues_that_exist() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+        let poll = || -> Result<TestPoll> {
+            Ok(TestPoll {
+                way: Way::Copy,
+                events: Arc::new(Events::default(), GFP_KERNEL)?,
+                frame: ContiguousBuffer::new(64)?,
+                frames: 0,
+                late: 0,
+                _drops: DropCounter::new(&STATE),
+            })
+        };
+
+        assert!(KBox::pin_init(Napi::new(&dev, QUEUES, poll()?), GFP_KERNEL).is_err());
+        assert_eq!(STATE.load(Ordering::Relaxed), 1);
+        // Nothing is asserted under the lock.
+        let napi = Arc::pin_init(Napi::new(&dev, 0, poll()?), GFP_KERNEL)?;
+        let rtnl = rtnl::lock();
+        // There is one receive queue.
+        let absent = QueueLink::new(&napi, 1, 1, &rtnl).is_err();
+        QueueLink::new(&napi, 0, 1, &rtnl)?.unlink(&rtnl);
+        // A link keeps its instance.
+        let link = QueueLink::new(&napi, 0, 1, &rtnl)?;
+        drop(napi);
+        let kept = STATE.load(Ordering::Relaxed);
+        link.unlink(&rtnl);
+        drop(rtnl);
+        assert!(absent);
+        assert_eq!(kept, 1);
+        assert_eq!(STATE.load(Ordering::Relaxed), 2);
+        Ok(())
     }
 
     #[test]

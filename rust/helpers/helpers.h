@@ -270,10 +270,12 @@ struct rust_ext_napi;
 extern const size_t rust_ext_napi_context_offset;
 
 struct rust_ext_napi *
-rust_ext_napi_add(struct net_device *dev,
+rust_ext_napi_add(struct net_device *dev, u16 index,
 		  int (*poll)(struct napi_struct *napi, int budget),
 		  void *context);
 void rust_ext_napi_del(struct rust_ext_napi *napi);
+bool rust_ext_napi_link(struct rust_ext_napi *napi, u16 queue, u32 irq);
+void rust_ext_napi_unlink(struct rust_ext_napi *napi, u16 queue);
 void rust_ext_napi_enable(struct rust_ext_napi *napi);
 void rust_ext_napi_disable(struct rust_ext_napi *napi);
 void rust_ext_napi_schedule(struct rust_ext_napi *napi);

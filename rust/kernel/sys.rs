@@ -371,10 +371,13 @@ extern "C" {
     pub(crate) fn rust_ext_rtnl_unlock();
     pub(crate) fn rust_ext_napi_add(
         dev: *mut net_device,
+        index: u16,
         poll: unsafe extern "C" fn(*mut napi_struct, c_int) -> c_int,
         context: *mut c_void,
     ) -> *mut napi_handle;
     pub(crate) fn rust_ext_napi_del(napi: *mut napi_handle);
+    pub(crate) fn rust_ext_napi_link(napi: *mut napi_handle, queue: u16, irq: u32) -> bool;
+    pub(crate) fn rust_ext_napi_unlink(napi: *mut napi_handle, queue: u16);
     pub(crate) fn rust_ext_napi_enable(napi: *mut napi_handle);
     pub(crate) fn rust_ext_napi_disable(napi: *mut napi_handle);
     pub(crate) fn rust_ext_napi_schedule(napi: *mut napi_handle);

@@ -162,6 +162,11 @@ const SCENARIOS: &[Scenario] = &[
         run: quirks::link_flap_of_many_queues,
     },
     Scenario {
+        name: "observe::queues_and_interrupts",
+        shape: QUEUES,
+        run: observe::queues_and_interrupts,
+    },
+    Scenario {
         name: "crash::given_back",
         shape: CRASH_OF_QUEUES,
         run: checks::crash::given_back,

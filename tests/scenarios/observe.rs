@@ -289,3 +289,75 @@ pub(crate) fn unbound_while_read(lab: &Lab) -> Result<()> {
     ensure!(report == "closed", "{report}");
     lab.unload()
 }
+
+/// A queue as the kernel describes it to users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Queue {
+    kind: String,
+    number: usize,
+    napi: String,
+    irq: String,
+}
+
+fn queues(lab: &Lab, name: &str) -> Result<Vec<Queue>> {
+    let text = lab.sh(&format!("./ehea-net queues {name}"))?;
+    let queue = |line: &str| -> Result<Queue> {
+        let [kind, number, napi, irq] = line.split(' ').collect::<Vec<_>>()[..] else {
+            anyhow::bail!("{line}");
+        };
+        Ok(Queue {
+            kind: kind.to_owned(),
+            number: number.parse()?,
+            napi: napi.to_owned(),
+            irq: irq.to_owned(),
+        })
+    };
+    text.lines().map(queue).collect()
+}
+
+/// Users see which NAPI instance and which interrupt each queue has, through a reset, too. The numbers
+/// that they know the instances by stay the same when the port is down for a while.
+pub(crate) fn queues_and_interrupts(lab: &Lab) -> Result<()> {
+    const COUNT: usize = 4;
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let expect = || -> Result<Vec<Queue>> {
+        let queues = queues(lab, &name)?;
+        let mut instances = std::collections::BTreeSet::new();
+        for kind in ["rx", "tx"] {
+            for number in 0..COUNT {
+                let found = queues
+                    .iter()
+                    .find(|queue| queue.kind == kind && queue.number == number)
+                    .with_context(|| format!("no {kind} {number} in {queues:?}"))?;
+                let irq = lab.sh(&format!(
+                    "awk '$NF == \"{name}-queue{number}\" {{ sub(\":\", \"\", $1); print $1 }}' \
+                     /proc/interrupts"
+                ))?;
+                ensure!(found.irq == irq, "interrupt {irq}: {found:?}");
+                ensure!(found.napi != "-", "{found:?}");
+                instances.insert(found.napi.clone());
+            }
+        }
+        ensure!(
+            queues.len() == 2 * COUNT && instances.len() == COUNT,
+            "{queues:?}"
+        );
+        Ok(queues)
+    };
+    let numbers = |queues: Vec<Queue>| -> Vec<_> {
+        let number = |queue: Queue| (queue.kind, queue.number, queue.napi);
+        queues.into_iter().map(number).collect()
+    };
+    let first = numbers(expect()?);
+    lab.sh(&format!("ip link set {name} down"))?;
+    ensure!(
+        queues(lab, &name)?.is_empty(),
+        "queues of a port that is down"
+    );
+    lab.sh(&format!("ip link set {name} up"))?;
+    ensure!(numbers(expect()?) == first, "after it was down");
+    lab.sh(&format!("ip link set {name} mtu 9000"))?;
+    ensure!(numbers(expect()?) == first, "after a change of the MTU");
+    lab.unload()
+}

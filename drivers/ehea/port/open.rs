@@ -160,7 +160,8 @@ impl Port {
             }
             dev.reset_tx_queue(index);
         }
-        for queue_pair in &queue_pairs {
+        for queue_pair in &mut queue_pairs {
+            queue_pair.link(rtnl);
             queue_pair.start();
         }
         *self.running.lock() = Some(Running {
@@ -185,12 +186,11 @@ impl Port {
     }
 
     /// Brings the port down, if it is up.
-    pub(super) fn close(&self, dev: &NetDevice<PortOperations>, _rtnl: &Rtnl) {
+    pub(super) fn close(&self, dev: &NetDevice<PortOperations>, rtnl: &Rtnl) {
         dev.tx_disable();
-        let running = self.running.lock().take();
-        if running.is_none() {
+        let Some(mut running) = self.running.lock().take() else {
             return;
-        }
+        };
         self.filter.lock().stop(self, dev);
         for (index, queue) in (0..).zip(&self.queues) {
             let mut sender = None;
@@ -201,6 +201,9 @@ impl Port {
             }
             // Freed here, not under the lock.
             drop(sender);
+        }
+        for queue_pair in &mut running.queue_pairs {
+            queue_pair.unlink(rtnl);
         }
         drop(running);
         self.release_entitlement();

@@ -52,7 +52,11 @@ use crate::{
         },
         irq,
         net::{
-            napi::Napi,
+            napi::{
+                Napi,
+                QueueLink, //
+            },
+            rtnl::Rtnl,
             NetDevice, //
         }, //
     }, //
@@ -85,6 +89,8 @@ pub(super) struct QueuePair {
     /// What is prepared for a change to another memory map.
     next: Option<Prepared>,
     pub(super) napi: Arc<Napi<QueuePoll>>,
+    /// While the port is open.
+    link: Option<QueueLink<QueuePoll>>,
     ring: Arc<SendRing>,
     bounce: Arc<BouncePool>,
     /// How the sender gets at frames, until there is one.
@@ -170,6 +176,7 @@ impl QueuePair {
                 keys: Some(keys),
                 next: None,
                 napi,
+                link: None,
                 ring,
                 bounce,
                 send_access,
@@ -231,7 +238,7 @@ impl QueuePair {
         )?;
         receiver.fill()?;
         let poll = QueuePoll::new(dev, completer, receiver);
-        Ok(Arc::pin_init(Napi::new(dev, poll), GFP_KERNEL)?)
+        Ok(Arc::pin_init(Napi::new(dev, index, poll), GFP_KERNEL)?)
     }
 
     /// The number that the port knows it by.
@@ -280,6 +287,21 @@ impl QueuePair {
             },
             access,
         ))
+    }
+
+    /// Lets users see which NAPI instance and interrupt the queues have. Nothing depends on it.
+    pub(super) fn link(&mut self, rtnl: &Rtnl) {
+        if let Some(interrupt) = &self.interrupt {
+            let irq = interrupt.mapping().irq();
+            self.link = QueueLink::new(&self.napi, self.index, irq, rtnl).ok();
+        }
+    }
+
+    /// Undoes [`QueuePair::link`].
+    pub(super) fn unlink(&mut self, rtnl: &Rtnl) {
+        if let Some(link) = self.link.take() {
+            link.unlink(rtnl);
+        }
     }
 
     /// Starts to handle completions, also of what has come already.

@@ -9,6 +9,7 @@
 //! C header: `include/linux/netdevice.h`
 
 use super::{
+    rtnl::Rtnl,
     skbuff::{
         RxBuffer,
         RxMeta,
@@ -31,11 +32,15 @@ use core::{
 };
 use kernel::{
     bindings,
-    error::to_result,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
+        Arc,
         Mutex, //
     },
     types::NotThreadSafe, //
@@ -234,10 +239,13 @@ unsafe extern "C" fn poll_callback<T: Poll>(napi: *mut sys::napi_struct, budget:
 impl<T: Poll> Napi<T> {
     /// Adds an instance to the device; it is disabled. Process context.
     ///
+    /// What users set for number `index`, and the number that they know the instance by, are those of
+    /// the instance that had this number before. No two of a device may have it at the same time.
+    ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub fn new(dev: &Device, poll: T) -> impl PinInit<Self, Error> {
+    /// `ENOMEM`; `EINVAL` if the device has no queue of this number.
+    pub fn new(dev: &Device, index: u16, poll: T) -> impl PinInit<Self, Error> {
         let dev: ARef<Device> = dev.into();
 
         try_pin_init!(&this in Self {
@@ -251,9 +259,14 @@ impl<T: Poll> Napi<T> {
             raw: {
                 // SAFETY: The device is valid and referenced. The callback suits the type of the
                 // context, and isn't called before the instance is enabled.
-                let raw = unsafe {
-                    sys::rust_ext_napi_add(dev.as_raw(), poll_callback::<T>, this.as_ptr().cast())
-                };
+                let raw = from_err_ptr(unsafe {
+                    sys::rust_ext_napi_add(
+                        dev.as_raw(),
+                        index,
+                        poll_callback::<T>,
+                        this.as_ptr().cast(),
+                    )
+                })?;
                 NonNull::new(raw).ok_or(ENOMEM)?
             },
             dev,
@@ -316,6 +329,56 @@ impl<T: Poll> Napi<T> {
     pub fn schedule(&self) {
         // SAFETY: By the type invariant the instance is valid.
         unsafe { sys::rust_ext_napi_schedule(self.raw.as_ptr()) };
+    }
+}
+
+/// Tells users that a [`Napi`] instance serves the receive queue and the transmit queue of a number
+/// (netlink family `netdev`). To be ended by [`QueueLink::unlink`].
+///
+/// # Invariants
+///
+/// The queues refer to the instance as long as there is one.
+pub struct QueueLink<T: Poll> {
+    napi: Option<Arc<Napi<T>>>,
+    queue: u16,
+}
+
+impl<T: Poll> QueueLink<T> {
+    /// Links both queues of number `queue` with the instance, and the instance with the interrupt that
+    /// schedules it.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the device hasn't both queues.
+    pub fn new(napi: &Arc<Napi<T>>, queue: u16, irq: u32, _rtnl: &Rtnl) -> Result<Self> {
+        // SAFETY: By its type invariant the instance is valid. The RTNL lock is held, and the device's
+        // own is not, as its operations are called without. The helper checks the number.
+        if !unsafe { sys::rust_ext_napi_link(napi.raw.as_ptr(), queue, irq) } {
+            return Err(EINVAL);
+        }
+        // INVARIANT: They do now.
+        Ok(Self {
+            napi: Some(napi.clone()),
+            queue,
+        })
+    }
+
+    /// Ends the link.
+    pub fn unlink(mut self, _rtnl: &Rtnl) {
+        if let Some(napi) = self.napi.take() {
+            // SAFETY: As in `new()`, where the number was checked.
+            unsafe { sys::rust_ext_napi_unlink(napi.raw.as_ptr(), self.queue) };
+        }
+    }
+}
+
+impl<T: Poll> Drop for QueueLink<T> {
+    fn drop(&mut self) {
+        // Without the lock the queues can't be told. They must not refer to something freed.
+        if let Some(napi) = self.napi.take() {
+            pr_err!("a queue was not unlinked from its NAPI instance, which is leaked\n");
+            core::mem::forget(napi);
+        }
     }
 }
 
