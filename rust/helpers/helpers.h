@@ -138,6 +138,19 @@ struct rust_ext_stats64 {
 	u64 rx_over_errors;
 };
 
+/* As RxQueueStats and TxQueueStats of rust/kernel/net/stats.rs. */
+struct rust_ext_rx_queue_stats {
+	u64 packets;
+	u64 bytes;
+	u64 alloc_fail;
+};
+
+struct rust_ext_tx_queue_stats {
+	u64 packets;
+	u64 bytes;
+	u64 stop;
+};
+
 struct rust_ext_netdev_callbacks {
 	int (*open)(struct net_device *dev);
 	int (*stop)(struct net_device *dev);
@@ -156,6 +169,10 @@ struct rust_ext_netdev_callbacks {
 	void (*tx_timeout)(struct net_device *dev, unsigned int queue);
 	void (*get_stats64)(struct net_device *dev,
 			    struct rust_ext_stats64 *stats);
+	void (*rx_queue_stats)(struct net_device *dev, u16 queue,
+			       struct rust_ext_rx_queue_stats *stats);
+	void (*tx_queue_stats)(struct net_device *dev, u16 queue,
+			       struct rust_ext_tx_queue_stats *stats);
 	int (*vlan_rx_add_vid)(struct net_device *dev, __be16 proto, u16 vid);
 	int (*vlan_rx_kill_vid)(struct net_device *dev, __be16 proto, u16 vid);
 	void (*deferred)(struct net_device *dev, u32 events);

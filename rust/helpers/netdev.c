@@ -10,6 +10,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
 #include <linux/workqueue.h>
+#include <net/netdev_queues.h>
 
 #include "helpers.h"
 
@@ -35,6 +36,10 @@ struct rust_ext_netdev {
 	void (*run)(struct net_device *dev, u32 events);
 	void (*get_stats64)(struct net_device *dev,
 			    struct rust_ext_stats64 *stats);
+	void (*rx_queue_stats)(struct net_device *dev, u16 queue,
+			       struct rust_ext_rx_queue_stats *stats);
+	void (*tx_queue_stats)(struct net_device *dev, u16 queue,
+			       struct rust_ext_tx_queue_stats *stats);
 	struct work_struct deferred;
 	struct delayed_work later;
 	atomic_t events;
@@ -85,6 +90,52 @@ static void get_stats64(struct net_device *dev, struct rtnl_link_stats64 *to)
 	to->rx_over_errors = from.rx_over_errors;
 }
 
+static void get_queue_stats_rx(struct net_device *dev, int queue,
+			       struct netdev_queue_stats_rx *to)
+{
+	struct rust_ext_netdev *p = netdev_priv(dev);
+	struct rust_ext_rx_queue_stats from = { };
+
+	p->rx_queue_stats(dev, queue, &from);
+	to->packets = from.packets;
+	to->bytes = from.bytes;
+	to->alloc_fail = from.alloc_fail;
+}
+
+static void get_queue_stats_tx(struct net_device *dev, int queue,
+			       struct netdev_queue_stats_tx *to)
+{
+	struct rust_ext_netdev *p = netdev_priv(dev);
+	struct rust_ext_tx_queue_stats from = { };
+
+	p->tx_queue_stats(dev, queue, &from);
+	to->packets = from.packets;
+	to->bytes = from.bytes;
+	to->stop = from.stop;
+}
+
+/* What queues have counted that are not in use now. */
+static void get_base_stats(struct net_device *dev,
+			   struct netdev_queue_stats_rx *rx,
+			   struct netdev_queue_stats_tx *tx)
+{
+	rx->packets = 0;
+	rx->bytes = 0;
+	rx->alloc_fail = 0;
+	tx->packets = 0;
+	tx->bytes = 0;
+	tx->stop = 0;
+	netdev_stat_queue_sum(dev, dev->real_num_rx_queues, dev->num_rx_queues,
+			      rx, dev->real_num_tx_queues, dev->num_tx_queues,
+			      tx);
+}
+
+static const struct netdev_stat_ops stat_ops = {
+	.get_queue_stats_rx	= get_queue_stats_rx,
+	.get_queue_stats_tx	= get_queue_stats_tx,
+	.get_base_stats		= get_base_stats,
+};
+
 struct net_device *
 rust_ext_netdev_alloc(size_t data_len, size_t data_align, u16 txqs, u16 rxqs,
 		      struct device *parent,
@@ -126,6 +177,11 @@ rust_ext_netdev_alloc(size_t data_len, size_t data_align, u16 txqs, u16 rxqs,
 	p->ops.ndo_vlan_rx_kill_vid = cb->vlan_rx_kill_vid;
 	p->ops.ndo_validate_addr = eth_validate_addr;
 	dev->netdev_ops = &p->ops;
+	if (cb->rx_queue_stats && cb->tx_queue_stats) {
+		p->rx_queue_stats = cb->rx_queue_stats;
+		p->tx_queue_stats = cb->tx_queue_stats;
+		dev->stat_ops = &stat_ops;
+	}
 
 	if (cb->set_rx_mode)
 		dev->priv_flags |= IFF_UNICAST_FLT;

@@ -8,6 +8,10 @@
 // part of what is pointed to.
 #![allow(improper_ctypes)]
 
+use super::net::stats::{
+    RxQueueStats,
+    TxQueueStats, //
+};
 use kernel::{
     bindings,
     prelude::*, //
@@ -101,6 +105,10 @@ pub(crate) struct netdev_callbacks {
     pub(crate) change_mtu: Option<unsafe extern "C" fn(*mut net_device, c_int) -> c_int>,
     pub(crate) tx_timeout: Option<unsafe extern "C" fn(*mut net_device, c_uint)>,
     pub(crate) get_stats64: Option<unsafe extern "C" fn(*mut net_device, *mut stats64)>,
+    pub(crate) rx_queue_stats:
+        Option<unsafe extern "C" fn(*mut net_device, u16, *mut RxQueueStats)>,
+    pub(crate) tx_queue_stats:
+        Option<unsafe extern "C" fn(*mut net_device, u16, *mut TxQueueStats)>,
     pub(crate) vlan_rx_add_vid: Option<unsafe extern "C" fn(*mut net_device, u16, u16) -> c_int>,
     pub(crate) vlan_rx_kill_vid: Option<unsafe extern "C" fn(*mut net_device, u16, u16) -> c_int>,
     pub(crate) deferred: Option<unsafe extern "C" fn(*mut net_device, u32)>,

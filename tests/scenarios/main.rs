@@ -167,6 +167,11 @@ const SCENARIOS: &[Scenario] = &[
         run: observe::queues_and_interrupts,
     },
     Scenario {
+        name: "observe::queue_statistics",
+        shape: QUEUES,
+        run: observe::queue_statistics,
+    },
+    Scenario {
         name: "crash::given_back",
         shape: CRASH_OF_QUEUES,
         run: checks::crash::given_back,

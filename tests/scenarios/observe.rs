@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the driver shows of its memory map agrees with what the model has.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use ehea_model::stats::Stats;
 use ehea_tests::checks::faults::fired;
 use ehea_tests::checks::memory::{send_from, start};
 use ehea_tests::counters::ethtool_statistics;
-use ehea_tests::lab::{wait_until, Lab};
+use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::memory::{blocks, online_bytes, Dimm};
 use ehea_tests::observe::{Event, MapFile, Trace, DEBUGFS};
+use ehea_tests::peer::Plan;
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +35,7 @@ fn map(lab: &Lab, before: &Stats) -> Result<MapFile> {
     let stats = lab.stats()?;
 
     let [mr] = &stats.mrs[..] else {
-        anyhow::bail!("the model has {} regions", stats.mrs.len());
+        bail!("the model has {} regions", stats.mrs.len());
     };
     file.expect(&[
         ("regions_alive", 1),
@@ -94,7 +96,7 @@ fn map(lab: &Lab, before: &Stats) -> Result<MapFile> {
 fn rebuild(events: &[Event], file: &MapFile, cause: &str, result: &str) -> Result<()> {
     let events: Vec<_> = events.iter().filter(|e| e.name != "ehea_miss").collect();
     let [start, end] = &events[..] else {
-        anyhow::bail!("not one rebuild: {events:?}");
+        bail!("not one rebuild: {events:?}");
     };
     ensure!(
         start.name == "ehea_rebuild_start" && end.name == "ehea_rebuild_end",
@@ -173,7 +175,7 @@ pub(crate) fn map_and_events(lab: &Lab) -> Result<()> {
     lazy.expect(&[("misses", misses)])?;
 
     let [block, _] = &blocks(lab, &dimm.range)?[..] else {
-        anyhow::bail!("a DIMM of {DIMM_BYTES} bytes is not two memory blocks");
+        bail!("a DIMM of {DIMM_BYTES} bytes is not two memory blocks");
     };
     lab.guest().inject_fault(
         &json!({ "opcode": "H_MODIFY_HEA_QP", "nth": 3, "action": { "return": "H_HARDWARE" } }),
@@ -297,22 +299,35 @@ struct Queue {
     number: usize,
     napi: String,
     irq: String,
+    frames: u64,
+    bytes: u64,
 }
 
-fn queues(lab: &Lab, name: &str) -> Result<Vec<Queue>> {
+/// The queues of an interface, and what it has counted as a whole: frames and bytes received, and sent.
+fn queues(lab: &Lab, name: &str) -> Result<(Vec<Queue>, [u64; 4])> {
     let text = lab.sh(&format!("./ehea-net queues {name}"))?;
+    let (lines, total) = text.split_once("total ").context("no totals")?;
     let queue = |line: &str| -> Result<Queue> {
-        let [kind, number, napi, irq] = line.split(' ').collect::<Vec<_>>()[..] else {
-            anyhow::bail!("{line}");
+        let [kind, number, napi, irq, frames, bytes] = line.split(' ').collect::<Vec<_>>()[..]
+        else {
+            bail!("{line}");
         };
         Ok(Queue {
             kind: kind.to_owned(),
             number: number.parse()?,
             napi: napi.to_owned(),
             irq: irq.to_owned(),
+            frames: frames.parse()?,
+            bytes: bytes.parse()?,
         })
     };
-    text.lines().map(queue).collect()
+    let queues = lines.lines().map(queue).collect::<Result<_>>()?;
+    let total = total
+        .split(' ')
+        .map(str::parse)
+        .collect::<Result<Vec<_>, _>>()?;
+    let total = total.try_into().ok().context("not four totals")?;
+    Ok((queues, total))
 }
 
 /// Users see which NAPI instance and which interrupt each queue has, through a reset, too. The numbers
@@ -321,9 +336,10 @@ pub(crate) fn queues_and_interrupts(lab: &Lab) -> Result<()> {
     const COUNT: usize = 4;
     lab.load()?;
     let name = lab.up(1, 1500)?;
-    let expect = || -> Result<Vec<Queue>> {
-        let queues = queues(lab, &name)?;
-        let mut instances = std::collections::BTreeSet::new();
+    // Those of the instances, by queue.
+    let expect = || -> Result<Vec<_>> {
+        let (queues, _) = queues(lab, &name)?;
+        let mut numbers = Vec::new();
         for kind in ["rx", "tx"] {
             for number in 0..COUNT {
                 let found = queues
@@ -336,28 +352,64 @@ pub(crate) fn queues_and_interrupts(lab: &Lab) -> Result<()> {
                 ))?;
                 ensure!(found.irq == irq, "interrupt {irq}: {found:?}");
                 ensure!(found.napi != "-", "{found:?}");
-                instances.insert(found.napi.clone());
+                numbers.push(found.napi.clone());
             }
         }
+        let (rx, tx) = numbers.split_at(COUNT);
+        let distinct: BTreeSet<_> = rx.iter().collect();
         ensure!(
-            queues.len() == 2 * COUNT && instances.len() == COUNT,
+            queues.len() == 2 * COUNT && rx == tx && distinct.len() == COUNT,
             "{queues:?}"
         );
-        Ok(queues)
+        Ok(numbers)
     };
-    let numbers = |queues: Vec<Queue>| -> Vec<_> {
-        let number = |queue: Queue| (queue.kind, queue.number, queue.napi);
-        queues.into_iter().map(number).collect()
-    };
-    let first = numbers(expect()?);
+    let first = expect()?;
     lab.sh(&format!("ip link set {name} down"))?;
-    ensure!(
-        queues(lab, &name)?.is_empty(),
-        "queues of a port that is down"
-    );
+    let (none, _) = queues(lab, &name)?;
+    ensure!(none.is_empty(), "queues of a port that is down: {none:?}");
     lab.sh(&format!("ip link set {name} up"))?;
-    ensure!(numbers(expect()?) == first, "after it was down");
+    ensure!(expect()? == first, "after it was down");
     lab.sh(&format!("ip link set {name} mtu 9000"))?;
-    ensure!(numbers(expect()?) == first, "after a change of the MTU");
+    ensure!(expect()? == first, "after a change of the MTU");
+    lab.unload()
+}
+
+/// What queues count adds up to what the interface counts, which stays when the port was down.
+pub(crate) fn queue_statistics(lab: &Lab) -> Result<()> {
+    const FRAMES: u64 = 400;
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let reflector = lab.reflect(&name)?;
+    let plan = Plan::new(75, FRAMES, |n| 60 + 3 * n as usize).to(port_address(1));
+    plan.run(lab.port(1)?)?.flawless()?;
+    reflector.stop()?;
+    let of_interface = || -> Result<[u64; 4]> {
+        let mut counters = [0; 4];
+        for (counter, file) in
+            counters
+                .iter_mut()
+                .zip(["rx_packets", "rx_bytes", "tx_packets", "tx_bytes"])
+        {
+            *counter = lab
+                .sh(&format!("cat /sys/class/net/{name}/statistics/{file}"))?
+                .parse()?;
+        }
+        Ok(counters)
+    };
+    let (queues_up, total) = queues(lab, &name)?;
+    let expected = of_interface()?;
+    let mut sum = [0; 4];
+    for queue in &queues_up {
+        let at = if queue.kind == "rx" { 0 } else { 2 };
+        sum[at] += queue.frames;
+        sum[at + 1] += queue.bytes;
+    }
+    ensure!(
+        total == expected && sum == expected && total[0] >= FRAMES && total[2] >= FRAMES,
+        "in total {total:?}, of queues {sum:?}, of the interface {expected:?}"
+    );
+    lab.sh(&format!("ip link set {name} down"))?;
+    let (_, total) = queues(lab, &name)?;
+    ensure!(total == of_interface()?, "{total:?} of a port that is down");
     lab.unload()
 }

@@ -10,7 +10,11 @@ use crate::{
         queue::TxQueue,
         rtnl::Rtnl,
         skbuff::SkBuff,
-        stats::Stats64,
+        stats::{
+            RxQueueStats,
+            Stats64,
+            TxQueueStats, //
+        },
         NetDevice,
         RxMode,
         Transmit, //
@@ -44,6 +48,14 @@ impl net::Operations for PortOperations {
 
     fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64<'_>) {
         dev.data().fill_stats64(stats);
+    }
+
+    fn rx_queue_stats(dev: &NetDevice<Self>, queue: u16) -> RxQueueStats {
+        dev.data().rx_queue_stats(queue)
+    }
+
+    fn tx_queue_stats(dev: &NetDevice<Self>, queue: u16) -> TxQueueStats {
+        dev.data().tx_queue_stats(queue)
     }
 
     fn tx_timeout(dev: &NetDevice<Self>, queue: u16) {

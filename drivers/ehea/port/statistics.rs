@@ -7,7 +7,9 @@ use crate::{
     abi::cb::port::PortBlock2,
     kernel_ext::net::stats::{
         Counter,
-        Stats64, //
+        RxQueueStats,
+        Stats64,
+        TxQueueStats, //
     },
 };
 use core::sync::atomic::{
@@ -92,6 +94,30 @@ impl Port {
         self.counters.rx_missed.store(block.rxufd.get(), Relaxed);
         self.counters.rx_errors.store(block.rxuerr.get(), Relaxed);
         Ok(())
+    }
+
+    /// What the receive queue of that number has counted; nothing if there is none.
+    pub(super) fn rx_queue_stats(&self, queue: u16) -> RxQueueStats {
+        let counters = self.queue_counters().nth(queue.into());
+        counters.map_or_else(RxQueueStats::default, |counters| RxQueueStats {
+            packets: counters.rx_packets.get(),
+            bytes: counters.rx_bytes.get(),
+            // Frames are copied for this reason, or because the new buffer isn't in the map.
+            alloc_fail: counters
+                .rx_copied
+                .get()
+                .saturating_sub(counters.rx_translation_misses.get()),
+        })
+    }
+
+    /// What the transmit queue of that number has counted; nothing if there is none.
+    pub(super) fn tx_queue_stats(&self, queue: u16) -> TxQueueStats {
+        let counters = self.queue_counters().nth(queue.into());
+        counters.map_or_else(TxQueueStats::default, |counters| TxQueueStats {
+            packets: counters.tx_packets.get(),
+            bytes: counters.tx_bytes.get(),
+            stop: counters.tx_stopped.get(),
+        })
     }
 
     /// Fills in the standard counters.

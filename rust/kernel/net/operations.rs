@@ -6,7 +6,11 @@ use super::{
     queue::TxQueue,
     rtnl::Rtnl,
     skbuff::SkBuff,
-    stats::Stats64,
+    stats::{
+        RxQueueStats,
+        Stats64,
+        TxQueueStats, //
+    },
     Features,
     MacAddress,
     NetDevice, //
@@ -121,6 +125,19 @@ pub trait Operations: Sized + 'static {
     /// Reports the standard counters. RCU, must not sleep; may be called several times at once.
     fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64<'_>) {
         let _ = (dev, stats);
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Returns what receive queue `queue` has counted, also one that isn't in use now. Process context,
+    /// RTNL held. A driver has this and [`Operations::tx_queue_stats`], or neither.
+    fn rx_queue_stats(dev: &NetDevice<Self>, queue: u16) -> RxQueueStats {
+        let _ = (dev, queue);
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Returns what transmit queue `queue` has counted, likewise.
+    fn tx_queue_stats(dev: &NetDevice<Self>, queue: u16) -> TxQueueStats {
+        let _ = (dev, queue);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -250,6 +267,8 @@ impl<T: Operations> Table<T> {
         change_mtu: optional!(T::HAS_CHANGE_MTU, Self::change_mtu),
         tx_timeout: optional!(T::HAS_TX_TIMEOUT, Self::tx_timeout),
         get_stats64: optional!(T::HAS_GET_STATS64, Self::get_stats64),
+        rx_queue_stats: optional!(T::HAS_RX_QUEUE_STATS, Self::rx_queue_stats),
+        tx_queue_stats: optional!(T::HAS_TX_QUEUE_STATS, Self::tx_queue_stats),
         vlan_rx_add_vid: optional!(T::HAS_VLAN_RX_ADD_VID, Self::vlan_rx_add_vid),
         vlan_rx_kill_vid: optional!(T::HAS_VLAN_RX_KILL_VID, Self::vlan_rx_kill_vid),
         deferred: Some(Self::deferred),
@@ -427,6 +446,34 @@ impl<T: Operations> Table<T> {
         let stats = unsafe { &mut *stats };
 
         T::get_stats64(dev, &mut Stats64(stats));
+    }
+
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
+    unsafe extern "C" fn rx_queue_stats(
+        dev: *mut sys::net_device,
+        queue: u16,
+        stats: *mut RxQueueStats,
+    ) {
+        // SAFETY: By the safety requirement.
+        let dev = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: By the safety requirement.
+        unsafe { *stats = T::rx_queue_stats(dev, queue) };
+    }
+
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
+    unsafe extern "C" fn tx_queue_stats(
+        dev: *mut sys::net_device,
+        queue: u16,
+        stats: *mut TxQueueStats,
+    ) {
+        // SAFETY: By the safety requirement.
+        let dev = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: By the safety requirement.
+        unsafe { *stats = T::tx_queue_stats(dev, queue) };
     }
 
     /// # Safety

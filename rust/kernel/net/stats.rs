@@ -46,6 +46,30 @@ impl Counter {
     }
 }
 
+/// What a receive queue has counted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RxQueueStats {
+    /// Frames received.
+    pub packets: u64,
+    /// Bytes received, without CRC.
+    pub bytes: u64,
+    /// How often there was no memory for a buffer, whatever became of the frame.
+    pub alloc_fail: u64,
+}
+
+/// What a transmit queue has counted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TxQueueStats {
+    /// Frames sent.
+    pub packets: u64,
+    /// Bytes sent, without CRC.
+    pub bytes: u64,
+    /// How often the driver has stopped the queue for want of room.
+    pub stop: u64,
+}
+
 /// The standard counters of a network device, to be filled in; those not set are 0.
 pub struct Stats64<'a>(pub(super) &'a mut sys::stats64);
 
