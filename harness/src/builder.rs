@@ -44,6 +44,7 @@ pub struct Builder {
     memory: Memory,
     smp: u32,
     page_size: PageSize,
+    crash_kernel: bool,
     adapter: bool,
     ports: Option<usize>,
     netdevs: Vec<Netdev>,
@@ -68,6 +69,7 @@ impl Default for Builder {
             },
             smp: 2,
             page_size: PageSize::default(),
+            crash_kernel: false,
             adapter: true,
             ports: None,
             netdevs: Vec::new(),
@@ -120,6 +122,13 @@ impl Builder {
     pub fn page_size(mut self, page_size: PageSize) -> Self {
         self.page_size = page_size;
         self
+    }
+
+    /// Sets memory aside for a kernel that follows a crash, as in the kernel's parameter `crashkernel`. It
+    /// is the guest's own, as `vmlinux` in the directory in which commands run: its modules fit no other.
+    pub fn crash_kernel(mut self, memory: &str) -> Self {
+        self.crash_kernel = true;
+        self.kernel_append(&format!("crashkernel={memory}"))
     }
 
     /// Number of ports; by default as many as there are netdevs, at least one. An adapter without
@@ -330,6 +339,10 @@ impl Builder {
         let kernel = artifacts.kernel(self.page_size)?;
         self.files.add("/init", 0o755, Content::Bytes(INIT.into()));
         self.files.add_modules(kernel)?;
+        if self.crash_kernel {
+            let content = Content::File(kernel.vmlinux.clone());
+            self.files.add(format!("{FILES}/vmlinux"), 0o644, content);
+        }
         if let Some(tools) = &artifacts.tools {
             let content = Content::File(tools.clone());
             self.files.add("/usr/bin/ehea-net", 0o755, content);

@@ -278,8 +278,10 @@ const KERNELS: [Kernel; 3] = [
     },
 ];
 
-/// Modules whose scenarios are about memory.
-const ABOUT_MEMORY: [&str; 5] = ["hotplug", "leaving", "memory", "misses", "rebuilds"];
+/// Modules whose scenarios depend on how the kernel manages memory.
+const ABOUT_MEMORY: [&str; 6] = [
+    "crash", "hotplug", "leaving", "memory", "misses", "rebuilds",
+];
 
 fn main() -> ExitCode {
     suite::main_with("scenarios", SCENARIOS, &KERNELS, |scenario| {

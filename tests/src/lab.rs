@@ -162,9 +162,7 @@ impl Lab {
             // Only a test's own frames are on the wire, in all network namespaces.
             .kernel_append("ipv6.disable_ipv6=1");
         if shape.crash_kernel {
-            builder = builder
-                .kernel_append("crashkernel=512M")
-                .file(&shape.system.kernel()?.vmlinux)?;
+            builder = builder.crash_kernel("512M");
         }
         if let Some(bytes) = shape.cmo {
             builder = builder.cmo(parse_size(bytes)?);
