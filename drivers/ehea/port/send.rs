@@ -237,7 +237,7 @@ impl Sender {
         segments: &[skbuff::Segment],
     ) -> core::result::Result<Extra, Unreadable> {
         match segments {
-            // A function of its own, as most frames are: it has no loop.
+            // In line and without a loop, since most frames are like that.
             [whole] => self.write_segments(token, ticket, out, [whole]),
             pieces => self.write_pieces(token, ticket, out, pieces),
         }
