@@ -3,6 +3,7 @@
  * What is to be done when the kernel has crashed, before another one starts
  * that takes a dump.
  */
+#include <linux/crash_dump.h>
 #include <linux/err.h>
 #include <linux/kexec.h>
 #include <linux/mutex.h>
@@ -28,6 +29,11 @@ struct rust_ext_crash_handler {
  */
 static LIST_HEAD(crash_handlers);
 static DEFINE_MUTEX(crash_handlers_lock);
+
+bool rust_ext_is_dump_kernel(void)
+{
+	return is_kdump_kernel();
+}
 
 void rust_ext_crash_call(void)
 {

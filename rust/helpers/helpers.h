@@ -91,6 +91,7 @@ void rust_ext_free_pages_exact(void *addr, size_t len);
 /* crash.c */
 struct rust_ext_crash_handler;
 
+bool rust_ext_is_dump_kernel(void);
 void rust_ext_crash_call(void);
 struct rust_ext_crash_handler *
 rust_ext_crash_register(void (*fn)(const void *context), const void *context);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What is to be done when the kernel has crashed, before another one starts that takes a dump
-//! (kdump).
+//! (kdump), and whether this is such a kernel.
 //!
-//! C header: `arch/powerpc/include/asm/kexec.h`
+//! C headers: `arch/powerpc/include/asm/kexec.h`, `include/linux/crash_dump.h`
 
 use super::sys;
 use core::{
@@ -15,6 +15,12 @@ use kernel::{
     error::from_err_ptr,
     prelude::*, //
 };
+
+/// Whether this is a kernel that takes a dump. It has little memory, and not to be fast.
+pub fn is_dump_kernel() -> bool {
+    // SAFETY: No precondition.
+    unsafe { sys::rust_ext_is_dump_kernel() }
+}
 
 /// Something to be done when the kernel has crashed.
 pub trait Handler: Send + Sync + 'static {

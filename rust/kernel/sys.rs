@@ -260,6 +260,7 @@ extern "C" {
     pub(crate) fn rust_ext_memory_notifier_unregister(mn: *mut memory_notifier);
     pub(crate) fn rust_ext_alloc_pages_exact(len: usize, real_address: *mut u64) -> *mut c_void;
     pub(crate) fn rust_ext_free_pages_exact(addr: *mut c_void, len: usize);
+    pub(crate) fn rust_ext_is_dump_kernel() -> bool;
     pub(crate) fn rust_ext_crash_register(
         callback: unsafe extern "C" fn(*const c_void),
         context: *const c_void,

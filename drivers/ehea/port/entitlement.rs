@@ -25,6 +25,7 @@ use crate::{
         Result, //
     },
     kernel_ext::{
+        crash,
         dma::{
             Access,
             DmaBuffer,
@@ -161,7 +162,10 @@ impl Port {
     pub(super) fn plan(&self, mtu: u32) -> Result<Plan> {
         let queue_pairs = self.wanted_queue_pairs();
         let Some(entitlement) = self.adapter.entitlement() else {
-            return Ok(Plan::full(queue_pairs));
+            return Ok(match crash::is_dump_kernel() {
+                true => Plan::SMALLEST,
+                false => Plan::full(queue_pairs),
+            });
         };
         let plan = entitlement.opening(self.number(), queue_pairs, mtu)?;
         // The others have less from now on.

@@ -9,6 +9,7 @@ use anyhow::{ensure, Context, Result};
 use super::faults::works;
 use crate::lab::{port_address, Lab};
 use crate::peer::Plan;
+use crate::system::System;
 
 /// Both ports are in use when the kernel crashes, one of them by frames in both directions. The driver's
 /// crash hook gives back all that firmware had given it, so that the kernel that follows finds the
@@ -55,5 +56,11 @@ pub fn given_back_after(lab: &Lab, before: impl FnOnce() -> Result<()>) -> Resul
     lab.load()?;
     let name = lab.up(1, 9000)?;
     works(lab, &name)?;
+    // There is little memory: ours makes do with one queue pair, however many there may be.
+    let live = lab.stats()?.live;
+    ensure!(
+        live.qp == 1 || lab.system() == System::Witness,
+        "in the kernel for a dump: {live:?}"
+    );
     lab.unload()
 }
