@@ -191,7 +191,8 @@ impl Guest {
     }
 
     /// Directory with `console.log` (kernel), `commands.log`, `qemu.log` and QEMU's command line; after
-    /// [`Guest::record_state`] also `stats.json` (adapter), `interrupts.txt` and `registers.txt`.
+    /// [`Guest::record_failure`] also `stats.json`, `interrupts.txt`, `registers.txt`, `guest.txt` and
+    /// `later.json`.
     pub fn log_directory(&self) -> &Path {
         &self.directory
     }
@@ -379,10 +380,7 @@ impl Guest {
         Ok(())
     }
 
-    /// For whoever reads the logs of a guest that failed: keeps the adapter's statistics, and what the
-    /// interrupt controller and the processors are at. Each may fail without the others being of less
-    /// use.
-    pub fn record_state(&self) {
+    fn record_state(&self) {
         let keep = |name: &str, text: &str| {
             let _ = std::fs::write(self.directory.join(name), text);
         };
@@ -401,7 +399,28 @@ impl Guest {
         }
     }
 
-    /// As [`Guest::record_state`] for a guest that hangs: its kernel prints where its processors are.
+    /// For whoever reads the logs of a guest in which something went wrong, as `error` says: keeps what the
+    /// adapter, the interrupt controller and the processors are at. If the guest still runs commands, also
+    /// what its kernel and the adapter have counted, now and a while later: whether anything goes on. Each
+    /// may fail without the others being of less use.
+    pub fn record_failure(&self, error: &anyhow::Error) {
+        const COUNTERS: &str = "for time in now later; do \
+             cat /proc/uptime /proc/interrupts /proc/softirqs /proc/net/softnet_stat /proc/net/dev; \
+             for interface in /sys/class/net/eth*; do ethtool -S ${interface##*/}; done; \
+             sleep 2; done; echo l >/proc/sysrq-trigger";
+        self.record_state();
+        if error.downcast_ref::<GuestError>().is_some() {
+            return;
+        }
+        if let Ok(output) = self.run(COUNTERS) {
+            let _ = std::fs::write(self.directory.join("guest.txt"), output.stdout);
+        }
+        if let Ok(stats) = self.stats::<Value>() {
+            let _ = std::fs::write(self.directory.join("later.json"), format!("{stats:#}\n"));
+        }
+    }
+
+    /// As [`Guest::record_failure`] for a guest that hangs: its kernel prints where its processors are.
     fn record_hang(&self) {
         self.record_state();
         if self.qmp("inject-nmi", json!({})).is_ok() {

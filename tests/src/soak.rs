@@ -156,7 +156,7 @@ pub fn soak(lab: &Lab, cycles: u64, mut progress: impl FnMut(u64)) -> Result<Soa
     let mut warm = slab(lab)?;
     for number in 0..cycles {
         soak.cycle(number)
-            .inspect_err(|_| lab.guest().record_state())
+            .inspect_err(|error| lab.guest().record_failure(error))
             .with_context(|| format!("cycle {number}"))?;
         if number + 1 == WARM_UP {
             warm = slab(lab)?;

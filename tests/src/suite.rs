@@ -69,7 +69,7 @@ impl Pool {
         };
         let run = |lab: &mut Lab| {
             lab.begin(scenario.name)?;
-            (scenario.run)(lab).inspect_err(|_| lab.guest().record_state())?;
+            (scenario.run)(lab).inspect_err(|error| lab.guest().record_failure(error))?;
             lab.end()
         };
         run(&mut lab).with_context(|| {
