@@ -89,7 +89,7 @@ impl crash::Handler for Ledger {
     /// last depends on what was taken first.
     fn crashed(&self) {
         let Some(held) = self.held.try_lock() else {
-            pr_warn!("ehea: crashed while resources changed: firmware keeps all of an adapter\n");
+            pr_warn!("crashed while resources changed: firmware keeps all of an adapter\n");
             return;
         };
         let mut patience = PATIENCE_MS;
@@ -100,7 +100,7 @@ impl crash::Handler for Ledger {
             .count() as u64;
         let kept = kept.saturating_add(self.missing.get());
         if kept != 0 {
-            pr_warn!("ehea: firmware keeps {} resources of an adapter\n", kept);
+            pr_warn!("firmware keeps {} resources of an adapter\n", kept);
         }
     }
 }

@@ -162,9 +162,10 @@ impl Port {
     pub(super) fn plan(&self, mtu: u32) -> Result<Plan> {
         let queue_pairs = self.wanted_queue_pairs();
         let Some(entitlement) = self.adapter.entitlement() else {
-            return Ok(match crash::is_dump_kernel() {
-                true => Plan::SMALLEST,
-                false => Plan::full(queue_pairs),
+            return Ok(if crash::is_dump_kernel() {
+                Plan::SMALLEST
+            } else {
+                Plan::full(queue_pairs)
             });
         };
         let plan = entitlement.opening(self.number(), queue_pairs, mtu)?;

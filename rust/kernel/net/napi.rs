@@ -337,7 +337,7 @@ impl<T: Poll> Napi<T> {
 ///
 /// # Invariants
 ///
-/// The queues refer to the instance as long as there is one.
+/// As long as the queues refer to the instance, `napi` owns it.
 pub struct QueueLink<T: Poll> {
     napi: Option<Arc<Napi<T>>>,
     queue: u16,
@@ -356,7 +356,7 @@ impl<T: Poll> QueueLink<T> {
         if !unsafe { sys::rust_ext_napi_link(napi.raw.as_ptr(), queue, irq) } {
             return Err(EINVAL);
         }
-        // INVARIANT: They do now.
+        // INVARIANT: They refer to it now.
         Ok(Self {
             napi: Some(napi.clone()),
             queue,
