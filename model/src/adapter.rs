@@ -9,10 +9,10 @@ use serde::Deserialize;
 use crate::config::{Config, InvalidConfig};
 use crate::fault::{ArmedFault, EventFault, Fault, Faults};
 use crate::host::{Env, Host, TraceLevel};
-use crate::removed::Removed;
-use crate::state::State;
+use crate::memory::removed::Removed;
+use crate::memory::tce::Mappings;
+use crate::object::state::State;
 use crate::stats::{Counters, Stats};
-use crate::tce::Mappings;
 
 /// An adapter.
 ///

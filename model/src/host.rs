@@ -8,11 +8,11 @@ use ehea_abi::cb;
 use ehea_abi::hcall::{Opcode, Regs, ReturnCode};
 
 use crate::fault::Faults;
+use crate::memory::removed::Removed;
+use crate::memory::tce::Mappings;
+use crate::memory::translate::Access;
 use crate::refusal::{Refusal, Violation};
-use crate::removed::Removed;
 use crate::stats::Counters;
-use crate::tce::Mappings;
-use crate::translate::Access;
 
 /// A guest address that is not RAM (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,20 +12,18 @@
 //! "§" in comments refers to the eHEA ABI, Documentation/abi.rst. Where that leaves something to
 //! the implementation, the comment says "choice".
 //!
-//! The files follow the hardware:
+//! The folders follow the hardware:
 //!
 //! | files | what |
 //! |---|---|
-//! | `adapter`, `host`, `config` | the outside: calls into the model and out of it |
-//! | `hcall`, `alloc`, `pages`, `query`, `portctl` | hypercalls |
-//! | `mmio` | registers |
-//! | `eq`, `cq`, `qp`, `mr`, `port` | objects; `table`, `ring` what they are kept in and made of |
-//! | `translate` | memory regions at work |
-//! | `tce` | what the adapter may reach in a CMO partition |
-//! | `tx`, `segment`, `checksum` | sending |
-//! | `rx`, `filter` | receiving |
-//! | `event` | notifications, errors, deadlines |
-//! | `refusal`, `fault`, `stats` | what was refused, faults on demand, what is counted |
+//! | `config`, `refusal`, `fault`, `stats` | limits; what was refused, faults on demand, what is counted |
+//! | `object/` | what a guest allocates, and what that is kept in: event, completion and work queues, memory regions, ports |
+//! | `memory/` | memory regions at work, memory that was given back, what is mapped in a CMO partition |
+//! | `host` | the outside: calls out of the model |
+//! | `events` | notifications, errors, completion events, deadlines |
+//! | `traffic/` | sending and receiving |
+//! | `hcall/`, `mmio` | hypercalls, registers |
+//! | `adapter`, `ffi` | calls into the model |
 
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -40,39 +38,22 @@
 )]
 
 mod adapter;
-mod alloc;
-mod checksum;
 mod config;
-mod cq;
-mod eq;
-mod event;
+mod events;
 pub mod fault;
 pub mod ffi;
-mod filter;
 mod hcall;
 mod host;
+mod memory;
 mod mmio;
-mod mr;
-mod pages;
-mod port;
-mod portctl;
-mod qp;
-mod query;
+mod object;
 mod refusal;
-mod removed;
-mod ring;
-mod rx;
-mod segment;
-mod state;
 pub mod stats;
-mod table;
-mod tce;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 #[cfg(test)]
 mod tests;
-mod translate;
-mod tx;
+mod traffic;
 
 pub use adapter::Adapter;
 pub use config::{Config, InvalidConfig, MAX_PORTS};

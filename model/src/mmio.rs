@@ -6,8 +6,8 @@ use ehea_abi::regs::{self, cq, qp, EP_PENDING, FECA_COUNT, N1_ARM, WORK_QUEUE_AD
 
 use crate::config::Config;
 use crate::host::Env;
+use crate::object::state::{Block, State};
 use crate::refusal::Violation;
-use crate::state::{Block, State};
 
 /// The only size of a legal access, in bytes.
 const REGISTER: u64 = 8;

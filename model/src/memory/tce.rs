@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use crate::translate::Access;
+use crate::memory::translate::Access;
 
 /// A translation control entry.
 #[derive(Clone, Copy)]

@@ -2,6 +2,11 @@
 
 //! Hypercalls: what comes in, what is counted, who does it (§3).
 
+pub(crate) mod alloc;
+mod pages;
+mod portctl;
+mod query;
+
 use ehea_abi::cb::error::{ErrorBlock, ErrorResource};
 use ehea_abi::hcall::{
     AllocEq, DisableAndGetHea, EqKind, ErrorData, FreeResource, Opcode, PortCall, QpCall,
@@ -12,9 +17,9 @@ use zerocopy::IntoBytes as _;
 
 use crate::fault::{CallSubject, Injected, Resource};
 use crate::host::{Env, TraceLevel};
+use crate::object::state::State;
+use crate::object::table::Kind;
 use crate::refusal::Refusal;
-use crate::state::State;
-use crate::table::Kind;
 
 /// How often an injected fault halves what is allocated.
 pub(crate) type Fewer = u32;

@@ -7,15 +7,15 @@ use ehea_abi::wqe::{Descriptor, SwqeFormat, SwqeHeader, TxControl};
 use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::FromBytes as _;
 
-use crate::filter::{destination, Cast};
 use crate::host::{DmaError, Env, TraceLevel};
-use crate::port::{bump, Port};
-use crate::qp::Outgoing;
+use crate::memory::translate::{Access, Piece, Regions};
+use crate::object::port::{bump, Port};
+use crate::object::qp::Outgoing;
+use crate::object::state::State;
 use crate::refusal::Violation;
-use crate::rx::{CRC, MIN_FRAME};
-use crate::segment;
-use crate::state::State;
-use crate::translate::{Access, Piece, Regions};
+use crate::traffic::filter::{destination, Cast};
+use crate::traffic::rx::{CRC, MIN_FRAME};
+use crate::traffic::segment;
 
 /// Frames of a batch of work, both directions together; then others get their turn.
 const WORK_BUDGET: usize = 1024;

@@ -8,10 +8,10 @@ use zerocopy::byteorder::big_endian::U64;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::host::{Env, TraceLevel};
+use crate::object::ring::QueuePages;
+use crate::object::state::State;
+use crate::object::table::Kind;
 use crate::refusal::Refusal;
-use crate::ring::QueuePages;
-use crate::state::State;
-use crate::table::Kind;
 
 const fn answer(complete: bool) -> ReturnCode {
     if complete {

@@ -13,12 +13,12 @@ use ehea_abi::hcall::{BcmcArgs, PortCall, Regs};
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::hcall::query::{check_mask, fields, write_selected, Field};
 use crate::hcall::Fewer;
 use crate::host::Env;
-use crate::port::{Bcmc, Port, MAX_MULTICAST};
-use crate::query::{check_mask, fields, write_selected, Field};
+use crate::object::port::{Bcmc, Port, MAX_MULTICAST};
+use crate::object::state::State;
 use crate::refusal::Refusal;
-use crate::state::State;
 
 /// Selection bits 2 to 6 are not documented: the fields in their order (choice).
 const FIELDS0: [Field; 8] = fields!(PortBlock0:

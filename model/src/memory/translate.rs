@@ -4,9 +4,9 @@
 
 use ehea_abi::wqe::Descriptor;
 
-use crate::mr::{Mr, Smr};
+use crate::object::mr::{Mr, Smr};
+use crate::object::table::Table;
 use crate::refusal::Violation;
-use crate::table::Table;
 
 /// What a descriptor is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,12 +13,12 @@ use ehea_abi::wqe::{Rwqe, SwqeFormat};
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
-use crate::alloc::{MAX_CQES, MAX_NEQS};
+use crate::hcall::alloc::{MAX_CQES, MAX_NEQS};
 use crate::host::{Env, TraceLevel};
-use crate::port::MAX_MULTICAST;
-use crate::qp::{Qp, WorkQueue};
+use crate::object::port::MAX_MULTICAST;
+use crate::object::qp::{Qp, WorkQueue};
+use crate::object::state::State;
 use crate::refusal::Refusal;
-use crate::state::State;
 
 /// A field of a control block: the bit that selects it, and where it is.
 pub(crate) struct Field {

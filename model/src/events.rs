@@ -7,10 +7,10 @@ use ehea_abi::bits::Bits64;
 use ehea_abi::eqe::{Eqe, NeqEntry, NeqEvent};
 use ehea_abi::hcall::EqKind;
 
-use crate::cq::RERAISE_NS;
 use crate::host::{Env, TraceLevel};
+use crate::object::cq::RERAISE_NS;
+use crate::object::state::State;
 use crate::refusal::Violation;
-use crate::state::State;
 
 /// Doorbells and frames are handled this long after the first of them (M10, choice).
 const WORK_DELAY_NS: u64 = 100_000;

@@ -13,15 +13,15 @@ use ehea_abi::hcall::{
 use ehea_abi::ring::{QueueSize, SlotSize, CQES_PER_PAGE, EQES_PER_PAGE};
 
 use crate::config::Config;
-use crate::cq::Cq;
-use crate::eq::Eq;
 use crate::hcall::Fewer;
 use crate::host::{Env, TraceLevel};
-use crate::mr::{Mr, Smr};
-use crate::qp::{Qp, WorkQueue};
+use crate::object::cq::Cq;
+use crate::object::eq::Eq;
+use crate::object::mr::{Mr, Smr};
+use crate::object::qp::{Qp, WorkQueue};
+use crate::object::state::{Block, State};
+use crate::object::table::Kind;
 use crate::refusal::Refusal;
-use crate::state::{Block, State};
-use crate::table::Kind;
 
 /// Entries of the largest event queue (choice).
 const MAX_EQES: u32 = 0xffff;

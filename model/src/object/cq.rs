@@ -7,8 +7,8 @@ use ehea_abi::ring::{CQES_PER_PAGE, CQE_SIZE};
 use zerocopy::IntoBytes as _;
 
 use crate::host::{DmaError, Env};
+use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
-use crate::ring::{Cursor, QueuePages};
 
 /// The interrupt is raised again if the driver neither consumed nor armed for this long (M10).
 pub(crate) const RERAISE_NS: u64 = 20_000_000;

@@ -4,11 +4,11 @@
 
 use ehea_abi::cb::port::{MacAddress, ReceiveControl};
 
-use crate::checksum::Ipv4;
-use crate::port::{Bcmc, Port};
-use crate::qp::Qp;
-use crate::state::State;
-use crate::table::Table;
+use crate::object::port::{Bcmc, Port};
+use crate::object::qp::Qp;
+use crate::object::state::State;
+use crate::object::table::Table;
+use crate::traffic::checksum::Ipv4;
 use zerocopy::FromBytes as _;
 
 /// Bytes of an Ethernet header.

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use ehea_abi::cb::qp::QpState;
 use ehea_abi::ring::{QueueSize, SlotSize};
 
+use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
-use crate::ring::{Cursor, QueuePages};
 
 /// A send or receive queue: pages, a position, and how many slots the driver announced.
 #[derive(Debug)]

@@ -8,17 +8,17 @@ use ehea_abi::wqe::{Descriptor, Rwqe};
 use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::FromBytes as _;
 
-use crate::checksum::{Ipv4, Sum, Tcp, UDP_CHECKSUM, UDP_HEADER};
-use crate::cq::write_entry;
-use crate::filter::{
+use crate::host::{DmaError, Env, TraceLevel};
+use crate::memory::translate::{Access, Piece, Regions};
+use crate::object::cq::write_entry;
+use crate::object::port::{bump, MAX_WIRE_FRAME_STANDARD};
+use crate::object::qp::Qp;
+use crate::object::state::State;
+use crate::refusal::Violation;
+use crate::traffic::checksum::{Ipv4, Sum, Tcp, UDP_CHECKSUM, UDP_HEADER};
+use crate::traffic::filter::{
     destination, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
 };
-use crate::host::{DmaError, Env, TraceLevel};
-use crate::port::{bump, MAX_WIRE_FRAME_STANDARD};
-use crate::qp::Qp;
-use crate::refusal::Violation;
-use crate::state::State;
-use crate::translate::{Access, Piece, Regions};
 
 /// The shortest frame on the wire, without CRC; the backend's may be shorter.
 pub(crate) const MIN_FRAME: usize = 60;

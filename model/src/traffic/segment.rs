@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use ehea_abi::wqe::{SwqeHeader, TxControl};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use crate::checksum::{store, Ipv4, Sum, Tcp, UDP_CHECKSUM};
-use crate::filter::{ETHER_HEADER, ETHER_TYPE, TPID_8021Q, VLAN_TAG};
 use crate::refusal::Violation;
+use crate::traffic::checksum::{store, Ipv4, Sum, Tcp, UDP_CHECKSUM};
+use crate::traffic::filter::{ETHER_HEADER, ETHER_TYPE, TPID_8021Q, VLAN_TAG};
 
 /// The frames that a send work request asks for, made from its bytes. `longest` is the longest
 /// frame that the port sends, without CRC.

@@ -7,7 +7,7 @@ use ehea_abi::hcall::EqKind;
 use ehea_abi::ring::{EQES_PER_PAGE, EQE_SIZE};
 
 use crate::host::{DmaError, Env, TraceLevel};
-use crate::ring::{Cursor, QueuePages};
+use crate::object::ring::{Cursor, QueuePages};
 
 /// An event queue.
 #[derive(Debug)]

@@ -5,17 +5,17 @@
 use ehea_abi::hcall::EqKind;
 
 use crate::config::Config;
-use crate::cq::Cq;
-use crate::eq::Eq;
-use crate::event::Agenda;
+use crate::events::Agenda;
 use crate::host::{Env, TraceLevel};
-use crate::mr::{Mr, Smr};
-use crate::port::Port;
-use crate::qp::Qp;
+use crate::memory::tce::Mappings;
+use crate::object::cq::Cq;
+use crate::object::eq::Eq;
+use crate::object::mr::{Mr, Smr};
+use crate::object::port::Port;
+use crate::object::qp::Qp;
+use crate::object::table::{Kind, Table};
 use crate::refusal::Refusal;
 use crate::stats::{Counters, Live, MrStats, PortStats, Stats};
-use crate::table::{Kind, Table};
-use crate::tce::Mappings;
 
 /// What a register block belongs to: the handle of a queue pair or completion queue.
 #[derive(Clone, Copy, Debug)]

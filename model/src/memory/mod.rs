@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the adapter may reach, and how it finds it.
+
+pub(crate) mod removed;
+pub(crate) mod tce;
+pub(crate) mod translate;

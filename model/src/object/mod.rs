@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an adapter consists of: the objects that a guest allocates, and its ports.
+
+pub(crate) mod cq;
+pub(crate) mod eq;
+pub(crate) mod mr;
+pub(crate) mod port;
+pub(crate) mod qp;
+pub(crate) mod ring;
+pub(crate) mod state;
+pub(crate) mod table;

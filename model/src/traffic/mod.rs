@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sending and receiving.
+
+pub(crate) mod checksum;
+pub(crate) mod filter;
+pub(crate) mod rx;
+pub(crate) mod segment;
+pub(crate) mod tx;
