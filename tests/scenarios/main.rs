@@ -69,6 +69,7 @@ const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
         name,
         shape: Shape::STANDARD,
         run,
+        known: None,
     }
 }
 
@@ -77,6 +78,7 @@ const fn plenty(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
         name,
         shape: cmo::PLENTY,
         run,
+        known: None,
     }
 }
 
@@ -85,6 +87,7 @@ const fn least(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
         name,
         shape: cmo::LEAST,
         run,
+        known: None,
     }
 }
 
@@ -93,6 +96,7 @@ const fn cmo(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
         name,
         shape: cmo_platform::SHAPE,
         run,
+        known: None,
     }
 }
 
@@ -160,26 +164,31 @@ const SCENARIOS: &[Scenario] = &[
         name: "quirks::link_flap_of_many_queues",
         shape: QUEUES,
         run: quirks::link_flap_of_many_queues,
+        known: None,
     },
     Scenario {
         name: "observe::queues_and_interrupts",
         shape: QUEUES,
         run: observe::queues_and_interrupts,
+        known: None,
     },
     Scenario {
         name: "observe::queue_statistics",
         shape: QUEUES,
         run: observe::queue_statistics,
+        known: None,
     },
     Scenario {
         name: "crash::given_back",
         shape: CRASH_OF_QUEUES,
         run: checks::crash::given_back,
+        known: None,
     },
     Scenario {
         name: "crash::given_back_when_busy",
         shape: CRASH,
         run: crash::given_back_when_busy,
+        known: None,
     },
     plenty("cmo::wish_is_honest", cmo::wish_is_honest),
     plenty("cmo::plenty_every_length", checks::traffic::every_length),
@@ -221,16 +230,19 @@ const SCENARIOS: &[Scenario] = &[
         name: "cmo::shares::three_devices",
         shape: cmo::THREE,
         run: cmo::shares::three_devices,
+        known: None,
     },
     Scenario {
         name: "observe::break_first",
         shape: TIGHT,
         run: observe::break_first,
+        known: None,
     },
     Scenario {
         name: "memory::one_region",
         shape: TIGHT,
         run: memory::one_region,
+        known: None,
     },
     cmo("cmo_platform::announced", cmo_platform::announced),
     cmo("cmo_platform::charged", cmo_platform::charged),
@@ -241,21 +253,25 @@ const SCENARIOS: &[Scenario] = &[
         name: "cmo_platform::shortage",
         shape: cmo_platform::ALONE,
         run: cmo_platform::shortage,
+        known: None,
     },
     Scenario {
         name: "misses::receive",
         shape: CROWDED,
         run: misses::receive,
+        known: None,
     },
     Scenario {
         name: "absent::no_ports",
         shape: NO_PORTS,
         run: absent::no_ports,
+        known: None,
     },
     Scenario {
         name: "absent::no_adapter",
         shape: NO_ADAPTER,
         run: absent::no_adapter,
+        known: None,
     },
 ];
 

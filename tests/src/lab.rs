@@ -100,6 +100,8 @@ pub struct Lab {
     system: System,
     guest: Guest,
     ports: Vec<Arc<Port>>,
+    /// Interfaces and network namespaces of the booted guest.
+    networks: String,
     before: Stats,
     expected: Mutex<BTreeSet<&'static str>>,
 }
@@ -205,13 +207,25 @@ impl Lab {
             system: shape.system,
             guest,
             ports,
+            networks: String::new(),
             before: Stats::default(),
             expected: Mutex::default(),
         };
         if shape.adapter.is_some() {
             lab.before = lab.stats()?;
         }
+        lab.networks = lab.networks()?;
         Ok(lab)
+    }
+
+    fn networks(&self) -> Result<String> {
+        self.sh("ls /sys/class/net; ls /run/netns 2>/dev/null; true")
+    }
+
+    /// Whether the guest has the interfaces and network namespaces that it had when it was booted, and no
+    /// others.
+    pub fn is_tidy(&self) -> Result<bool> {
+        Ok(self.networks()? == self.networks)
     }
 
     /// The driver, and the kernel that goes with it.

@@ -8,6 +8,7 @@ pub mod checks;
 pub mod cmo;
 pub mod counters;
 pub mod demo;
+pub mod known;
 pub mod lab;
 pub mod memory;
 pub mod observe;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use ehea_harness::PageSize;
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use crate::known::Known;
 use crate::lab::{Lab, Shape};
 
 /// A test with a guest. It starts and ends without the driver.
@@ -20,6 +21,35 @@ pub struct Scenario {
     pub shape: Shape,
     /// What is done and checked.
     pub run: fn(&Lab) -> Result<()>,
+    /// The fault because of which it fails.
+    pub known: Option<Known>,
+}
+
+impl Scenario {
+    /// The same scenario, which fails because of a fault that is known, with a message that has `seen` in it.
+    /// It should leave nothing behind but the loaded driver when it fails, so that its guest can be used again.
+    pub const fn fails_by(self, fault: &'static str, seen: &'static str) -> Self {
+        Self {
+            known: Some(Known { fault, seen }),
+            ..self
+        }
+    }
+
+    /// Runs it in a guest of its shape.
+    fn run(&self, lab: &mut Lab) -> Result<()> {
+        lab.begin(self.name)?;
+        let judge = |result| match self.known {
+            Some(known) => known.judge(result),
+            None => result,
+        };
+        match (self.run)(lab) {
+            Ok(()) => judge(lab.end()),
+            // Whatever is known to fail, the driver must go and leave nothing.
+            failed => judge(failed)
+                .inspect_err(|error| lab.guest().record_failure(error))
+                .and_then(|()| lab.end()),
+        }
+    }
 }
 
 /// The kernel in a guest.
@@ -67,16 +97,13 @@ impl Pool {
                     .kernel_append(kernel.append)
             })?,
         };
-        let run = |lab: &mut Lab| {
-            lab.begin(scenario.name)?;
-            (scenario.run)(lab).inspect_err(|error| lab.guest().record_failure(error))?;
-            lab.end()
-        };
-        run(&mut lab).with_context(|| {
+        scenario.run(&mut lab).with_context(|| {
             let log = lab.guest().log_directory().display();
             format!("{}; logs: {log}", scenario.name)
         })?;
-        self.current = Some((scenario.shape, kernel, lab));
+        if scenario.known.is_none() || lab.is_tidy()? {
+            self.current = Some((scenario.shape, kernel, lab));
+        }
         Ok(())
     }
 
@@ -102,7 +129,9 @@ fn trial(scenario: Scenario, kernel: Kernel, pool: &Arc<Mutex<Pool>>) -> Trial {
     };
     // Without the artifacts there is nothing to boot: say so instead of failing.
     let available = scenario.shape.system.is_available();
-    Trial::test(name, run).with_ignored_flag(!available || !kernel.is_default())
+    Trial::test(name, run)
+        .with_kind(scenario.known.map_or("", |known| known.fault))
+        .with_ignored_flag(!available || !kernel.is_default())
 }
 
 /// Runs scenarios, those of one shape next to each other, as the command line asks for; `name` is for

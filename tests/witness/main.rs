@@ -37,6 +37,7 @@ const fn standard(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
         name,
         shape: STANDARD,
         run,
+        known: None,
     }
 }
 
@@ -45,6 +46,7 @@ const fn queues(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
         name,
         shape: QUEUES,
         run,
+        known: None,
     }
 }
 
@@ -100,6 +102,7 @@ const SCENARIOS: &[Scenario] = &[
         name: "crash::given_back",
         shape: CRASH,
         run: checks::crash::given_back,
+        known: None,
     },
 ];
 
