@@ -184,7 +184,12 @@ impl Adapter {
 
     /// What is counted.
     pub fn stats(&self) -> Stats {
-        self.state.stats(&self.counters, self.mappings.as_ref())
+        let mappings = self.mappings.as_ref();
+        Stats {
+            tce_mapped_pages: mappings.map_or(0, Mappings::mapped),
+            tce_maps: mappings.map_or(0, Mappings::made),
+            ..self.state.stats(&self.counters)
+        }
     }
 
     /// Arms a fault, or lets it happen if it is an event.

@@ -10,7 +10,7 @@ use ehea_abi::hcall::{Opcode, Regs, ReturnCode};
 use crate::fault::Faults;
 use crate::memory::removed::Removed;
 use crate::memory::tce::Mappings;
-use crate::memory::translate::Access;
+use crate::memory::Access;
 use crate::refusal::{Refusal, Violation};
 use crate::stats::Counters;
 

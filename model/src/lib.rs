@@ -12,17 +12,19 @@
 //! "§" in comments refers to the eHEA ABI, Documentation/abi.rst. Where that leaves something to
 //! the implementation, the comment says "choice".
 //!
-//! The folders follow the hardware:
+//! The folders follow the hardware. Each line imports only from those above it:
 //!
 //! | files | what |
 //! |---|---|
-//! | `config`, `refusal`, `fault`, `stats` | limits; what was refused, faults on demand, what is counted |
-//! | `object/` | what a guest allocates, and what that is kept in: event, completion and work queues, memory regions, ports |
-//! | `memory/` | memory regions at work, memory that was given back, what is mapped in a CMO partition |
-//! | `host` | the outside: calls out of the model |
-//! | `events` | notifications, errors, completion events, deadlines |
+//! | `agenda`, `config`, `fault`, `refusal`, `stats` | what is due; limits; faults on demand; what was refused; what is counted |
+//! | `object/` | what a guest allocates, and what that is kept in: queues, memory regions, ports |
+//! | `memory/` | memory regions at work, memory that was given back, what a CMO partition maps |
+//! | `host` | calls out of the model |
+//! | `events` | notifications, completion events, interrupts |
+//! | `life` | objects that fail, go, or lose their memory |
 //! | `traffic/` | sending and receiving |
-//! | `hcall/`, `mmio` | hypercalls, registers |
+//! | `mmio`, `hcall/` | registers, hypercalls |
+//! | `run` | what is done when its time has come |
 //! | `adapter`, `ffi` | calls into the model |
 
 #![deny(unsafe_code)]
@@ -38,16 +40,19 @@
 )]
 
 mod adapter;
+mod agenda;
 mod config;
 mod events;
 pub mod fault;
 pub mod ffi;
 mod hcall;
 mod host;
+mod life;
 mod memory;
 mod mmio;
 mod object;
 mod refusal;
+mod run;
 pub mod stats;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

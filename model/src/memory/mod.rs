@@ -5,3 +5,10 @@
 pub(crate) mod removed;
 pub(crate) mod tce;
 pub(crate) mod translate;
+
+/// What memory is accessed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use crate::memory::translate::Access;
+use crate::memory::Access;
 
 /// A translation control entry.
 #[derive(Clone, Copy)]

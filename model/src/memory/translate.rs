@@ -4,16 +4,10 @@
 
 use ehea_abi::wqe::Descriptor;
 
+use crate::memory::Access;
 use crate::object::mr::{Mr, Smr};
 use crate::object::table::Table;
 use crate::refusal::Violation;
-
-/// What a descriptor is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-}
 
 /// A contiguous piece of guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

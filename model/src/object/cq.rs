@@ -2,11 +2,8 @@
 
 //! Completion queues: entries in memory and the one-shot event (§3.2, §5.3, §6.7).
 
-use ehea_abi::cqe::Cqe;
 use ehea_abi::ring::{CQES_PER_PAGE, CQE_SIZE};
-use zerocopy::IntoBytes as _;
 
-use crate::host::{DmaError, Env};
 use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
@@ -54,8 +51,8 @@ impl Cq {
         }
     }
 
-    /// Writes a completion; the word with the toggle bit last.
-    pub(crate) fn write(&mut self, env: &mut Env<'_>, cqe: Cqe) -> Result<(), Violation> {
+    /// The address of the next entry and the toggle bit of its lap.
+    pub(crate) fn next_entry(&self) -> Result<(u64, bool), Violation> {
         if self.free == 0 {
             return Err(Violation::CompletionQueueFull);
         }
@@ -63,10 +60,13 @@ impl Cq {
             .pages
             .address(self.cursor.offset())
             .ok_or(Violation::QueueMemoryGone)?;
-        write_entry(env, gpa, cqe, self.cursor.toggle().bit(), &[])?;
+        Ok((gpa, self.cursor.toggle().bit()))
+    }
+
+    /// The next entry was written.
+    pub(crate) fn wrote(&mut self) {
         self.cursor.advance();
         self.free = self.free.saturating_sub(1);
-        Ok(())
     }
 
     /// A completion of this queue became visible. Says whether that is an event.
@@ -133,27 +133,4 @@ impl Cq {
     pub(crate) fn reraised(&mut self, now: u64) {
         self.raised_ns = Some(now);
     }
-}
-
-/// Writes an entry, with `data` behind it, so that a reader who sees its toggle bit sees all of it.
-pub(crate) fn write_entry(
-    env: &mut Env<'_>,
-    gpa: u64,
-    mut cqe: Cqe,
-    toggle: bool,
-    data: &[u8],
-) -> Result<(), Violation> {
-    cqe.valid = Cqe::valid_byte(!toggle);
-    if data.is_empty() {
-        env.dma_write(gpa, cqe.as_bytes())
-            .map_err(DmaError::of_queue)?;
-    } else {
-        let mut entry = Vec::with_capacity(Cqe::INLINE_DATA.saturating_add(data.len()));
-        entry.extend_from_slice(cqe.as_bytes());
-        entry.extend_from_slice(data);
-        env.dma_write(gpa, &entry).map_err(DmaError::of_queue)?;
-    }
-    cqe.valid = Cqe::valid_byte(toggle);
-    env.dma_write_u64(gpa.saturating_add(Cqe::VALID_WORD as u64), cqe.valid_word())
-        .map_err(DmaError::of_queue)
 }

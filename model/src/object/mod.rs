@@ -8,5 +8,6 @@ pub(crate) mod mr;
 pub(crate) mod port;
 pub(crate) mod qp;
 pub(crate) mod ring;
+mod snapshot;
 pub(crate) mod state;
 pub(crate) mod table;

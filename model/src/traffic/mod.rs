@@ -3,6 +3,7 @@
 //! Sending and receiving.
 
 pub(crate) mod checksum;
+mod complete;
 pub(crate) mod filter;
 pub(crate) mod rx;
 pub(crate) mod segment;

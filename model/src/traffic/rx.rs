@@ -9,13 +9,14 @@ use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::FromBytes as _;
 
 use crate::host::{DmaError, Env, TraceLevel};
-use crate::memory::translate::{Access, Piece, Regions};
-use crate::object::cq::write_entry;
+use crate::memory::translate::{Piece, Regions};
+use crate::memory::Access;
 use crate::object::port::{bump, MAX_WIRE_FRAME_STANDARD};
 use crate::object::qp::Qp;
 use crate::object::state::State;
 use crate::refusal::Violation;
 use crate::traffic::checksum::{Ipv4, Sum, Tcp, UDP_CHECKSUM, UDP_HEADER};
+use crate::traffic::complete::write_entry;
 use crate::traffic::filter::{
     destination, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
 };

@@ -8,7 +8,8 @@ use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::FromBytes as _;
 
 use crate::host::{DmaError, Env, TraceLevel};
-use crate::memory::translate::{Access, Piece, Regions};
+use crate::memory::translate::{Piece, Regions};
+use crate::memory::Access;
 use crate::object::port::{bump, Port};
 use crate::object::qp::Outgoing;
 use crate::object::state::State;

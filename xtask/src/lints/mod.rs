@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! House rules that no compiler checks.
 
+mod layers;
 mod rust;
 mod text;
 
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Box<dyn Lint>> {
         Box::new(rust::UnsafePlaces),
         Box::new(rust::SafetyComments),
         Box::new(rust::DriverUsesAbstractions),
+        Box::new(layers::ModelLayers),
     ]
 }
 

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state as statistics.
+
+use std::collections::BTreeMap;
+
+use super::mr::Mr;
+use super::port::Port;
+use super::state::State;
+use crate::stats::{Counters, Live, MrStats, PortStats, Stats};
+
+impl State {
+    /// All that is known of the objects, and what was counted. TCEs are not among it.
+    pub(crate) fn stats(&self, counters: &Counters) -> Stats {
+        let neqs = self.neqs() as u64;
+        let own = |map: &BTreeMap<&'static str, u64>| {
+            map.iter().map(|(&k, &v)| (k.to_owned(), v)).collect()
+        };
+        let queue_bytes = self
+            .eqs
+            .values()
+            .map(|eq| eq.pages.bytes())
+            .chain(self.cqs.values().map(|cq| cq.pages.bytes()))
+            .chain(
+                self.qps
+                    .values()
+                    .flat_map(|qp| qp.queues().map(|q| q.pages.bytes())),
+            );
+        Stats {
+            live: Live {
+                eq: u64::from(self.eqs.live()).saturating_sub(neqs),
+                neq: neqs,
+                cq: self.cqs.live().into(),
+                qp: self.qps.live().into(),
+                mr: self.mrs.live().into(),
+                smr: self.smrs.live().into(),
+                bcmc: self.ports.iter().fold(0, |sum, port| {
+                    u64::saturating_add(sum, port.bcmc.len() as u64)
+                }),
+            },
+            hcalls: own(&counters.hcalls),
+            refusals: own(&counters.refusals),
+            pinned_bytes: self
+                .mrs
+                .values()
+                .map(Mr::reachable)
+                .chain(queue_bytes)
+                .fold(0, u64::saturating_add),
+            refused_accesses: counters.refused_accesses,
+            cmo_refused: counters.cmo_refused,
+            ignored_mmio: counters.ignored_mmio,
+            interrupts: counters.interrupts,
+            removed_while_registered: counters.removed_while_registered,
+            removed_accesses: counters.removed_accesses,
+            pauses: counters.pauses.iter().copied().collect(),
+            mrs: self
+                .mrs
+                .iter()
+                .map(|(h, mr)| self.mr_stats(h, mr))
+                .collect(),
+            ports: self.ports.iter().map(port_stats).collect(),
+            dma: counters.dma.clone(),
+            ..Stats::default()
+        }
+    }
+
+    fn mr_stats(&self, handle: u64, mr: &Mr) -> MrStats {
+        MrStats {
+            handle,
+            bytes: mr.length,
+            page_bytes: mr.page.bytes(),
+            pages: mr.pages(),
+            register_calls: mr.register_calls,
+            runs: mr.runs().iter().map(|run| (run.gpa, run.len)).collect(),
+            smrs: self.smrs.values().filter(|smr| smr.mr == handle).count() as u64,
+        }
+    }
+}
+
+fn port_stats(port: &Port) -> PortStats {
+    PortStats {
+        port: port.number,
+        link: port.link,
+        rx_frames: port.counters.rx_frames,
+        rx_bytes: port.counters.rx_bytes,
+        rx_dropped: port.counters.rx_dropped,
+        rx_fifo_bytes: port.fifo_bytes() as u64,
+        tx_frames: port.counters.tx_frames,
+        tx_bytes: port.counters.tx_bytes,
+        tx_errors: port.counters.tx_errors,
+    }
+}
