@@ -135,13 +135,22 @@ impl State {
         }
     }
 
-    /// The physical link of a port changed. The logical port follows it (choice).
+    /// The physical link of a port changed. The logical port follows it (choice). Nobody waits for a
+    /// link that is down: frames are lost in both directions.
     pub(crate) fn set_link(&mut self, env: &mut Env<'_>, index: usize, up: bool) {
         let Some(port) = self.ports.get_mut(index) else {
             return;
         };
-        if std::mem::replace(&mut port.link, up) != up {
-            self.post_port_state(env, index);
+        if std::mem::replace(&mut port.link, up) == up {
+            return;
         }
+        if !up {
+            port.tx_busy = false;
+            if std::mem::take(&mut port.held_back) {
+                env.host.rx_flush(index);
+            }
+            self.agenda.work_soon(self.now);
+        }
+        self.post_port_state(env, index);
     }
 }

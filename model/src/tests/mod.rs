@@ -8,6 +8,7 @@ mod events;
 mod filter;
 mod hostile;
 mod life;
+mod link;
 mod memory;
 mod offload;
 mod receive;

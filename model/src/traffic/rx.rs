@@ -48,7 +48,8 @@ impl State {
         let Some(port) = self.ports.get_mut(index) else {
             return true;
         };
-        port.held_back = flow_control && port.operational && !port.fifo_has_room();
+        let listens = port.link && port.operational;
+        port.held_back = flow_control && listens && !port.fifo_has_room();
         !port.held_back
     }
 
