@@ -2,8 +2,10 @@
 /*
  * Interface between the adapter model (a Rust static library) and its QEMU device (C).
  *
- * Threading: every function of either side is called with QEMU's big lock held. The model is never entered twice: while one
- * of its functions runs, the device queues frames and flush requests and delivers them after the function has returned.
+ * Threading: every function of either side is called with QEMU's big lock held. A function of a model that is called while
+ * another one of the same model runs (from inside a callback) has no effect; it is counted ("reentries" in the statistics),
+ * traced, and answered as each function says. The device takes care that this does not happen: while a function of the
+ * model runs, it queues interrupts, frames and flush requests, and delivers them after the function has returned.
  * Guest addresses are guest real addresses of RAM; registers and words are in host byte order unless a name says otherwise.
  */
 #ifndef EHEA_MODEL_H
@@ -13,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EHEA_MODEL_ABI 2
+#define EHEA_MODEL_ABI 3
 #define EHEA_MODEL_PORTS_MAX 16
 #define EHEA_MODEL_HCALL_ARGS 9
 /* One register block per slot; the guest may have 64 KiB pages. */
@@ -28,7 +30,7 @@ struct ehea_model_config {
     uint64_t adapter_handle;    /* not 0 */
     uint64_t mmio_base;         /* guest real address of slot 0 */
     uint32_t mmio_slots;        /* register blocks: queue pairs plus completion queues */
-    uint32_t max_eqs;           /* interrupt numbers the device can give out */
+    uint32_t max_eqs;           /* interrupt numbers that the device has for this adapter */
     uint32_t max_qps;
     uint32_t max_mrs;
     uint32_t mr_page_sizes;     /* capability mask, eHEA ABI section 12; 4 KiB is always supported */
@@ -53,7 +55,9 @@ struct ehea_model_host {
     uint64_t (*ram_size)(void *ctx);
     /* A free interrupt number, or -1. */
     int64_t (*irq_alloc)(void *ctx);
+    /* What was pulsed and not delivered yet is forgotten. */
     void (*irq_free)(void *ctx, uint32_t irq);
+    /* Delivered after the function of the model has returned, in the order of the calls. */
     void (*irq_pulse)(void *ctx, uint32_t irq);
     /* Virtual time in nanoseconds. */
     uint64_t (*now_ns)(void *ctx);
@@ -76,9 +80,12 @@ void ehea_model_destroy(struct ehea_model *model);
 /* Machine reset: every object is released, its interrupts are given back, counters of live objects are zero. */
 void ehea_model_reset(struct ehea_model *model);
 
-/* Registers 4..12 in and out; the value is the return code for register 3. */
+/* Registers 4..12 in and out; the value is the return code for register 3; H_HARDWARE from inside the model. */
 int64_t ehea_model_hcall(struct ehea_model *model, uint64_t opcode, uint64_t args[EHEA_MODEL_HCALL_ARGS]);
-/* offset from mmio_base; size in bytes (anything but 8 is ignored and counted); value is the register's logical value. */
+/*
+ * offset from mmio_base; size in bytes (anything but 8 is ignored and counted); value is the register's logical value, 0
+ * from inside the model.
+ */
 uint64_t ehea_model_mmio_read(struct ehea_model *model, uint64_t offset, uint32_t size);
 void ehea_model_mmio_write(struct ehea_model *model, uint64_t offset, uint32_t size, uint64_t value);
 /* Does the work that is due; the model sets its next deadline itself through timer_set(). */
@@ -86,9 +93,10 @@ void ehea_model_run(struct ehea_model *model, uint64_t now_ns);
 
 /* port is an index 0..num_ports-1. */
 bool ehea_model_can_rx(struct ehea_model *model, uint32_t port);
-/* A frame without CRC from the wire; false: hold it back until rx_flush(). */
+/* A frame without CRC from the wire; false, as from inside the model: hold it back until rx_flush(). */
 bool ehea_model_rx_frame(struct ehea_model *model, uint32_t port, const void *frame, size_t len);
 void ehea_model_tx_ready(struct ehea_model *model, uint32_t port);
+/* A link that goes down ends every wait: for tx_ready(), and of the backend for rx_flush(). */
 void ehea_model_set_link(struct ehea_model *model, uint32_t port, bool up);
 
 /* The guest gave this range back, or it left the machine. */
@@ -103,10 +111,10 @@ void ehea_model_ram_returned(struct ehea_model *model, uint64_t gpa, uint64_t le
 void ehea_model_tce_put(struct ehea_model *model, uint64_t from, uint64_t to);
 /* All entries are 0 now. */
 void ehea_model_tce_clear(struct ehea_model *model);
-/* A hypercall of the guest is about to map something; 0, or what it returns instead. */
+/* A hypercall of the guest is about to map something; 0, or what it returns instead: H_HARDWARE from inside the model. */
 int64_t ehea_model_tce_hcall(struct ehea_model *model, uint64_t opcode);
 
-/* NUL-terminated JSON, owned by the model, valid until its next function is called. */
+/* NUL-terminated JSON, owned by the model, valid until its next function is called; NULL from inside the model. */
 const char *ehea_model_stats_json(struct ehea_model *model);
 const char *ehea_model_faults_json(struct ehea_model *model);
 /* NULL on success, else why the text was refused (same ownership as above). */

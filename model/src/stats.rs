@@ -33,6 +33,9 @@ pub struct Stats {
     pub tce_maps: u64,
     /// Register accesses that did nothing: wrong size, no such block or register, wrong state.
     pub ignored_mmio: u64,
+    /// Calls into the adapter while another one ran, which had no effect: 0, or the machine around it
+    /// is at fault.
+    pub reentries: u64,
     /// Interrupts raised.
     pub interrupts: u64,
     /// How often registered memory left the machine, once for each object and range: from then on

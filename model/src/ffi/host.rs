@@ -13,10 +13,11 @@ macro_rules! host_table {
         #[repr(C)]
         #[derive(Clone, Copy)]
         pub struct CHost {
-            $($name: Option<unsafe extern "C" fn(*mut c_void $(, $arg)*) $(-> $ret)?>,)*
+            $(pub(super) $name: Option<unsafe extern "C" fn(*mut c_void $(, $arg)*) $(-> $ret)?>,)*
         }
 
         /// The same, checked for null pointers.
+        #[derive(Clone, Copy)]
         pub(super) struct Callbacks {
             $($name: unsafe extern "C" fn(*mut c_void $(, $arg)*) $(-> $ret)?,)*
         }
@@ -47,6 +48,7 @@ host_table! {
 }
 
 /// The host behind the table.
+#[derive(Clone, Copy)]
 pub(super) struct CallbackHost {
     pub(super) callbacks: Callbacks,
     pub(super) ctx: *mut c_void,

@@ -2,8 +2,9 @@
 
 //! The C interface, qemu/ehea_model.h: the only module with `unsafe`.
 //!
-//! QEMU calls everything with its big lock held and never from inside a callback, so a model is
-//! never entered twice; see the header. A panic aborts (profile of the workspace).
+//! QEMU calls everything with its big lock held. A call from inside a callback of the same model is
+//! answered without effect, counted and traced; see the header. A panic aborts (profile of the
+//! workspace).
 
 #![allow(unsafe_code)]
 
@@ -11,20 +12,23 @@ mod host;
 #[cfg(test)]
 mod tests;
 
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_void, CStr, CString};
 use std::mem::offset_of;
 use std::ptr;
 
 use ehea_abi::cb::adapter::PageSizes;
 use ehea_abi::cb::port::MacAddress;
-use ehea_abi::hcall::{Opcode, Regs};
+use ehea_abi::hcall::{Opcode, Regs, ReturnCode};
 
 use crate::adapter::Adapter;
 use crate::config::{Config, MAX_PORTS};
+use crate::host::{Host as _, TraceLevel};
+use crate::stats::Stats;
 use host::{CHost, CallbackHost, Callbacks};
 
 /// EHEA_MODEL_ABI.
-const ABI_VERSION: u32 = 2;
+const ABI_VERSION: u32 = 3;
 /// EHEA_MODEL_NO_DEADLINE.
 const NO_DEADLINE: u64 = u64::MAX;
 
@@ -57,13 +61,23 @@ const _: () = {
 
 /// `struct ehea_model`.
 pub struct CModel {
+    /// Borrowed while a function of the model runs.
+    inner: RefCell<Inner>,
+    /// For the traces of calls that find it borrowed.
+    host: CallbackHost,
+    /// Number of these calls.
+    reentries: Cell<u64>,
+}
+
+/// The model and what its functions need.
+struct Inner {
     adapter: Adapter,
     host: CallbackHost,
     /// The text that the last function returned.
     text: CString,
 }
 
-impl CModel {
+impl Inner {
     fn text(&mut self, text: &str) -> *const c_char {
         let bytes: Vec<u8> = text.bytes().filter(|&byte| byte != 0).collect();
         self.text = CString::new(bytes).unwrap_or_default();
@@ -78,15 +92,32 @@ impl CModel {
     }
 }
 
-/// The model behind a pointer; none for null.
+/// Why a text could not be taken: the model is not there, or is being called.
+const BUSY: &CStr = c"the adapter cannot be called now";
+
+/// Calls the model behind a pointer. None for null, and for a call while another one runs, which
+/// is counted.
 ///
 /// # Safety
 ///
-/// `model` is null or a pointer from [`ehea_model_create`] that was not destroyed and is not in use
-/// by another call.
-unsafe fn model<'a>(model: *mut CModel) -> Option<&'a mut CModel> {
-    // SAFETY: the caller's contract is exactly that of the exclusive reference.
-    unsafe { model.as_mut() }
+/// `model` is null or a pointer from [`ehea_model_create`] that was not destroyed.
+unsafe fn enter<R>(
+    model: *const CModel,
+    what: &str,
+    call: impl FnOnce(&mut Inner) -> R,
+) -> Option<R> {
+    // SAFETY: null or live by this function's contract; all references to it are shared ones.
+    let model = unsafe { model.as_ref() }?;
+    if let Ok(mut inner) = model.inner.try_borrow_mut() {
+        return Some(call(&mut inner));
+    }
+    model.reentries.set(model.reentries.get().saturating_add(1));
+    let mut host = model.host;
+    if host.trace_enabled(TraceLevel::Refused) {
+        let text = format!("{what} from inside the adapter has no effect");
+        host.trace(TraceLevel::Refused, &text);
+    }
+    None
 }
 
 /// The text behind a pointer.
@@ -150,11 +181,18 @@ pub unsafe extern "C" fn ehea_model_create(
             .collect(),
     };
     match Adapter::new(config) {
-        Ok(adapter) => Box::into_raw(Box::new(CModel {
-            adapter,
-            host: CallbackHost { callbacks, ctx },
-            text: CString::default(),
-        })),
+        Ok(adapter) => {
+            let host = CallbackHost { callbacks, ctx };
+            Box::into_raw(Box::new(CModel {
+                inner: RefCell::new(Inner {
+                    adapter,
+                    host,
+                    text: CString::default(),
+                }),
+                host,
+                reentries: Cell::new(0),
+            }))
+        }
         Err(_) => ptr::null_mut(),
     }
 }
@@ -166,12 +204,13 @@ pub unsafe extern "C" fn ehea_model_create(
 /// `model` is null or a pointer from [`ehea_model_create`]; it is not used after this call.
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_destroy(model: *mut CModel) {
-    if model.is_null() {
-        return;
+    // SAFETY: this function's contract.
+    let reset = unsafe { enter(model, "its end", |m| m.adapter.reset(&mut m.host)) };
+    if reset.is_some() {
+        // SAFETY: made by `Box::into_raw()` and given back only here, by this function's contract;
+        // no call uses it, or it could not have been reset.
+        drop(unsafe { Box::from_raw(model) });
     }
-    // SAFETY: made by `Box::into_raw()` and given back only here, by this function's contract.
-    let mut model = unsafe { Box::from_raw(model) };
-    model.adapter.reset(&mut model.host);
 }
 
 /// Machine reset.
@@ -182,9 +221,7 @@ pub unsafe extern "C" fn ehea_model_destroy(model: *mut CModel) {
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_reset(model: *mut CModel) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.reset(&mut m.host);
-    }
+    unsafe { enter(model, "a reset", |m| m.adapter.reset(&mut m.host)) };
 }
 
 /// A hypercall; the value is the return code.
@@ -196,11 +233,12 @@ pub unsafe extern "C" fn ehea_model_reset(model: *mut CModel) {
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_hcall(model: *mut CModel, opcode: u64, args: *mut Regs) -> i64 {
     // SAFETY: this function's contract.
-    let (model, args) = unsafe { (self::model(model), args.as_mut()) };
-    match (model, args) {
-        (Some(m), Some(args)) => m.adapter.hcall(&mut m.host, Opcode(opcode), args).0,
-        _ => ehea_abi::hcall::ReturnCode::HARDWARE.0,
-    }
+    let code = unsafe { args.as_mut() }.and_then(|args| {
+        let call = |m: &mut Inner| m.adapter.hcall(&mut m.host, Opcode(opcode), args);
+        // SAFETY: the outer function's contract.
+        unsafe { enter(model, "a hypercall", call) }
+    });
+    code.unwrap_or(ReturnCode::HARDWARE).0
 }
 
 /// A load from the register window.
@@ -211,10 +249,12 @@ pub unsafe extern "C" fn ehea_model_hcall(model: *mut CModel, opcode: u64, args:
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_mmio_read(model: *mut CModel, offset: u64, size: u32) -> u64 {
     // SAFETY: this function's contract.
-    match unsafe { self::model(model) } {
-        Some(m) => m.adapter.mmio_read(&mut m.host, offset, size),
-        None => 0,
+    unsafe {
+        enter(model, "a load from a register", |m| {
+            m.adapter.mmio_read(&mut m.host, offset, size)
+        })
     }
+    .unwrap_or(0)
 }
 
 /// A store to the register window.
@@ -230,9 +270,11 @@ pub unsafe extern "C" fn ehea_model_mmio_write(
     value: u64,
 ) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.mmio_write(&mut m.host, offset, size, value);
-    }
+    unsafe {
+        enter(model, "a store to a register", |m| {
+            m.adapter.mmio_write(&mut m.host, offset, size, value)
+        })
+    };
 }
 
 /// Does the work that is due. The time is asked for again through the table.
@@ -243,9 +285,7 @@ pub unsafe extern "C" fn ehea_model_mmio_write(
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_run(model: *mut CModel, _now_ns: u64) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.run(&mut m.host);
-    }
+    unsafe { enter(model, "the timer", |m| m.adapter.run(&mut m.host)) };
 }
 
 /// Whether a port takes a frame.
@@ -256,10 +296,12 @@ pub unsafe extern "C" fn ehea_model_run(model: *mut CModel, _now_ns: u64) {
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_can_rx(model: *mut CModel, port: u32) -> bool {
     // SAFETY: this function's contract.
-    match unsafe { self::model(model) } {
-        Some(m) => m.adapter.can_rx(port as usize),
-        None => false,
+    unsafe {
+        enter(model, "a question of the backend", |m| {
+            m.adapter.can_rx(port as usize)
+        })
     }
+    .unwrap_or(false)
 }
 
 /// A frame from the wire.
@@ -279,11 +321,10 @@ pub unsafe extern "C" fn ehea_model_rx_frame(
         return true;
     }
     // SAFETY: this function's contract; the frame is not null.
-    let (model, frame) = unsafe { (self::model(model), std::slice::from_raw_parts(frame, len)) };
-    match model {
-        Some(m) => m.adapter.rx_frame(&mut m.host, port as usize, frame),
-        None => true,
-    }
+    let frame = unsafe { std::slice::from_raw_parts(frame, len) };
+    let call = |m: &mut Inner| m.adapter.rx_frame(&mut m.host, port as usize, frame);
+    // SAFETY: this function's contract.
+    unsafe { enter(model, "a frame", call) }.unwrap_or(false)
 }
 
 /// The backend of a port takes frames again.
@@ -294,9 +335,11 @@ pub unsafe extern "C" fn ehea_model_rx_frame(
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_tx_ready(model: *mut CModel, port: u32) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.tx_ready(&mut m.host, port as usize);
-    }
+    unsafe {
+        enter(model, "a ready backend", |m| {
+            m.adapter.tx_ready(&mut m.host, port as usize)
+        })
+    };
 }
 
 /// The external link of a port changed.
@@ -307,9 +350,11 @@ pub unsafe extern "C" fn ehea_model_tx_ready(model: *mut CModel, port: u32) {
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_set_link(model: *mut CModel, port: u32, up: bool) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.set_link(&mut m.host, port as usize, up);
-    }
+    unsafe {
+        enter(model, "a change of the link", |m| {
+            m.adapter.set_link(&mut m.host, port as usize, up)
+        })
+    };
 }
 
 /// Guest memory went away.
@@ -320,9 +365,11 @@ pub unsafe extern "C" fn ehea_model_set_link(model: *mut CModel, port: u32, up: 
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_ram_removed(model: *mut CModel, gpa: u64, len: u64) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.ram_removed(&mut m.host, gpa, len);
-    }
+    unsafe {
+        enter(model, "a removal of memory", |m| {
+            m.adapter.ram_removed(&mut m.host, gpa, len)
+        })
+    };
 }
 
 /// The guest got memory.
@@ -333,9 +380,11 @@ pub unsafe extern "C" fn ehea_model_ram_removed(model: *mut CModel, gpa: u64, le
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_ram_returned(model: *mut CModel, gpa: u64, len: u64) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.ram_returned(gpa, len);
-    }
+    unsafe {
+        enter(model, "a return of memory", |m| {
+            m.adapter.ram_returned(gpa, len)
+        })
+    };
 }
 
 /// An entry of the adapter's TCE table is about to change.
@@ -346,9 +395,7 @@ pub unsafe extern "C" fn ehea_model_ram_returned(model: *mut CModel, gpa: u64, l
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_tce_put(model: *mut CModel, from: u64, to: u64) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.tce_put(from, to);
-    }
+    unsafe { enter(model, "a change of a TCE", |m| m.adapter.tce_put(from, to)) };
 }
 
 /// All entries of the adapter's TCE table were cleared.
@@ -359,9 +406,7 @@ pub unsafe extern "C" fn ehea_model_tce_put(model: *mut CModel, from: u64, to: u
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_tce_clear(model: *mut CModel) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.tce_clear();
-    }
+    unsafe { enter(model, "a clearing of the TCEs", |m| m.adapter.tce_clear()) };
 }
 
 /// A hypercall is about to map something for the adapter; the value is 0 or what it returns instead.
@@ -371,11 +416,10 @@ pub unsafe extern "C" fn ehea_model_tce_clear(model: *mut CModel) {
 /// `model` is null or a live pointer from [`ehea_model_create`].
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_tce_hcall(model: *mut CModel, opcode: u64) -> i64 {
+    let call = |m: &mut Inner| m.adapter.tce_hcall(&mut m.host, opcode);
     // SAFETY: this function's contract.
-    match unsafe { self::model(model) } {
-        Some(m) => m.adapter.tce_hcall(&mut m.host, opcode).0,
-        None => 0,
-    }
+    let code = unsafe { enter(model, "a hypercall for a TCE", call) };
+    code.unwrap_or(ReturnCode::HARDWARE).0
 }
 
 /// Everything that is counted, as JSON. Valid until the next call.
@@ -386,13 +430,16 @@ pub unsafe extern "C" fn ehea_model_tce_hcall(model: *mut CModel, opcode: u64) -
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_stats_json(model: *mut CModel) -> *const c_char {
     // SAFETY: this function's contract.
-    match unsafe { self::model(model) } {
-        Some(m) => {
-            let json = serde_json::to_string(&m.adapter.stats()).unwrap_or_default();
-            m.text(&json)
-        }
-        None => ptr::null(),
-    }
+    let reentries = unsafe { model.as_ref() }.map_or(0, |model| model.reentries.get());
+    let call = |m: &mut Inner| {
+        let stats = Stats {
+            reentries,
+            ..m.adapter.stats()
+        };
+        m.text(&serde_json::to_string(&stats).unwrap_or_default())
+    };
+    // SAFETY: this function's contract.
+    unsafe { enter(model, "a question for the statistics", call) }.unwrap_or(ptr::null())
 }
 
 /// The armed faults, as JSON. Valid until the next call.
@@ -402,14 +449,12 @@ pub unsafe extern "C" fn ehea_model_stats_json(model: *mut CModel) -> *const c_c
 /// `model` is null or a live pointer from [`ehea_model_create`].
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_faults_json(model: *mut CModel) -> *const c_char {
+    let call = |m: &mut Inner| {
+        let json = serde_json::to_string(&m.adapter.faults()).unwrap_or_default();
+        m.text(&json)
+    };
     // SAFETY: this function's contract.
-    match unsafe { self::model(model) } {
-        Some(m) => {
-            let json = serde_json::to_string(&m.adapter.faults()).unwrap_or_default();
-            m.text(&json)
-        }
-        None => ptr::null(),
-    }
+    unsafe { enter(model, "a question for the faults", call) }.unwrap_or(ptr::null())
 }
 
 /// Arms a fault; null on success, else why not.
@@ -424,13 +469,14 @@ pub unsafe extern "C" fn ehea_model_fault_add(
     json: *const c_char,
 ) -> *const c_char {
     // SAFETY: this function's contract.
-    let (model, json) = unsafe { (self::model(model), text(json)) };
-    let Some(m) = model else {
-        return ptr::null();
+    let json = unsafe { text(json) };
+    let call = |m: &mut Inner| {
+        let fault = json.and_then(|json| serde_json::from_str(json).map_err(|e| e.to_string()));
+        let result = fault.and_then(|fault| m.adapter.fault_add(&mut m.host, fault));
+        m.outcome(result)
     };
-    let fault = json.and_then(|json| serde_json::from_str(json).map_err(|e| e.to_string()));
-    let result = fault.and_then(|fault| m.adapter.fault_add(&mut m.host, fault));
-    m.outcome(result)
+    // SAFETY: this function's contract.
+    unsafe { enter(model, "a fault", call) }.unwrap_or(BUSY.as_ptr())
 }
 
 /// Disarms all faults.
@@ -441,9 +487,7 @@ pub unsafe extern "C" fn ehea_model_fault_add(
 #[no_mangle]
 pub unsafe extern "C" fn ehea_model_fault_clear(model: *mut CModel) {
     // SAFETY: this function's contract.
-    if let Some(m) = unsafe { self::model(model) } {
-        m.adapter.fault_clear();
-    }
+    unsafe { enter(model, "an end of faults", |m| m.adapter.fault_clear()) };
 }
 
 /// Sets the external link of a port; null on success, else why not.
@@ -458,10 +502,11 @@ pub unsafe extern "C" fn ehea_model_port_link(
     json: *const c_char,
 ) -> *const c_char {
     // SAFETY: this function's contract.
-    let (model, json) = unsafe { (self::model(model), text(json)) };
-    let Some(m) = model else {
-        return ptr::null();
+    let json = unsafe { text(json) };
+    let call = |m: &mut Inner| {
+        let result = json.and_then(|json| m.adapter.port_link(&mut m.host, json));
+        m.outcome(result)
     };
-    let result = json.and_then(|json| m.adapter.port_link(&mut m.host, json));
-    m.outcome(result)
+    // SAFETY: this function's contract.
+    unsafe { enter(model, "a change of the link", call) }.unwrap_or(BUSY.as_ptr())
 }

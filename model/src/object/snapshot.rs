@@ -49,6 +49,7 @@ impl State {
             refused_accesses: counters.refused_accesses,
             cmo_refused: counters.cmo_refused,
             ignored_mmio: counters.ignored_mmio,
+            reentries: 0,
             interrupts: counters.interrupts,
             removed_while_registered: counters.removed_while_registered,
             removed_accesses: counters.removed_accesses,
