@@ -51,6 +51,8 @@ const PATTERNS: &[(&str, FindingKind)] = &[
     ("Oops: ", FindingKind::Oops),
     ("kernel BUG at", FindingKind::Oops),
     ("BUG: ", FindingKind::Oops),
+    // SLUB's reports: `BUG name of the cache (…): what`.
+    ("] BUG ", FindingKind::Oops),
     ("Unable to handle kernel", FindingKind::Oops),
     ("rust_kernel: panicked", FindingKind::Oops),
     ("Bad page state", FindingKind::Oops),
@@ -61,6 +63,8 @@ const PATTERNS: &[(&str, FindingKind)] = &[
         "INFO: trying to register non-static key",
         FindingKind::Warning,
     ),
+    // A checker that is off finds nothing.
+    ("lockdep is turned off", FindingKind::Warning),
     ("blocked for more than", FindingKind::Warning),
     ("detected stalls on", FindingKind::Warning),
     ("self-detected stall", FindingKind::Warning),
@@ -68,8 +72,14 @@ const PATTERNS: &[(&str, FindingKind)] = &[
     ("UBSAN: ", FindingKind::Warning),
     ("refcount_t: ", FindingKind::Warning),
     ("ODEBUG: ", FindingKind::Warning),
-    ("DMA-API: ", FindingKind::Warning),
+    // What it says of drivers comes with a WARN; by itself it also tells its own size.
+    ("DMA-API: debugging out of memory", FindingKind::Warning),
+    ("dma-debug disabled", FindingKind::Warning),
     ("new suspected memory leaks", FindingKind::Warning),
+    ("Kernel memory leak detector disabled", FindingKind::Warning),
+    ("pagealloc: ", FindingKind::Warning),
+    ("ref_tracker: ", FindingKind::Warning),
+    ("hard LOCKUP", FindingKind::Warning),
     ("unregister_netdevice: waiting for", FindingKind::Warning),
     ("NETDEV WATCHDOG", FindingKind::Warning),
     ("Unknown symbol", FindingKind::Warning),
@@ -325,7 +335,38 @@ mod tests {
     fn every_kind_of_report_is_found() {
         for line in [
             "WARNING: CPU: 0 PID: 1 at kernel/x.c:3",
+            "WARNING: drivers/net/x.c:3 at f+0x1/0x2, CPU#0: sh/1",
             "WARNING: possible circular locking dependency detected",
+            "WARNING: possible recursive locking detected",
+            "WARNING: possible irq lock inversion dependency detected",
+            "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+            "WARNING: inconsistent lock state",
+            "WARNING: bad unlock balance detected!",
+            "WARNING: held lock freed!",
+            "WARNING: sh/1 still has locks held!",
+            "WARNING: lock held when returning to user space!",
+            "WARNING: suspicious RCU usage",
+            "[ BUG: Invalid wait context ]",
+            "INFO: trying to register non-static key.",
+            "BUG: MAX_LOCKDEP_CHAINS too low!",
+            "INFO: lockdep is turned off.",
+            "BUG: sleeping function called from invalid context at mm/x.c:1",
+            "BUG: scheduling while atomic: sh/1/0x00000002",
+            "BUG: using smp_processor_id() in preemptible [00000000] code: sh/1",
+            "BUG: KASAN: slab-use-after-free in f+0x1/0x2",
+            "BUG: KCSAN: data-race in f / g",
+            "BUG kmalloc-64 (Tainted: G           O      ): Redzone overwritten",
+            "UBSAN: array-index-out-of-bounds in x.c:1:2",
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "kmemleak: Kernel memory leak detector disabled",
+            "ODEBUG: free active (active state 0) object: 00000000 object type: timer_list hint: f+0x1",
+            "ODEBUG: Out of memory. ODEBUG disabled",
+            "DMA-API: debugging out of memory - disabling",
+            "DMA-API: cacheline tracking ENOMEM, dma-debug disabled",
+            "pagealloc: memory corruption",
+            "ref_tracker: reference already released.",
+            "refcount_t: underflow; use-after-free.",
+            "watchdog: CPU 0 self-detected hard LOCKUP @ f+0x1/0x2",
             "INFO: task kworker blocked for more than 120 seconds.",
             "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",
             "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
@@ -337,6 +378,40 @@ mod tests {
                 1,
                 "{line}"
             );
+        }
+    }
+
+    #[test]
+    fn what_checkers_say_of_themselves_is_no_finding() {
+        for line in [
+            "DMA-API: preallocated 65536 debug entries",
+            "DMA-API: debugging enabled by kernel config",
+            "kmemleak: Kernel memory leak detector initialized (mem pool available: 39000)",
+            "kasan: KernelAddressSanitizer initialized (generic)",
+            "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+            "CONFIG_DEBUG is set",
+        ] {
+            let c = console(&format!("[    0.000000] {line}\n"));
+            assert!(c.findings().is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn reports_that_come_with_a_warning_are_one_finding() {
+        for line in [
+            "DMA-API: ehea 71000003: device driver frees DMA memory with different size",
+            "list_del corruption. prev->next should be c000000001, but was c000000002.",
+            "list_add corruption. next->prev should be prev (c000000001), but was 0.",
+            "do not call blocking ops when !TASK_RUNNING; state=1 set at f+0x1/0x2",
+        ] {
+            let c = console(&format!(
+                "[ 1.0] ------------[ cut here ]------------\n[ 1.0] {line}\n\
+                 [ 1.0] WARNING: lib/x.c:1 at f+0x1/0x2, CPU#0: sh/1\n\
+                 [ 1.0] ---[ end trace 0000000000000000 ]---\n"
+            ));
+            let findings = c.findings();
+            assert_eq!(findings.len(), 1, "{line}");
+            assert!(findings[0].lines[1].contains(line), "{line}");
         }
     }
 
