@@ -111,7 +111,6 @@ impl Adapter {
         self.enter(host, |state, _| {
             if let Some(port) = state.ports.get_mut(port) {
                 port.tx_busy = false;
-                state.agenda.work_soon(state.now);
             }
         });
     }
@@ -237,5 +236,25 @@ impl Adapter {
     /// Disarms all faults.
     pub fn fault_clear(&mut self) {
         self.faults.clear();
+    }
+}
+
+/// What tests look at.
+#[cfg(any(test, feature = "testkit"))]
+impl Adapter {
+    /// When the adapter must be called again at the latest, by the state of its objects. The deadline
+    /// that it asked for must not be later.
+    pub fn owed(&self) -> Option<u64> {
+        self.state.owed()
+    }
+
+    /// Whether a turn of work would do anything.
+    pub fn is_work_possible(&self) -> bool {
+        self.state.is_work_possible()
+    }
+
+    /// A turn of work out of turn. Returns how many frames and work requests it was.
+    pub fn work(&mut self, host: &mut dyn Host) -> usize {
+        self.enter(host, |state, env| state.work(env))
     }
 }

@@ -3,7 +3,7 @@
 //! What is due when (M10, M12).
 
 /// Doorbells and frames are handled this long after the first of them (M10, choice).
-const WORK_DELAY_NS: u64 = 100_000;
+pub(crate) const WORK_DELAY_NS: u64 = 100_000;
 /// Time for others between two batches of work.
 const WORK_PAUSE_NS: u64 = 10_000;
 /// A port is announced this long after its first queue pair can send (M12).
@@ -24,6 +24,11 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
+    /// Whether a turn of work is coming.
+    pub(crate) const fn has_work(&self) -> bool {
+        self.work.is_some()
+    }
+
     /// There is work; it is done a little later.
     pub(crate) fn work_soon(&mut self, now: u64) {
         self.work.get_or_insert(now.saturating_add(WORK_DELAY_NS));

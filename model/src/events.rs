@@ -78,6 +78,7 @@ impl State {
                 continue;
             }
             cq.reraised(self.now);
+            env.counters.reraised();
             self.agenda.recheck_by(self.now.saturating_add(RERAISE_NS));
             if let Some(eq) = self.eqs.get_mut(cq.eq) {
                 eq.interrupt(env);
@@ -90,10 +91,13 @@ impl State {
         let Some(cq) = self.cqs.get_mut(cq) else {
             return;
         };
-        if !cq.completed(self.now) {
+        let event = cq.completed(self.now);
+        if let Some(at) = cq.reraise_at() {
+            self.agenda.recheck_by(at);
+        }
+        if !event {
             return;
         }
-        self.agenda.recheck_by(self.now.saturating_add(RERAISE_NS));
         let Some(eq) = self.eqs.get_mut(cq.eq) else {
             return;
         };

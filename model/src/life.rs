@@ -49,7 +49,7 @@ impl State {
         if let Some(eq) = self.eqs.get_mut(qp.eq) {
             eq.post(env, entry.pack());
         }
-        self.update_port(env, port);
+        self.update_port(port);
     }
 
     /// Machine reset: as new, but the tables keep their generations, the links their state and the
@@ -62,7 +62,7 @@ impl State {
             self.mrs.remove(handle);
         }
         for handle in self.qps.handles() {
-            self.remove_qp(env, handle);
+            self.remove_qp(handle);
         }
         for handle in self.cqs.handles() {
             self.remove_cq(handle);
@@ -92,33 +92,32 @@ impl State {
         }
     }
 
-    pub(crate) fn remove_qp(&mut self, env: &mut Env<'_>, handle: u64) {
-        if let Some(qp) = self.qps.remove(handle) {
+    pub(crate) fn remove_qp(&mut self, handle: u64) {
+        if let Some(mut qp) = self.qps.remove(handle) {
             self.blocks.free(qp.slot);
-            self.update_port(env, qp.port);
+            if let Some(port) = self.ports.get_mut(qp.port) {
+                port.lose(&mut qp.fifo);
+            }
+            self.update_port(qp.port);
         }
     }
 
-    /// A queue pair of the port changed its state: keeps track of whether frames can still be
-    /// received, and announces the port when a queue pair can send for the first time (M12).
-    pub(crate) fn update_port(&mut self, env: &mut Env<'_>, index: usize) {
-        let mut operational = false;
-        for qp in self.qps.values_mut().filter(|qp| qp.port == index) {
-            operational |= qp.is_operational();
-            if qp.can_send() && !std::mem::replace(&mut qp.announced, true) {
-                self.agenda.announce_port(self.now, index);
-            }
-        }
+    /// A queue pair of the port changed its state: drops what waits for one that is down, keeps track
+    /// of whether frames can still be received, and announces the port when a queue pair can send for
+    /// the first time (M12).
+    pub(crate) fn update_port(&mut self, index: usize) {
         let Some(port) = self.ports.get_mut(index) else {
             return;
         };
-        port.operational = operational;
-        if !operational {
-            while port.fifo_pop().is_some() {
-                port.drop_frame();
+        port.operational = false;
+        for qp in self.qps.values_mut().filter(|qp| qp.port == index) {
+            if qp.is_operational() {
+                port.operational = true;
+            } else {
+                port.lose(&mut qp.fifo);
             }
-            if std::mem::take(&mut port.held_back) {
-                env.host.rx_flush(index);
+            if qp.can_send() && !std::mem::replace(&mut qp.announced, true) {
+                self.agenda.announce_port(self.now, index);
             }
         }
     }

@@ -100,7 +100,6 @@ impl State {
                 queue.consumed(count, self.now);
             }
         }
-        self.agenda.work_soon(self.now);
     }
 
     fn cq_register(

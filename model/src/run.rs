@@ -6,8 +6,12 @@ use crate::host::Env;
 use crate::object::state::State;
 
 impl State {
-    /// Asks the host for the next deadline; called at the end of every call into the model.
+    /// What follows from the state that a call left behind: called at the end of every one.
     pub(crate) fn schedule(&mut self, env: &mut Env<'_>) {
+        self.release_backends(env);
+        if !self.agenda.has_work() && self.is_work_possible() {
+            self.agenda.work_soon(self.now);
+        }
         if let Some(deadline) = self.agenda.ask() {
             env.host.timer_set(deadline);
         }
@@ -16,8 +20,11 @@ impl State {
     /// Does what is due.
     pub(crate) fn run(&mut self, env: &mut Env<'_>) {
         let due = self.agenda.take_due(self.now);
-        if due.work && self.work(env) {
-            self.agenda.work_on(self.now);
+        if due.work {
+            self.work(env);
+            if self.is_work_possible() {
+                self.agenda.work_on(self.now);
+            }
         }
         if due.recheck {
             self.reraise(env);
@@ -27,5 +34,16 @@ impl State {
                 self.post_port_state(env, port);
             }
         }
+    }
+
+    /// When the adapter must have been called again at the latest, by what its objects are waiting
+    /// for. The deadline that the host was asked for is never later than this.
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) fn owed(&self) -> Option<u64> {
+        let work = self
+            .is_work_possible()
+            .then(|| self.now.saturating_add(crate::agenda::WORK_DELAY_NS));
+        let events = self.cqs.values().filter_map(|cq| cq.reraise_at());
+        events.chain(work).min()
     }
 }

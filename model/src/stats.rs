@@ -38,6 +38,9 @@ pub struct Stats {
     pub reentries: u64,
     /// Interrupts raised.
     pub interrupts: u64,
+    /// Completion events raised once more because the driver left completions alone for 20 ms: an
+    /// interrupt was lost, or the driver is slow.
+    pub reraised: u64,
     /// How often registered memory left the machine, once for each object and range: from then on
     /// until it was registered no more, an adapter that isn't as careful could have reached it.
     pub removed_while_registered: u64,
@@ -184,6 +187,7 @@ pub(crate) struct Counters {
     pub(crate) cmo_refused: u64,
     pub(crate) ignored_mmio: u64,
     pub(crate) interrupts: u64,
+    pub(crate) reraised: u64,
     pub(crate) removed_while_registered: u64,
     pub(crate) removed_accesses: u64,
     pub(crate) pauses: VecDeque<PauseStats>,
@@ -217,6 +221,10 @@ impl Counters {
 
     pub(crate) fn interrupt(&mut self) {
         increment(&mut self.interrupts);
+    }
+
+    pub(crate) fn reraised(&mut self) {
+        increment(&mut self.reraised);
     }
 
     pub(crate) fn removed_while_registered(&mut self) {

@@ -17,6 +17,7 @@ use crate::hcall::Fewer;
 use crate::host::{Env, TraceLevel};
 use crate::object::cq::Cq;
 use crate::object::eq::Eq;
+use crate::object::fifo::Fifo;
 use crate::object::mr::{Mr, Smr};
 use crate::object::qp::{Qp, WorkQueue};
 use crate::object::state::{Block, State};
@@ -187,6 +188,7 @@ impl State {
                 aer: 0,
                 paused_ns: None,
                 outgoing: None,
+                fifo: Fifo::default(),
             })
             .ok_or(Refusal::QpLimit)?;
         self.blocks.take(slot, Block::Qp(handle));

@@ -198,9 +198,7 @@ impl State {
             TraceLevel::Event,
             format_args!("queue pair {number:#x} is {state:?}, enabled {enabled}"),
         );
-        self.update_port(env, port);
-        // What was announced or waited meanwhile.
-        self.agenda.work_soon(self.now);
+        self.update_port(port);
         Ok(())
     }
 }

@@ -29,7 +29,8 @@ pub(crate) struct Cq {
     armed: bool,
     /// Completions that the driver did not give back yet.
     unconsumed: u32,
-    /// When the event was raised, or the driver was last seen to make progress after it.
+    /// When the event was raised, or after it the driver last made progress or was first given
+    /// something again.
     raised_ns: Option<u64>,
 }
 
@@ -71,6 +72,9 @@ impl Cq {
 
     /// A completion of this queue became visible. Says whether that is an event.
     pub(crate) fn completed(&mut self, now: u64) -> bool {
+        if self.unconsumed == 0 && self.raised_ns.is_some() {
+            self.raised_ns = Some(now);
+        }
         self.unconsumed = self.unconsumed.saturating_add(1);
         let event = self.armed && !self.event_pending;
         if event {

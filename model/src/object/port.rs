@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Logical ports: attributes, filters, the receive FIFO (§4.4, §7.1).
-
-use std::collections::VecDeque;
+//! Logical ports: attributes, filters, memory for frames that wait (§4.4, §7.1).
 
 use ehea_abi::cb::port::{
     MacAddress, PortBlock1, PortBlock2, PortSpeed, ReceiveControl, MAX_DEFAULT_QPS,
@@ -10,9 +8,10 @@ use ehea_abi::cb::port::{
 use ehea_abi::hcall::BcmcScope;
 use zerocopy::byteorder::big_endian::U64;
 
+use super::fifo::Fifo;
 use crate::stats::PortCounters;
 
-/// Bytes of received frames that a port can hold (choice).
+/// Bytes of received frames that a port can hold, for all of its queue pairs (choice).
 pub(crate) const FIFO_BYTES: usize = 512 << 10;
 /// The longest frame on the wire, CRC included (M21).
 pub(crate) const MAX_WIRE_FRAME: usize = 9022;
@@ -54,7 +53,7 @@ pub(crate) struct Port {
     /// The backend was told to wait.
     pub(crate) held_back: bool,
     pub(crate) counters: PortCounters,
-    fifo: VecDeque<Vec<u8>>,
+    /// Bytes of frames that wait for the port's queue pairs.
     fifo_bytes: usize,
 }
 
@@ -77,7 +76,6 @@ impl Port {
             tx_busy: false,
             held_back: false,
             counters: PortCounters::default(),
-            fifo: VecDeque::new(),
             fifo_bytes: 0,
         }
     }
@@ -101,26 +99,29 @@ impl Port {
         self.fifo_bytes
     }
 
-    /// Whether the FIFO has room for any frame.
+    /// Whether there is room for any frame.
     pub(crate) const fn fifo_has_room(&self) -> bool {
         self.fifo_bytes.saturating_add(MAX_WIRE_FRAME) <= FIFO_BYTES
     }
 
-    pub(crate) fn fifo_push(&mut self, frame: Vec<u8>) {
+    /// A frame waits for its queue pair.
+    pub(crate) fn hold(&mut self, fifo: &mut Fifo, frame: Vec<u8>) {
         self.fifo_bytes = self.fifo_bytes.saturating_add(frame.len());
-        self.fifo.push_back(frame);
+        fifo.push(frame);
     }
 
-    pub(crate) fn fifo_pop(&mut self) -> Option<Vec<u8>> {
-        let frame = self.fifo.pop_front()?;
+    /// The frame that has waited longest leaves.
+    pub(crate) fn release(&mut self, fifo: &mut Fifo) -> Option<Vec<u8>> {
+        let frame = fifo.pop()?;
         self.fifo_bytes = self.fifo_bytes.saturating_sub(frame.len());
         Some(frame)
     }
 
-    /// Puts back the frame that was popped last.
-    pub(crate) fn fifo_unpop(&mut self, frame: Vec<u8>) {
-        self.fifo_bytes = self.fifo_bytes.saturating_add(frame.len());
-        self.fifo.push_front(frame);
+    /// Nobody gets what waits.
+    pub(crate) fn lose(&mut self, fifo: &mut Fifo) {
+        while self.release(fifo).is_some() {
+            self.drop_frame();
+        }
     }
 
     /// A received frame is lost for want of a buffer or queue pair.

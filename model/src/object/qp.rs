@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use ehea_abi::cb::qp::QpState;
 use ehea_abi::ring::{QueueSize, SlotSize};
 
+use super::fifo::Fifo;
 use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
@@ -98,6 +99,8 @@ pub(crate) struct Qp {
     pub(crate) announced: bool,
     pub(crate) aer: u64,
     pub(crate) outgoing: Option<Outgoing>,
+    /// Frames that were received for this queue pair.
+    pub(crate) fifo: Fifo,
 }
 
 impl Qp {

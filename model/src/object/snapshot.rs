@@ -51,6 +51,7 @@ impl State {
             ignored_mmio: counters.ignored_mmio,
             reentries: 0,
             interrupts: counters.interrupts,
+            reraised: counters.reraised,
             removed_while_registered: counters.removed_while_registered,
             removed_accesses: counters.removed_accesses,
             pauses: counters.pauses.iter().copied().collect(),

@@ -111,6 +111,7 @@ impl TestMachine {
         let code = self.adapter.hcall(&mut self.host, opcode, regs);
         self.host.call_pages.clear();
         self.watch(opcode, &call, code);
+        self.check();
         code
     }
 
@@ -162,12 +163,15 @@ impl TestMachine {
     pub fn store_sized(&mut self, address: u64, size: u32, value: u64) {
         let offset = address - self.config.mmio_base;
         self.adapter.mmio_write(&mut self.host, offset, size, value);
+        self.check();
     }
 
     /// A load from a register at a real address.
     pub fn load(&mut self, address: u64) -> u64 {
         let offset = address - self.config.mmio_base;
-        self.adapter.mmio_read(&mut self.host, offset, 8)
+        let value = self.adapter.mmio_read(&mut self.host, offset, 8);
+        self.check();
+        value
     }
 
     /// Lets virtual time pass and all that is due happen.
@@ -177,6 +181,7 @@ impl TestMachine {
             self.host.now = self.host.now.max(deadline);
             self.host.deadline = None;
             self.adapter.run(&mut self.host);
+            self.check();
         }
         self.host.now = end;
     }
@@ -193,7 +198,9 @@ impl TestMachine {
 
     /// A frame from the wire at a port index; false if it was not taken.
     pub fn inject(&mut self, port: usize, frame: &[u8]) -> bool {
-        self.adapter.rx_frame(&mut self.host, port, frame)
+        let taken = self.adapter.rx_frame(&mut self.host, port, frame);
+        self.check();
+        taken
     }
 
     /// The frames that a port index sent since this was last asked.
@@ -208,6 +215,7 @@ impl TestMachine {
         } else if self.host.tx_busy.remove(&port) {
             self.adapter.tx_ready(&mut self.host, port);
         }
+        self.check();
     }
 
     /// How often a port index asked for frames that were held back.
@@ -219,6 +227,7 @@ impl TestMachine {
     pub fn remove_ram(&mut self, gpa: u64, len: u64) {
         self.host.remove(gpa, len);
         self.adapter.ram_removed(&mut self.host, gpa, len);
+        self.check();
     }
 
     /// Adds memory to the machine.
@@ -226,16 +235,19 @@ impl TestMachine {
         self.host.ram.push((gpa, len));
         self.host.ram.sort_unstable();
         self.adapter.ram_returned(gpa, len);
+        self.check();
     }
 
     /// The guest gives memory back that the machine keeps for now.
     pub fn give_back(&mut self, gpa: u64, len: u64) {
         self.adapter.ram_removed(&mut self.host, gpa, len);
+        self.check();
     }
 
     /// The guest gets memory again that the machine has kept.
     pub fn take_back(&mut self, gpa: u64, len: u64) {
         self.adapter.ram_returned(gpa, len);
+        self.check();
     }
 
     /// Changes an entry of the adapter's TCE table.
@@ -243,6 +255,7 @@ impl TestMachine {
         let table = self.host.tces.get_or_insert_default();
         let old = table.insert(index, tce).unwrap_or(0);
         self.adapter.tce_put(old, tce);
+        self.check();
     }
 
     /// Maps all RAM for the adapter, each page at the index that is its number.
@@ -260,6 +273,7 @@ impl TestMachine {
             table.clear();
         }
         self.adapter.tce_clear();
+        self.check();
     }
 
     /// Machine reset.
@@ -267,6 +281,7 @@ impl TestMachine {
         self.clear_tces();
         self.adapter.reset(&mut self.host);
         self.host.registered.clear();
+        self.check();
     }
 
     /// Arms a fault given as JSON.
@@ -275,6 +290,27 @@ impl TestMachine {
         self.adapter
             .fault_add(&mut self.host, fault)
             .unwrap_or_else(|e| panic!("{json}: {e}"));
+        self.check();
+    }
+
+    /// Panics unless the adapter sees to it that everything happens that can happen: what its objects
+    /// wait for has a deadline, and when it says that no work is possible, none is done.
+    fn check(&mut self) {
+        let now = self.host.now;
+        if let Some(by) = self.adapter.owed() {
+            let deadline = self.host.deadline;
+            assert!(
+                deadline.is_some_and(|deadline| deadline <= by.max(now)),
+                "due by {by}, deadline {deadline:?}, now {now}: {:#?}",
+                self.adapter
+            );
+        }
+        if !self.adapter.is_work_possible() {
+            let accesses = self.host.accesses.len();
+            let done = self.adapter.work(&mut self.host);
+            let accesses = self.host.accesses.len() - accesses;
+            assert_eq!((done, accesses), (0, 0), "{:#?}", self.adapter);
+        }
     }
 
     /// What the adapter counts.

@@ -233,6 +233,30 @@ fn lost_interrupts_are_raised_again() {
     assert_eq!(pulses(&mut guest), 1);
 }
 
+/// A driver that was told once, has consumed all and has not armed since then is told again of what
+/// comes later, 20 ms after that came; each time is counted.
+#[test]
+fn a_driver_that_stopped_looking_is_told_again() {
+    let mut guest = TestGuest::default();
+    let frame = Frame::raw(Frame::PEER, 100, 1);
+    guest.send(0, 0, &frame);
+    guest.machine.settle();
+    assert_eq!(pulses(&mut guest), 1);
+    guest.completions(0, 0);
+    guest.machine.advance(50 * MS);
+    assert_eq!(guest.machine.deadline(), None);
+    guest.send(0, 0, &frame);
+    guest.machine.advance(19 * MS);
+    assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (0, 0));
+    guest.machine.advance(2 * MS);
+    assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (1, 1));
+    guest.machine.advance(40 * MS);
+    assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (2, 3));
+    guest.completions(0, 0);
+    guest.machine.advance(50 * MS);
+    assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (0, 3));
+}
+
 /// M19: an interrupt that was withheld is raised by H_RESET_EVENTS, none otherwise.
 #[test]
 fn reset_events_makes_up_for_a_lost_interrupt() {

@@ -9,6 +9,7 @@ mod filter;
 mod hostile;
 mod life;
 mod link;
+mod liveness;
 mod memory;
 mod offload;
 mod receive;

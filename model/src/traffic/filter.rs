@@ -6,7 +6,6 @@ use ehea_abi::cb::port::{MacAddress, ReceiveControl};
 
 use crate::object::port::{Bcmc, Port};
 use crate::object::qp::Qp;
-use crate::object::state::State;
 use crate::object::table::Table;
 use crate::traffic::checksum::Ipv4;
 use zerocopy::FromBytes as _;
@@ -132,14 +131,11 @@ fn resolve(qps: &Table<Qp>, name: u64) -> Option<u64> {
     qps.by_number(u32::try_from(name).ok()?)
 }
 
-impl State {
-    /// The queue pair that gets a frame, if there is one that could.
-    pub(crate) fn route(&self, index: usize, frame: &[u8]) -> Option<u64> {
-        let name = self.ports.get(index)?.queue_pair_for(frame)?;
-        let handle = resolve(&self.qps, name)?;
-        let qp = self.qps.get(handle)?;
-        (qp.port == index && qp.is_operational()).then_some(handle)
-    }
+/// The queue pair that gets a frame of port index `index`, if there is one that could.
+pub(crate) fn route(qps: &Table<Qp>, index: usize, port: &Port, frame: &[u8]) -> Option<u64> {
+    let handle = resolve(qps, port.queue_pair_for(frame)?)?;
+    let qp = qps.get(handle)?;
+    (qp.port == index && qp.is_operational()).then_some(handle)
 }
 
 /// The same for all frames of a flow; 0 for what is no IP (§7.1, choice).

@@ -8,3 +8,4 @@ pub(crate) mod filter;
 pub(crate) mod rx;
 pub(crate) mod segment;
 pub(crate) mod tx;
+pub(crate) mod work;

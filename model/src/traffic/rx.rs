@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receiving: from the wire into the port's FIFO, from there into receive queues (§6.5, §7).
+//! Receiving: from the wire into the FIFO of a queue pair, from there into its queues (§6.5, §7).
 
 use ehea_abi::cb::port::ReceiveControl;
 use ehea_abi::cqe::{Cqe, CqeStatus, ReceiveQueue};
@@ -11,14 +11,14 @@ use zerocopy::FromBytes as _;
 use crate::host::{DmaError, Env, TraceLevel};
 use crate::memory::translate::{Piece, Regions};
 use crate::memory::Access;
-use crate::object::port::{bump, MAX_WIRE_FRAME_STANDARD};
+use crate::object::port::{bump, Port, MAX_WIRE_FRAME_STANDARD};
 use crate::object::qp::Qp;
 use crate::object::state::State;
 use crate::refusal::Violation;
 use crate::traffic::checksum::{Ipv4, Sum, Tcp, UDP_CHECKSUM, UDP_HEADER};
 use crate::traffic::complete::write_entry;
 use crate::traffic::filter::{
-    destination, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
+    destination, route, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
 };
 
 /// The shortest frame on the wire, without CRC; the backend's may be shorter.
@@ -32,14 +32,6 @@ const CRC_BYTES: [u8; CRC] = [0xc5; CRC];
 const RQ1_MAX: usize = 192;
 /// Frames up to this length with CRC go into RQ2.
 const RQ2_MAX: usize = 2048;
-
-/// What became of a frame at the head of the FIFO.
-enum Delivery {
-    /// It left the FIFO.
-    Done,
-    /// Its queue pair cannot take it now.
-    Wait(Vec<u8>),
-}
 
 impl State {
     /// Whether the backend may deliver a frame.
@@ -76,68 +68,67 @@ impl State {
                     destination(frame).0
                 ),
             );
-        } else if !port.fifo_has_room() {
-            port.drop_frame();
         } else {
-            let mut own = Vec::with_capacity(wire);
-            own.extend_from_slice(frame);
-            own.resize(wire.saturating_sub(CRC), 0);
-            port.fifo_push(own);
-            self.agenda.work_soon(self.now);
+            self.hold(index, frame);
         }
         true
     }
 
-    /// Delivers at most `budget` frames of a port and returns how many left the FIFO.
-    pub(crate) fn receive(&mut self, env: &mut Env<'_>, index: usize, budget: usize) -> usize {
-        let mut done = 0usize;
-        while done < budget {
-            let Some(port) = self.ports.get_mut(index) else {
-                break;
-            };
-            let Some(frame) = port.fifo_pop() else {
-                break;
-            };
-            match self.deliver(env, index, frame) {
-                Delivery::Done => done = done.saturating_add(1),
-                Delivery::Wait(frame) => {
-                    if let Some(port) = self.ports.get_mut(index) {
-                        port.fifo_unpop(frame);
-                    }
-                    break;
-                }
+    /// Chooses a queue pair for a frame, which waits for it. The choice is made when a frame arrives
+    /// and holds whatever changes later (§7.1, choice).
+    fn hold(&mut self, index: usize, frame: &[u8]) {
+        let Some(port) = self.ports.get_mut(index) else {
+            return;
+        };
+        let qp = route(&self.qps, index, port, frame).and_then(|handle| self.qps.get_mut(handle));
+        match qp {
+            Some(qp) if port.fifo_has_room() => {
+                let length = frame.len().max(MIN_FRAME);
+                let mut own = Vec::with_capacity(length.saturating_add(CRC));
+                own.extend_from_slice(frame);
+                own.resize(length, 0);
+                port.hold(&mut qp.fifo, own);
             }
+            _ => port.drop_frame(),
         }
-        if let Some(port) = self.ports.get_mut(index) {
+    }
+
+    /// Tells the backends that were told to wait and need not any more.
+    pub(crate) fn release_backends(&mut self, env: &mut Env<'_>) {
+        for (index, port) in self.ports.iter_mut().enumerate() {
             if port.held_back && port.fifo_has_room() {
                 port.held_back = false;
                 env.host.rx_flush(index);
             }
         }
+    }
+
+    /// Delivers at most `budget` frames of a queue pair and returns how many left its FIFO.
+    pub(crate) fn receive(&mut self, env: &mut Env<'_>, handle: u64, budget: usize) -> usize {
+        let mut done = 0usize;
+        while done < budget && self.deliver_next(env, handle) {
+            done = done.saturating_add(1);
+        }
         done
     }
 
-    fn deliver(&mut self, env: &mut Env<'_>, index: usize, mut frame: Vec<u8>) -> Delivery {
-        let handle = self.route(index, &frame);
-        let (Some(handle), Some(port)) = (handle, self.ports.get_mut(index)) else {
-            if let Some(port) = self.ports.get_mut(index) {
-                port.drop_frame();
-            }
-            return Delivery::Done;
-        };
+    /// Delivers the next frame of a queue pair; false if there is none, or if it must wait.
+    fn deliver_next(&mut self, env: &mut Env<'_>, handle: u64) -> bool {
         let Some(qp) = self.qps.get_mut(handle) else {
-            return Delivery::Done;
+            return false;
+        };
+        let Some(port) = self.ports.get_mut(qp.port) else {
+            return false;
+        };
+        let Some(queue) = ready_queue(qp, port) else {
+            return false;
+        };
+        let Some(mut frame) = port.release(&mut qp.fifo) else {
+            return false;
         };
         let received = frame.len();
-        let strip = vlan_tci(&frame).filter(|_| port.receive_option(ReceiveControl::VLAN_XTRACT));
-        let stored = match strip {
-            Some(_) => received.saturating_sub(VLAN_TAG),
-            None => received,
-        };
-        let Some(queue) = choose_queue(qp, stored.saturating_add(CRC)) else {
-            return Delivery::Wait(frame);
-        };
-        if strip.is_some() {
+        let tag = stripped_tag(port, &frame);
+        if tag.is_some() {
             frame.drain(ETHER_TYPE..ETHER_TYPE.saturating_add(VLAN_TAG));
         }
         let check = check(&frame, port.receive_control);
@@ -145,14 +136,14 @@ impl State {
             kind: Cqe::kind_byte(queue),
             status: U16::new(check.status.0 | env.faults.corrupt_status(port.number)),
             num_bytes_transferred: U16::new(
-                u16::try_from(stored.saturating_add(CRC)).unwrap_or(u16::MAX),
+                u16::try_from(frame.len().saturating_add(CRC)).unwrap_or(u16::MAX),
             ),
             inet_checksum_value: U16::new(check.checksum),
             header_length: check.header_length,
             qp_token: U32::new(qp.token),
             ..Cqe::default()
         };
-        if let Some(tci) = strip {
+        if let Some(tci) = tag {
             cqe.status
                 .set(cqe.status().with(CqeStatus::VLAN_TAG_XTRACT).0);
             cqe.vlan_tag = U16::new(tci);
@@ -167,12 +158,12 @@ impl State {
             Ok(true) => {}
             Ok(false) => {
                 port.drop_long_frame();
-                return Delivery::Done;
+                return true;
             }
             Err(why) => {
                 port.drop_frame();
                 self.fail_qp(env, handle, why);
-                return Delivery::Done;
+                return true;
             }
         }
         let statistics = &mut port.statistics;
@@ -197,8 +188,26 @@ impl State {
         );
         let recv_cq = qp.recv_cq;
         self.completed(env, recv_cq);
-        Delivery::Done
+        true
     }
+}
+
+/// Whether something can be done about the frames that wait for a queue pair.
+pub(crate) fn may_receive(qp: &Qp, port: &Port) -> bool {
+    ready_queue(qp, port).is_some()
+}
+
+/// The receive queue that can take the next frame of a queue pair now.
+fn ready_queue(qp: &Qp, port: &Port) -> Option<ReceiveQueue> {
+    let frame = qp.fifo.front()?;
+    let tag = stripped_tag(port, frame).map_or(0, |_| VLAN_TAG);
+    let stored = frame.len().saturating_sub(tag);
+    choose_queue(qp, stored.saturating_add(CRC))
+}
+
+/// The VLAN tag of a frame that goes into the completion and not into memory.
+fn stripped_tag(port: &Port, frame: &[u8]) -> Option<u16> {
+    vlan_tci(frame).filter(|_| port.receive_option(ReceiveControl::VLAN_XTRACT))
 }
 
 /// The receive queue for a frame of `length` bytes with CRC; none if the frame has to wait. Every

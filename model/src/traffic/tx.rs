@@ -11,45 +11,19 @@ use crate::host::{DmaError, Env, TraceLevel};
 use crate::memory::translate::{Piece, Regions};
 use crate::memory::Access;
 use crate::object::port::{bump, Port};
-use crate::object::qp::Outgoing;
+use crate::object::qp::{Outgoing, Qp};
 use crate::object::state::State;
 use crate::refusal::Violation;
 use crate::traffic::filter::{destination, Cast};
 use crate::traffic::rx::{CRC, MIN_FRAME};
 use crate::traffic::segment;
 
-/// Frames of a batch of work, both directions together; then others get their turn.
-const WORK_BUDGET: usize = 1024;
-/// Frames of one queue before another one gets its turn.
-const QUEUE_BUDGET: usize = 64;
 /// The longest packet to be segmented, headers included.
 const MAX_SEGMENTED: usize = 65_536 + 256;
 
 impl State {
-    /// Sends and receives; says whether something is left to do.
-    pub(crate) fn work(&mut self, env: &mut Env<'_>) -> bool {
-        let mut budget = WORK_BUDGET;
-        loop {
-            let before = budget;
-            for port in 0..self.ports.len() {
-                let done = self.receive(env, port, budget.min(QUEUE_BUDGET));
-                budget = budget.saturating_sub(done);
-            }
-            for qp in self.qps.handles() {
-                let done = self.transmit(env, qp, budget.min(QUEUE_BUDGET));
-                budget = budget.saturating_sub(done);
-            }
-            if budget == before {
-                return false;
-            }
-            if budget == 0 {
-                return true;
-            }
-        }
-    }
-
     /// Carries out at most `budget` send work requests of a queue pair and returns how many.
-    fn transmit(&mut self, env: &mut Env<'_>, handle: u64, budget: usize) -> usize {
+    pub(crate) fn transmit(&mut self, env: &mut Env<'_>, handle: u64, budget: usize) -> usize {
         let mut done = 0usize;
         while done < budget {
             match self.send_next(env, handle) {
@@ -72,7 +46,7 @@ impl State {
         let Some(port) = self.ports.get_mut(qp.port) else {
             return Ok(false);
         };
-        if !qp.can_send() || qp.sq.credits() == 0 || port.tx_busy {
+        if !may_send(qp, port) {
             return Ok(false);
         }
         let mut outgoing = match qp.outgoing.take() {
@@ -118,6 +92,11 @@ impl State {
         self.completed(env, send_cq);
         Ok(true)
     }
+}
+
+/// Whether the next send work request of a queue pair can be carried out, or gone on with.
+pub(crate) const fn may_send(qp: &Qp, port: &Port) -> bool {
+    qp.can_send() && qp.sq.credits() > 0 && !port.tx_busy
 }
 
 /// Gives a frame to the backend; false if that is busy.
