@@ -11,6 +11,7 @@ use std::process::Command;
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     root: PathBuf,
+    network: bool,
 }
 
 impl Sandbox {
@@ -18,6 +19,15 @@ impl Sandbox {
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            network: true,
+        }
+    }
+
+    /// The same sandbox without any network, not even this machine's own.
+    pub fn without_network(self) -> Self {
+        Self {
+            network: false,
+            ..self
         }
     }
 
@@ -57,6 +67,9 @@ impl Sandbox {
             .arg(self.root.join("etc"))
             .arg("/etc");
         command.args(["--proc", "/proc", "--unshare-pid", "--die-with-parent"]);
+        if !self.network {
+            command.arg("--unshare-net");
+        }
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("LC_ALL", "C.UTF-8");
         command

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Programs of the host that set-up needs, installed on demand.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -43,11 +44,17 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 
 /// A command that sees all of this machine, and ends with everything that it started when this process
 /// does.
-pub(crate) fn contained(program: &str) -> Command {
+pub(crate) fn contained(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("bwrap");
     command.args(["--dev-bind", "/", "/", "--proc", "/proc"]);
-    command.args(["--unshare-pid", "--die-with-parent", "--", program]);
+    command.args(["--unshare-pid", "--die-with-parent", "--"]);
+    command.arg(program);
     command
+}
+
+/// The cargo that runs this tool, contained likewise.
+pub(crate) fn cargo() -> Command {
+    contained(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// Refreshes the machine's package lists.

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Gathers what a command needs, in the order in which it depends on each other.
 
+mod inside;
 mod witness;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{ensure, Result};
-use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, Sandbox, ARTIFACTS_VARIABLE};
+use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, ARTIFACTS_VARIABLE};
 use sha2::{Digest, Sha256};
 
 use crate::artifacts::callgrind::Callgrind;
+use crate::artifacts::crates::Crates;
 use crate::artifacts::kernel::Kernel;
 use crate::artifacts::module::{KernelTree, Module};
 use crate::artifacts::plugin::Plugin;
@@ -24,6 +26,7 @@ use crate::cache::{Artifact, Entry, State};
 use crate::context::Context;
 use crate::key::hash_file;
 
+pub(crate) use inside::Inside;
 pub(crate) use witness::{hand_over_witness, witness_states};
 
 /// Environment variable with the path of our own programs for the guest.
@@ -184,28 +187,29 @@ fn root(context: &Context) -> Result<PathBuf> {
 pub(crate) fn map_bench(context: &Context) -> Result<(PathBuf, PathBuf)> {
     let callgrind = context.cache.ensure(&Callgrind)?.path(Callgrind::TREE);
     let target = context.target().join("benches");
-    let mut command = Sandbox::new(&root(context)?).command("cargo");
-    command
-        .args(["build", "--quiet", "--release", "--package", "ehea-benches"])
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(&context.checkout);
-    without_toolchain(&mut command);
+    let mut command = bench_programs(&Inside::new(context)?, &target);
     ensure!(command.status()?.success(), "ehea-benches can't be built");
     Ok((target.join("release/ehea-bench-map"), callgrind))
 }
 
-/// Has a cargo of the build root not use the toolchain of the cargo that runs this tool.
-pub(crate) fn without_toolchain(command: &mut Command) {
-    for variable in ["RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "CARGO"] {
-        command.env_remove(variable);
-    }
+/// A command that compiles the programs for benchmarks in the build root.
+pub(crate) fn bench_programs(inside: &Inside<'_>, target: &Path) -> Command {
+    let mut command = inside.cargo("cargo", "build");
+    command
+        .args(["--quiet", "--release", "--package", "ehea-benches"])
+        .arg("--target-dir")
+        .arg(target);
+    command
 }
 
-/// State of what only benchmarks need.
+/// State of what only benchmarks and lints need.
 pub(crate) fn bench_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
-    let state = context.cache.state(&Callgrind)?;
-    Ok(vec![(Callgrind.title(), Some(state))])
+    let checkout = &context.checkout;
+    let artifacts: [&dyn Artifact; 2] = [&Crates { checkout }, &Callgrind];
+    artifacts
+        .into_iter()
+        .map(|artifact| Ok((artifact.title(), Some(context.cache.state(artifact)?))))
+        .collect()
 }
 
 /// Makes what guests need and lets `command` know through its environment.

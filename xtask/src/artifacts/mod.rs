@@ -2,6 +2,7 @@
 //! What the tool makes, one file for each kind.
 
 pub(crate) mod callgrind;
+pub(crate) mod crates;
 pub(crate) mod kconfig;
 pub(crate) mod kernel;
 pub(crate) mod module;

@@ -6,7 +6,6 @@
 //! link, and a changed device file a compilation.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use ehea_harness::Sandbox;
@@ -16,6 +15,7 @@ use crate::artifacts::root::BuildRoot;
 use crate::artifacts::source::patches;
 use crate::cache::{Artifact, Build, Cache, Entry};
 use crate::key::Key;
+use crate::prerequisites;
 
 /// Directory of device and patches in the checkout.
 const DEVICE: &str = "qemu";
@@ -191,7 +191,7 @@ impl Qemu<'_> {
 
     /// Compiles the model with the toolchain that compiled this tool.
     fn model(&self, build: &Build<'_>) -> Result<PathBuf> {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = prerequisites::cargo();
         command
             .args([
                 "build",

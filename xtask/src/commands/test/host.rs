@@ -3,13 +3,14 @@
 
 use std::process::Command;
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context as _, Result};
 use ehea_harness::Sandbox;
 
 use super::runner::Runner;
 use crate::artifacts::root::BuildRoot;
 use crate::context::Context;
-use crate::{lints, setup};
+use crate::lints;
+use crate::setup::{self, Inside};
 
 /// Crates whose tests need a guest.
 const GUEST_CRATE: &str = "ehea-tests";
@@ -29,6 +30,7 @@ pub(super) fn run(context: &Context, runner: &mut Runner) {
         Err(error) => runner.failed("host::files", &format!("{error:#}")),
     }
     runner.check("host::clippy", || clippy(context));
+    runner.check("host::offline-build", || offline(context));
     runner.libtest(
         "host::tests",
         tests(context, runner, &["--workspace", "--exclude", GUEST_CRATE]),
@@ -69,22 +71,25 @@ fn rustfmt(context: &Context, files: &[lints::SourceFile]) -> Result<()> {
 
 fn clippy(context: &Context) -> Result<()> {
     // Not through cargo, which takes the one in ~/.cargo/bin, if there is any.
-    let mut command = sandbox(context)?.command("cargo-clippy");
-    command.args([
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--target-dir",
-    ]);
+    let mut command = Inside::new(context)?.cargo("cargo-clippy", "clippy");
+    command.args(["--quiet", "--workspace", "--all-targets", "--target-dir"]);
     command
         .arg(context.target().join("clippy"))
-        .args(["--", "-D", "warnings"])
-        .current_dir(&context.checkout);
-    setup::without_toolchain(&mut command);
+        .args(["--", "-D", "warnings"]);
     succeeds(
         &mut command,
         "the same with your own toolchain: `cargo clippy --workspace --all-targets`",
+    )
+}
+
+/// Builds in the build root where there is no network and cargo knows nothing from before.
+fn offline(context: &Context) -> Result<()> {
+    let home = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let inside = Inside::new(context)?.alone(home.path());
+    let mut command = setup::bench_programs(&inside, &context.target().join("offline"));
+    succeeds(
+        &mut command,
+        "cargo must find all crates where the set-up has put them",
     )
 }
 
