@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Tests of the cache, with toys.
+
+use std::cell::Cell;
+
+use anyhow::ensure;
+
+use super::*;
+
+struct Toy {
+    input: &'static str,
+    builds: Cell<u32>,
+    fails: Cell<bool>,
+}
+
+impl Toy {
+    fn new(input: &'static str) -> Self {
+        Self {
+            input,
+            builds: Cell::new(0),
+            fails: Cell::new(false),
+        }
+    }
+}
+
+impl Artifact for Toy {
+    fn kind(&self) -> &'static str {
+        "toy"
+    }
+    fn title(&self) -> String {
+        "toy".to_owned()
+    }
+    fn inputs(&self, key: &mut Key) -> Result<()> {
+        key.text("input", self.input);
+        Ok(())
+    }
+    fn build(&self, build: &Build<'_>) -> Result<()> {
+        self.builds.set(self.builds.get() + 1);
+        fs::write(build.directory.join("out"), self.input)?;
+        fs::write(build.directory.join("other"), "other")?;
+        ensure!(!self.fails.get(), "broken on purpose");
+        Ok(())
+    }
+    fn outputs(&self) -> Vec<PathBuf> {
+        vec!["out".into()]
+    }
+}
+
+fn cache() -> (tempfile::TempDir, Cache) {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path().join("cache")).unwrap();
+    (dir, cache)
+}
+
+#[test]
+fn an_artifact_is_built_once_for_each_input() {
+    let (_dir, cache) = cache();
+    let (a, b) = (Toy::new("a"), Toy::new("b"));
+    assert_eq!(cache.state(&a).unwrap(), State::Missing);
+    let one = cache.ensure(&a).unwrap();
+    assert_eq!(cache.ensure(&a).unwrap().directory, one.directory);
+    assert_ne!(cache.ensure(&b).unwrap().directory, one.directory);
+    assert_eq!((a.builds.get(), b.builds.get()), (1, 1));
+    assert_eq!(cache.state(&a).unwrap(), State::Present);
+}
+
+#[test]
+fn damage_is_noticed_and_repaired() {
+    let (dir, cache) = cache();
+    let toy = Toy::new("aaaa");
+    let out = cache.ensure(&toy).unwrap().path("out");
+    let damages: [&dyn Fn(); 7] = [
+        &|| fs::remove_file(&out).unwrap(),
+        &|| fs::write(&out, "aa").unwrap(),
+        &|| fs::write(&out, "bbbb").unwrap(),
+        &|| fs::write(out.with_file_name(MANIFEST), "{").unwrap(),
+        &|| fs::write(out.with_file_name("other"), "oth").unwrap(),
+        &|| fs::remove_file(out.with_file_name("other")).unwrap(),
+        &|| fs::write(out.with_file_name("new"), "").unwrap(),
+    ];
+    for (number, damage) in damages.iter().enumerate() {
+        damage();
+        // A run checks an entry once: this is the next run.
+        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        assert!(matches!(cache.state(&toy).unwrap(), State::Broken(_)));
+        cache.ensure(&toy).unwrap();
+        assert_eq!(toy.builds.get(), number as u32 + 2);
+        assert_eq!(fs::read_to_string(&out).unwrap(), "aaaa");
+    }
+}
+
+#[test]
+fn what_an_interrupted_build_left_is_removed() {
+    let (dir, cache) = cache();
+    let toy = Toy::new("a");
+    let out = cache.ensure(&toy).unwrap().path("out");
+    let entry = out.parent().unwrap();
+    fs::remove_file(entry.join(MANIFEST)).unwrap();
+    let temporary = entry.with_extension("new");
+    fs::create_dir(&temporary).unwrap();
+    fs::write(temporary.join("half"), "").unwrap();
+    let cache = Cache::open(dir.path().join("cache")).unwrap();
+    assert_eq!(cache.state(&toy).unwrap(), State::Missing);
+    cache.ensure(&toy).unwrap();
+    assert!(!temporary.exists() && !entry.join("half").exists());
+}
+
+#[test]
+fn what_nobody_finishes_is_garbage() {
+    let (_dir, cache) = cache();
+    let abandoned = cache.ensure(&Toy::new("a")).unwrap().directory;
+    fs::remove_file(abandoned.join(MANIFEST)).unwrap();
+    let digest = abandoned.file_name().unwrap().to_string_lossy();
+    let lock = cache.lock(&format!("toy-{digest}"), "toy").unwrap();
+    cache.ensure(&Toy::new("b")).unwrap();
+    assert!(abandoned.exists());
+    drop(lock);
+    cache.ensure(&Toy::new("c")).unwrap();
+    assert!(!abandoned.exists());
+}
+
+#[test]
+fn of_two_runs_at_once_one_builds_and_the_other_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let builds: u32 = std::thread::scope(|scope| {
+        let run = || {
+            let toy = Toy::new("a");
+            let cache = Cache::open(dir.path().join("cache")).unwrap();
+            let out = cache.ensure(&toy).unwrap().path("out");
+            assert_eq!(fs::read_to_string(out).unwrap(), "a");
+            toy.builds.get()
+        };
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).sum()
+    });
+    assert_eq!(builds, 1);
+}
+
+#[test]
+fn a_failed_build_leaves_no_entry() {
+    let (_dir, cache) = cache();
+    let toy = Toy::new("a");
+    toy.fails.set(true);
+    assert!(cache.ensure(&toy).is_err());
+    assert_eq!(cache.state(&toy).unwrap(), State::Missing);
+    toy.fails.set(false);
+    cache.ensure(&toy).unwrap();
+}
+
+#[test]
+fn garbage_is_what_is_old_and_not_among_the_newest() {
+    let (_dir, cache) = cache();
+    let build = |input| cache.ensure(&Toy::new(input)).unwrap().directory;
+    let entries: Vec<_> = ["a", "b", "c"].into_iter().map(build).collect();
+    for (age, entry) in (2..).zip(entries.iter().rev()) {
+        let file = File::open(entry.join(USED)).unwrap();
+        file.set_modified(SystemTime::now() - RECENT * age).unwrap();
+    }
+    let removed = cache.collect_garbage("toy", KEPT, RECENT).unwrap();
+    assert_eq!(removed, entries[..1]);
+    assert_eq!(cache.collect_all_garbage().unwrap(), entries[1..2]);
+}

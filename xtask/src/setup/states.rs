@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is in the cache, for `doctor`.
+
+use anyhow::Result;
+use ehea_harness::PageSize;
+
+use crate::artifacts::callgrind::Callgrind;
+use crate::artifacts::crates::Crates;
+use crate::artifacts::kernel::Kernel;
+use crate::artifacts::module::{KernelTree, Module};
+use crate::artifacts::plugin::Plugin;
+use crate::artifacts::qemu::{Qemu, QemuTree};
+use crate::artifacts::root::BuildRoot;
+use crate::artifacts::source::KernelSource;
+use crate::artifacts::tools::{GuestTools, Machine};
+use crate::artifacts::userland::Userland;
+use crate::cache::{Artifact, Entry, State};
+use crate::context::Context;
+
+/// What of all this is in the cache; `None` where that can't be known before something else is made.
+pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
+    let (cache, checkout, target) = (&context.cache, &context.checkout, &context.target());
+    let mut states = Vec::new();
+    // Returns the entry if it is there, so that what is made from it can be asked for.
+    let mut look = |artifact: &dyn Artifact| -> Result<Option<Entry>> {
+        let state = cache.state(artifact)?;
+        let entry = if state == State::Present {
+            Some(cache.ensure(artifact)?)
+        } else {
+            None
+        };
+        states.push((artifact.title(), Some(state)));
+        Ok(entry)
+    };
+    let mut unknown = Vec::new();
+    if let Some(root) = look(&BuildRoot)? {
+        look(&Userland {
+            root: root.path(BuildRoot::TREE),
+        })?;
+        look(&GuestTools {
+            root: &root,
+            checkout,
+            machine: Machine::LittleEndian,
+        })?;
+        match look(&QemuTree {
+            root: &root,
+            checkout,
+        })? {
+            Some(tree) => {
+                look(&Qemu {
+                    root: &root,
+                    tree: &tree,
+                    checkout,
+                    target,
+                    cache,
+                })?;
+                look(&Plugin {
+                    root: &root,
+                    tree: &tree,
+                    checkout,
+                })?;
+            }
+            None => unknown.extend(["QEMU with the adapter", "instruction counter"]),
+        }
+        if let Some(source) = look(&KernelSource {
+            root: &root,
+            checkout,
+        })? {
+            let page_size = PageSize::default();
+            match look(&Kernel {
+                root: &root,
+                source: &source,
+                checkout,
+                page_size,
+            })? {
+                Some(kernel) => {
+                    let root = root.path(BuildRoot::TREE);
+                    let kernel = KernelTree {
+                        root,
+                        identity: kernel.identity,
+                        build: kernel.directory,
+                    };
+                    look(&Module {
+                        checkout,
+                        kernel: &kernel,
+                    })?;
+                }
+                None => unknown.push("driver module"),
+            }
+        } else {
+            unknown.extend(["kernel", "driver module"]);
+        }
+    } else {
+        unknown.extend(["guest userland", "QEMU", "kernel", "driver module"]);
+    }
+    states.extend(unknown.into_iter().map(|name| (name.to_owned(), None)));
+    Ok(states)
+}
+
+/// State of what only benchmarks and lints need.
+pub(crate) fn bench_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
+    let checkout = &context.checkout;
+    let artifacts: [&dyn Artifact; 2] = [&Crates { checkout }, &Callgrind];
+    artifacts
+        .into_iter()
+        .map(|artifact| Ok((artifact.title(), Some(context.cache.state(artifact)?))))
+        .collect()
+}
