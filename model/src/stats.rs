@@ -51,6 +51,8 @@ pub struct Stats {
     pub pauses: Vec<PauseStats>,
     /// The memory regions.
     pub mrs: Vec<MrStats>,
+    /// The queue pairs.
+    pub qps: Vec<QpStats>,
     /// The ports, by number.
     pub ports: Vec<PortStats>,
     /// Guest memory traffic of all kinds.
@@ -144,6 +146,54 @@ pub struct PortStats {
     pub tx_bytes: u64,
     /// Frames not sent because the link was down.
     pub tx_errors: u64,
+    /// The backend takes no frames: queue pairs with announced work requests wait for it.
+    pub tx_busy: bool,
+    /// The FIFO is full: the sender at the other end waits for the driver.
+    pub held_back: bool,
+}
+
+/// A queue pair: what the driver asked of it, and how far it is. If nothing goes on, this tells where: work
+/// that is not announced (a doorbell was lost), announced but not executed (the backend is busy, or the queue
+/// pair disabled), or executed but unconsumed (an interrupt was lost).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QpStats {
+    /// Its number.
+    pub qp: u32,
+    /// Logical port number.
+    pub port: u16,
+    /// What the driver calls it.
+    pub token: u32,
+    /// Its state, without regard to whether it is enabled.
+    pub state: String,
+    /// It is enabled.
+    pub enabled: bool,
+    /// Send work requests that the driver has announced so far.
+    pub sq_announced: u64,
+    /// Those that were carried out.
+    pub sq_executed: u64,
+    /// Send completions that were written; only some work requests ask for one.
+    pub sq_completed: u64,
+    /// Slots that receive queues 1, 2 and 3 have left.
+    pub rq_credits: [u32; 3],
+    /// Its send completion queue.
+    pub send: CqStats,
+    /// Its receive completion queue.
+    pub receive: CqStats,
+    /// Frames given to the driver.
+    pub rx_frames: u64,
+    /// Frames lost: its buffer was too short.
+    pub rx_dropped: u64,
+}
+
+/// A completion queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CqStats {
+    /// The next completion raises an event.
+    pub armed: bool,
+    /// An event was raised and not acknowledged.
+    pub event_pending: bool,
+    /// Completions that the driver did not give back yet.
+    pub unconsumed: u32,
 }
 
 /// Guest memory traffic in bytes.

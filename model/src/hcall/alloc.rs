@@ -19,7 +19,7 @@ use crate::object::cq::Cq;
 use crate::object::eq::Eq;
 use crate::object::fifo::Fifo;
 use crate::object::mr::{Mr, Smr};
-use crate::object::qp::{Qp, WorkQueue};
+use crate::object::qp::{Qp, QpCounters, WorkQueue};
 use crate::object::state::{Block, State};
 use crate::object::table::Kind;
 use crate::refusal::Refusal;
@@ -189,6 +189,7 @@ impl State {
                 paused_ns: None,
                 outgoing: None,
                 fifo: Fifo::default(),
+                counters: QpCounters::default(),
             })
             .ok_or(Refusal::QpLimit)?;
         self.blocks.take(slot, Block::Qp(handle));

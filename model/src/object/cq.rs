@@ -105,6 +105,11 @@ impl Cq {
         self.free
     }
 
+    /// Completions that the driver did not give back yet.
+    pub(crate) const fn unconsumed(&self) -> u32 {
+        self.unconsumed
+    }
+
     pub(crate) const fn is_event_pending(&self) -> bool {
         self.event_pending
     }

@@ -17,6 +17,9 @@ pub(crate) struct WorkQueue {
     pub(crate) pages: QueuePages,
     pub(crate) cursor: Cursor,
     credits: u32,
+    /// Slots that were announced so far, and those of them that were used.
+    announced: u64,
+    used: u64,
 }
 
 impl WorkQueue {
@@ -25,7 +28,19 @@ impl WorkQueue {
             pages: QueuePages::new(size.pages(slot)),
             cursor: Cursor::new(size.slots(), slot.bytes()),
             credits: 0,
+            announced: 0,
+            used: 0,
         }
+    }
+
+    /// Slots that were announced since the queue was made.
+    pub(crate) const fn announced(&self) -> u64 {
+        self.announced
+    }
+
+    /// Slots that were used since the queue was made.
+    pub(crate) const fn used(&self) -> u64 {
+        self.used
     }
 
     /// Slots that the adapter may use.
@@ -41,6 +56,7 @@ impl WorkQueue {
             return false;
         }
         self.credits = credits;
+        self.announced = self.announced.saturating_add(count.into());
         true
     }
 
@@ -54,6 +70,7 @@ impl WorkQueue {
     /// The current slot was used.
     pub(crate) fn take(&mut self) {
         self.credits = self.credits.saturating_sub(1);
+        self.used = self.used.saturating_add(1);
         self.cursor.advance();
     }
 
@@ -71,6 +88,17 @@ pub(crate) struct Outgoing {
     pub(crate) wr_id: u64,
     /// A completion follows the last frame.
     pub(crate) signalled: bool,
+}
+
+/// What a queue pair has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QpCounters {
+    /// Completions of send work requests.
+    pub(crate) completed: u64,
+    /// Frames given to the driver.
+    pub(crate) received: u64,
+    /// Frames that were for it and are lost.
+    pub(crate) dropped: u64,
 }
 
 /// A queue pair.
@@ -101,6 +129,7 @@ pub(crate) struct Qp {
     pub(crate) outgoing: Option<Outgoing>,
     /// Frames that were received for this queue pair.
     pub(crate) fifo: Fifo,
+    pub(crate) counters: QpCounters,
 }
 
 impl Qp {

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use super::cq::Cq;
 use super::mr::Mr;
 use super::port::Port;
+use super::qp::{Qp, WorkQueue};
 use super::state::State;
-use crate::stats::{Counters, Live, MrStats, PortStats, Stats};
+use crate::stats::{Counters, CqStats, Live, MrStats, PortStats, QpStats, Stats};
 
 impl State {
     /// All that is known of the objects, and what was counted. TCEs are not among it.
@@ -60,9 +62,29 @@ impl State {
                 .iter()
                 .map(|(h, mr)| self.mr_stats(h, mr))
                 .collect(),
+            qps: self.qps.values().map(|qp| self.qp_stats(qp)).collect(),
             ports: self.ports.iter().map(port_stats).collect(),
             dma: counters.dma.clone(),
             ..Stats::default()
+        }
+    }
+
+    fn qp_stats(&self, qp: &Qp) -> QpStats {
+        let queue = |handle| self.cqs.get(handle).map(cq_stats).unwrap_or_default();
+        QpStats {
+            qp: qp.number,
+            port: u16::try_from(qp.port).map_or(0, |index| index.saturating_add(1)),
+            token: qp.token,
+            state: format!("{:?}", qp.state),
+            enabled: qp.enabled,
+            sq_announced: qp.sq.announced(),
+            sq_executed: qp.sq.used(),
+            sq_completed: qp.counters.completed,
+            rq_credits: [&qp.rq1, &qp.rq2, &qp.rq3].map(WorkQueue::credits),
+            send: queue(qp.send_cq),
+            receive: queue(qp.recv_cq),
+            rx_frames: qp.counters.received,
+            rx_dropped: qp.counters.dropped,
         }
     }
 
@@ -79,6 +101,14 @@ impl State {
     }
 }
 
+fn cq_stats(cq: &Cq) -> CqStats {
+    CqStats {
+        armed: cq.is_armed(),
+        event_pending: cq.is_event_pending(),
+        unconsumed: cq.unconsumed(),
+    }
+}
+
 fn port_stats(port: &Port) -> PortStats {
     PortStats {
         port: port.number,
@@ -90,5 +120,7 @@ fn port_stats(port: &Port) -> PortStats {
         tx_frames: port.counters.tx_frames,
         tx_bytes: port.counters.tx_bytes,
         tx_errors: port.counters.tx_errors,
+        tx_busy: port.tx_busy,
+        held_back: port.held_back,
     }
 }

@@ -207,6 +207,7 @@ fn lost_interrupts_are_raised_again() {
     assert_eq!(pulses(&mut guest), 1);
     guest.machine.advance(20 * MS);
     assert_eq!(pulses(&mut guest), 1);
+    assert_eq!(guest.machine.stats().reraised, 2);
     guest.completions(0, 0);
     guest.machine.advance(200 * MS);
     assert_eq!(pulses(&mut guest), 0);
@@ -215,6 +216,7 @@ fn lost_interrupts_are_raised_again() {
     guest.machine.inject(0, &Frame::raw(Frame::STATION, 100, 1));
     guest.machine.advance(41 * MS);
     assert_eq!(pulses(&mut guest), 2 + 1);
+    assert_eq!(guest.machine.stats().reraised, 4);
     guest.receive(0, 0);
     guest.machine.advance(200 * MS);
     assert_eq!(pulses(&mut guest), 0);
@@ -231,6 +233,7 @@ fn lost_interrupts_are_raised_again() {
         .arm(&mut guest.machine);
     guest.machine.advance(200 * MS);
     assert_eq!(pulses(&mut guest), 1);
+    assert_eq!(guest.machine.stats().reraised, 4);
 }
 
 /// A driver that was told once, has consumed all and has not armed since then is told again of what

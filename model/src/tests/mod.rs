@@ -13,6 +13,7 @@ mod liveness;
 mod memory;
 mod offload;
 mod receive;
+mod stats;
 mod strict;
 mod traffic;
 mod violations;

@@ -157,15 +157,18 @@ impl State {
         match store(env, regions, qp, queue, cqe, &frame) {
             Ok(true) => {}
             Ok(false) => {
+                qp.counters.dropped = qp.counters.dropped.saturating_add(1);
                 port.drop_long_frame();
                 return true;
             }
             Err(why) => {
+                qp.counters.dropped = qp.counters.dropped.saturating_add(1);
                 port.drop_frame();
                 self.fail_qp(env, handle, why);
                 return true;
             }
         }
+        qp.counters.received = qp.counters.received.saturating_add(1);
         let statistics = &mut port.statistics;
         bump(&mut statistics.rxo, received.saturating_add(CRC));
         match Cast::of(destination(&frame)) {

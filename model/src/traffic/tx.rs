@@ -89,6 +89,7 @@ impl State {
             .get_mut(send_cq)
             .ok_or(Violation::CompletionQueueGone)?
             .write(env, cqe)?;
+        qp.counters.completed = qp.counters.completed.saturating_add(1);
         self.completed(env, send_cq);
         Ok(true)
     }
