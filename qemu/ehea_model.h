@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EHEA_MODEL_ABI 3
+#define EHEA_MODEL_ABI 4
 #define EHEA_MODEL_PORTS_MAX 16
 #define EHEA_MODEL_HCALL_ARGS 9
 /* One register block per slot; the guest may have 64 KiB pages. */
@@ -23,6 +23,14 @@
 #define EHEA_MODEL_NO_DEADLINE UINT64_MAX
 
 struct ehea_model;
+
+/* How an adapter treats its driver, within what the interface allows. */
+enum ehea_temper {
+    EHEA_TEMPER_CALM = 0,
+    EHEA_TEMPER_ROUGH = 1,
+    /* As rough, but firmware is busy only in calls that the C driver makes where it may sleep. */
+    EHEA_TEMPER_ROUGH_SLEEPING = 2,
+};
 
 struct ehea_model_config {
     uint32_t abi_version;       /* EHEA_MODEL_ABI */
@@ -37,7 +45,9 @@ struct ehea_model_config {
     uint32_t num_default_qps;   /* queue pairs that each port asks its driver to open, 1..16 */
     uint8_t flow_control;       /* 1: a full receive FIFO holds frames back; 0: it drops them */
     uint8_t cmo;                /* 1: CMO partition, only what TCEs map may be accessed */
-    uint8_t reserved[6];
+    uint8_t disabled_drops;     /* 1: frames for a disabled queue pair are lost; 0: they wait for it */
+    uint8_t temper;             /* enum ehea_temper */
+    uint32_t temper_seed;       /* what a rough adapter does depends on it */
     uint8_t mac[EHEA_MODEL_PORTS_MAX][8]; /* six octets each, then two zero octets */
 };
 

@@ -383,6 +383,9 @@ static struct ehea_model *ehea_create_model(SpaprEhea *s, hwaddr mmio_base)
         .mr_page_sizes = s->mr_page_sizes | EHEA_MR_PAGE_SIZE_4K,
         .num_default_qps = s->num_queue_pairs,
         .flow_control = s->flow_control,
+        .disabled_drops = s->disabled_drops,
+        .temper = spapr_ehea_temper(s),
+        .temper_seed = s->temper_seed,
         .cmo = s->sdev.tcet != NULL,
     };
 

@@ -58,6 +58,10 @@ struct SpaprEhea {
     uint32_t mr_page_sizes;
     uint32_t num_queue_pairs;
     bool flow_control;
+    bool disabled_drops;
+    char *temper;               /* "calm" or "rough" */
+    char *temper_busy;          /* "anywhere" or "sleeping" */
+    uint32_t temper_seed;
     uint32_t dma_window_size;   /* bytes, in a CMO partition */
     bool ibmebus;               /* node at the root instead of /vdevice */
     SpaprEheaPort port[EHEA_MODEL_PORTS_MAX];
@@ -84,6 +88,8 @@ extern SpaprEheaList spapr_ehea_adapters;
 /* Properties: class and checks; derives what was left to us. */
 void spapr_ehea_add_properties(ObjectClass *klass);
 bool spapr_ehea_check_properties(SpaprEhea *s, Error **errp);
+/* Of properties that were checked. */
+enum ehea_temper spapr_ehea_temper(const SpaprEhea *s);
 
 /*
  * Bracket of every call into the model. The model must not be entered twice,

@@ -130,6 +130,28 @@ static bool ehea_check_limits(SpaprEhea *s, Error **errp)
     return true;
 }
 
+enum ehea_temper spapr_ehea_temper(const SpaprEhea *s)
+{
+    if (g_strcmp0(s->temper, "rough")) {
+        return EHEA_TEMPER_CALM;
+    }
+    return g_strcmp0(s->temper_busy, "sleeping") ? EHEA_TEMPER_ROUGH
+                                                 : EHEA_TEMPER_ROUGH_SLEEPING;
+}
+
+/* Without a value it is the first. */
+static bool ehea_check_choice(const char *property, const char *value,
+                              const char *first, const char *other,
+                              Error **errp)
+{
+    if (value && strcmp(value, first) && strcmp(value, other)) {
+        error_setg(errp, "%s=%s must be %s or %s", property, value, first,
+                   other);
+        return false;
+    }
+    return true;
+}
+
 /* Finds the handle and the register window, both unlike other adapters'. */
 static bool ehea_assign_address(SpaprEhea *s, Error **errp)
 {
@@ -159,6 +181,9 @@ static bool ehea_assign_address(SpaprEhea *s, Error **errp)
 bool spapr_ehea_check_properties(SpaprEhea *s, Error **errp)
 {
     if (!ehea_check_limits(s, errp) || !ehea_check_ports(s, errp) ||
+        !ehea_check_choice("temper", s->temper, "calm", "rough", errp) ||
+        !ehea_check_choice("temper-busy", s->temper_busy, "anywhere",
+                           "sleeping", errp) ||
         !ehea_assign_address(s, errp)) {
         return false;
     }
@@ -254,6 +279,10 @@ static const Property ehea_properties[] = {
     DEFINE_PROP_UINT64("adapter-handle", SpaprEhea, adapter_handle, 0),
     DEFINE_PROP_UINT32("ports", SpaprEhea, num_ports, EHEA_PORTS_AUTO),
     DEFINE_PROP_BOOL("flow-control", SpaprEhea, flow_control, true),
+    DEFINE_PROP_BOOL("disabled-drops", SpaprEhea, disabled_drops, false),
+    DEFINE_PROP_STRING("temper", SpaprEhea, temper),
+    DEFINE_PROP_STRING("temper-busy", SpaprEhea, temper_busy),
+    DEFINE_PROP_UINT32("temper-seed", SpaprEhea, temper_seed, 1),
     DEFINE_PROP_SIZE32("dma-window-size", SpaprEhea, dma_window_size, 1 * GiB),
     DEFINE_PROP_BOOL("ibmebus", SpaprEhea, ibmebus, false),
     DEFINE_PROP_UINT32("max-queue-pairs", SpaprEhea, max_queue_pairs, 64),
@@ -281,6 +310,14 @@ static const struct {
       "has a netdev or an address" },
     { "flow-control", "on: a full receive FIFO holds the sender back; "
       "off: it drops frames" },
+    { "disabled-drops", "on: frames for a disabled queue pair are lost; "
+      "off: they wait until it is enabled" },
+    { "temper", "calm (default); rough: firmware is busy now and then, "
+      "and the adapter is slow and out of order" },
+    { "temper-busy", "where firmware is busy if temper=rough: anywhere "
+      "(default), or sleeping: only in calls that Linux 6.12's driver makes "
+      "where it may sleep" },
+    { "temper-seed", "what temper=rough does depends on it" },
     { "dma-window-size", "bytes of the DMA window that the adapter has in a "
       "CMO partition, a multiple of 4 KiB" },
     { "ibmebus", "on: the device tree node is a child of the root, as on "

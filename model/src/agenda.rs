@@ -2,8 +2,10 @@
 
 //! What is due when (M10, M12).
 
+use crate::temper::Pace;
+
 /// Doorbells and frames are handled this long after the first of them (M10, choice).
-pub(crate) const WORK_DELAY_NS: u64 = 100_000;
+const WORK_DELAY_NS: u64 = 100_000;
 /// Time for others between two batches of work.
 const WORK_PAUSE_NS: u64 = 10_000;
 /// A port is announced this long after its first queue pair can send (M12).
@@ -12,9 +14,12 @@ const ANNOUNCE_NS: u64 = 5_000_000;
 const ANNOUNCE_AGAIN_NS: u64 = 1_000_000_000;
 
 /// What is due when.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Agenda {
+    pace: Pace,
     work: Option<u64>,
+    /// Not later than the first write to memory arrives.
+    arrival: Option<u64>,
     /// Not later than the first completion event to be raised again.
     recheck: Option<u64>,
     /// Ports whose state is to be posted.
@@ -24,23 +29,52 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
+    pub(crate) const fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            work: None,
+            arrival: None,
+            recheck: None,
+            notices: Vec::new(),
+            asked: None,
+        }
+    }
+
     /// Whether a turn of work is coming.
     pub(crate) const fn has_work(&self) -> bool {
         self.work.is_some()
     }
 
+    /// So long after it became possible, in nanoseconds, work is done at the latest.
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) const fn longest_delay(&self) -> u64 {
+        self.pace.longest_work_delay(WORK_DELAY_NS)
+    }
+
     /// There is work; it is done a little later.
     pub(crate) fn work_soon(&mut self, now: u64) {
-        self.work.get_or_insert(now.saturating_add(WORK_DELAY_NS));
+        let pace = &mut self.pace;
+        let due = || now.saturating_add(pace.work_delay(WORK_DELAY_NS));
+        self.work.get_or_insert_with(due);
     }
 
     /// Posts the state of a port soon, and once more; queue pairs that are set up one after the other
     /// are announced together.
     pub(crate) fn announce_port(&mut self, now: u64, port: usize) {
         self.notices.retain(|&(_, of)| of != port);
-        for delay in [ANNOUNCE_NS, ANNOUNCE_AGAIN_NS] {
+        for delay in [self.pace.announcement(ANNOUNCE_NS), ANNOUNCE_AGAIN_NS] {
             self.notices.push((now.saturating_add(delay), port));
         }
+    }
+
+    /// When arrives in memory what is begun now; none: at once.
+    pub(crate) fn arrival_time(&mut self, now: u64) -> Option<u64> {
+        self.pace.flight().map(|ns| now.saturating_add(ns))
+    }
+
+    /// Looks for what arrives in memory at that time at the latest.
+    pub(crate) fn arrival_by(&mut self, deadline: u64) {
+        self.arrival = Some(self.arrival.map_or(deadline, |d| d.min(deadline)));
     }
 
     /// Looks for completion events to be raised again at that time at the latest.
@@ -49,15 +83,16 @@ impl Agenda {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self {
-            asked: self.asked,
-            ..Self::default()
-        };
+        self.work = None;
+        self.arrival = None;
+        self.recheck = None;
+        self.notices.clear();
     }
 
     fn next(&self) -> Option<u64> {
         let notices = self.notices.iter().map(|&(due, _)| due);
-        notices.chain(self.work).chain(self.recheck).min()
+        let others = [self.work, self.arrival, self.recheck];
+        notices.chain(others.into_iter().flatten()).min()
     }
 
     /// The next deadline, if the host has not been asked for it yet.
@@ -71,6 +106,7 @@ impl Agenda {
         self.asked = None;
         let mut due = Due {
             work: self.work.take_if(|at| *at <= now).is_some(),
+            arrival: self.arrival.take_if(|at| *at <= now).is_some(),
             recheck: self.recheck.take_if(|at| *at <= now).is_some(),
             notices: Vec::new(),
         };
@@ -85,7 +121,8 @@ impl Agenda {
 
     /// Goes on with work a little later.
     pub(crate) fn work_on(&mut self, now: u64) {
-        self.work = Some(now.saturating_add(WORK_PAUSE_NS));
+        let pause = self.pace.work_delay(WORK_PAUSE_NS);
+        self.work = Some(now.saturating_add(pause));
     }
 }
 
@@ -94,6 +131,8 @@ impl Agenda {
 pub(crate) struct Due {
     /// Sending and receiving.
     pub(crate) work: bool,
+    /// Writes to memory may arrive.
+    pub(crate) arrival: bool,
     /// Completion events may have to be raised again.
     pub(crate) recheck: bool,
     /// Ports whose state is to be posted.

@@ -5,6 +5,8 @@
 use ehea_abi::cb::adapter::PageSizes;
 use ehea_abi::cb::port::{MacAddress, MAX_DEFAULT_QPS};
 
+use crate::temper::Temper;
+
 /// Ports that an adapter can have.
 pub const MAX_PORTS: usize = 16;
 /// Objects of one kind and register blocks that an adapter can have: handles carry 16 bits of index.
@@ -31,6 +33,10 @@ pub struct Config {
     pub num_default_qps: u32,
     /// A full receive FIFO holds frames back instead of dropping them.
     pub flow_control: bool,
+    /// Frames for a disabled queue pair are lost instead of waiting for it.
+    pub disabled_drops: bool,
+    /// How it treats its driver.
+    pub temper: Temper,
     /// In a CMO partition: the adapter reaches only what TCEs map for it.
     pub cmo: bool,
     /// Addresses of the ports; logical port numbers count from 1 in this order.

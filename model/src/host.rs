@@ -203,6 +203,15 @@ impl Env<'_> {
         );
     }
 
+    /// The one place where an access comes too late for what it is for.
+    pub(crate) fn late_access(&mut self, qp: u32, what: &str) {
+        self.counters.late_access();
+        self.trace(
+            TraceLevel::Refused,
+            format_args!("queue pair {qp:#x}: an access was under way when {what} was freed"),
+        );
+    }
+
     /// The one place where a register access is ignored.
     pub(crate) fn ignore_mmio(&mut self, offset: u64, why: &str) {
         self.counters.ignored_mmio();

@@ -16,7 +16,7 @@
 //!
 //! | files | what |
 //! |---|---|
-//! | `agenda`, `config`, `fault`, `refusal`, `stats` | what is due; limits; faults on demand; what was refused; what is counted |
+//! | `agenda`, `config`, `fault`, `refusal`, `stats`, `temper` | what is due; limits; faults on demand; what was refused; what is counted; what is left open |
 //! | `object/` | what a guest allocates, and what that is kept in: queues, memory regions, ports |
 //! | `memory/` | memory regions at work, memory that was given back, what a CMO partition maps |
 //! | `host` | calls out of the model |
@@ -54,6 +54,7 @@ mod object;
 mod refusal;
 mod run;
 pub mod stats;
+mod temper;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 #[cfg(test)]
@@ -64,3 +65,4 @@ pub use adapter::Adapter;
 pub use config::{Config, InvalidConfig, MAX_PORTS};
 pub use host::{Host, NotRam, TraceLevel};
 pub use refusal::{Refusal, Violation};
+pub use temper::{Busy, Rough, Temper};

@@ -62,7 +62,10 @@ impl State {
             self.mrs.remove(handle);
         }
         for handle in self.qps.handles() {
-            self.remove_qp(handle);
+            if let Some(qp) = self.qps.get_mut(handle) {
+                qp.in_flight.clear();
+            }
+            self.remove_qp(env, handle);
         }
         for handle in self.cqs.handles() {
             self.remove_cq(handle);
@@ -92,8 +95,11 @@ impl State {
         }
     }
 
-    pub(crate) fn remove_qp(&mut self, handle: u64) {
+    pub(crate) fn remove_qp(&mut self, env: &mut Env<'_>, handle: u64) {
         if let Some(mut qp) = self.qps.remove(handle) {
+            for _ in &qp.in_flight {
+                env.late_access(qp.number, "it");
+            }
             self.blocks.free(qp.slot);
             if let Some(port) = self.ports.get_mut(qp.port) {
                 port.lose(&mut qp.fifo);
@@ -111,10 +117,10 @@ impl State {
         };
         port.operational = false;
         for qp in self.qps.values_mut().filter(|qp| qp.port == index) {
-            if qp.is_operational() {
-                port.operational = true;
-            } else {
-                port.lose(&mut qp.fifo);
+            port.operational |= qp.is_operational();
+            if !qp.lets_wait(self.config.disabled_drops) {
+                let lost = port.lose(&mut qp.fifo);
+                qp.counters.dropped = qp.counters.dropped.saturating_add(lost);
             }
             if qp.can_send() && !std::mem::replace(&mut qp.announced, true) {
                 self.agenda.announce_port(self.now, index);

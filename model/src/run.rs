@@ -20,6 +20,9 @@ impl State {
     /// Does what is due.
     pub(crate) fn run(&mut self, env: &mut Env<'_>) {
         let due = self.agenda.take_due(self.now);
+        if due.arrival {
+            self.arrive_due(env);
+        }
         if due.work {
             self.work(env);
             if self.is_work_possible() {
@@ -42,8 +45,10 @@ impl State {
     pub(crate) fn owed(&self) -> Option<u64> {
         let work = self
             .is_work_possible()
-            .then(|| self.now.saturating_add(crate::agenda::WORK_DELAY_NS));
+            .then(|| self.now.saturating_add(self.agenda.longest_delay()));
+        let flights = self.qps.values().filter_map(|qp| qp.in_flight.front());
+        let arrivals = flights.map(|flight| flight.due);
         let events = self.cqs.values().filter_map(|cq| cq.reraise_at());
-        events.chain(work).min()
+        events.chain(arrivals).chain(work).min()
     }
 }

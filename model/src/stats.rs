@@ -17,6 +17,8 @@ pub struct Stats {
     pub live: Live,
     /// Hypercalls by name, refused ones included.
     pub hcalls: BTreeMap<String, u64>,
+    /// Hypercalls by name that a rough adapter's firmware answered busy. They are not among `hcalls`.
+    pub busy_answers: BTreeMap<String, u64>,
     /// What was refused, by the name of the [`crate::Refusal`] or [`crate::Violation`].
     pub refusals: BTreeMap<String, u64>,
     /// Bytes of guest memory that are registered now, in memory regions and queues.
@@ -47,6 +49,9 @@ pub struct Stats {
     /// Accesses and registrations that were refused because the memory had left the machine, or the
     /// guest had given it back.
     pub removed_accesses: u64,
+    /// Accesses of queue pairs that were under way when the guest freed the queue pair, the queue or the
+    /// memory region that they were for. None was made.
+    pub late_accesses: u64,
     /// The last [`Stats::PAUSES`] times that a queue pair was disabled and enabled again, oldest first.
     pub pauses: Vec<PauseStats>,
     /// The memory regions.
@@ -175,13 +180,15 @@ pub struct QpStats {
     pub sq_completed: u64,
     /// Slots that receive queues 1, 2 and 3 have left.
     pub rq_credits: [u32; 3],
+    /// Writes to memory that are under way.
+    pub in_flight: u64,
     /// Its send completion queue.
     pub send: CqStats,
     /// Its receive completion queue.
     pub receive: CqStats,
     /// Frames given to the driver.
     pub rx_frames: u64,
-    /// Frames lost: its buffer was too short.
+    /// Frames lost: it was disabled, or its buffer too short.
     pub rx_dropped: u64,
 }
 
@@ -232,7 +239,9 @@ impl PortCounters {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) hcalls: BTreeMap<&'static str, u64>,
+    pub(crate) busy_answers: BTreeMap<&'static str, u64>,
     pub(crate) refusals: BTreeMap<&'static str, u64>,
+    pub(crate) late_accesses: u64,
     pub(crate) refused_accesses: u64,
     pub(crate) cmo_refused: u64,
     pub(crate) ignored_mmio: u64,
@@ -251,6 +260,14 @@ fn increment(counter: &mut u64) {
 impl Counters {
     pub(crate) fn hcall(&mut self, name: &'static str) {
         increment(self.hcalls.entry(name).or_default());
+    }
+
+    pub(crate) fn busy_answer(&mut self, name: &'static str) {
+        increment(self.busy_answers.entry(name).or_default());
+    }
+
+    pub(crate) fn late_access(&mut self) {
+        increment(&mut self.late_accesses);
     }
 
     pub(crate) fn refused(&mut self, name: &'static str) {

@@ -25,10 +25,11 @@ use crate::adapter::Adapter;
 use crate::config::{Config, MAX_PORTS};
 use crate::host::{Host as _, TraceLevel};
 use crate::stats::Stats;
+use crate::temper::{Busy, Rough, Temper};
 use host::{CHost, CallbackHost, Callbacks};
 
 /// EHEA_MODEL_ABI.
-const ABI_VERSION: u32 = 3;
+const ABI_VERSION: u32 = 4;
 /// EHEA_MODEL_NO_DEADLINE.
 const NO_DEADLINE: u64 = u64::MAX;
 
@@ -47,7 +48,9 @@ pub struct CConfig {
     num_default_qps: u32,
     flow_control: u8,
     cmo: u8,
-    reserved: [u8; 6],
+    disabled_drops: u8,
+    temper: u8,
+    temper_seed: u32,
     mac: [[u8; 8]; MAX_PORTS],
 }
 
@@ -55,9 +58,24 @@ const _: () = {
     assert!(size_of::<CConfig>() == 184);
     assert!(offset_of!(CConfig, adapter_handle) == 8);
     assert!(offset_of!(CConfig, num_default_qps) == 44);
+    assert!(offset_of!(CConfig, temper_seed) == 52);
     assert!(offset_of!(CConfig, mac) == 56);
     assert!(size_of::<CHost>() == size_of::<[usize; 14]>());
 };
+
+/// A value of `enum ehea_temper`.
+fn temper(temper: u8, seed: u32) -> Option<Temper> {
+    let rough = |busy| {
+        let seed = seed.into();
+        Temper::Rough(Rough { seed, busy })
+    };
+    match temper {
+        0 => Some(Temper::Calm),
+        1 => Some(rough(Busy::Anywhere)),
+        2 => Some(rough(Busy::Sleeping)),
+        _ => None,
+    }
+}
 
 /// `struct ehea_model`.
 pub struct CModel {
@@ -161,6 +179,9 @@ pub unsafe extern "C" fn ehea_model_create(
     let Some(macs) = config.mac.get(..config.num_ports as usize) else {
         return ptr::null_mut();
     };
+    let Some(temper) = temper(config.temper, config.temper_seed) else {
+        return ptr::null_mut();
+    };
     if config.abi_version != ABI_VERSION {
         return ptr::null_mut();
     }
@@ -175,6 +196,8 @@ pub unsafe extern "C" fn ehea_model_create(
         num_default_qps: config.num_default_qps,
         flow_control: config.flow_control != 0,
         cmo: config.cmo != 0,
+        disabled_drops: config.disabled_drops != 0,
+        temper,
         macs: macs
             .iter()
             .map(|&[a, b, c, d, e, f, _, _]| MacAddress([a, b, c, d, e, f]))

@@ -135,7 +135,9 @@ fn config() -> CConfig {
         num_default_qps: 1,
         flow_control: 1,
         cmo: 1,
-        reserved: [0; 6],
+        disabled_drops: 0,
+        temper: 0,
+        temper_seed: 0,
         mac,
     }
 }

@@ -4,6 +4,8 @@
 //!
 //! Everything is checked before anything is taken.
 
+use std::collections::VecDeque;
+
 use ehea_abi::cb::adapter::PageSize;
 use ehea_abi::cb::qp::QpState;
 use ehea_abi::hcall::{
@@ -189,6 +191,7 @@ impl State {
                 paused_ns: None,
                 outgoing: None,
                 fifo: Fifo::default(),
+                in_flight: VecDeque::new(),
                 counters: QpCounters::default(),
             })
             .ok_or(Refusal::QpLimit)?;
@@ -220,6 +223,9 @@ impl State {
             return Err(Refusal::MrLength);
         }
         check_start(call.start, call.length, page)?;
+        if self.mrs.live() > 0 && self.mood.lacks_region() {
+            return Err(Refusal::MrLimit);
+        }
         let handle = self
             .mrs
             .insert(|id| {

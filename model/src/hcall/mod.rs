@@ -33,6 +33,11 @@ impl State {
         regs: &mut Regs,
     ) -> ReturnCode {
         if let Some(name) = opcode.name() {
+            if let Some(code) = self.mood.busy(opcode) {
+                env.counters.busy_answer(name);
+                env.trace(TraceLevel::Event, format_args!("{opcode} answered: {code}"));
+                return code;
+            }
             env.counters.hcall(name);
         }
         let fewer = match env.faults.on_hcall(opcode, self.subject(opcode, regs)) {
@@ -79,7 +84,7 @@ impl State {
             Opcode::REG_BCMC => self.register_bcmc(regs)?,
             Opcode::DEREG_BCMC => self.deregister_bcmc(regs)?,
             Opcode::DISABLE_AND_GET_HEA => {
-                self.disable_qp(&DisableAndGetHea::unpack(regs))?;
+                self.disable_qp(env, &DisableAndGetHea::unpack(regs))?;
             }
             Opcode::RESET_EVENTS => self.reset_events(env, &ResetEvents::unpack(regs))?,
             Opcode::ERROR_DATA => self.error_data(env, &ErrorData::unpack(regs))?,
@@ -142,10 +147,11 @@ impl State {
     }
 
     /// Idempotent; positions are not reported (§3.11, choice).
-    fn disable_qp(&mut self, call: &DisableAndGetHea) -> Result<(), Refusal> {
+    fn disable_qp(&mut self, env: &mut Env<'_>, call: &DisableAndGetHea) -> Result<(), Refusal> {
         if !(1..=3).contains(&call.report) {
             return Err(Refusal::DisableReport);
         }
+        self.arrive_all(env, call.qp);
         let qp = self.qps.get_mut(call.qp).ok_or(Refusal::QpHandle)?;
         qp.disable();
         let port = qp.port;

@@ -129,7 +129,7 @@ impl State {
                 if qp.enabled && !call.force {
                     return Err(Refusal::QpEnabled);
                 }
-                self.remove_qp(handle);
+                self.remove_qp(env, handle);
             }
             Kind::Mr => {
                 self.mrs.get(handle).ok_or(Refusal::ResourceHandle)?;

@@ -133,6 +133,7 @@ impl State {
 
     pub(crate) fn query_qp(&mut self, env: &mut Env<'_>, call: &QpCall) -> Result<(), Refusal> {
         let gpa = env.block_address(call.block)?;
+        self.arrive_all(env, call.qp);
         let qp = self.qps.get(call.qp).ok_or(Refusal::QpHandle)?;
         match call.category {
             QpCategory::BLOCK0 => {
@@ -180,6 +181,10 @@ impl State {
         if !complete && !matches!(next, QpState::Reset | QpState::Error) {
             return Err(Refusal::QpIncomplete);
         }
+        if next == QpState::Reset {
+            self.arrive_all(env, call.qp);
+        }
+        let qp = self.qps.get_mut(call.qp).ok_or(Refusal::QpHandle)?;
         if next != qp.state {
             qp.enter(next);
         }

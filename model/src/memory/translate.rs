@@ -24,6 +24,11 @@ pub(crate) struct Regions<'a> {
 }
 
 impl Regions<'_> {
+    /// Whether a key names a region.
+    pub(crate) fn contains(&self, key: u32) -> bool {
+        self.smrs.by_key(key).is_some() || self.mrs.by_key(key).is_some()
+    }
+
     /// Appends the pieces of guest memory behind a descriptor that a queue pair of protection
     /// domain `pd` uses. Nothing was accessed if this fails.
     pub(crate) fn translate(

@@ -5,6 +5,7 @@
 pub(crate) mod cq;
 pub(crate) mod eq;
 pub(crate) mod fifo;
+pub(crate) mod flight;
 pub(crate) mod mr;
 pub(crate) mod port;
 pub(crate) mod qp;

@@ -117,11 +117,14 @@ impl Port {
         Some(frame)
     }
 
-    /// Nobody gets what waits.
-    pub(crate) fn lose(&mut self, fifo: &mut Fifo) {
+    /// Nobody gets what waits. Returns how many frames that were.
+    pub(crate) fn lose(&mut self, fifo: &mut Fifo) -> u64 {
+        let mut lost = 0u64;
         while self.release(fifo).is_some() {
             self.drop_frame();
+            lost = lost.saturating_add(1);
         }
+        lost
     }
 
     /// A received frame is lost for want of a buffer or queue pair.

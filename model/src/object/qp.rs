@@ -8,6 +8,7 @@ use ehea_abi::cb::qp::QpState;
 use ehea_abi::ring::{QueueSize, SlotSize};
 
 use super::fifo::Fifo;
+use super::flight::Flight;
 use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
@@ -129,6 +130,8 @@ pub(crate) struct Qp {
     pub(crate) outgoing: Option<Outgoing>,
     /// Frames that were received for this queue pair.
     pub(crate) fifo: Fifo,
+    /// In the order of arrival.
+    pub(crate) in_flight: VecDeque<Flight>,
     pub(crate) counters: QpCounters,
 }
 
@@ -136,6 +139,11 @@ impl Qp {
     /// Whether frames that arrive are for this queue pair, now or as soon as it is enabled again.
     pub(crate) const fn is_operational(&self) -> bool {
         matches!(self.state, QpState::ReadyToReceive | QpState::ReadyToSend)
+    }
+
+    /// Whether frames may wait for this queue pair; for a disabled one not if `disabled_drops`.
+    pub(crate) const fn lets_wait(&self, disabled_drops: bool) -> bool {
+        self.is_operational() && (self.enabled || !disabled_drops)
     }
 
     pub(crate) const fn can_receive(&self) -> bool {

@@ -41,6 +41,7 @@ impl State {
                 }),
             },
             hcalls: own(&counters.hcalls),
+            busy_answers: own(&counters.busy_answers),
             refusals: own(&counters.refusals),
             pinned_bytes: self
                 .mrs
@@ -56,6 +57,7 @@ impl State {
             reraised: counters.reraised,
             removed_while_registered: counters.removed_while_registered,
             removed_accesses: counters.removed_accesses,
+            late_accesses: counters.late_accesses,
             pauses: counters.pauses.iter().copied().collect(),
             mrs: self
                 .mrs
@@ -81,6 +83,7 @@ impl State {
             sq_executed: qp.sq.used(),
             sq_completed: qp.counters.completed,
             rq_credits: [&qp.rq1, &qp.rq2, &qp.rq3].map(WorkQueue::credits),
+            in_flight: qp.in_flight.len() as u64,
             send: queue(qp.send_cq),
             receive: queue(qp.recv_cq),
             rx_frames: qp.counters.received,

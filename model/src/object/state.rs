@@ -13,6 +13,7 @@ use crate::object::port::Port;
 use crate::object::qp::Qp;
 use crate::object::table::{Kind, Table};
 use crate::refusal::Refusal;
+use crate::temper::{Mood, Pace};
 
 /// What a register block belongs to: the handle of a queue pair or completion queue.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,7 @@ pub(crate) struct State {
     pub(crate) blocks: Blocks,
     pub(crate) ports: Vec<Port>,
     pub(crate) agenda: Agenda,
+    pub(crate) mood: Mood,
     /// Virtual time of the call that is being handled.
     pub(crate) now: u64,
 }
@@ -98,7 +100,8 @@ impl State {
                 .zip(&config.macs)
                 .map(|(number, &mac)| Port::new(number, mac, config.flow_control))
                 .collect(),
-            agenda: Agenda::default(),
+            agenda: Agenda::new(Pace::new(config.temper)),
+            mood: Mood::new(config.temper),
             now: 0,
             config,
         }

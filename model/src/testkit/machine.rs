@@ -12,6 +12,7 @@ use crate::adapter::Adapter;
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::stats::Stats;
+use crate::temper::Temper;
 
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
@@ -42,6 +43,8 @@ impl TestMachine {
             mr_page_sizes: PageSizes(0x8000_0000),
             num_default_qps: 1,
             flow_control: true,
+            disabled_drops: false,
+            temper: Temper::Calm,
             cmo: false,
             macs: vec![MacAddress([0x02, 0, 0, 0, 0, 1])],
         }
@@ -100,7 +103,7 @@ impl TestMachine {
         gpa
     }
 
-    /// A hypercall.
+    /// A hypercall, repeated while the firmware of a rough adapter is busy.
     pub fn hcall(&mut self, opcode: Opcode, regs: &mut Regs) -> ReturnCode {
         let call = *regs;
         self.host.call_pages = call[1..]
@@ -108,7 +111,13 @@ impl TestMachine {
             .copied()
             .filter(|arg| arg % PAGE == 0 && arg.checked_add(PAGE).is_some())
             .collect();
-        let code = self.adapter.hcall(&mut self.host, opcode, regs);
+        let rough = self.config.temper != Temper::Calm;
+        let code = loop {
+            let code = self.adapter.hcall(&mut self.host, opcode, regs);
+            if !(rough && (code == ReturnCode::BUSY || code.long_busy_ms().is_some())) {
+                break code;
+            }
+        };
         self.host.call_pages.clear();
         self.watch(opcode, &call, code);
         self.check();

@@ -15,5 +15,6 @@ mod offload;
 mod receive;
 mod stats;
 mod strict;
+mod temper;
 mod traffic;
 mod violations;

@@ -5,6 +5,7 @@
 pub(crate) mod checksum;
 mod complete;
 pub(crate) mod filter;
+mod flight;
 pub(crate) mod rx;
 pub(crate) mod segment;
 pub(crate) mod tx;

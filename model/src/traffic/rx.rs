@@ -11,12 +11,12 @@ use zerocopy::FromBytes as _;
 use crate::host::{DmaError, Env, TraceLevel};
 use crate::memory::translate::{Piece, Regions};
 use crate::memory::Access;
+use crate::object::flight::Arrival;
 use crate::object::port::{bump, Port, MAX_WIRE_FRAME_STANDARD};
 use crate::object::qp::Qp;
 use crate::object::state::State;
 use crate::refusal::Violation;
 use crate::traffic::checksum::{Ipv4, Sum, Tcp, UDP_CHECKSUM, UDP_HEADER};
-use crate::traffic::complete::write_entry;
 use crate::traffic::filter::{
     destination, route, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
 };
@@ -82,6 +82,10 @@ impl State {
         };
         let qp = route(&self.qps, index, port, frame).and_then(|handle| self.qps.get_mut(handle));
         match qp {
+            Some(qp) if !qp.lets_wait(self.config.disabled_drops) => {
+                qp.counters.dropped = qp.counters.dropped.saturating_add(1);
+                port.drop_frame();
+            }
             Some(qp) if port.fifo_has_room() => {
                 let length = frame.len().max(MIN_FRAME);
                 let mut own = Vec::with_capacity(length.saturating_add(CRC));
@@ -154,24 +158,32 @@ impl State {
             mrs: &self.mrs,
             smrs: &self.smrs,
         };
-        match store(env, regions, qp, queue, cqe, &frame) {
-            Ok(true) => {}
-            Ok(false) => {
+        let cast = Cast::of(destination(&frame));
+        let stored = match place(env, regions, qp, queue, cqe, frame) {
+            Ok(Some(arrival)) => self.depart(env, handle, arrival),
+            Ok(None) => {
                 qp.counters.dropped = qp.counters.dropped.saturating_add(1);
                 port.drop_long_frame();
                 return true;
             }
-            Err(why) => {
-                qp.counters.dropped = qp.counters.dropped.saturating_add(1);
-                port.drop_frame();
-                self.fail_qp(env, handle, why);
-                return true;
-            }
+            Err(why) => Err(why),
+        };
+        let Some(qp) = self.qps.get_mut(handle) else {
+            return true;
+        };
+        let Some(port) = self.ports.get_mut(qp.port) else {
+            return true;
+        };
+        if let Err(why) = stored {
+            qp.counters.dropped = qp.counters.dropped.saturating_add(1);
+            port.drop_frame();
+            self.fail_qp(env, handle, why);
+            return true;
         }
         qp.counters.received = qp.counters.received.saturating_add(1);
         let statistics = &mut port.statistics;
         bump(&mut statistics.rxo, received.saturating_add(CRC));
-        match Cast::of(destination(&frame)) {
+        match cast {
             Cast::Unicast => bump(&mut statistics.rxucp, 1),
             Cast::Multicast => bump(&mut statistics.rxmcp, 1),
             Cast::Broadcast => bump(&mut statistics.rxbcp, 1),
@@ -189,8 +201,6 @@ impl State {
                 cqe.status().0
             ),
         );
-        let recv_cq = qp.recv_cq;
-        self.completed(env, recv_cq);
         true
     }
 }
@@ -228,51 +238,63 @@ fn choose_queue(qp: &Qp, length: usize) -> Option<ReceiveQueue> {
     }
 }
 
-/// Stores a frame and its completion. False: its buffer is too short; nothing was used.
-fn store(
+/// Takes what a frame and its completion go to. None: its buffer is too short; nothing was used.
+fn place(
     env: &mut Env<'_>,
     regions: Regions<'_>,
     qp: &mut Qp,
     queue: ReceiveQueue,
-    mut cqe: Cqe,
-    frame: &[u8],
-) -> Result<bool, Violation> {
-    let slot = qp.rq1.address()?;
-    let toggle = qp.rq1.cursor.toggle().bit();
+    mut completion: Cqe,
+    frame: Vec<u8>,
+) -> Result<Option<Arrival>, Violation> {
+    let slot = (qp.rq1.address()?, qp.rq1.cursor.toggle().bit());
     let work_queue = match queue {
         ReceiveQueue::Rq1 => None,
         ReceiveQueue::Rq2 => Some(&mut qp.rq2),
         ReceiveQueue::Rq3 => Some(&mut qp.rq3),
     };
-    let inline = match work_queue {
-        None => frame,
-        Some(work_queue) => {
-            // The largest slot; a copy, so that the guest cannot change it while it is looked at.
-            let mut entry = [0u8; 512];
-            let bytes = work_queue.cursor.slot_bytes();
-            let entry = entry.get_mut(..bytes).unwrap_or_default();
-            env.dma_read(work_queue.address()?, entry)
-                .map_err(DmaError::of_queue)?;
-            let (wr_id, pieces) = receive_buffer(regions, qp.pd, entry)?;
-            if !scatter(env, &pieces, frame)? {
-                return Ok(false);
-            }
-            work_queue.take();
-            cqe.wr_id = U64::new(wr_id);
-            &[]
+    let mut buffer = Buffer::default();
+    if let Some(work_queue) = work_queue {
+        // The largest slot; a copy, so that the guest cannot change it while it is looked at.
+        let mut entry = [0u8; 512];
+        let bytes = work_queue.cursor.slot_bytes();
+        let entry = entry.get_mut(..bytes).unwrap_or_default();
+        env.dma_read(work_queue.address()?, entry)
+            .map_err(DmaError::of_queue)?;
+        buffer = receive_buffer(regions, qp.pd, entry)?;
+        if buffer.room() < frame.len() {
+            return Ok(None);
         }
-    };
-    write_entry(env, slot, cqe, toggle, inline)?;
+        work_queue.take();
+        completion.wr_id = U64::new(buffer.wr_id);
+    }
     qp.rq1.take();
-    Ok(true)
+    Ok(Some(Arrival::Received {
+        buffer: buffer.pieces,
+        keys: buffer.keys,
+        frame,
+        slot,
+        completion,
+    }))
 }
 
-/// The work request's identifier and the guest memory of its buffer.
-fn receive_buffer(
-    regions: Regions<'_>,
-    pd: u32,
-    entry: &[u8],
-) -> Result<(u64, Vec<Piece>), Violation> {
+/// A receive buffer: the identifier of its work request, its pieces of guest memory and their keys.
+#[derive(Default)]
+struct Buffer {
+    wr_id: u64,
+    pieces: Vec<(u64, usize)>,
+    keys: Vec<u32>,
+}
+
+impl Buffer {
+    fn room(&self) -> usize {
+        let lengths = self.pieces.iter().map(|&(_, len)| len);
+        lengths.fold(0, usize::saturating_add)
+    }
+}
+
+/// The buffer that a work request describes.
+fn receive_buffer(regions: Regions<'_>, pd: u32, entry: &[u8]) -> Result<Buffer, Violation> {
     let (rwqe, _) = Rwqe::ref_from_prefix(entry).map_err(|_| Violation::ReceiveDescriptors)?;
     let count = usize::from(rwqe.data_segments);
     if count == 0 || count > Rwqe::max_descriptors(entry.len()) {
@@ -281,30 +303,15 @@ fn receive_buffer(
     let descriptors = entry.get(Rwqe::DESCRIPTORS..).unwrap_or_default();
     let (descriptors, _) = <[Descriptor]>::ref_from_prefix_with_elems(descriptors, count)
         .map_err(|_| Violation::ReceiveDescriptors)?;
-    let mut pieces = Vec::with_capacity(count);
+    let mut pieces: Vec<Piece> = Vec::with_capacity(count);
     for descriptor in descriptors {
         regions.translate(pd, descriptor, Access::Write, &mut pieces)?;
     }
-    Ok((rwqe.wr_id.get(), pieces))
-}
-
-/// Writes a frame to its buffer; false if that is too short.
-fn scatter(env: &mut Env<'_>, pieces: &[Piece], mut frame: &[u8]) -> Result<bool, Violation> {
-    let room = pieces
-        .iter()
-        .fold(0usize, |sum, p| sum.saturating_add(p.len));
-    if room < frame.len() {
-        return Ok(false);
-    }
-    for piece in pieces {
-        let (now, later) = frame.split_at_checked(piece.len).unwrap_or((frame, &[]));
-        if now.is_empty() {
-            continue;
-        }
-        env.dma_write(piece.gpa, now).map_err(DmaError::of_data)?;
-        frame = later;
-    }
-    Ok(true)
+    Ok(Buffer {
+        wr_id: rwqe.wr_id.get(),
+        pieces: pieces.iter().map(|piece| (piece.gpa, piece.len)).collect(),
+        keys: descriptors.iter().map(|d| d.lkey.get()).collect(),
+    })
 }
 
 /// What the adapter found out about a frame.

@@ -10,6 +10,7 @@ use zerocopy::FromBytes as _;
 use crate::host::{DmaError, Env, TraceLevel};
 use crate::memory::translate::{Piece, Regions};
 use crate::memory::Access;
+use crate::object::flight::Arrival;
 use crate::object::port::{bump, Port};
 use crate::object::qp::{Outgoing, Qp};
 use crate::object::state::State;
@@ -78,19 +79,13 @@ impl State {
         if !outgoing.signalled || env.faults.drops_completion(port.number) {
             return Ok(true);
         }
-        let send_cq = qp.send_cq;
         let cqe = Cqe {
             wr_id: U64::new(outgoing.wr_id),
             status: U16::new(CqeStatus::default().0),
             qp_token: U32::new(qp.token),
             ..Cqe::default()
         };
-        self.cqs
-            .get_mut(send_cq)
-            .ok_or(Violation::CompletionQueueGone)?
-            .write(env, cqe)?;
-        qp.counters.completed = qp.counters.completed.saturating_add(1);
-        self.completed(env, send_cq);
+        self.depart(env, handle, Arrival::Sent(cqe))?;
         Ok(true)
     }
 }

@@ -26,7 +26,9 @@ impl State {
         let mut budget = WORK_BUDGET;
         loop {
             let before = budget;
-            for qp in self.qps.handles() {
+            let mut qps = self.qps.handles();
+            self.mood.shuffle(&mut qps);
+            for qp in qps {
                 let done = self.receive(env, qp, budget.min(QUEUE_BUDGET));
                 budget = budget.saturating_sub(done);
                 let done = self.transmit(env, qp, budget.min(QUEUE_BUDGET));

@@ -11,8 +11,8 @@ const MODEL: &str = "model/src";
 
 /// Its modules; each imports only from those before it and from itself.
 const MODEL_LAYERS: &[&str] = &[
-    "agenda", "config", "fault", "refusal", "stats", "object", "memory", "host", "events", "life",
-    "traffic", "mmio", "hcall", "run", "adapter", "ffi",
+    "temper", "agenda", "config", "fault", "refusal", "stats", "object", "memory", "host",
+    "events", "life", "traffic", "mmio", "hcall", "run", "adapter", "ffi",
 ];
 
 fn layer(module: &str) -> Option<usize> {
