@@ -25,7 +25,11 @@ const INIT: &str = include_str!("../../guest/init");
 const FILES: &str = "/root/files";
 
 /// Numbers under which QEMU inherits sockets start here.
-const FIRST_FD: i32 = 10;
+pub(crate) const FIRST_FD: i32 = 10;
+
+/// The machine, with what QEMU can't emulate turned off.
+pub(crate) const MACHINE: &str =
+    "pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off";
 
 /// Unit address of the kernel console, below those that QEMU gives out.
 const FIRST_CONSOLE: usize = 0x3000_0000;
@@ -350,8 +354,7 @@ impl Builder {
         let initrd = directory.join("initrd");
         self.files.write(&artifacts.userland, &initrd)?;
 
-        let mut machine =
-            "pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off".to_owned();
+        let mut machine = MACHINE.to_owned();
         if let Some(bytes) = self.entitlement {
             write!(machine, ",cmo-entitlement={bytes}")?;
         }
@@ -450,7 +453,7 @@ fn connect(
 }
 
 /// Makes a directory `name-N` that did not exist.
-fn new_directory(logs: &Path, name: &str) -> Result<PathBuf> {
+pub(crate) fn new_directory(logs: &Path, name: &str) -> Result<PathBuf> {
     let cannot = || format!("cannot create a directory in {}", logs.display());
     std::fs::create_dir_all(logs).with_context(cannot)?;
     for number in 1.. {

@@ -11,7 +11,7 @@ use serde_json::{json, Value};
 use crate::guest::{Guest, TICK};
 
 /// The adapter's place in QEMU's object tree.
-const ADAPTER: &str = "/machine/peripheral/ehea0";
+pub(crate) const ADAPTER: &str = "/machine/peripheral/ehea0";
 
 /// The machine's place in it.
 const MACHINE: &str = "/machine";

@@ -454,7 +454,7 @@ impl Drop for Guest {
 }
 
 /// The last lines of QEMU's own output.
-fn qemu_says(directory: &Path) -> String {
+pub(crate) fn qemu_says(directory: &Path) -> String {
     let text = std::fs::read(directory.join("qemu.log")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();

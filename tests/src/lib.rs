@@ -10,6 +10,7 @@ pub mod counters;
 pub mod demo;
 pub mod known;
 pub mod lab;
+pub mod machine;
 pub mod memory;
 pub mod observe;
 pub mod peer;

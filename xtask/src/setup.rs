@@ -10,10 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{ensure, Result};
-use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, ARTIFACTS_VARIABLE};
+use ehea_harness::{
+    Artifacts, Kernel as GuestKernel, MachineArtifacts, PageSize, ARTIFACTS_VARIABLE,
+    MACHINE_ARTIFACTS_VARIABLE,
+};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::artifacts::callgrind::Callgrind;
+use crate::artifacts::firmware::Firmwares;
 use crate::artifacts::kernel::Kernel;
 use crate::artifacts::module::{KernelTree, Module};
 use crate::artifacts::plugin::Plugin;
@@ -217,8 +222,30 @@ pub(crate) fn hand_over(
     Ok(())
 }
 
+/// Makes what machines without a kernel need and lets `command` know through its environment.
+pub(crate) fn hand_over_machine(context: &Context, command: &mut Command) -> Result<()> {
+    let root = context.cache.ensure(&BuildRoot)?;
+    let firmware = context.cache.ensure(&Firmwares {
+        root: &root,
+        checkout: &context.checkout,
+    })?;
+    let given = overridden()?.map(|artifacts| (artifacts.root, artifacts.qemu));
+    let (root, qemu) = match given {
+        Some(given) => given,
+        None => (root.path(BuildRoot::TREE), qemu(context, &root)?.0),
+    };
+    let artifacts = MachineArtifacts {
+        root,
+        qemu,
+        firmware: firmware.directory,
+        logs: context.guest_logs(),
+    };
+    command.env(MACHINE_ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
+    Ok(())
+}
+
 /// Writes a description of artifacts and returns its path.
-fn describe(context: &Context, artifacts: &Artifacts) -> Result<PathBuf> {
+fn describe(context: &Context, artifacts: &impl Serialize) -> Result<PathBuf> {
     let text = serde_json::to_string_pretty(artifacts)?;
     // Equal contents have equal names: runs do not overwrite what others read, and files do not pile up.
     let name = format!("artifacts-{:.16}", format!("{:x}", Sha256::digest(&text)));

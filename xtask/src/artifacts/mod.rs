@@ -3,6 +3,7 @@
 
 pub(crate) mod callgrind;
 pub(crate) mod crates;
+pub(crate) mod firmware;
 pub(crate) mod kconfig;
 pub(crate) mod kernel;
 pub(crate) mod module;

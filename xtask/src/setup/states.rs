@@ -6,6 +6,7 @@ use ehea_harness::PageSize;
 
 use crate::artifacts::callgrind::Callgrind;
 use crate::artifacts::crates::Crates;
+use crate::artifacts::firmware::Firmwares;
 use crate::artifacts::kernel::Kernel;
 use crate::artifacts::module::{KernelTree, Module};
 use crate::artifacts::plugin::Plugin;
@@ -41,6 +42,10 @@ pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> 
             root: &root,
             checkout,
             machine: Machine::LittleEndian,
+        })?;
+        look(&Firmwares {
+            root: &root,
+            checkout,
         })?;
         match look(&QemuTree {
             root: &root,

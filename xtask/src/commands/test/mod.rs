@@ -4,6 +4,7 @@
 mod e2e;
 mod host;
 mod kunit;
+mod machine;
 mod module;
 pub(crate) mod runner;
 
@@ -22,6 +23,8 @@ use runner::Runner;
 enum Tier {
     /// On this machine: format, lints, unit and property tests, the module's build.
     Host,
+    /// In QEMU without a kernel.
+    Machine,
     /// In the guest's kernel.
     Kunit,
     /// In a guest with real tools.
@@ -56,6 +59,9 @@ impl Task for TestCommand {
         if wanted(Tier::Host) {
             host::run(context, &mut runner);
             module::run(context, &mut runner, page_sizes);
+        }
+        if wanted(Tier::Machine) {
+            machine::run(context, &mut runner);
         }
         if wanted(Tier::Kunit) {
             kunit::run(context, &mut runner, page_sizes);

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The machine tier: bare-metal firmwares against QEMU with the adapter, without a kernel. What a driver
+//! never does, or once in a million times, a firmware does at once.
+//!
+//! Each test takes about a second. `cargo xtask test --tier machine` makes what it needs.
+
+use std::process::ExitCode;
+
+use anyhow::{ensure, Result};
+use ehea_harness::MACHINE_ARTIFACTS_VARIABLE;
+use ehea_tests::machine;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test and its name.
+type Test = (&'static str, fn() -> Result<()>);
+
+const TESTS: &[Test] = &[("machine::loads_at_rest", loads_at_rest)];
+
+/// While nothing changes in the memory map, loads go where they should: what the other tests rely on.
+fn loads_at_rest() -> Result<()> {
+    let misrouted = machine::misrouted(0)?;
+    ensure!(misrouted == machine::Misrouted::default(), "{misrouted:?}");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // One machine at a time has the processors for itself.
+    arguments.test_threads = Some(1);
+    let available = std::env::var_os(MACHINE_ARTIFACTS_VARIABLE).is_some();
+    let trials = TESTS.iter().map(|&(name, test)| {
+        Trial::test(name, move || {
+            test().map_err(|error| Failed::from(format!("{error:#}")))
+        })
+        // `cargo test` by itself has made nothing that this could run.
+        .with_ignored_flag(!available)
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The machine tier: firmwares of ours in QEMU, without a kernel.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::runner::Runner;
+use crate::context::Context;
+use crate::setup;
+
+pub(super) fn run(context: &Context, runner: &mut Runner) {
+    match command(context, runner.only()) {
+        Ok(command) => runner.libtest("machine", command),
+        Err(error) => runner.failed("machine", &format!("{error:#}")),
+    }
+}
+
+fn command(context: &Context, only: Option<&str>) -> Result<Command> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args([
+        "test",
+        "--release",
+        "--package",
+        "ehea-tests",
+        "--test",
+        "machine",
+        "--",
+    ]);
+    command.args(only).current_dir(&context.checkout);
+    setup::hand_over_machine(context, &mut command)?;
+    Ok(command)
+}
