@@ -255,6 +255,6 @@ impl Adapter {
 
     /// A turn of work out of turn. Returns how many frames and work requests it was.
     pub fn work(&mut self, host: &mut dyn Host) -> usize {
-        self.enter(host, |state, env| state.work(env))
+        self.enter(host, |state, env| state.work(env).frames)
     }
 }

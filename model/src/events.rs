@@ -150,10 +150,6 @@ impl State {
         }
         if !up {
             port.tx_busy = false;
-            if std::mem::take(&mut port.held_back) {
-                env.host.rx_flush(index);
-            }
-            self.agenda.work_soon(self.now);
         }
         self.post_port_state(env, index);
     }

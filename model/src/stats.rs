@@ -43,6 +43,11 @@ pub struct Stats {
     /// Completion events raised once more because the driver left completions alone for 20 ms: an
     /// interrupt was lost, or the driver is slow.
     pub reraised: u64,
+    /// Frames of the largest turn of work, sent and received, work requests without frames among them.
+    pub longest_work_frames: u64,
+    /// Bytes that were copied in the largest turn of work: read for sending, cut into segments, and
+    /// delivered.
+    pub longest_work_bytes: u64,
     /// How often registered memory left the machine, once for each object and range: from then on
     /// until it was registered no more, an adapter that isn't as careful could have reached it.
     pub removed_while_registered: u64,
@@ -247,6 +252,8 @@ pub(crate) struct Counters {
     pub(crate) ignored_mmio: u64,
     pub(crate) interrupts: u64,
     pub(crate) reraised: u64,
+    pub(crate) longest_work_frames: u64,
+    pub(crate) longest_work_bytes: u64,
     pub(crate) removed_while_registered: u64,
     pub(crate) removed_accesses: u64,
     pub(crate) pauses: VecDeque<PauseStats>,
@@ -288,6 +295,12 @@ impl Counters {
 
     pub(crate) fn interrupt(&mut self) {
         increment(&mut self.interrupts);
+    }
+
+    /// A turn of work was done.
+    pub(crate) fn worked(&mut self, frames: usize, bytes: usize) {
+        self.longest_work_frames = self.longest_work_frames.max(frames as u64);
+        self.longest_work_bytes = self.longest_work_bytes.max(bytes as u64);
     }
 
     pub(crate) fn reraised(&mut self) {

@@ -193,6 +193,7 @@ impl State {
                 fifo: Fifo::default(),
                 in_flight: VecDeque::new(),
                 counters: QpCounters::default(),
+                served: 0,
             })
             .ok_or(Refusal::QpLimit)?;
         self.blocks.take(slot, Block::Qp(handle));

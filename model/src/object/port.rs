@@ -53,6 +53,8 @@ pub(crate) struct Port {
     /// The backend was told to wait.
     pub(crate) held_back: bool,
     pub(crate) counters: PortCounters,
+    /// When it had its last part of a turn of work, as a number that grows.
+    pub(crate) served: u64,
     /// Bytes of frames that wait for the port's queue pairs.
     fifo_bytes: usize,
 }
@@ -76,6 +78,7 @@ impl Port {
             tx_busy: false,
             held_back: false,
             counters: PortCounters::default(),
+            served: 0,
             fifo_bytes: 0,
         }
     }
@@ -102,6 +105,11 @@ impl Port {
     /// Whether there is room for any frame.
     pub(crate) const fn fifo_has_room(&self) -> bool {
         self.fifo_bytes.saturating_add(MAX_WIRE_FRAME) <= FIFO_BYTES
+    }
+
+    /// Whether a backend with flow control has to wait: nothing is lost on a port that is up.
+    pub(crate) const fn must_hold_back(&self) -> bool {
+        self.link && self.operational && !self.fifo_has_room()
     }
 
     /// A frame waits for its queue pair.

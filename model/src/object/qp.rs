@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use ehea_abi::cb::qp::QpState;
 use ehea_abi::ring::{QueueSize, SlotSize};
+use ehea_abi::wqe::SwqeHeader;
 
 use super::fifo::Fifo;
 use super::flight::Flight;
@@ -81,11 +82,26 @@ impl WorkQueue {
     }
 }
 
+/// A packet that is being cut into segments.
+#[derive(Debug)]
+pub(crate) struct Uncut {
+    /// The work request.
+    pub(crate) header: SwqeHeader,
+    /// Headers and payload.
+    pub(crate) packet: Vec<u8>,
+    /// Segments that were cut.
+    pub(crate) segments: u16,
+    /// Bytes of payload in these.
+    pub(crate) offset: usize,
+}
+
 /// A send work request that is on its way out.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    /// Frames that the backend did not take yet.
-    pub(crate) frames: VecDeque<Vec<u8>>,
+    /// The next frame, which the backend did not take yet.
+    pub(crate) frame: Option<Vec<u8>>,
+    /// What follows, to be cut as it is sent.
+    pub(crate) uncut: Option<Uncut>,
     pub(crate) wr_id: u64,
     /// A completion follows the last frame.
     pub(crate) signalled: bool,
@@ -133,6 +149,8 @@ pub(crate) struct Qp {
     /// In the order of arrival.
     pub(crate) in_flight: VecDeque<Flight>,
     pub(crate) counters: QpCounters,
+    /// When it had its last part of a turn of work, as a number that grows.
+    pub(crate) served: u64,
 }
 
 impl Qp {

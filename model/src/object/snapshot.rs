@@ -55,6 +55,8 @@ impl State {
             reentries: 0,
             interrupts: counters.interrupts,
             reraised: counters.reraised,
+            longest_work_frames: counters.longest_work_frames,
+            longest_work_bytes: counters.longest_work_bytes,
             removed_while_registered: counters.removed_while_registered,
             removed_accesses: counters.removed_accesses,
             late_accesses: counters.late_accesses,

@@ -83,6 +83,8 @@ pub(crate) struct State {
     pub(crate) ports: Vec<Port>,
     pub(crate) agenda: Agenda,
     pub(crate) mood: Mood,
+    /// Parts of turns of work so far.
+    pub(crate) served: u64,
     /// Virtual time of the call that is being handled.
     pub(crate) now: u64,
 }
@@ -102,6 +104,7 @@ impl State {
                 .collect(),
             agenda: Agenda::new(Pace::new(config.temper)),
             mood: Mood::new(config.temper),
+            served: 0,
             now: 0,
             config,
         }

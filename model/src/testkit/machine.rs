@@ -195,6 +195,13 @@ impl TestMachine {
         self.host.now = end;
     }
 
+    /// Lets time pass until the adapter is to run next, and what is due then happen. Panics if nothing
+    /// is.
+    pub fn run_next(&mut self) {
+        let deadline = self.host.deadline.expect("nothing is due");
+        self.advance(deadline.saturating_sub(self.host.now));
+    }
+
     /// Lets enough time pass for doorbells and frames to be handled.
     pub fn settle(&mut self) {
         self.advance(1_000_000);

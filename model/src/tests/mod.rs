@@ -17,4 +17,5 @@ mod stats;
 mod strict;
 mod temper;
 mod traffic;
+mod turns;
 mod violations;

@@ -20,6 +20,7 @@ use crate::traffic::checksum::{Ipv4, Sum, Tcp, UDP_CHECKSUM, UDP_HEADER};
 use crate::traffic::filter::{
     destination, route, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
 };
+use crate::traffic::work::Budget;
 
 /// The shortest frame on the wire, without CRC; the backend's may be shorter.
 pub(crate) const MIN_FRAME: usize = 60;
@@ -40,8 +41,7 @@ impl State {
         let Some(port) = self.ports.get_mut(index) else {
             return true;
         };
-        let listens = port.link && port.operational;
-        port.held_back = flow_control && listens && !port.fifo_has_room();
+        port.held_back = flow_control && port.must_hold_back();
         !port.held_back
     }
 
@@ -100,36 +100,30 @@ impl State {
     /// Tells the backends that were told to wait and need not any more.
     pub(crate) fn release_backends(&mut self, env: &mut Env<'_>) {
         for (index, port) in self.ports.iter_mut().enumerate() {
-            if port.held_back && port.fifo_has_room() {
+            if port.held_back && !port.must_hold_back() {
                 port.held_back = false;
                 env.host.rx_flush(index);
             }
         }
     }
 
-    /// Delivers at most `budget` frames of a queue pair and returns how many left its FIFO.
-    pub(crate) fn receive(&mut self, env: &mut Env<'_>, handle: u64, budget: usize) -> usize {
-        let mut done = 0usize;
-        while done < budget && self.deliver_next(env, handle) {
-            done = done.saturating_add(1);
+    /// Delivers frames of a queue pair within a budget.
+    pub(crate) fn receive(&mut self, env: &mut Env<'_>, handle: u64, budget: &mut Budget) {
+        while !budget.is_used_up() {
+            let Some(bytes) = self.deliver_next(env, handle) else {
+                break;
+            };
+            budget.spend_frame(bytes);
         }
-        done
     }
 
-    /// Delivers the next frame of a queue pair; false if there is none, or if it must wait.
-    fn deliver_next(&mut self, env: &mut Env<'_>, handle: u64) -> bool {
-        let Some(qp) = self.qps.get_mut(handle) else {
-            return false;
-        };
-        let Some(port) = self.ports.get_mut(qp.port) else {
-            return false;
-        };
-        let Some(queue) = ready_queue(qp, port) else {
-            return false;
-        };
-        let Some(mut frame) = port.release(&mut qp.fifo) else {
-            return false;
-        };
+    /// Delivers the next frame of a queue pair and returns its bytes; none if there is no frame, or if
+    /// it must wait.
+    fn deliver_next(&mut self, env: &mut Env<'_>, handle: u64) -> Option<usize> {
+        let qp = self.qps.get_mut(handle)?;
+        let port = self.ports.get_mut(qp.port)?;
+        let queue = ready_queue(qp, port)?;
+        let mut frame = port.release(&mut qp.fifo)?;
         let received = frame.len();
         let tag = stripped_tag(port, &frame);
         if tag.is_some() {
@@ -164,21 +158,17 @@ impl State {
             Ok(None) => {
                 qp.counters.dropped = qp.counters.dropped.saturating_add(1);
                 port.drop_long_frame();
-                return true;
+                return Some(received);
             }
             Err(why) => Err(why),
         };
-        let Some(qp) = self.qps.get_mut(handle) else {
-            return true;
-        };
-        let Some(port) = self.ports.get_mut(qp.port) else {
-            return true;
-        };
+        let qp = self.qps.get_mut(handle)?;
+        let port = self.ports.get_mut(qp.port)?;
         if let Err(why) = stored {
             qp.counters.dropped = qp.counters.dropped.saturating_add(1);
             port.drop_frame();
             self.fail_qp(env, handle, why);
-            return true;
+            return Some(received);
         }
         qp.counters.received = qp.counters.received.saturating_add(1);
         let statistics = &mut port.statistics;
@@ -201,7 +191,7 @@ impl State {
                 cqe.status().0
             ),
         );
-        true
+        Some(received)
     }
 }
 

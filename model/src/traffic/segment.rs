@@ -2,52 +2,75 @@
 
 //! What the adapter does to a frame before it sends it: checksums, segmentation, VLAN tag (§6.2).
 
-use std::collections::VecDeque;
-
 use ehea_abi::wqe::{SwqeHeader, TxControl};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
+use crate::object::qp::Uncut;
 use crate::refusal::Violation;
 use crate::traffic::checksum::{store, Ipv4, Sum, Tcp, UDP_CHECKSUM};
 use crate::traffic::filter::{ETHER_HEADER, ETHER_TYPE, TPID_8021Q, VLAN_TAG};
 
-/// The frames that a send work request asks for, made from its bytes. `longest` is the longest
-/// frame that the port sends, without CRC.
-pub(crate) fn frames(
+/// What a send work request asks for, made from its bytes: the first frame, and what is still to be
+/// cut. `longest` is the longest frame that the port sends, without CRC.
+pub(crate) fn first_frame(
     header: &SwqeHeader,
     mut frame: Vec<u8>,
     longest: usize,
-) -> Result<VecDeque<Vec<u8>>, Violation> {
+) -> Result<(Vec<u8>, Option<Uncut>), Violation> {
     if frame.len() < ETHER_HEADER {
         return Err(Violation::FrameTooShort);
     }
     let control = header.control();
-    let tag = control.contains(TxControl::VLAN_INSERT);
-    let longest_untagged = match tag {
+    let longest = match control.contains(TxControl::VLAN_INSERT) {
         true => longest.saturating_sub(VLAN_TAG),
         false => longest,
     };
-    let mut frames = if control.contains(TxControl::TSO) {
-        segments(header, &frame, longest_untagged)?
-    } else {
-        if frame.len() > longest_untagged {
-            return Err(Violation::FrameTooLong);
+    if control.contains(TxControl::TSO) {
+        let headers = usize::from(header.immediate_data_length);
+        let mss = usize::from(header.mss.get());
+        if mss == 0 || headers.saturating_add(mss) > longest {
+            return Err(Violation::SegmentSize);
         }
-        let ip = control.contains(TxControl::IP_CHECKSUM);
-        let l4 = control.contains(TxControl::TCP_CHECKSUM);
-        if ip || l4 {
-            fill_checksums(header, &mut frame, ip, l4).ok_or(Violation::ChecksumHeader)?;
-        }
-        VecDeque::from([frame])
-    };
-    if tag {
+        let uncut = Uncut {
+            header: *header,
+            packet: frame,
+            segments: 0,
+            offset: 0,
+        };
+        return next_frame(uncut);
+    }
+    if frame.len() > longest {
+        return Err(Violation::FrameTooLong);
+    }
+    let ip = control.contains(TxControl::IP_CHECKSUM);
+    let l4 = control.contains(TxControl::TCP_CHECKSUM);
+    if ip || l4 {
+        fill_checksums(header, &mut frame, ip, l4).ok_or(Violation::ChecksumHeader)?;
+    }
+    insert_tag(header, &mut frame);
+    Ok((frame, None))
+}
+
+/// The next segment of a packet, and what is left of it then. All segments have the same headers, so
+/// that only the first can fail.
+pub(crate) fn next_frame(mut uncut: Uncut) -> Result<(Vec<u8>, Option<Uncut>), Violation> {
+    let (mut frame, last) = segment(&uncut)?;
+    insert_tag(&uncut.header, &mut frame);
+    if last {
+        return Ok((frame, None));
+    }
+    let mss = usize::from(uncut.header.mss.get());
+    uncut.offset = uncut.offset.saturating_add(mss);
+    uncut.segments = uncut.segments.wrapping_add(1);
+    Ok((frame, Some(uncut)))
+}
+
+fn insert_tag(header: &SwqeHeader, frame: &mut Vec<u8>) {
+    if header.control().contains(TxControl::VLAN_INSERT) {
         let [a, b] = TPID_8021Q.to_be_bytes();
         let [c, d] = header.vlan_tag.to_bytes();
-        for frame in &mut frames {
-            frame.splice(ETHER_TYPE..ETHER_TYPE, [a, b, c, d]);
-        }
+        frame.splice(ETHER_TYPE..ETHER_TYPE, [a, b, c, d]);
     }
-    Ok(frames)
 }
 
 /// Where a frame's IPv4 header starts and where what follows it starts, as the work request says.
@@ -96,20 +119,13 @@ fn fill_checksums(header: &SwqeHeader, frame: &mut [u8], ip: bool, l4: bool) -> 
     Some(())
 }
 
-/// Cuts a TCP packet into segments of `mss` bytes.
-fn segments(
-    header: &SwqeHeader,
-    frame: &[u8],
-    longest: usize,
-) -> Result<VecDeque<Vec<u8>>, Violation> {
+/// Cuts the next segment of `mss` bytes out of a TCP packet; says whether it is the last.
+fn segment(uncut: &Uncut) -> Result<(Vec<u8>, bool), Violation> {
+    let header = &uncut.header;
     let headers = usize::from(header.immediate_data_length);
-    let mss = usize::from(header.mss.get());
-    let total = headers.saturating_add(mss);
-    if mss == 0 || total > longest {
-        return Err(Violation::SegmentSize);
-    }
     let (start, end) = ip_range(header);
-    let (head, payload) = frame
+    let (head, payload) = uncut
+        .packet
         .split_at_checked(headers)
         .ok_or(Violation::SegmentHeader)?;
     let ip = head
@@ -118,48 +134,38 @@ fn segments(
     let tcp = head
         .get(end..)
         .and_then(|bytes| Tcp::read_from_prefix(bytes).ok());
-    let (Some((ip, _)), Some((tcp, _))) = (ip, tcp) else {
+    let (Some(mut ip), Some(mut tcp)) = (ip.map(|(ip, _)| ip), tcp.map(|(tcp, _)| tcp)) else {
         return Err(Violation::SegmentHeader);
     };
     if ip.protocol != Ipv4::TCP || end.saturating_add(tcp.header_length()) != headers {
         return Err(Violation::SegmentHeader);
     }
 
-    let mut frames = VecDeque::new();
-    let mut rest = payload;
-    let mut offset = 0u32;
-    let mut id = ip.id.get();
-    loop {
-        let (now, later) = rest.split_at_checked(mss).unwrap_or((rest, &[]));
-        let mut ip = ip;
-        let mut tcp = tcp;
-        let length = headers.saturating_add(now.len()).saturating_sub(start);
-        ip.total_length
-            .set(u16::try_from(length).map_err(|_| Violation::SegmentSize)?);
-        ip.id.set(id);
-        tcp.sequence.set(tcp.sequence.get().wrapping_add(offset));
-        if !later.is_empty() {
-            tcp.flags &= !(Tcp::FIN | Tcp::PSH);
-        }
-        let mut segment = Vec::with_capacity(total.saturating_add(VLAN_TAG));
-        segment.extend_from_slice(head);
-        segment.extend_from_slice(now);
-        let written = segment
-            .get_mut(start..)
-            .is_some_and(|b| ip.write_to_prefix(b).is_ok())
-            && segment
-                .get_mut(end..)
-                .is_some_and(|b| tcp.write_to_prefix(b).is_ok());
-        if !written || fill_checksums(header, &mut segment, true, true).is_none() {
-            return Err(Violation::SegmentHeader);
-        }
-        frames.push_back(segment);
-        if later.is_empty() {
-            return Ok(frames);
-        }
-        rest = later;
-        // A segment's size has 16 bits.
-        offset = offset.wrapping_add(header.mss.get().into());
-        id = id.wrapping_add(1);
+    let rest = payload.get(uncut.offset..).unwrap_or_default();
+    let mss = header.mss.get().into();
+    let (now, later) = rest.split_at_checked(mss).unwrap_or((rest, &[]));
+    let length = headers.saturating_add(now.len());
+    ip.total_length
+        .set(u16::try_from(length.saturating_sub(start)).map_err(|_| Violation::SegmentSize)?);
+    ip.id.set(ip.id.get().wrapping_add(uncut.segments));
+    // A packet is shorter than 2^32 bytes.
+    tcp.sequence
+        .set(tcp.sequence.get().wrapping_add(uncut.offset as u32));
+    let last = later.is_empty();
+    if !last {
+        tcp.flags &= !(Tcp::FIN | Tcp::PSH);
     }
+    let mut segment = Vec::with_capacity(length.saturating_add(VLAN_TAG));
+    segment.extend_from_slice(head);
+    segment.extend_from_slice(now);
+    let written = segment
+        .get_mut(start..)
+        .is_some_and(|b| ip.write_to_prefix(b).is_ok())
+        && segment
+            .get_mut(end..)
+            .is_some_and(|b| tcp.write_to_prefix(b).is_ok());
+    if !written || fill_checksums(header, &mut segment, true, true).is_none() {
+        return Err(Violation::SegmentHeader);
+    }
+    Ok((segment, last))
 }

@@ -18,29 +18,35 @@ use crate::refusal::Violation;
 use crate::traffic::filter::{destination, Cast};
 use crate::traffic::rx::{CRC, MIN_FRAME};
 use crate::traffic::segment;
+use crate::traffic::work::Budget;
 
 /// The longest packet to be segmented, headers included.
 const MAX_SEGMENTED: usize = 65_536 + 256;
 
 impl State {
-    /// Carries out at most `budget` send work requests of a queue pair and returns how many.
-    pub(crate) fn transmit(&mut self, env: &mut Env<'_>, handle: u64, budget: usize) -> usize {
-        let mut done = 0usize;
-        while done < budget {
-            match self.send_next(env, handle) {
-                Ok(true) => done = done.saturating_add(1),
+    /// Sends from a queue pair within a budget.
+    pub(crate) fn transmit(&mut self, env: &mut Env<'_>, handle: u64, budget: &mut Budget) {
+        while !budget.is_used_up() {
+            match self.send_next(env, handle, budget) {
+                Ok(true) => {}
                 Ok(false) => break,
                 Err(why) => {
+                    budget.spend_frame(0);
                     self.fail_qp(env, handle, why);
                     break;
                 }
             }
         }
-        done
     }
 
-    /// Carries out the next send work request; false if there is none, or if it must wait.
-    fn send_next(&mut self, env: &mut Env<'_>, handle: u64) -> Result<bool, Violation> {
+    /// Sends the next frame, or reads the next send work request before that; false if there is
+    /// nothing to send, or if it must wait.
+    fn send_next(
+        &mut self,
+        env: &mut Env<'_>,
+        handle: u64,
+        budget: &mut Budget,
+    ) -> Result<bool, Violation> {
         let Some(qp) = self.qps.get_mut(handle) else {
             return Ok(false);
         };
@@ -64,16 +70,25 @@ impl State {
                     mrs: &self.mrs,
                     smrs: &self.smrs,
                 };
-                fetch(env, regions, qp.pd, slot, port.max_wire_frame())?
+                fetch(env, regions, qp.pd, slot, port.max_wire_frame(), budget)?
             }
         };
-        while let Some(frame) = outgoing.frames.pop_front() {
+        if let Some(frame) = outgoing.frame.take() {
             if !send(env, port, qp.port, &frame) {
                 port.tx_busy = true;
-                outgoing.frames.push_front(frame);
+                outgoing.frame = Some(frame);
                 qp.outgoing = Some(outgoing);
                 return Ok(false);
             }
+        }
+        budget.spend_frame(0);
+        if let Some(uncut) = outgoing.uncut.take() {
+            let (frame, uncut) = segment::next_frame(uncut)?;
+            budget.spend(frame.len());
+            outgoing.frame = Some(frame);
+            outgoing.uncut = uncut;
+            qp.outgoing = Some(outgoing);
+            return Ok(true);
         }
         qp.sq.take();
         if !outgoing.signalled || env.faults.drops_completion(port.number) {
@@ -135,6 +150,7 @@ fn fetch(
     pd: u32,
     slot: &[u8],
     max_wire_frame: usize,
+    budget: &mut Budget,
 ) -> Result<Outgoing, Violation> {
     let (header, _) = SwqeHeader::ref_from_prefix(slot).map_err(|_| Violation::SendFormat)?;
     let control = header.control();
@@ -153,7 +169,13 @@ fn fetch(
         false => longest,
     };
     let frame = gather(env, regions, pd, slot, header, format, limit)?;
-    outgoing.frames = segment::frames(header, frame, longest)?;
+    budget.spend(frame.len());
+    let (frame, uncut) = segment::first_frame(header, frame, longest)?;
+    if uncut.is_some() {
+        budget.spend(frame.len());
+    }
+    outgoing.frame = Some(frame);
+    outgoing.uncut = uncut;
     Ok(outgoing)
 }
 

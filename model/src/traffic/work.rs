@@ -1,42 +1,170 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Turns of work: who sends and receives how much.
+//!
+//! A turn is bounded, so that whoever waits for the machine's lock waits for little. In it the ports
+//! take turns, and the queue pairs of a port, each with a quantum for either direction. Who was served
+//! least recently comes first, also in the next turn of work.
+
+use std::collections::VecDeque;
 
 use crate::host::Env;
+use crate::object::qp::Qp;
 use crate::object::state::State;
 use crate::traffic::rx::may_receive;
 use crate::traffic::tx::may_send;
 
-/// Frames of a turn, both directions together; then others get theirs.
-const WORK_BUDGET: usize = 1024;
-/// Frames of one queue before another one gets its turn.
-const QUEUE_BUDGET: usize = 64;
+/// What is done in a turn.
+const TURN: Amount = Amount {
+    frames: 1024,
+    bytes: 2 << 20,
+};
+/// What is done in one direction of a queue pair before another one is served.
+const QUANTUM: Amount = Amount {
+    frames: 64,
+    bytes: 128 << 10,
+};
+
+/// An amount of work.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Amount {
+    /// Frames of both directions; a work request without a frame counts as one.
+    pub(crate) frames: usize,
+    /// Bytes that are copied: read for sending, cut into segments, delivered.
+    pub(crate) bytes: usize,
+}
+
+impl Amount {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            frames: self.frames.saturating_add(other.frames),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            frames: self.frames.saturating_sub(other.frames),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    fn min(self, other: Self) -> Self {
+        Self {
+            frames: self.frames.min(other.frames),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+
+    /// Whether work of this amount has reached a limit.
+    const fn reaches(self, limit: Self) -> bool {
+        self.frames >= limit.frames || self.bytes >= limit.bytes
+    }
+}
+
+/// What may be done before others get their turn, and what was done. The last packet may exceed the
+/// bytes.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: Amount,
+    spent: Amount,
+}
+
+impl Budget {
+    /// What one direction of a queue pair gets in a turn of work of which so much is done.
+    fn quantum(done: Amount) -> Self {
+        Self {
+            limit: QUANTUM.min(TURN.minus(done)),
+            spent: Amount::default(),
+        }
+    }
+
+    pub(crate) const fn is_used_up(&self) -> bool {
+        self.spent.reaches(self.limit)
+    }
+
+    /// Bytes were copied.
+    pub(crate) const fn spend(&mut self, bytes: usize) {
+        self.spent.bytes = self.spent.bytes.saturating_add(bytes);
+    }
+
+    /// A frame is done with, after so many more bytes were copied.
+    pub(crate) const fn spend_frame(&mut self, bytes: usize) {
+        self.spent.frames = self.spent.frames.saturating_add(1);
+        self.spend(bytes);
+    }
+}
 
 impl State {
     /// Whether a turn of work would do anything.
     pub(crate) fn is_work_possible(&self) -> bool {
-        self.qps.values().any(|qp| {
-            let port = self.ports.get(qp.port);
-            port.is_some_and(|port| may_send(qp, port) || may_receive(qp, port))
-        })
+        self.qps.values().any(|qp| self.can_move(qp))
     }
 
-    /// A turn of work: sends and receives. Returns how many frames and work requests it was.
-    pub(crate) fn work(&mut self, env: &mut Env<'_>) -> usize {
-        let mut budget = WORK_BUDGET;
-        loop {
-            let before = budget;
-            let mut qps = self.qps.handles();
-            self.mood.shuffle(&mut qps);
-            for qp in qps {
-                let done = self.receive(env, qp, budget.min(QUEUE_BUDGET));
-                budget = budget.saturating_sub(done);
-                let done = self.transmit(env, qp, budget.min(QUEUE_BUDGET));
-                budget = budget.saturating_sub(done);
+    /// Whether a queue pair can send or receive something.
+    fn can_move(&self, qp: &Qp) -> bool {
+        let port = self.ports.get(qp.port);
+        port.is_some_and(|port| may_send(qp, port) || may_receive(qp, port))
+    }
+
+    /// A turn of work: sends and receives. Returns how much it was.
+    pub(crate) fn work(&mut self, env: &mut Env<'_>) -> Amount {
+        let mut done = Amount::default();
+        let mut lines = self.lines();
+        while !done.reaches(TURN) {
+            let Some(mut line) = lines.pop_front() else {
+                break;
+            };
+            let Some(handle) = line.pop_front() else {
+                continue;
+            };
+            done = self.serve(env, handle, done);
+            if self.qps.get(handle).is_some_and(|qp| self.can_move(qp)) {
+                line.push_back(handle);
             }
-            if budget == before || budget == 0 {
-                return WORK_BUDGET.saturating_sub(budget);
+            lines.push_back(line);
+        }
+        env.counters.worked(done.frames, done.bytes);
+        done
+    }
+
+    /// Who can send or receive something: a line for each port, those first that waited longest.
+    /// A rough adapter serves the queue pairs of a port out of order.
+    fn lines(&mut self) -> VecDeque<VecDeque<u64>> {
+        let mut ready: Vec<_> = self
+            .qps
+            .iter()
+            .filter(|(_, qp)| self.can_move(qp))
+            .map(|(handle, qp)| {
+                let port = self.ports.get(qp.port).map_or(0, |port| port.served);
+                (port, qp.port, qp.served, handle)
+            })
+            .collect();
+        ready.sort_unstable();
+        ready
+            .chunk_by_mut(|(_, a, ..), (_, b, ..)| a == b)
+            .map(|line| {
+                self.mood.shuffle(line);
+                line.iter().map(|&(.., handle)| handle).collect()
+            })
+            .collect()
+    }
+
+    /// Both directions of a queue pair get their quantum of a turn of which so much is done. Returns
+    /// how much is done then.
+    fn serve(&mut self, env: &mut Env<'_>, handle: u64, mut done: Amount) -> Amount {
+        self.served = self.served.saturating_add(1);
+        if let Some(qp) = self.qps.get_mut(handle) {
+            qp.served = self.served;
+            if let Some(port) = self.ports.get_mut(qp.port) {
+                port.served = self.served;
             }
         }
+        for direction in [Self::receive, Self::transmit] {
+            let mut budget = Budget::quantum(done);
+            direction(self, env, handle, &mut budget);
+            done = done.plus(budget.spent);
+        }
+        done
     }
 }
