@@ -22,6 +22,10 @@ const DEVICE: &str = "qemu";
 
 const PATCHES: &str = "qemu/patches";
 
+/// The devices of the emulator, and where its source has such files.
+const DEVICES: &str = "qemu/pseries.mak";
+const DEVICES_IN_SOURCE: &str = "configs/devices/ppc64-softmmu/ehea.mak";
+
 /// What the model is compiled from.
 const MODEL: &[&str] = &[
     "model/src",
@@ -33,14 +37,18 @@ const MODEL: &[&str] = &[
 /// The library that cargo makes.
 const LIBRARY: &str = "libehea_model.a";
 
-/// Options of configure: a small QEMU with what a guest of ours uses.
+/// Options of configure: a small QEMU with what a guest of ours uses. Debug information would only be
+/// stripped.
 const OPTIONS: &[&str] = &[
     "--target-list=ppc64-softmmu",
     "--without-default-features",
+    "--without-default-devices",
+    "--with-devices-ppc64=ehea",
     "--enable-tcg",
     "--enable-slirp",
     "--enable-fdt=system",
     "--enable-plugins",
+    "--disable-debug-info",
     "--disable-docs",
     "--disable-werror",
     "--disable-install-blobs",
@@ -77,6 +85,7 @@ impl Artifact for QemuTree<'_> {
     fn inputs(&self, key: &mut Key) -> Result<()> {
         key.text("build root", &self.root.identity);
         key.text("options", OPTIONS.join(" "));
+        key.files(self.checkout, DEVICES)?;
         key.files(self.checkout, PATCHES)
     }
 
@@ -108,6 +117,7 @@ impl Artifact for QemuTree<'_> {
             build.step.run("patching", &mut command)?;
         }
         copy_device(self.checkout, &here)?;
+        copy_if_different(&self.checkout.join(DEVICES), &here.join(DEVICES_IN_SOURCE))?;
         std::fs::create_dir(build.directory.join(Self::BUILD))?;
         // The library is put there before the first link; configure only looks whether it exists.
         std::fs::write(build.directory.join(LIBRARY), "")?;
