@@ -4,8 +4,10 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use super::NO_DEADLINE;
 use crate::host::{Host, NotRam, TraceLevel};
+
+/// EHEA_MODEL_NO_DEADLINE.
+const NO_DEADLINE: u64 = u64::MAX;
 
 macro_rules! host_table {
     ($($name:ident: fn($($arg:ty),*) $(-> $ret:ty)?;)*) => {

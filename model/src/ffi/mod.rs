@@ -30,8 +30,6 @@ use host::{CHost, CallbackHost, Callbacks};
 
 /// EHEA_MODEL_ABI.
 const ABI_VERSION: u32 = 4;
-/// EHEA_MODEL_NO_DEADLINE.
-const NO_DEADLINE: u64 = u64::MAX;
 
 /// `struct ehea_model_config`.
 #[repr(C)]

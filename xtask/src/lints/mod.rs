@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! House rules that no compiler checks.
 
-mod layers;
+pub(crate) mod imports;
 mod rust;
 mod text;
 
@@ -42,7 +42,6 @@ pub(crate) fn all() -> Vec<Box<dyn Lint>> {
         Box::new(rust::UnsafePlaces),
         Box::new(rust::SafetyComments),
         Box::new(rust::DriverUsesAbstractions),
-        Box::new(layers::ModelLayers),
     ]
 }
 

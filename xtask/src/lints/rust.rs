@@ -13,7 +13,7 @@ fn is_rust(path: &Path) -> bool {
 }
 
 /// The part of a line that is code: without comments and the inside of string literals.
-pub(super) fn code(line: &str) -> String {
+fn code(line: &str) -> String {
     let mut code = String::new();
     let mut characters = line.chars().peekable();
     let mut in_string = false;

@@ -26,6 +26,11 @@ pub(super) fn run(context: &Context, runner: &mut Runner) {
                     Ok(())
                 });
             }
+            runner.check("host::imports", || {
+                let violations = lints::imports::check(&files)?;
+                ensure!(violations.is_empty(), "{}", violations.join("\n"));
+                Ok(())
+            });
         }
         Err(error) => runner.failed("host::files", &format!("{error:#}")),
     }
