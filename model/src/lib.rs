@@ -16,6 +16,7 @@
 //!
 //! | files | what |
 //! |---|---|
+//! | `limits` | what a guest can make the adapter store, or do at a time |
 //! | `agenda`, `config`, `fault`, `refusal`, `stats`, `temper` | what is due; limits; faults on demand; what was refused; what is counted; what is left open |
 //! | `object/` | what a guest allocates, and what that is kept in: queues, memory regions, ports |
 //! | `memory/` | memory regions at work, memory that was given back, what a CMO partition maps |
@@ -48,6 +49,7 @@ pub mod ffi;
 mod hcall;
 mod host;
 mod life;
+mod limits;
 mod memory;
 mod mmio;
 mod object;

@@ -92,6 +92,7 @@ refusals! {
     PageSize => PARAMETER, "the page size is not the resource's";
     PageAlignment => PARAMETER, "a page is not aligned to its size";
     PageNotRam => MEM_PARM, "a page is not RAM";
+    TranslationLimit => NOT_ENOUGH_RESOURCES, "there is no more room for pieces of memory";
     QueueSelect => PARAMETER, "the resource has no such queue";
     BcmcScope => PARAMETER, "the registration type is not valid";
     BcmcAddress => MCG_PARM, "the address does not fit the registration type";

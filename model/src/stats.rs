@@ -72,6 +72,8 @@ pub struct Stats {
 impl Stats {
     /// So many pauses are remembered.
     pub const PAUSES: usize = 64;
+    /// So many pieces of a memory region are listed.
+    pub const RUNS: usize = 4096;
 }
 
 /// A time in which a queue pair that was set up neither sent nor received, because it was disabled.
@@ -129,8 +131,10 @@ pub struct MrStats {
     /// H_REGISTER_HEA_RPAGES calls that succeeded.
     pub register_calls: u64,
     /// Contiguous guest memory in the order of the region: real address and bytes. Memory that left
-    /// the machine is missing.
+    /// the machine is missing. The first [`Stats::RUNS`] of them.
     pub runs: Vec<(u64, u64)>,
+    /// All of them.
+    pub run_count: u64,
     /// Shared memory regions of it.
     pub smrs: u64,
 }

@@ -17,6 +17,7 @@ use ehea_abi::ring::{QueueSize, SlotSize, CQES_PER_PAGE, EQES_PER_PAGE};
 use crate::config::Config;
 use crate::hcall::Fewer;
 use crate::host::{Env, TraceLevel};
+use crate::limits::{MAX_CQES, MAX_EQES, MAX_NEQS};
 use crate::object::cq::Cq;
 use crate::object::eq::Eq;
 use crate::object::fifo::Fifo;
@@ -26,13 +27,6 @@ use crate::object::state::{Block, State};
 use crate::object::table::Kind;
 use crate::refusal::Refusal;
 
-/// Entries of the largest event queue (choice).
-const MAX_EQES: u32 = 0xffff;
-/// Entries of the largest completion queue: enough for three of the largest receive queues (choice).
-pub(crate) const MAX_CQES: u32 = 0x1_ffff;
-/// Notification event queues that there can be: one of a crashed kernel and one of its successor
-/// (M20, choice).
-pub(crate) const MAX_NEQS: usize = 2;
 /// Memory regions are limited to the machine's memory, rounded up to this.
 const SECTION: u64 = 16 << 20;
 

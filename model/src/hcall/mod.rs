@@ -2,7 +2,7 @@
 
 //! Hypercalls: what comes in, what is counted, who does it (§3).
 
-pub(crate) mod alloc;
+mod alloc;
 mod pages;
 mod portctl;
 mod query;

@@ -8,6 +8,7 @@ use zerocopy::byteorder::big_endian::U64;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::host::{Env, TraceLevel};
+use crate::limits::MAX_RUNS;
 use crate::object::ring::QueuePages;
 use crate::object::state::State;
 use crate::object::table::Kind;
@@ -53,6 +54,7 @@ impl State {
         env: &mut Env<'_>,
         call: &RegisterRpages,
     ) -> Result<ReturnCode, Refusal> {
+        let used: usize = self.mrs.values().map(|mr| mr.runs().len()).sum();
         let mr = self
             .mrs
             .get_mut(call.resource)
@@ -92,6 +94,9 @@ impl State {
         }
         if !runs.iter().all(|&(gpa, len)| env.is_ram(gpa, len)) {
             return Err(Refusal::PageNotRam);
+        }
+        if used.saturating_add(runs.len()) > MAX_RUNS {
+            return Err(Refusal::TranslationLimit);
         }
         for (gpa, len) in runs {
             mr.append(gpa, len);

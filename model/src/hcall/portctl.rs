@@ -16,7 +16,8 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::hcall::query::{check_mask, fields, write_selected, Field};
 use crate::hcall::Fewer;
 use crate::host::Env;
-use crate::object::port::{Bcmc, Port, MAX_MULTICAST};
+use crate::object::bcmc::Registration;
+use crate::object::port::Port;
 use crate::object::state::State;
 use crate::refusal::Refusal;
 
@@ -122,7 +123,7 @@ impl State {
         let call = BcmcArgs::unpack(regs);
         let index = self.port_index(call.port)?;
         let port = self.ports.get_mut(index).ok_or(Refusal::PortNumber)?;
-        let entry = bcmc_entry(&call)?;
+        let entry = Registration::new(&call)?;
         let fits = if call.scope.all_addresses {
             call.mac == MacAddress::default()
         } else if call.scope.multicast {
@@ -133,21 +134,7 @@ impl State {
         if !fits {
             return Err(Refusal::BcmcAddress);
         }
-        // The registration of a crashed kernel may still be there.
-        if port.bcmc.contains(&entry) {
-            return Ok(());
-        }
-        let single = |e: &&Bcmc| e.scope.multicast && !e.scope.all_addresses;
-        if single(&&entry) {
-            let mut macs: Vec<_> = port.bcmc.iter().filter(single).map(|e| e.mac.0).collect();
-            macs.sort_unstable();
-            macs.dedup();
-            if macs.len() >= MAX_MULTICAST && macs.binary_search(&entry.mac.0).is_err() {
-                return Err(Refusal::BcmcLimit);
-            }
-        }
-        port.bcmc.push(entry);
-        Ok(())
+        port.bcmc.insert(entry)
     }
 
     /// Taking back what is not registered is no mistake (M15).
@@ -155,23 +142,10 @@ impl State {
         let call = BcmcArgs::unpack(regs);
         let index = self.port_index(call.port)?;
         let port = self.ports.get_mut(index).ok_or(Refusal::PortNumber)?;
-        let entry = bcmc_entry(&call)?;
-        port.bcmc.retain(|e| *e != entry);
+        let entry = Registration::new(&call)?;
+        port.bcmc.remove(entry);
         Ok(())
     }
-}
-
-/// A registration is for untagged frames, for all VLANs, or for one.
-fn bcmc_entry(call: &BcmcArgs) -> Result<Bcmc, Refusal> {
-    let one_vlan = !call.scope.untagged && !call.scope.all_vlans;
-    if call.scope.untagged && call.scope.all_vlans || call.vlan != 0 && !one_vlan {
-        return Err(Refusal::BcmcScope);
-    }
-    Ok(Bcmc {
-        scope: call.scope,
-        mac: call.mac,
-        vlan: call.vlan,
-    })
 }
 
 fn read_block<T: FromBytes + IntoBytes>(env: &mut Env<'_>, gpa: u64) -> Result<T, Refusal> {

@@ -13,9 +13,8 @@ use ehea_abi::wqe::{Rwqe, SwqeFormat};
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
-use crate::hcall::alloc::{MAX_CQES, MAX_NEQS};
 use crate::host::{Env, TraceLevel};
-use crate::object::port::MAX_MULTICAST;
+use crate::limits::{MAX_CQES, MAX_MULTICAST, MAX_NEQS};
 use crate::object::qp::{Qp, WorkQueue};
 use crate::object::state::State;
 use crate::refusal::Refusal;

@@ -30,12 +30,14 @@ impl Regions<'_> {
     }
 
     /// Appends the pieces of guest memory behind a descriptor that a queue pair of protection
-    /// domain `pd` uses. Nothing was accessed if this fails.
+    /// domain `pd` uses. Nothing was accessed if this fails. Of what is longer than `limit` bytes, the
+    /// rest is checked to be inside the region only.
     pub(crate) fn translate(
         &self,
         pd: u32,
         descriptor: &Descriptor,
         access: Access,
+        limit: usize,
         pieces: &mut Vec<Piece>,
     ) -> Result<(), Violation> {
         let key = descriptor.lkey.get();
@@ -60,7 +62,8 @@ impl Regions<'_> {
             .get()
             .checked_sub(start)
             .ok_or(Violation::OutsideRegion)?;
-        mr.pieces(offset, descriptor.length.get().into(), |gpa, len| {
+        let len = descriptor.length.get().into();
+        mr.pieces(offset, len, limit as u64, |gpa, len| {
             // A piece is at most as long as its descriptor, whose length has 32 bits.
             pieces.push(Piece {
                 gpa,

@@ -2,6 +2,7 @@
 
 //! What an adapter consists of: the objects that a guest allocates, and its ports.
 
+pub(crate) mod bcmc;
 pub(crate) mod cq;
 pub(crate) mod eq;
 pub(crate) mod fifo;

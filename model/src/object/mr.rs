@@ -132,11 +132,13 @@ impl Mr {
         true
     }
 
-    /// Calls `piece` with each contiguous piece of guest memory behind `len` bytes from `offset`.
+    /// Calls `piece` with each contiguous piece of guest memory behind `len` bytes from `offset`, as far
+    /// as they are the first `limit` of these.
     pub(crate) fn pieces(
         &self,
         mut offset: u64,
-        mut len: u64,
+        len: u64,
+        limit: u64,
         mut piece: impl FnMut(u64, u64),
     ) -> Result<(), Violation> {
         if offset.checked_add(len).is_none_or(|end| end > self.length) {
@@ -145,6 +147,7 @@ impl Mr {
         if !self.is_complete() {
             return Err(Violation::RegionIncomplete);
         }
+        let mut len = len.min(limit);
         let mut index = self.runs.partition_point(|r| r.end() <= offset);
         while len > 0 {
             let run = self.runs.get(index).ok_or(Violation::MemoryGone)?;
@@ -189,7 +192,7 @@ mod tests {
 
     fn pieces(mr: &Mr, offset: u64, len: u64) -> Result<Vec<(u64, u64)>, Violation> {
         let mut all = Vec::new();
-        mr.pieces(offset, len, |gpa, len| all.push((gpa, len)))?;
+        mr.pieces(offset, len, u64::MAX, |gpa, len| all.push((gpa, len)))?;
         Ok(all)
     }
 
@@ -206,6 +209,18 @@ mod tests {
         assert_eq!(pieces(&mr, 0x3fff, 2), Err(Violation::OutsideRegion));
         assert_eq!(pieces(&mr, u64::MAX, 2), Err(Violation::OutsideRegion));
         assert_eq!(mr.check_room(4096), Err(Refusal::PagesExceed));
+    }
+
+    /// However long a descriptor is, only so much of it is looked at; all of it must be in the region.
+    #[test]
+    fn pieces_are_limited() {
+        let mr = region(&[0x1000, 0x3000, 0x5000, 0x7000]);
+        let mut all = Vec::new();
+        let piece = |gpa, len| all.push((gpa, len));
+        assert_eq!(mr.pieces(0x800, 0x3800, 0x900, piece), Ok(()));
+        assert_eq!(all, [(0x1800, 0x800), (0x3000, 0x100)]);
+        let outside = mr.pieces(0x800, 0x3801, 0x900, |_, _| unreachable!());
+        assert_eq!(outside, Err(Violation::OutsideRegion));
     }
 
     #[test]

@@ -5,29 +5,17 @@
 use ehea_abi::cb::port::{
     MacAddress, PortBlock1, PortBlock2, PortSpeed, ReceiveControl, MAX_DEFAULT_QPS,
 };
-use ehea_abi::hcall::BcmcScope;
 use zerocopy::byteorder::big_endian::U64;
 
+use super::bcmc::Registrations;
 use super::fifo::Fifo;
+use crate::limits::PORT_FIFO_BYTES;
 use crate::stats::PortCounters;
 
-/// Bytes of received frames that a port can hold, for all of its queue pairs (choice).
-pub(crate) const FIFO_BYTES: usize = 512 << 10;
 /// The longest frame on the wire, CRC included (M21).
 pub(crate) const MAX_WIRE_FRAME: usize = 9022;
 /// The longest frame on the wire while jumbo frames are off, VLAN tag and CRC included.
 pub(crate) const MAX_WIRE_FRAME_STANDARD: usize = 1522;
-/// Multicast addresses that a port can register (§4.1, choice).
-pub(crate) const MAX_MULTICAST: usize = 64;
-
-/// A registration of a broadcast or multicast address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bcmc {
-    pub(crate) scope: BcmcScope,
-    pub(crate) mac: MacAddress,
-    pub(crate) vlan: u16,
-}
-
 /// A logical port.
 #[derive(Debug)]
 pub(crate) struct Port {
@@ -43,7 +31,7 @@ pub(crate) struct Port {
     pub(crate) jumbo: u32,
     /// Number or handle of the queue pair for frames to other stations; 0: none.
     pub(crate) def_uc_qpn: u64,
-    pub(crate) bcmc: Vec<Bcmc>,
+    pub(crate) bcmc: Registrations,
     /// The physical link.
     pub(crate) link: bool,
     /// A queue pair can receive, or could if it were enabled.
@@ -72,7 +60,7 @@ impl Port {
             pause: flow_control.into(),
             jumbo: 0,
             def_uc_qpn: 0,
-            bcmc: Vec::new(),
+            bcmc: Registrations::default(),
             link: true,
             operational: false,
             tx_busy: false,
@@ -104,7 +92,7 @@ impl Port {
 
     /// Whether there is room for any frame.
     pub(crate) const fn fifo_has_room(&self) -> bool {
-        self.fifo_bytes.saturating_add(MAX_WIRE_FRAME) <= FIFO_BYTES
+        self.fifo_bytes.saturating_add(MAX_WIRE_FRAME) <= PORT_FIFO_BYTES
     }
 
     /// Whether a backend with flow control has to wait: nothing is lost on a port that is up.

@@ -100,7 +100,13 @@ impl State {
             page_bytes: mr.page.bytes(),
             pages: mr.pages(),
             register_calls: mr.register_calls,
-            runs: mr.runs().iter().map(|run| (run.gpa, run.len)).collect(),
+            runs: mr
+                .runs()
+                .iter()
+                .take(Stats::RUNS)
+                .map(|run| (run.gpa, run.len))
+                .collect(),
+            run_count: mr.runs().len() as u64,
             smrs: self.smrs.values().filter(|smr| smr.mr == handle).count() as u64,
         }
     }

@@ -58,6 +58,10 @@ impl TestHost {
     /// Whether some call made this memory known to the adapter.
     fn is_known(&self, gpa: u64, len: u64) -> bool {
         let end = gpa + len;
+        let in_call = |page| self.call_pages.contains(&(page * PAGE));
+        if (gpa / PAGE..end.div_ceil(PAGE)).all(in_call) {
+            return true;
+        }
         let mut at = gpa;
         while at < end {
             let call = self.call_pages.iter().map(|&page| (page, PAGE));

@@ -8,6 +8,7 @@ mod events;
 mod filter;
 mod hostile;
 mod life;
+mod limits;
 mod link;
 mod liveness;
 mod memory;

@@ -286,6 +286,10 @@ impl Case<'_> {
                 let resource = self.empty_mr();
                 self.pages(|c| (c.resource, c.address) = (resource, 40 << 20))
             }
+            R::TranslationLimit => {
+                let (_, regs) = super::limits::fill(&mut self.guest.machine);
+                (Opcode::REGISTER_HEA_RPAGES, regs)
+            }
             R::QueueSelect => self.pages(|c| (c.resource, c.queue) = (eq, QueueSelect::Rq1)),
             R::BcmcScope => {
                 let scope = BcmcScope {

@@ -4,7 +4,7 @@
 
 use ehea_abi::cb::port::{MacAddress, ReceiveControl};
 
-use crate::object::port::{Bcmc, Port};
+use crate::object::port::Port;
 use crate::object::qp::Qp;
 use crate::object::table::Table;
 use crate::traffic::checksum::Ipv4;
@@ -70,23 +70,6 @@ impl Cast {
     }
 }
 
-impl Bcmc {
-    fn takes(&self, cast: Cast, mac: MacAddress, vlan: Option<u16>) -> bool {
-        let group = match cast {
-            Cast::Broadcast => !self.scope.multicast,
-            Cast::Multicast => {
-                self.scope.multicast && (self.scope.all_addresses || self.mac == mac)
-            }
-            Cast::Unicast => false,
-        };
-        group
-            && match vlan {
-                None => self.scope.untagged,
-                Some(vid) => !self.scope.untagged && (self.scope.all_vlans || self.vlan == vid),
-            }
-    }
-}
-
 impl Port {
     /// Whether the filters let a frame pass.
     pub(crate) fn accepts(&self, frame: &[u8]) -> bool {
@@ -101,7 +84,8 @@ impl Port {
         let mac = destination(frame);
         match Cast::of(mac) {
             Cast::Unicast => mac == self.mac || self.def_uc_qpn != 0,
-            cast => self.bcmc.iter().any(|entry| entry.takes(cast, mac, vlan)),
+            Cast::Multicast => self.bcmc.take_multicast(mac, vlan),
+            Cast::Broadcast => self.bcmc.take_broadcast(vlan),
         }
     }
 

@@ -9,6 +9,7 @@ use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::FromBytes as _;
 
 use crate::host::{DmaError, Env, TraceLevel};
+use crate::limits::RECEIVE_BUFFER;
 use crate::memory::translate::{Piece, Regions};
 use crate::memory::Access;
 use crate::object::flight::Arrival;
@@ -295,7 +296,7 @@ fn receive_buffer(regions: Regions<'_>, pd: u32, entry: &[u8]) -> Result<Buffer,
         .map_err(|_| Violation::ReceiveDescriptors)?;
     let mut pieces: Vec<Piece> = Vec::with_capacity(count);
     for descriptor in descriptors {
-        regions.translate(pd, descriptor, Access::Write, &mut pieces)?;
+        regions.translate(pd, descriptor, Access::Write, RECEIVE_BUFFER, &mut pieces)?;
     }
     Ok(Buffer {
         wr_id: rwqe.wr_id.get(),

@@ -8,6 +8,7 @@ use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::FromBytes as _;
 
 use crate::host::{DmaError, Env, TraceLevel};
+use crate::limits::MAX_SEGMENTED;
 use crate::memory::translate::{Piece, Regions};
 use crate::memory::Access;
 use crate::object::flight::Arrival;
@@ -19,9 +20,6 @@ use crate::traffic::filter::{destination, Cast};
 use crate::traffic::rx::{CRC, MIN_FRAME};
 use crate::traffic::segment;
 use crate::traffic::work::Budget;
-
-/// The longest packet to be segmented, headers included.
-const MAX_SEGMENTED: usize = 65_536 + 256;
 
 impl State {
     /// Sends from a queue pair within a budget.
@@ -210,21 +208,24 @@ fn gather(
     if count > format.max_descriptors(slot.len()) || needs_one && count == 0 {
         return Err(Violation::SendDescriptors);
     }
-    // All is translated and bounded before anything is read.
-    let mut pieces: Vec<Piece> = Vec::with_capacity(count);
-    for index in 0..count {
-        let descriptor = format
-            .descriptor_offset(index, slot.len())
-            .and_then(|at| slot.get(at..))
-            .and_then(|bytes| Descriptor::ref_from_prefix(bytes).ok())
-            .ok_or(Violation::SendDescriptors)?;
-        regions.translate(pd, descriptor.0, Access::Read, &mut pieces)?;
-    }
-    let length = pieces
-        .iter()
-        .fold(immediate.len(), |sum, p| sum.saturating_add(p.len));
+    let descriptors: Vec<&Descriptor> = (0..count)
+        .map(|index| {
+            let at = format.descriptor_offset(index, slot.len())?;
+            let (descriptor, _) = Descriptor::ref_from_prefix(slot.get(at..)?).ok()?;
+            Some(descriptor)
+        })
+        .collect::<Option<_>>()
+        .ok_or(Violation::SendDescriptors)?;
+    // All is bounded before it is translated, and translated before anything is read.
+    let length = descriptors.iter().fold(immediate.len(), |sum, descriptor| {
+        sum.saturating_add(descriptor.length.get() as usize)
+    });
     if length > limit {
         return Err(Violation::FrameTooLong);
+    }
+    let mut pieces: Vec<Piece> = Vec::with_capacity(count);
+    for descriptor in descriptors {
+        regions.translate(pd, descriptor, Access::Read, limit, &mut pieces)?;
     }
     let mut frame = vec![0; length];
     let (head, mut rest) = frame

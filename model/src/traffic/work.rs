@@ -9,20 +9,19 @@
 use std::collections::VecDeque;
 
 use crate::host::Env;
+use crate::limits::{QUANTUM_BYTES, QUANTUM_FRAMES, TURN_BYTES, TURN_FRAMES};
 use crate::object::qp::Qp;
 use crate::object::state::State;
 use crate::traffic::rx::may_receive;
 use crate::traffic::tx::may_send;
 
-/// What is done in a turn.
 const TURN: Amount = Amount {
-    frames: 1024,
-    bytes: 2 << 20,
+    frames: TURN_FRAMES,
+    bytes: TURN_BYTES,
 };
-/// What is done in one direction of a queue pair before another one is served.
 const QUANTUM: Amount = Amount {
-    frames: 64,
-    bytes: 128 << 10,
+    frames: QUANTUM_FRAMES,
+    bytes: QUANTUM_BYTES,
 };
 
 /// An amount of work.

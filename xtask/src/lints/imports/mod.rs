@@ -46,6 +46,7 @@ const CRATES: &[Crate] = &[Crate {
         &["config"],
         &["agenda"],
         &["temper"],
+        &["limits"],
     ],
 }];
 
