@@ -2,6 +2,7 @@
 
 //! Sending and receiving.
 
+pub(crate) mod budget;
 pub(crate) mod checksum;
 mod complete;
 pub(crate) mod filter;

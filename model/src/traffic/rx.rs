@@ -17,11 +17,11 @@ use crate::object::port::{bump, Port, MAX_WIRE_FRAME_STANDARD};
 use crate::object::qp::Qp;
 use crate::object::state::State;
 use crate::refusal::Violation;
+use crate::traffic::budget::Budget;
 use crate::traffic::checksum::{Ipv4, Sum, Tcp, UDP_CHECKSUM, UDP_HEADER};
 use crate::traffic::filter::{
     destination, route, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
 };
-use crate::traffic::work::Budget;
 
 /// The shortest frame on the wire, without CRC; the backend's may be shorter.
 pub(crate) const MIN_FRAME: usize = 60;

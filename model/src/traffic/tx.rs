@@ -16,10 +16,10 @@ use crate::object::port::{bump, Port};
 use crate::object::qp::{Outgoing, Qp};
 use crate::object::state::State;
 use crate::refusal::Violation;
+use crate::traffic::budget::Budget;
 use crate::traffic::filter::{destination, Cast};
 use crate::traffic::rx::{CRC, MIN_FRAME};
 use crate::traffic::segment;
-use crate::traffic::work::Budget;
 
 impl State {
     /// Sends from a queue pair within a budget.

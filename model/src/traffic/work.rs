@@ -9,90 +9,11 @@
 use std::collections::VecDeque;
 
 use crate::host::Env;
-use crate::limits::{QUANTUM_BYTES, QUANTUM_FRAMES, TURN_BYTES, TURN_FRAMES};
 use crate::object::qp::Qp;
 use crate::object::state::State;
+use crate::traffic::budget::{Amount, Budget};
 use crate::traffic::rx::may_receive;
 use crate::traffic::tx::may_send;
-
-const TURN: Amount = Amount {
-    frames: TURN_FRAMES,
-    bytes: TURN_BYTES,
-};
-const QUANTUM: Amount = Amount {
-    frames: QUANTUM_FRAMES,
-    bytes: QUANTUM_BYTES,
-};
-
-/// An amount of work.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Amount {
-    /// Frames of both directions; a work request without a frame counts as one.
-    pub(crate) frames: usize,
-    /// Bytes that are copied: read for sending, cut into segments, delivered.
-    pub(crate) bytes: usize,
-}
-
-impl Amount {
-    fn plus(self, other: Self) -> Self {
-        Self {
-            frames: self.frames.saturating_add(other.frames),
-            bytes: self.bytes.saturating_add(other.bytes),
-        }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self {
-            frames: self.frames.saturating_sub(other.frames),
-            bytes: self.bytes.saturating_sub(other.bytes),
-        }
-    }
-
-    fn min(self, other: Self) -> Self {
-        Self {
-            frames: self.frames.min(other.frames),
-            bytes: self.bytes.min(other.bytes),
-        }
-    }
-
-    /// Whether work of this amount has reached a limit.
-    const fn reaches(self, limit: Self) -> bool {
-        self.frames >= limit.frames || self.bytes >= limit.bytes
-    }
-}
-
-/// What may be done before others get their turn, and what was done. The last packet may exceed the
-/// bytes.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    limit: Amount,
-    spent: Amount,
-}
-
-impl Budget {
-    /// What one direction of a queue pair gets in a turn of work of which so much is done.
-    fn quantum(done: Amount) -> Self {
-        Self {
-            limit: QUANTUM.min(TURN.minus(done)),
-            spent: Amount::default(),
-        }
-    }
-
-    pub(crate) const fn is_used_up(&self) -> bool {
-        self.spent.reaches(self.limit)
-    }
-
-    /// Bytes were copied.
-    pub(crate) const fn spend(&mut self, bytes: usize) {
-        self.spent.bytes = self.spent.bytes.saturating_add(bytes);
-    }
-
-    /// A frame is done with, after so many more bytes were copied.
-    pub(crate) const fn spend_frame(&mut self, bytes: usize) {
-        self.spent.frames = self.spent.frames.saturating_add(1);
-        self.spend(bytes);
-    }
-}
 
 impl State {
     /// Whether a turn of work would do anything.
@@ -110,7 +31,7 @@ impl State {
     pub(crate) fn work(&mut self, env: &mut Env<'_>) -> Amount {
         let mut done = Amount::default();
         let mut lines = self.lines();
-        while !done.reaches(TURN) {
+        while !done.is_a_turn() {
             let Some(mut line) = lines.pop_front() else {
                 break;
             };
@@ -162,7 +83,7 @@ impl State {
         for direction in [Self::receive, Self::transmit] {
             let mut budget = Budget::quantum(done);
             direction(self, env, handle, &mut budget);
-            done = done.plus(budget.spent);
+            done = done.plus(budget.spent());
         }
         done
     }
