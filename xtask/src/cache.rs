@@ -19,7 +19,7 @@ use rustix::fs::{flock, FlockOperation};
 
 use crate::key::Key;
 use crate::manifest::{check, describe, listing, Manifest, MANIFEST, USED};
-use crate::progress::Step;
+use crate::progress::{say, Step};
 
 /// Entries of a kind that are kept however old they are.
 const KEPT: usize = 2;
@@ -125,7 +125,9 @@ impl Cache {
         let file = File::options().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            eprintln!("{what}: waiting for another run that is making it");
+            say(format_args!(
+                "{what}: waiting for another run that is making it"
+            ));
             flock(&file, FlockOperation::LockExclusive)
                 .with_context(|| format!("cannot lock {}", path.display()))?;
         }
@@ -136,10 +138,7 @@ impl Cache {
     pub(crate) fn state(&self, artifact: &dyn Artifact) -> Result<State> {
         let mut key = Key::default();
         artifact.inputs(&mut key)?;
-        let directory = self
-            .directory
-            .join(artifact.kind())
-            .join(&key.digest()[..32]);
+        let directory = self.directory.join(artifact.kind()).join(digest(&key));
         if !directory.join(MANIFEST).exists() {
             return Ok(State::Missing);
         }
@@ -153,8 +152,8 @@ impl Cache {
     pub(crate) fn ensure(&self, artifact: &dyn Artifact) -> Result<Entry> {
         let mut key = Key::default();
         artifact.inputs(&mut key)?;
-        let digest = &key.digest()[..32];
-        let directory = self.directory.join(artifact.kind()).join(digest);
+        let digest = digest(&key);
+        let directory = self.directory.join(artifact.kind()).join(&digest);
         let known = self.checked().get(&directory).cloned();
         if let Some(identity) = known {
             return Ok(Entry {
@@ -172,7 +171,9 @@ impl Cache {
         match check(&directory) {
             Ok(manifest) => return Ok(self.used(directory, manifest)),
             Err(error) if directory.join(MANIFEST).exists() => {
-                eprintln!("{title}: the cached one is damaged ({error:#}), making it again");
+                say(format_args!(
+                    "{title}: the cached one is damaged ({error:#}), making it again"
+                ));
             }
             Err(_) => {}
         }
@@ -181,11 +182,30 @@ impl Cache {
                 .join("logs")
                 .join(format!("{}-{}.log", artifact.kind(), &digest[..8]));
         let step = Step::start(&title, &log)?;
-        let temporary = self
-            .directory
-            .join(artifact.kind())
-            .join(format!("{digest}.new"));
-        for stale in [&temporary, &directory] {
+        let made = self.make(artifact, title, &key, &directory, &step);
+        let manifest = match made {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                step.failed();
+                return Err(error);
+            }
+        };
+        step.done();
+        self.collect_garbage(artifact.kind(), KEPT, RECENT)?;
+        Ok(self.used(directory, manifest))
+    }
+
+    /// Makes an entry in `directory`.
+    fn make(
+        &self,
+        artifact: &dyn Artifact,
+        title: String,
+        key: &Key,
+        directory: &Path,
+        step: &Step,
+    ) -> Result<Manifest> {
+        let temporary = directory.with_extension("new");
+        for stale in [&*temporary, directory] {
             remove(stale)?;
             fs::create_dir_all(stale)
                 .with_context(|| format!("cannot create {}", stale.display()))?;
@@ -193,20 +213,18 @@ impl Cache {
         artifact
             .build(&Build {
                 directory: &temporary,
-                place: &directory,
-                step: &step,
+                place: directory,
+                step,
             })
             .with_context(|| format!("cannot make: {title}"))?;
         let mut outputs = Vec::new();
         for path in artifact.outputs() {
             outputs.push(describe(&temporary, path)?);
         }
-        let identity = artifact.identity(&temporary, digest)?;
-        let inputs = key.inputs().to_vec();
         let manifest = Manifest {
             title,
-            identity,
-            inputs,
+            identity: artifact.identity(&temporary, &digest(key))?,
+            inputs: key.inputs().to_vec(),
             outputs,
             listing: match artifact.is_workspace() {
                 true => None,
@@ -216,11 +234,9 @@ impl Cache {
         let mut file = File::create(temporary.join(MANIFEST))?;
         file.write_all(serde_json::to_string_pretty(&manifest)?.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&temporary, &directory)
+        fs::rename(&temporary, directory)
             .with_context(|| format!("cannot move the result to {}", directory.display()))?;
-        step.done();
-        self.collect_garbage(artifact.kind(), KEPT, RECENT)?;
-        Ok(self.used(directory, manifest))
+        Ok(manifest)
     }
 
     fn checked(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, String>> {
@@ -280,6 +296,13 @@ impl Cache {
         }
         Ok(removed)
     }
+}
+
+/// Name of the entry with these inputs.
+fn digest(key: &Key) -> String {
+    let mut digest = key.digest();
+    digest.truncate(32);
+    digest
 }
 
 fn last_use(directory: &Path) -> SystemTime {

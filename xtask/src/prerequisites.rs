@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
+use crate::progress::say;
+
 /// A program, and the Debian package that has it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Program {
@@ -59,7 +61,7 @@ pub(crate) fn cargo() -> Command {
 
 /// Refreshes the machine's package lists.
 pub(crate) fn update_lists() -> Result<()> {
-    eprintln!("updating this machine's package lists (apt-get update)");
+    say("updating this machine's package lists (apt-get update)");
     apt_get(&["update"])
 }
 
@@ -77,7 +79,9 @@ pub(crate) fn ensure() -> Result<()> {
     if !is_root() {
         bail!("missing on this machine: {list}; run `apt-get install {list}` as root");
     }
-    eprintln!("installing on this machine: {list} (apt-get install)");
+    say(format_args!(
+        "installing on this machine: {list} (apt-get install)"
+    ));
     let mut install = vec!["install", "-y", "--no-install-recommends"];
     install.extend(&missing);
     if apt_get(&install).is_err() {

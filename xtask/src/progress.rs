@@ -1,22 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Long steps: their output goes to a log, and the terminal shows that something happens.
+//!
+//! Several steps can run at once, each in a thread of its own. On a terminal each has a line at the
+//! bottom; elsewhere each prints a line with its name now and then.
 
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(200);
 
 /// Without a terminal, a line this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// A step that nobody announced is not worth a line if it takes less than this.
+const UNNOTICED: Duration = Duration::from_secs(2);
+
+/// What the line with a command begins with in the log.
+const COMMAND: &str = "+ ";
+
 /// Lines of the log that are shown when a step fails.
 const SHOWN_LINES: usize = 15;
+
+/// Bytes at the end of a log that are looked at.
+const SHOWN_BYTES: u64 = 1 << 14;
+
+/// The lines of all steps that run.
+static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Prints a line, above those of the steps that run.
+pub(crate) fn say(line: impl Display) {
+    LINES.suspend(|| eprintln!("{line}"));
+}
 
 /// A piece of work with a log of its own.
 #[derive(Debug)]
@@ -24,21 +46,32 @@ pub(crate) struct Step {
     title: String,
     log: PathBuf,
     started: Instant,
+    announced: bool,
+    line: Option<ProgressBar>,
 }
 
 impl Step {
     /// Starts a step, with an empty log at `log`.
     pub(crate) fn start(title: &str, log: &Path) -> Result<Self> {
+        let mut step = Self::start_quietly(title, log)?;
+        step.announced = true;
+        say(format_args!("{title} … (log: {})", log.display()));
+        Ok(step)
+    }
+
+    /// Starts a step that mostly has nothing to do.
+    pub(crate) fn start_quietly(title: &str, log: &Path) -> Result<Self> {
         if let Some(parent) = log.parent() {
             std::fs::create_dir_all(parent)
                 .with_context(|| format!("cannot create {}", parent.display()))?;
         }
         File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        eprintln!("{title} … (log: {})", log.display());
         Ok(Self {
             title: title.to_owned(),
             log: log.to_owned(),
             started: Instant::now(),
+            announced: false,
+            line: std::io::stderr().is_terminal().then(|| line(title)),
         })
     }
 
@@ -53,7 +86,7 @@ impl Step {
             .append(true)
             .open(&self.log)
             .context("cannot open the log")?;
-        writeln!(log, "+ {command:?}")?;
+        writeln!(log, "{COMMAND}{command:?}")?;
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -62,43 +95,33 @@ impl Step {
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot run {program}"))?;
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) =
-                ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg}")
-            {
-                bar.set_style(style);
-            }
-            bar.set_prefix(what.to_owned());
-            bar
-        });
+        if let Some(line) = &self.line {
+            line.set_prefix(format!("{}: {what}", self.title));
+        }
         let mut printed = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break status;
             }
-            if let Some(bar) = &bar {
-                bar.set_message(self.tail(1));
-                bar.tick();
+            if let Some(line) = &self.line {
+                line.set_message(self.activity());
+                line.tick();
             } else if printed.elapsed() >= LINE_INTERVAL {
                 printed = Instant::now();
-                eprintln!(
+                say(format_args!(
                     "  {} [{} s] {what}: {}",
                     self.title,
                     self.started.elapsed().as_secs(),
-                    self.tail(1)
-                );
+                    self.activity()
+                ));
             }
             std::thread::sleep(TICK);
         };
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
-        }
         if !status.success() {
             bail!(
                 "{what} failed ({status}), see {}\n{}",
                 self.log.display(),
-                self.tail(SHOWN_LINES)
+                tail(&self.log).unwrap_or_default()
             );
         }
         Ok(())
@@ -106,32 +129,74 @@ impl Step {
 
     /// Says how long it took.
     pub(crate) fn done(self) {
-        eprintln!(
-            "{}: done in {} s",
-            self.title,
-            self.started.elapsed().as_secs()
-        );
+        let took = self.started.elapsed();
+        if self.announced || took >= UNNOTICED {
+            say(format_args!("{}: done in {} s", self.title, took.as_secs()));
+        }
     }
 
-    /// The last lines of the log.
-    fn tail(&self, lines: usize) -> String {
-        tail(&self.log, lines).unwrap_or_default()
+    /// Says that it did not work out. The reason comes in the end, when what runs beside it has ended.
+    pub(crate) fn failed(self) {
+        say(format_args!(
+            "{}: FAILED after {} s (log: {}); what was begun beside it goes on",
+            self.title,
+            self.started.elapsed().as_secs(),
+            self.log.display()
+        ));
+    }
+
+    /// The last line that says what the running command does; empty if it has said nothing yet.
+    fn activity(&self) -> String {
+        let lines = last_lines(&self.log).unwrap_or_default();
+        let mut lines = lines.into_iter().rev();
+        let line = lines.find(|line| !is_explanation(line));
+        line.filter(|line| !line.starts_with(COMMAND))
+            .unwrap_or_default()
     }
 }
 
-fn tail(path: &Path, lines: usize) -> Result<String> {
+impl Drop for Step {
+    fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
+    }
+}
+
+/// The line of a step on the terminal.
+fn line(title: &str) -> ProgressBar {
+    let line = LINES.add(ProgressBar::new_spinner());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg}") {
+        line.set_style(style);
+    }
+    line.set_prefix(title.to_owned());
+    line
+}
+
+/// Whether a line belongs to what a compiler has to say, more than what it does.
+fn is_explanation(line: &str) -> bool {
+    line.trim_start().starts_with(['=', '|', '^', '~'])
+}
+
+/// The end of a log, for an error message.
+fn tail(path: &Path) -> Result<String> {
+    let lines = last_lines(path)?;
+    Ok(lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n"))
+}
+
+/// Lines at the end of a log that are not empty.
+fn last_lines(path: &Path) -> Result<Vec<String>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(1 << 14)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(SHOWN_BYTES)))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<_> = text
-        .lines()
-        .map(str::trim_end)
+    let lines = text.lines().map(str::trim_end);
+    Ok(lines
         .filter(|line| !line.is_empty())
-        .collect();
-    Ok(all[all.len().saturating_sub(lines)..].join("\n"))
+        .map(str::to_owned)
+        .collect())
 }
 
 #[cfg(test)]
@@ -154,5 +219,16 @@ mod tests {
         );
         let text = std::fs::read_to_string(step.log()).unwrap();
         assert!(text.contains("fine\n") && text.contains("why\n"));
+    }
+
+    #[test]
+    fn what_a_compiler_explains_is_no_activity() {
+        let dir = tempfile::tempdir().unwrap();
+        let step = Step::start_quietly("test", &dir.path().join("step.log")).unwrap();
+        let text = "  CC      a.o\n   |\n   = note: this feature is not stably supported\n\n";
+        std::fs::write(step.log(), text).unwrap();
+        assert_eq!(step.activity(), "  CC      a.o");
+        step.run("next", &mut Command::new("true")).unwrap();
+        assert_eq!(step.activity(), "");
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Gathers what a command needs, in the order in which it depends on each other.
 
+mod beside;
+mod hand_over;
 mod inside;
 mod states;
 mod witness;
@@ -10,15 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{ensure, Result};
-use ehea_harness::{
-    Artifacts, Kernel as GuestKernel, MachineArtifacts, PageSize, ARTIFACTS_VARIABLE,
-    MACHINE_ARTIFACTS_VARIABLE,
-};
-use serde::Serialize;
-use sha2::{Digest, Sha256};
+use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, ARTIFACTS_VARIABLE};
 
 use crate::artifacts::callgrind::Callgrind;
-use crate::artifacts::firmware::Firmwares;
 use crate::artifacts::kernel::Kernel;
 use crate::artifacts::module::{KernelTree, Module};
 use crate::artifacts::plugin::Plugin;
@@ -30,13 +26,14 @@ use crate::artifacts::userland::Userland;
 use crate::cache::Entry;
 use crate::context::Context;
 use crate::key::hash_file;
+use crate::prerequisites;
 
+use beside::both;
+
+pub(crate) use hand_over::{hand_over, hand_over_machine};
 pub(crate) use inside::Inside;
 pub(crate) use states::{bench_states, states};
 pub(crate) use witness::{hand_over_witness, witness_states};
-
-/// Environment variable with the path of our own programs for the guest.
-const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
 
 /// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, the files that it
 /// names are used as they are; modules that it does not name are built for its kernels.
@@ -47,25 +44,38 @@ pub(crate) fn guest(context: &Context, page_sizes: &[PageSize]) -> Result<Artifa
             ..artifacts
         });
     }
+    prerequisites::ensure()?;
     let root = context.cache.ensure(&BuildRoot)?;
-    let userland = context.cache.ensure(&Userland {
-        root: root.path(BuildRoot::TREE),
-    })?;
-    let tools = context.cache.ensure(&GuestTools {
-        root: &root,
-        checkout: &context.checkout,
-        machine: Machine::LittleEndian,
-    })?;
-    let (qemu, plugin) = qemu(context, &root)?;
+    // The kernel takes longest by far, with times in between in which it uses one processor.
+    let ((qemu, plugin), (kernels, (userland, tools))) = both(
+        || qemu(context, &root),
+        || both(|| kernels(context, page_sizes), || userland(context, &root)),
+    )?;
     Ok(Artifacts {
         qemu,
         plugin: Some(plugin),
-        userland: userland.path(Userland::ARCHIVE),
-        tools: Some(tools.path(GuestTools::PROGRAM)),
-        kernels: kernels(context, page_sizes)?,
+        userland,
+        tools: Some(tools),
+        kernels,
         root: root.path(BuildRoot::TREE),
         logs: context.guest_logs(),
     })
+}
+
+/// The guest's userland, and our own programs for it.
+fn userland(context: &Context, root: &Entry) -> Result<(PathBuf, PathBuf)> {
+    let tools = context.cache.ensure(&GuestTools {
+        root,
+        checkout: &context.checkout,
+        machine: Machine::LittleEndian,
+    })?;
+    let userland = context.cache.ensure(&Userland {
+        root: root.path(BuildRoot::TREE),
+    })?;
+    Ok((
+        userland.path(Userland::ARCHIVE),
+        tools.path(GuestTools::PROGRAM),
+    ))
 }
 
 /// What the environment gives instead of the cache.
@@ -206,53 +216,4 @@ pub(crate) fn bench_programs(inside: &Inside<'_>, target: &Path) -> Command {
         .arg("--target-dir")
         .arg(target);
     command
-}
-
-/// Makes what guests need and lets `command` know through its environment.
-pub(crate) fn hand_over(
-    context: &Context,
-    page_sizes: &[PageSize],
-    command: &mut Command,
-) -> Result<()> {
-    let artifacts = guest(context, page_sizes)?;
-    command.env(ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
-    if let Some(tools) = artifacts.tools {
-        command.env(GUEST_TOOLS_VARIABLE, tools);
-    }
-    Ok(())
-}
-
-/// Makes what machines without a kernel need and lets `command` know through its environment.
-pub(crate) fn hand_over_machine(context: &Context, command: &mut Command) -> Result<()> {
-    let root = context.cache.ensure(&BuildRoot)?;
-    let firmware = context.cache.ensure(&Firmwares {
-        root: &root,
-        checkout: &context.checkout,
-    })?;
-    let given = overridden()?.map(|artifacts| (artifacts.root, artifacts.qemu));
-    let (root, qemu) = match given {
-        Some(given) => given,
-        None => (root.path(BuildRoot::TREE), qemu(context, &root)?.0),
-    };
-    let artifacts = MachineArtifacts {
-        root,
-        qemu,
-        firmware: firmware.directory,
-        logs: context.guest_logs(),
-    };
-    command.env(MACHINE_ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
-    Ok(())
-}
-
-/// Writes a description of artifacts and returns its path.
-fn describe(context: &Context, artifacts: &impl Serialize) -> Result<PathBuf> {
-    let text = serde_json::to_string_pretty(artifacts)?;
-    // Equal contents have equal names: runs do not overwrite what others read, and files do not pile up.
-    let name = format!("artifacts-{:.16}", format!("{:x}", Sha256::digest(&text)));
-    let path = context.target().join(format!("{name}.json"));
-    let new = path.with_extension(std::process::id().to_string());
-    std::fs::create_dir_all(context.target())?;
-    std::fs::write(&new, text)?;
-    std::fs::rename(&new, &path)?;
-    Ok(path)
 }

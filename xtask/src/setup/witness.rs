@@ -7,7 +7,8 @@ use std::process::Command;
 use anyhow::Result;
 use ehea_harness::{Artifacts, Kernel, PageSize, WITNESS_ARTIFACTS_VARIABLE};
 
-use super::{describe, guest, hand_over};
+use super::hand_over::{describe, hand_over};
+use super::{both, guest};
 use crate::artifacts::tools::{GuestTools, Machine};
 use crate::artifacts::witness::{WitnessKernel, WitnessRoot, WitnessUserland};
 use crate::cache::{Artifact, State};
@@ -17,26 +18,30 @@ use crate::context::Context;
 /// [`WITNESS_ARTIFACTS_VARIABLE`] set, the files that it names are used as they are.
 pub(crate) fn hand_over_witness(context: &Context, command: &mut Command) -> Result<()> {
     let page_size = PageSize::default();
-    let ours = guest(context, &[page_size])?;
+    hand_over(context, &[page_size], command)?;
     let witness = match std::env::var_os(WITNESS_ARTIFACTS_VARIABLE) {
         Some(_) => Artifacts::witness_from_env()?,
-        None => witness(context, &ours)?,
+        None => witness(context, &guest(context, &[page_size])?)?,
     };
     command.env(WITNESS_ARTIFACTS_VARIABLE, describe(context, &witness)?);
-    hand_over(context, &[page_size], command)
+    Ok(())
 }
 
 /// What the witness's guest needs. It runs on the same QEMU as ours.
 fn witness(context: &Context, ours: &Artifacts) -> Result<Artifacts> {
     let (cache, checkout) = (&context.cache, &context.checkout);
     let root = &cache.ensure(&WitnessRoot)?;
-    let userland = cache.ensure(&WitnessUserland { root, checkout })?;
-    let tools = cache.ensure(&GuestTools {
-        root,
-        checkout,
-        machine: Machine::BigEndian,
-    })?;
-    let kernel = cache.ensure(&WitnessKernel { root, checkout })?;
+    let (kernel, (userland, tools)) = both(
+        || cache.ensure(&WitnessKernel { root, checkout }),
+        || {
+            let tools = cache.ensure(&GuestTools {
+                root,
+                checkout,
+                machine: Machine::BigEndian,
+            })?;
+            Ok((cache.ensure(&WitnessUserland { root, checkout })?, tools))
+        },
+    )?;
     let kernel = Kernel {
         vmlinux: kernel.path(WitnessKernel::IMAGE),
         build: kernel.directory,

@@ -8,12 +8,20 @@ use ehea_harness::PageSize;
 
 use super::runner::Runner;
 use crate::context::Context;
+use crate::progress::say;
 use crate::setup;
 
 pub(super) fn run(context: &Context, runner: &mut Runner, full: bool) {
     match command(context, runner.only(), full) {
         Ok(command) => runner.libtest("e2e", command),
         Err(error) => runner.failed("e2e", &format!("{error:#}")),
+    }
+}
+
+/// Makes side by side what the tiers need. They report what does not work out.
+pub(super) fn prepare(context: &Context, full: bool) {
+    if command(context, None, full).is_err() {
+        say("not all that the tests need can be made: the rest is tested");
     }
 }
 

@@ -55,6 +55,9 @@ impl Task for TestCommand {
         } else {
             &[PageSize::K64]
         };
+        if self.tier.is_none() {
+            e2e::prepare(context, self.full);
+        }
         let wanted = |tier| self.tier.is_none_or(|only| only == tier);
         if wanted(Tier::Host) {
             host::run(context, &mut runner);

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Tells the programs that boot guests where everything is.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{bail, Result};
+use ehea_harness::{MachineArtifacts, PageSize, ARTIFACTS_VARIABLE, MACHINE_ARTIFACTS_VARIABLE};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{both, guest, overridden, qemu};
+use crate::artifacts::firmware::Firmwares;
+use crate::artifacts::root::BuildRoot;
+use crate::context::Context;
+use crate::prerequisites;
+use crate::progress::Step;
+
+/// Environment variable with the path of our own programs for the guest.
+const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
+
+/// Makes what guests need and lets `command`, a `cargo run` or `cargo test`, know through its
+/// environment. What that is going to run is compiled at the same time.
+pub(crate) fn hand_over(
+    context: &Context,
+    page_sizes: &[PageSize],
+    command: &mut Command,
+) -> Result<()> {
+    let (artifacts, ()) = both(|| guest(context, page_sizes), || compile(context, command))?;
+    command.env(ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
+    if let Some(tools) = artifacts.tools {
+        command.env(GUEST_TOOLS_VARIABLE, tools);
+    }
+    Ok(())
+}
+
+/// Compiles what a `cargo run` or `cargo test` is going to run.
+fn compile(context: &Context, command: &Command) -> Result<()> {
+    let mut arguments = command.get_args().take_while(|argument| *argument != "--");
+    let mut compile = prerequisites::cargo();
+    match arguments.next() {
+        Some(run) if run == "run" => compile.arg("build"),
+        Some(test) if test == "test" => compile.args(["test", "--no-run"]),
+        _ => return Ok(()),
+    };
+    compile.args(arguments).current_dir(&context.checkout);
+    let log = context.target().join("programs.log");
+    let step = Step::start_quietly("programs that use guests", &log)?;
+    if step.run("compiling", &mut compile).is_err() {
+        step.failed();
+        // All of it: it is what the compiler has to say.
+        bail!("{}", std::fs::read_to_string(&log)?.trim_end());
+    }
+    step.done();
+    Ok(())
+}
+
+/// As [`hand_over`], for machines without a kernel.
+pub(crate) fn hand_over_machine(context: &Context, command: &mut Command) -> Result<()> {
+    let (artifacts, ()) = both(|| machine(context), || compile(context, command))?;
+    command.env(MACHINE_ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
+    Ok(())
+}
+
+/// What a machine without a kernel needs.
+fn machine(context: &Context) -> Result<MachineArtifacts> {
+    let root = context.cache.ensure(&BuildRoot)?;
+    let firmware = context.cache.ensure(&Firmwares {
+        root: &root,
+        checkout: &context.checkout,
+    })?;
+    let given = overridden()?.map(|artifacts| (artifacts.root, artifacts.qemu));
+    let (root, qemu) = match given {
+        Some(given) => given,
+        None => (root.path(BuildRoot::TREE), qemu(context, &root)?.0),
+    };
+    Ok(MachineArtifacts {
+        root,
+        qemu,
+        firmware: firmware.directory,
+        logs: context.guest_logs(),
+    })
+}
+
+/// Writes a description of artifacts and returns its path.
+pub(super) fn describe(context: &Context, artifacts: &impl Serialize) -> Result<PathBuf> {
+    let text = serde_json::to_string_pretty(artifacts)?;
+    // Equal contents have equal names: runs do not overwrite what others read, and files do not pile up.
+    let name = format!("artifacts-{:.16}", format!("{:x}", Sha256::digest(&text)));
+    let path = context.target().join(format!("{name}.json"));
+    let new = path.with_extension(std::process::id().to_string());
+    std::fs::create_dir_all(context.target())?;
+    std::fs::write(&new, text)?;
+    std::fs::rename(&new, &path)?;
+    Ok(path)
+}
