@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use rustix::fs::{flock, FlockOperation};
 
 use crate::key::Key;
 use crate::manifest::{check, describe, listing, Manifest, MANIFEST, USED};
 use crate::progress::{say, Step};
+use crate::times::Making;
 
 /// Entries of a kind that are kept however old they are.
 const KEPT: usize = 2;
@@ -97,9 +98,17 @@ pub(crate) struct Cache {
 /// State of an artifact in the cache, for `doctor`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    Present,
+    /// It is there; when it was made, if that was recorded.
+    Present(Option<Making>),
     Missing,
     Broken(String),
+}
+
+impl State {
+    /// Whether it is there.
+    pub(crate) fn is_present(&self) -> bool {
+        matches!(self, Self::Present(_))
+    }
 }
 
 impl Cache {
@@ -143,7 +152,7 @@ impl Cache {
             return Ok(State::Missing);
         }
         Ok(match check(&directory) {
-            Ok(_) => State::Present,
+            Ok(manifest) => State::Present(manifest.making),
             Err(error) => State::Broken(format!("{error:#}")),
         })
     }
@@ -204,6 +213,7 @@ impl Cache {
         directory: &Path,
         step: &Step,
     ) -> Result<Manifest> {
+        let started = SystemTime::now();
         let temporary = directory.with_extension("new");
         for stale in [&*temporary, directory] {
             remove(stale)?;
@@ -217,6 +227,12 @@ impl Cache {
                 step,
             })
             .with_context(|| format!("cannot make: {title}"))?;
+        let mut now = Key::default();
+        artifact.inputs(&mut now)?;
+        ensure!(
+            digest(&now) == digest(key),
+            "{title}: what it is made from has changed meanwhile; run this again"
+        );
         let mut outputs = Vec::new();
         for path in artifact.outputs() {
             outputs.push(describe(&temporary, path)?);
@@ -230,6 +246,7 @@ impl Cache {
                 true => None,
                 false => Some(listing(&temporary)?),
             },
+            making: Some(Making::since(started)),
         };
         let mut file = File::create(temporary.join(MANIFEST))?;
         file.write_all(serde_json::to_string_pretty(&manifest)?.as_bytes())?;

@@ -14,6 +14,7 @@ mod mirror;
 mod prerequisites;
 mod progress;
 mod setup;
+mod times;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::key::hash_file;
+use crate::times::Making;
 
 /// Name of the file with the [`Manifest`].
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -34,6 +35,9 @@ pub(crate) struct Manifest {
     pub(crate) outputs: Vec<Output>,
     /// [`listing`] of the entry, unless its files change.
     pub(crate) listing: Option<String>,
+    /// When it was made.
+    #[serde(default)]
+    pub(crate) making: Option<Making>,
 }
 
 /// Hash over the names and sizes of all files of an entry.

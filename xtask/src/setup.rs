@@ -32,7 +32,7 @@ use beside::both;
 
 pub(crate) use hand_over::{hand_over, hand_over_machine};
 pub(crate) use inside::Inside;
-pub(crate) use states::{bench_states, states};
+pub(crate) use states::{bench_states, cold_setup, states};
 pub(crate) use witness::{hand_over_witness, witness_states};
 
 /// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, the files that it

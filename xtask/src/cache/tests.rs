@@ -61,7 +61,10 @@ fn an_artifact_is_built_once_for_each_input() {
     assert_eq!(cache.ensure(&a).unwrap().directory, one.directory);
     assert_ne!(cache.ensure(&b).unwrap().directory, one.directory);
     assert_eq!((a.builds.get(), b.builds.get()), (1, 1));
-    assert_eq!(cache.state(&a).unwrap(), State::Present);
+    let State::Present(making) = cache.state(&a).unwrap() else {
+        panic!("it is not there");
+    };
+    assert!(making.is_some(), "when it was made is not recorded");
 }
 
 #[test]
@@ -134,6 +137,38 @@ fn of_two_runs_at_once_one_builds_and_the_other_waits() {
         runs.into_iter().map(|run| run.join().unwrap()).sum()
     });
     assert_eq!(builds, 1);
+}
+
+#[test]
+fn what_changes_while_it_is_read_makes_no_entry() {
+    struct Edited(Cell<u32>);
+    impl Artifact for Edited {
+        fn kind(&self) -> &'static str {
+            "edited"
+        }
+        fn title(&self) -> String {
+            "edited".to_owned()
+        }
+        fn inputs(&self, key: &mut Key) -> Result<()> {
+            key.text("version", self.0.get().to_string());
+            Ok(())
+        }
+        fn build(&self, _build: &Build<'_>) -> Result<()> {
+            self.0.set(self.0.get().max(1));
+            Ok(())
+        }
+        fn outputs(&self) -> Vec<PathBuf> {
+            Vec::new()
+        }
+    }
+    let (_dir, cache) = cache();
+    let edited = Edited(Cell::new(0));
+    let error = cache.ensure(&edited).unwrap_err().to_string();
+    assert!(error.contains("has changed meanwhile"), "{error}");
+    edited.0.set(0);
+    assert_eq!(cache.state(&edited).unwrap(), State::Missing);
+    edited.0.set(1);
+    cache.ensure(&edited).unwrap();
 }
 
 #[test]

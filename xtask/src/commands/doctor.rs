@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::mirror::Mirror;
 use crate::prerequisites::{self, PROGRAMS};
 use crate::setup;
+use crate::times::Making;
 
 /// Room that everything takes in the cache, and in the checkout's target directory.
 const DISK_SPACE: u64 = 15 << 30;
@@ -59,6 +60,7 @@ impl Task for DoctorCommand {
             }
         }
         let states = setup::states(context)?;
+        let cold = setup::cold_setup(&states);
         let mut rows = host(context, &states);
         let witness = setup::witness_states(context)?;
         let bench = setup::bench_states(context)?;
@@ -69,7 +71,7 @@ impl Task for DoctorCommand {
                 .chain(witness)
                 .map(|(name, state)| {
                     let (standing, text) = match state {
-                        Some(State::Present) => (Standing::Good, "in the cache".to_owned()),
+                        Some(State::Present(making)) => (Standing::Good, in_the_cache(making)),
                         Some(State::Missing) => (Standing::Later, "not made yet".to_owned()),
                         Some(State::Broken(why)) => (Standing::Later, format!("damaged: {why}")),
                         None => (Standing::Later, "not made yet".to_owned()),
@@ -91,6 +93,12 @@ impl Task for DoctorCommand {
                 println!("{:7}  {:width$}  -> {remedy}", "", "");
             }
         }
+        if let Some(time) = cold {
+            println!(
+                "What a guest needs was made in one go, in {} s.",
+                time.as_secs()
+            );
+        }
         let missing = |row: &&Row| matches!(row.standing, Standing::Missing(_));
         let missing = rows.iter().filter(missing).count();
         let later = |row: &Row| matches!(row.standing, Standing::Later);
@@ -110,9 +118,17 @@ impl Task for DoctorCommand {
     }
 }
 
+/// Says that something is there, and how long it took to make.
+fn in_the_cache(making: Option<Making>) -> String {
+    match making {
+        Some(making) => format!("in the cache, made in {} s", making.took().as_secs()),
+        None => "in the cache".to_owned(),
+    }
+}
+
 /// What this machine must have. The build root is what root's rights and the mirror are needed for.
 fn host(context: &Context, states: &[(String, Option<State>)]) -> Vec<Row> {
-    let ready = |state: &Option<State>| *state == Some(State::Present);
+    let ready = |state: &Option<State>| state.as_ref().is_some_and(State::is_present);
     let has_root = states.first().is_some_and(|(_, state)| ready(state));
     let complete = states.iter().all(|(_, state)| ready(state));
     let mut rows = Vec::new();

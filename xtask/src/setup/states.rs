@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What is in the cache, for `doctor`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use ehea_harness::PageSize;
 
@@ -17,6 +19,7 @@ use crate::artifacts::tools::{GuestTools, Machine};
 use crate::artifacts::userland::Userland;
 use crate::cache::{Artifact, Entry, State};
 use crate::context::Context;
+use crate::times::in_one_go;
 
 /// What of all this is in the cache; `None` where that can't be known before something else is made.
 pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
@@ -25,7 +28,7 @@ pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> 
     // Returns the entry if it is there, so that what is made from it can be asked for.
     let mut look = |artifact: &dyn Artifact| -> Result<Option<Entry>> {
         let state = cache.state(artifact)?;
-        let entry = if state == State::Present {
+        let entry = if state.is_present() {
             Some(cache.ensure(artifact)?)
         } else {
             None
@@ -110,4 +113,13 @@ pub(crate) fn bench_states(context: &Context) -> Result<Vec<(String, Option<Stat
         .into_iter()
         .map(|artifact| Ok((artifact.title(), Some(context.cache.state(artifact)?))))
         .collect()
+}
+
+/// How long it took to make everything that a guest needs, when it was made in one go.
+pub(crate) fn cold_setup(states: &[(String, Option<State>)]) -> Option<Duration> {
+    let makings = states.iter().map(|(_, state)| match state {
+        Some(State::Present(making)) => making.clone(),
+        _ => None,
+    });
+    in_one_go(&makings.collect::<Vec<_>>())
 }

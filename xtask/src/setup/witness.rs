@@ -61,7 +61,7 @@ fn witness(context: &Context, ours: &Artifacts) -> Result<Artifacts> {
 pub(crate) fn witness_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
     let (cache, checkout) = (&context.cache, &context.checkout);
     let state = cache.state(&WitnessRoot)?;
-    let ready = state == State::Present;
+    let ready = state.is_present();
     let mut states = vec![(WitnessRoot.title(), Some(state))];
     if ready {
         let root = &cache.ensure(&WitnessRoot)?;
