@@ -28,8 +28,7 @@ use crate::context::Context;
 use crate::key::hash_file;
 use crate::prerequisites;
 
-use beside::both;
-
+pub(crate) use beside::both;
 pub(crate) use hand_over::{hand_over, hand_over_machine};
 pub(crate) use inside::Inside;
 pub(crate) use states::{bench_states, cold_setup, states};

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use anyhow::ensure;
 
 use super::*;
+use crate::setup::both;
 
 struct Toy {
     input: &'static str,
@@ -137,6 +138,22 @@ fn of_two_runs_at_once_one_builds_and_the_other_waits() {
         runs.into_iter().map(|run| run.join().unwrap()).sum()
     });
     assert_eq!(builds, 1);
+}
+
+#[test]
+fn runs_that_make_things_side_by_side_do_not_wait_for_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |first: &'static str, second: &'static str| {
+        let cache = Cache::open(dir.path().join("cache")).unwrap();
+        let ensure = |input| cache.ensure(&Toy::new(input)).map(drop);
+        both(|| ensure(first), || ensure(second)).unwrap();
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| run("a", "b"));
+            scope.spawn(|| run("b", "a"));
+        }
+    });
 }
 
 #[test]
