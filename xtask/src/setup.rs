@@ -18,7 +18,7 @@ use crate::artifacts::callgrind::Callgrind;
 use crate::artifacts::kernel::Kernel;
 use crate::artifacts::module::{KernelTree, Module};
 use crate::artifacts::plugin::Plugin;
-use crate::artifacts::qemu::{Qemu, QemuTree};
+use crate::artifacts::qemu::{self, Qemu, QemuTree};
 use crate::artifacts::root::BuildRoot;
 use crate::artifacts::source::KernelSource;
 use crate::artifacts::tools::{GuestTools, Machine};
@@ -205,6 +205,14 @@ pub(crate) fn map_bench(context: &Context) -> Result<(PathBuf, PathBuf)> {
     let mut command = bench_programs(&Inside::new(context)?, &target);
     ensure!(command.status()?.success(), "ehea-benches can't be built");
     Ok((target.join("release/ehea-bench-map"), callgrind))
+}
+
+/// Number of commands that ninja runs to build QEMU.
+pub(crate) fn qemu_commands(context: &Context) -> Result<usize> {
+    let root = &context.cache.ensure(&BuildRoot)?;
+    let checkout = &context.checkout;
+    let tree = context.cache.ensure(&QemuTree { root, checkout })?;
+    qemu::commands(root, &tree)
 }
 
 /// A command that compiles the programs for benchmarks in the build root.

@@ -4,6 +4,7 @@
 mod cmo;
 mod counter;
 mod hotplug;
+mod itself;
 mod map;
 mod peers;
 mod symbols;
@@ -25,7 +26,7 @@ pub fn profile(what: &str) -> Result<String> {
 }
 
 /// Groups of figures, for `--only`.
-pub const GROUPS: &[&str] = &["cmo", "hotplug", "map", "peers", "unsafe"];
+pub const GROUPS: &[&str] = &["bench", "cmo", "hotplug", "map", "peers", "unsafe"];
 
 /// Which figures to take, and with what.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Options {
     pub cycles: u64,
     /// What the group `map` needs.
     pub programs: Option<Programs>,
+    /// Figures of the group `bench` that the caller has taken.
+    pub given: Figures,
 }
 
 /// Takes figures.
@@ -48,6 +51,9 @@ pub fn figures(options: &Options, mut progress: impl FnMut(&str)) -> Result<Figu
     let mut figures = Figures::new();
     if wanted("unsafe") {
         unsafe_code::measure(&mut figures)?;
+    }
+    if wanted("bench") {
+        itself::measure(&options.given, &mut figures, &mut progress)?;
     }
     if wanted("map") {
         map::measure(options.programs.as_ref(), &mut figures, &mut progress)?;

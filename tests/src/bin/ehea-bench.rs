@@ -24,9 +24,17 @@ struct Arguments {
     /// A root directory with valgrind, to count that program's instructions.
     #[arg(long, value_name = "DIRECTORY", requires = "map")]
     callgrind: Option<PathBuf>,
+    /// A figure of the group `bench` that was taken elsewhere.
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = given)]
+    given: Vec<(String, f64)>,
     /// Where the figures go.
     #[arg(long, default_value = "target/bench.json")]
     output: PathBuf,
+}
+
+fn given(text: &str) -> Result<(String, f64)> {
+    let (name, number) = text.split_once('=').context("no number")?;
+    Ok((name.to_owned(), number.parse()?))
 }
 
 fn main() -> Result<()> {
@@ -40,6 +48,7 @@ fn main() -> Result<()> {
         only: arguments.only,
         cycles: arguments.cycles,
         programs: programs.map(|(map, callgrind)| Programs { map, callgrind }),
+        given: arguments.given.into_iter().collect(),
     };
     let figures = bench::figures(&options, |step| println!("measuring {step}"))?;
     if let Some(directory) = arguments.output.parent() {

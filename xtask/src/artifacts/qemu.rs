@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use ehea_harness::Sandbox;
 
 use crate::artifacts::jobs;
@@ -143,6 +143,22 @@ impl Artifact for QemuTree<'_> {
     fn is_workspace(&self) -> bool {
         true
     }
+}
+
+/// Number of commands that ninja runs to build QEMU in an empty directory.
+pub(crate) fn commands(root: &Entry, tree: &Entry) -> Result<usize> {
+    let mut command = Sandbox::new(&root.path(BuildRoot::TREE)).command("ninja");
+    command.arg("-C").arg(tree.path(QemuTree::BUILD));
+    let output = command
+        .args(["-t", "commands", BINARY])
+        .output()
+        .context("cannot run ninja")?;
+    ensure!(
+        output.status.success(),
+        "ninja does not tell what it builds QEMU with: {}",
+        String::from_utf8_lossy(&output.stderr).trim_end()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).lines().count())
 }
 
 /// The device's files, in a fixed order.

@@ -18,17 +18,17 @@ pub(crate) struct DemoCommand {}
 
 impl Task for DemoCommand {
     fn run(self, context: &Context) -> Result<ExitCode> {
-        program(context, Systems::Ours, "ehea-demo", &[])
+        program(context, Systems::default(), "ehea-demo", &[])
     }
 }
 
-/// Which guests a program boots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Systems {
-    /// Those with this driver.
-    Ours,
-    /// Those of the witness, too.
-    WithWitness,
+/// What a program boots besides guests with this driver.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Systems {
+    /// Guests of the witness.
+    pub(crate) witness: bool,
+    /// Machines without a kernel.
+    pub(crate) machine: bool,
 }
 
 /// Runs a program of `tests/` with everything that it needs.
@@ -52,9 +52,12 @@ pub(crate) fn program(
         ])
         .args(arguments);
     command.current_dir(&context.checkout);
-    match systems {
-        Systems::Ours => setup::hand_over(context, &[PageSize::default()], &mut command)?,
-        Systems::WithWitness => setup::hand_over_witness(context, &mut command)?,
+    match systems.witness {
+        false => setup::hand_over(context, &[PageSize::default()], &mut command)?,
+        true => setup::hand_over_witness(context, &mut command)?,
+    }
+    if systems.machine {
+        setup::hand_over_machine(context, &mut command)?;
     }
     let status = command.status().context("cannot run cargo")?;
     Ok(ExitCode::from(

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Figures about the test-bench: what it does that no machine does, and what it takes.
+
+mod work;
+
+use anyhow::Result;
+
+use super::Figures;
+use crate::machine::misrouted;
+
+/// DIMMs that are plugged in while a register is read.
+const PLUGS: u64 = 200;
+
+/// Takes the figures; those of the set-up are `given`.
+pub(super) fn measure(
+    given: &Figures,
+    figures: &mut Figures,
+    progress: &mut impl FnMut(&str),
+) -> Result<()> {
+    figures.extend(given.clone());
+    progress("accesses while memory comes");
+    let misrouted = misrouted(PLUGS)?;
+    figures.insert(
+        format!("misrouted_mmio_in_{PLUGS}_plugs"),
+        (misrouted.by_adapter + misrouted.by_firmware) as f64,
+    );
+    progress("the longest turns of the adapter");
+    let longest = work::longest()?;
+    figures.insert("longest_work_frames".to_owned(), longest.frames as f64);
+    figures.insert("longest_work_bytes".to_owned(), longest.bytes as f64);
+    Ok(())
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+//! How much the adapter does in a turn, in which the whole machine waits for it.
+
+use anyhow::{ensure, Result};
+use ehea_harness::Guest;
+use ehea_model::stats::Stats;
+
+use crate::lab::{port_address, text, wait_until};
+use crate::peer::PEER_ADDRESS;
+use crate::system::System;
+
+/// Ports, and senders at each.
+const PORTS: usize = 2;
+const SENDERS: usize = 4;
+
+/// Packets of each sender, as the guest's sender takes them: number, bytes of payload, and size of the
+/// segments. The first make most frames, the others most bytes.
+const LOADS: [(u64, u64, u64); 2] = [(16, 60_000, 1), (400, 60_000, 8_900)];
+
+/// The longest turns that there were.
+pub(super) struct Longest {
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+}
+
+/// Has all ports of a guest send as much as the guest can post, into a network that takes everything at
+/// once, so that nothing but the adapter ends a turn.
+pub(super) fn longest() -> Result<Longest> {
+    let mut builder = System::Ours
+        .guest()?
+        .name("bench-work")
+        .mem("1G")?
+        .ports(PORTS)
+        .adapter_property("num-queue-pairs=4");
+    for port in 1..=PORTS {
+        builder = builder.netdev("hubport,hubid=0").adapter_property(&format!(
+            "mac{}={}",
+            port - 1,
+            text(port_address(port))
+        ));
+    }
+    let guest = builder.boot()?;
+    guest.sh("modprobe ehea")?;
+    let interfaces: Vec<_> = (1..=PORTS)
+        .map(|port| up(&guest, port))
+        .collect::<Result<_>>()?;
+    for (number, (count, length, mss)) in LOADS.into_iter().enumerate() {
+        let mut jobs = Vec::new();
+        for sender in 0..PORTS * SENDERS {
+            let interface = &interfaces[sender % PORTS];
+            jobs.push(guest.spawn(&format!(
+                "./ehea-net offload {interface} {} tcp {count} {length} 0 {mss} {}",
+                text(PEER_ADDRESS),
+                number * 100 + sender
+            ))?);
+        }
+        for job in jobs {
+            let output = job.wait()?;
+            ensure!(output.success(), "{output}");
+        }
+    }
+    // What was posted last is on its way.
+    guest.sh("rmmod ehea")?;
+    let stats: Stats = guest.stats()?;
+    guest.shutdown()?;
+    Ok(Longest {
+        frames: stats.longest_work_frames,
+        bytes: stats.longest_work_bytes,
+    })
+}
+
+/// Sets a port up with jumbo frames; returns its interface.
+fn up(guest: &Guest, port: usize) -> Result<String> {
+    let address = text(port_address(port));
+    let name = guest.sh(&format!(
+        "cd /sys/class/net && dirname $(grep -lx {address} */address)"
+    ))?;
+    let name = name.trim().to_owned();
+    guest.sh(&format!("ip link set {name} mtu 9000 up"))?;
+    wait_until("the port has a carrier", || {
+        let carrier = guest.run(&format!("grep -qx 1 /sys/class/net/{name}/carrier"))?;
+        Ok(carrier.success())
+    })?;
+    Ok(name)
+}
