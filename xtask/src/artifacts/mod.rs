@@ -6,6 +6,7 @@ pub(crate) mod crates;
 pub(crate) mod firmware;
 pub(crate) mod kconfig;
 pub(crate) mod kernel;
+pub(crate) mod model;
 pub(crate) mod module;
 pub(crate) mod plugin;
 pub(crate) mod qemu;

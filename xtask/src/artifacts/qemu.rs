@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 use ehea_harness::Sandbox;
 
-use crate::artifacts::jobs;
+use crate::artifacts::model::LIBRARY;
 use crate::artifacts::root::BuildRoot;
 use crate::artifacts::source::patches;
+use crate::artifacts::{jobs, model};
 use crate::cache::{Artifact, Build, Cache, Entry};
 use crate::key::Key;
-use crate::prerequisites;
 
 /// Directory of device and patches in the checkout.
 const DEVICE: &str = "qemu";
@@ -25,17 +25,6 @@ const PATCHES: &str = "qemu/patches";
 /// The devices of the emulator, and where its source has such files.
 const DEVICES: &str = "qemu/pseries.mak";
 const DEVICES_IN_SOURCE: &str = "configs/devices/ppc64-softmmu/ehea.mak";
-
-/// What the model is compiled from.
-const MODEL: &[&str] = &[
-    "model/src",
-    "model/Cargo.toml",
-    "drivers/ehea/abi",
-    "Cargo.toml",
-];
-
-/// The library that cargo makes.
-const LIBRARY: &str = "libehea_model.a";
 
 /// Options of configure: a small QEMU with what a guest of ours uses. Debug information would only be
 /// stripped.
@@ -214,23 +203,6 @@ pub(crate) struct Qemu<'a> {
 impl Qemu<'_> {
     /// The binary in the entry.
     pub(crate) const BINARY: &'static str = BINARY;
-
-    /// Compiles the model with the toolchain that compiled this tool.
-    fn model(&self, build: &Build<'_>) -> Result<PathBuf> {
-        let mut command = prerequisites::cargo();
-        command
-            .args([
-                "build",
-                "--release",
-                "--package",
-                "ehea-model",
-                "--target-dir",
-            ])
-            .arg(self.target);
-        command.current_dir(self.checkout);
-        build.step.run("compiling the model", &mut command)?;
-        Ok(self.target.join("release").join(LIBRARY))
-    }
 }
 
 impl Artifact for Qemu<'_> {
@@ -250,14 +222,11 @@ impl Artifact for Qemu<'_> {
                 &path.strip_prefix(self.checkout)?.to_string_lossy(),
             )?;
         }
-        for path in MODEL {
-            key.files(self.checkout, path)?;
-        }
-        Ok(())
+        model::inputs(self.checkout, key)
     }
 
     fn build(&self, build: &Build<'_>) -> Result<()> {
-        let library = self.model(build)?;
+        let library = model::compile(self.checkout, self.target, build.step)?;
         let name = self
             .tree
             .directory

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{both, guest, overridden, qemu};
 use crate::artifacts::firmware::Firmwares;
+use crate::artifacts::model;
 use crate::artifacts::root::BuildRoot;
 use crate::context::Context;
 use crate::prerequisites;
@@ -46,7 +47,10 @@ fn compile(context: &Context, command: &Command) -> Result<()> {
     compile.args(arguments).current_dir(&context.checkout);
     let log = context.target().join("programs.log");
     let step = Step::start_quietly("programs that use guests", &log)?;
-    if step.run("compiling", &mut compile).is_err() {
+    // First what QEMU waits for.
+    let compiled = model::compile(&context.checkout, &context.target(), &step)
+        .and_then(|_| step.run("compiling", &mut compile));
+    if compiled.is_err() {
         step.failed();
         // All of it: it is what the compiler has to say.
         bail!("{}", std::fs::read_to_string(&log)?.trim_end());
