@@ -28,6 +28,9 @@ pub(crate) const MAX_SEGMENTED: usize = 65_536 + 256;
 /// Bytes of a receive buffer that are looked at; more than any frame has.
 pub(crate) const RECEIVE_BUFFER: usize = 16 << 10;
 
+/// Frames and completions of a queue pair that are under way to memory, if the adapter is rough.
+pub(crate) const MAX_IN_FLIGHT: usize = 256;
+
 /// Frames of a turn of work, and of one direction of a queue pair in it.
 pub(crate) const TURN_FRAMES: usize = 1024;
 pub(crate) const QUANTUM_FRAMES: usize = 64;

@@ -23,6 +23,16 @@ pub(crate) enum Arrival {
     Sent(Cqe),
 }
 
+impl Arrival {
+    /// Bytes of the frame.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Received { frame, .. } => frame.len(),
+            Self::Sent(_) => 0,
+        }
+    }
+}
+
 /// Something that arrives at a time of the machine's clock.
 #[derive(Debug)]
 pub(crate) struct Flight {

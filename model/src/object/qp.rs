@@ -10,6 +10,7 @@ use ehea_abi::wqe::SwqeHeader;
 
 use super::fifo::Fifo;
 use super::flight::Flight;
+use crate::limits::MAX_IN_FLIGHT;
 use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
@@ -170,6 +171,11 @@ impl Qp {
 
     pub(crate) const fn can_send(&self) -> bool {
         self.enabled && matches!(self.state, QpState::ReadyToSend)
+    }
+
+    /// Whether more can be under way to memory.
+    pub(crate) fn has_flight_room(&self) -> bool {
+        self.in_flight.len() < MAX_IN_FLIGHT
     }
 
     /// Whether doorbells count.

@@ -5,15 +5,19 @@
 use std::collections::BTreeMap;
 
 use ehea_abi::cb::port::MacAddress;
+use ehea_abi::ring::QueueSize;
 use ehea_abi::wqe::{SwqeHeader, TxControl};
 use zerocopy::byteorder::big_endian::U16;
 
+use crate::temper::{Busy, Rough, Temper};
 use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 
 /// The limits, from the outside (abi.rst).
 const FRAMES: usize = 1024;
 const BYTES: usize = 2 << 20;
 const QUANTUM: usize = 64;
+/// Frames and completions of a queue pair that are under way to memory.
+const IN_FLIGHT: u64 = 256;
 /// What the last packet of a turn may add.
 const PACKET: usize = 65_536 + 256 + 9022;
 
@@ -176,4 +180,43 @@ fn both_directions_take_turns() {
     }
     one_turn(&mut guest);
     assert_eq!(guest.receive(0, 0).len(), 20);
+}
+
+/// What is under way to memory is bounded, too, and so is what arrives at a time.
+#[test]
+fn arrivals_are_bounded() {
+    let mut config = TestMachine::default_config();
+    config.temper = Temper::Rough(Rough {
+        seed: 3,
+        busy: Busy::Anywhere,
+    });
+    let options = GuestOptions {
+        queue_pairs: 8,
+        size: QueueSize::from_code(9).unwrap(),
+        ..GuestOptions::default()
+    };
+    let ram = [(0, 1 << 30)];
+    let mut guest = TestGuest::on(TestMachine::with_ram(config, &ram), options);
+    for qp in 0..8 {
+        for i in 0..1000 {
+            guest.send(0, qp, &[i as u8; 60]);
+        }
+    }
+    let mut sent = 0;
+    let mut most = 0;
+    while sent < 8000 {
+        let interrupts = guest.machine.stats().dma.write_bytes;
+        sent += one_turn(&mut guest).len();
+        let stats = guest.machine.stats();
+        most = most.max(stats.qps.iter().map(|qp| qp.in_flight).max().unwrap());
+        assert!(most <= IN_FLIGHT, "{most}");
+        // 64 bytes each, written in two parts.
+        let arrived = (stats.dma.write_bytes - interrupts) / (64 + 8);
+        assert!(arrived <= FRAMES as u64, "{arrived}");
+    }
+    assert!(most > 0);
+    guest.machine.advance(20_000_000);
+    for qp in 0..8 {
+        assert_eq!(guest.completions(0, qp).len(), 1000);
+    }
 }

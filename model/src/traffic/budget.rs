@@ -72,6 +72,28 @@ impl Budget {
         }
     }
 
+    /// A whole turn.
+    pub(crate) const fn turn() -> Self {
+        Self {
+            limit: TURN,
+            spent: Amount {
+                frames: 0,
+                bytes: 0,
+            },
+        }
+    }
+
+    /// Whatever there is, which is bounded by something else.
+    pub(crate) const fn unlimited() -> Self {
+        Self {
+            limit: Amount {
+                frames: usize::MAX,
+                bytes: usize::MAX,
+            },
+            ..Self::turn()
+        }
+    }
+
     /// What was done.
     pub(crate) const fn spent(&self) -> Amount {
         self.spent

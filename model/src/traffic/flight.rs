@@ -13,6 +13,7 @@ use crate::memory::translate::Regions;
 use crate::object::flight::{Arrival, Flight};
 use crate::object::state::State;
 use crate::refusal::Violation;
+use crate::traffic::budget::Budget;
 use crate::traffic::complete::write_entry;
 
 impl State {
@@ -38,11 +39,14 @@ impl State {
         Ok(())
     }
 
-    /// Has arrive what is due.
+    /// Has arrive what is due, as much as there may be in a turn.
     pub(crate) fn arrive_due(&mut self, env: &mut Env<'_>) {
+        let mut budget = Budget::turn();
         for handle in self.qps.handles() {
-            self.arrive_until(env, handle, self.now);
+            self.arrive_until(env, handle, self.now, &mut budget);
         }
+        env.counters
+            .worked(budget.spent().frames, budget.spent().bytes);
         let next = self.qps.values().filter_map(|qp| qp.in_flight.front());
         if let Some(due) = next.map(|flight| flight.due).min() {
             self.agenda.arrival_by(due);
@@ -51,15 +55,18 @@ impl State {
 
     /// Has arrive what is under way from a queue pair: it is quiet then, if it begins nothing.
     pub(crate) fn arrive_all(&mut self, env: &mut Env<'_>, handle: u64) {
-        self.arrive_until(env, handle, u64::MAX);
+        self.arrive_until(env, handle, u64::MAX, &mut Budget::unlimited());
     }
 
-    fn arrive_until(&mut self, env: &mut Env<'_>, handle: u64, time: u64) {
-        while let Some(flight) = self
-            .qps
-            .get_mut(handle)
-            .and_then(|qp| qp.in_flight.pop_front_if(|flight| flight.due <= time))
-        {
+    fn arrive_until(&mut self, env: &mut Env<'_>, handle: u64, time: u64, budget: &mut Budget) {
+        while !budget.is_used_up() {
+            let Some(qp) = self.qps.get_mut(handle) else {
+                break;
+            };
+            let Some(flight) = qp.in_flight.pop_front_if(|flight| flight.due <= time) else {
+                break;
+            };
+            budget.spend_frame(flight.arrival.bytes());
             if let Err(why) = self.arrive(env, handle, flight.arrival) {
                 self.fail_qp(env, handle, why);
             }

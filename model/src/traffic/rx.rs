@@ -217,7 +217,7 @@ fn stripped_tag(port: &Port, frame: &[u8]) -> Option<u16> {
 /// The receive queue for a frame of `length` bytes with CRC; none if the frame has to wait. Every
 /// frame takes a slot of RQ1.
 fn choose_queue(qp: &Qp, length: usize) -> Option<ReceiveQueue> {
-    if !qp.can_receive() || qp.rq1.credits() == 0 {
+    if !qp.can_receive() || qp.rq1.credits() == 0 || !qp.has_flight_room() {
         return None;
     }
     if length <= RQ1_MAX {

@@ -104,8 +104,8 @@ impl State {
 }
 
 /// Whether the next send work request of a queue pair can be carried out, or gone on with.
-pub(crate) const fn may_send(qp: &Qp, port: &Port) -> bool {
-    qp.can_send() && qp.sq.credits() > 0 && !port.tx_busy
+pub(crate) fn may_send(qp: &Qp, port: &Port) -> bool {
+    qp.can_send() && qp.sq.credits() > 0 && !port.tx_busy && qp.has_flight_room()
 }
 
 /// Gives a frame to the backend; false if that is busy.
