@@ -237,18 +237,24 @@ impl Machine {
         Ok(())
     }
 
-    /// Asks for a DIMM to be given back. A firmware that does not listen gives it back at a reset.
+    /// Asks for a DIMM to be given back. One that was plugged in since the last reset goes at once, because no
+    /// firmware has taken it into use; another goes at a reset.
     pub fn request_unplug(&self, id: &str) -> Result<()> {
         self.qmp("device_del", json!({ "id": id })).map(drop)
     }
 
-    /// Waits until a DIMM is gone, and removes its memory.
+    /// Waits until a DIMM is gone, and lets go of its memory.
     pub fn wait_unplugged(&self, id: &str) -> Result<()> {
         self.qmp
             .wait_event("DEVICE_DELETED", PATIENCE, |data| data["device"] == id)?;
-        self.qmp("object-del", json!({ "id": format!("{id}-ram") }))?;
-        // QEMU keeps it, without a name, as long as a processor may be using it. One that stops is not.
-        self.wait_until(&format!("the memory of {id} is gone"), || {
+        self.qmp("object-del", json!({ "id": format!("{id}-ram") }))
+            .map(drop)
+    }
+
+    /// Waits until the memory of all DIMMs that are gone is free. QEMU keeps it, without a name, as long as a
+    /// processor may be using it, and one that stops does not.
+    pub fn wait_freed(&self) -> Result<()> {
+        self.wait_until("the memory of DIMMs that are gone is free", || {
             self.qmp("stop", json!({}))?;
             self.qmp("cont", json!({}))?;
             Ok(self

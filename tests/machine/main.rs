@@ -14,11 +14,27 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test and its name.
 type Test = (&'static str, fn() -> Result<()>);
 
-const TESTS: &[Test] = &[("machine::loads_at_rest", loads_at_rest)];
+const TESTS: &[Test] = &[
+    ("machine::loads_at_rest", loads_at_rest),
+    ("machine::misrouted_access", || stays_right(&[])),
+    ("machine::misrouted_access_one_thread", || {
+        stays_right(&["-accel", "tcg,thread=single"])
+    }),
+    ("machine::misrouted_access_icount", || {
+        stays_right(&["-icount", "shift=0,sleep=off"])
+    }),
+];
 
 /// While nothing changes in the memory map, loads go where they should: what the other tests rely on.
 fn loads_at_rest() -> Result<()> {
     let misrouted = machine::misrouted(0)?;
+    ensure!(misrouted == machine::Misrouted::default(), "{misrouted:?}");
+    Ok(())
+}
+
+/// A load from the interrupt controller goes there, also while DIMMs come and go.
+fn stays_right(arguments: &[&str]) -> Result<()> {
+    let misrouted = machine::misrouted_with(16, arguments)?;
     ensure!(misrouted == machine::Misrouted::default(), "{misrouted:?}");
     Ok(())
 }

@@ -8,12 +8,9 @@ use ehea_model::stats::Stats;
 /// Bytes of each DIMM, the least that the machine takes.
 const DIMM: u64 = 256 << 20;
 
-/// DIMMs that a machine has room for.
-const SLOTS: u64 = 32;
-
-/// A machine with room for [`SLOTS`] DIMMs above its 1 GiB of memory.
+/// A machine with room for DIMMs above its 1 GiB of memory.
 fn roomy(firmware: &str) -> Result<MachineBuilder> {
-    Machine::builder(firmware).memory("1G,max=9G")
+    Machine::builder(firmware).memory("1G,max=2G")
 }
 
 /// Accesses of a register that went somewhere else, as those saw it who can.
@@ -25,29 +22,32 @@ pub struct Misrouted {
     pub by_firmware: u64,
 }
 
-/// Plugs DIMMs in while the firmware loads from a register of the interrupt controller.
+/// Plugs a DIMM in and out, so many times, while the firmware loads from a register of the interrupt
+/// controller.
 pub fn misrouted(plugs: u64) -> Result<Misrouted> {
+    misrouted_with(plugs, &[])
+}
+
+/// As [`misrouted`], with more arguments for QEMU.
+pub fn misrouted_with(plugs: u64, arguments: &[&str]) -> Result<Misrouted> {
     const INSTRUCTIONS: usize = 0;
     const WRONG: usize = 1;
 
-    let mut misrouted = Misrouted::default();
-    let mut left = plugs;
-    loop {
-        let plugs = left.min(SLOTS);
-        left -= plugs;
-        let (by_adapter, by_firmware) = roomy("esb_reader")?.start()?.run(|machine| {
-            for number in 0..plugs {
-                machine.wait_progress(INSTRUCTIONS)?;
-                machine.plug_memory(&format!("dimm{number}"), DIMM)?;
-            }
+    let machine = roomy("esb_reader")?.qemu_args(arguments.iter().copied());
+    machine.start()?.run(|machine| {
+        for number in 0..plugs {
+            let dimm = format!("dimm{number}");
             machine.wait_progress(INSTRUCTIONS)?;
-            let stats: Stats = machine.stats()?;
-            Ok((stats.ignored_mmio, machine.result(WRONG)?))
-        })?;
-        misrouted.by_adapter += by_adapter;
-        misrouted.by_firmware += by_firmware;
-        if left == 0 {
-            return Ok(misrouted);
+            machine.plug_memory(&dimm, DIMM)?;
+            machine.wait_progress(INSTRUCTIONS)?;
+            machine.request_unplug(&dimm)?;
+            machine.wait_unplugged(&dimm)?;
         }
-    }
+        machine.wait_progress(INSTRUCTIONS)?;
+        let stats: Stats = machine.stats()?;
+        Ok(Misrouted {
+            by_adapter: stats.ignored_mmio,
+            by_firmware: machine.result(WRONG)?,
+        })
+    })
 }
