@@ -23,6 +23,7 @@ const TESTS: &[Test] = &[
     ("machine::misrouted_access_icount", || {
         stays_right(&["-icount", "shift=0,sleep=off"])
     }),
+    ("machine::stale_code", stale_code),
 ];
 
 /// While nothing changes in the memory map, loads go where they should: what the other tests rely on.
@@ -36,6 +37,18 @@ fn loads_at_rest() -> Result<()> {
 fn stays_right(arguments: &[&str]) -> Result<()> {
     let misrouted = machine::misrouted_with(16, arguments)?;
     ensure!(misrouted == machine::Misrouted::default(), "{misrouted:?}");
+    Ok(())
+}
+
+/// Code that was in a DIMM does not run any more when the DIMM is another one.
+fn stale_code() -> Result<()> {
+    const EXCHANGES: u64 = 4;
+
+    let stale = machine::stale_code(EXCHANGES)?;
+    ensure!(
+        stale == 0,
+        "old code ran in {stale} of {EXCHANGES} new DIMMs"
+    );
     Ok(())
 }
 

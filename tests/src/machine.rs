@@ -51,3 +51,40 @@ pub fn misrouted_with(plugs: u64, arguments: &[&str]) -> Result<Misrouted> {
         })
     })
 }
+
+/// Runs code in a DIMM, exchanges the DIMM for another with other code, and runs that. Returns in how many of
+/// the exchanges the old code ran.
+pub fn stale_code(exchanges: u64) -> Result<u64> {
+    const RETURNED: usize = 0;
+    const WRITTEN: usize = 1;
+
+    roomy("stale_code")?.start()?.run(|machine| {
+        let mut stale = 0;
+        let mut before = None;
+        // The firmware uses the DIMM in every second pass, and none is there in the others.
+        for round in 0..=exchanges {
+            machine.wait_passes(2 * round + 1)?;
+            let dimm = format!("dimm{round}");
+            machine.plug_memory(&dimm, DIMM)?;
+            machine.reset()?;
+            machine.wait_passes(2 * round + 2)?;
+            let place = machine.place_of(&dimm)?;
+            let (returned, written) = (machine.result(RETURNED)?, machine.result(WRITTEN)?);
+            if let Some((old_place, old)) = before.replace((place.clone(), written)) {
+                ensure!(
+                    place == old_place,
+                    "QEMU has the new DIMM's memory at {place}, the old one's was at {old_place}"
+                );
+                ensure!(written != old, "the firmware wrote no other code");
+                stale += u64::from(returned != written);
+            } else {
+                ensure!(returned == written, "code in a DIMM returned {returned:#x}");
+            }
+            machine.request_unplug(&dimm)?;
+            machine.reset()?;
+            machine.wait_unplugged(&dimm)?;
+            machine.wait_freed()?;
+        }
+        Ok(stale)
+    })
+}
