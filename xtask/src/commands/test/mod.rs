@@ -7,6 +7,7 @@ mod kunit;
 mod machine;
 mod module;
 pub(crate) mod runner;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ enum Tier {
     Kunit,
     /// In a guest with real tools.
     E2e,
+    /// Memory that comes and goes for hours, in two guests; not without --full, unless it is asked for.
+    Soak,
     /// The same adapter with the C driver; not without --full, unless it is asked for.
     Witness,
 }
@@ -45,6 +48,9 @@ pub(crate) struct TestCommand {
     /// Adds what takes too long for every change: the other page size, soaks, the witness.
     #[arg(long)]
     full: bool,
+    /// How often memory comes and goes in the tier soak; 400 times by default.
+    #[arg(long, value_name = "NUMBER")]
+    cycles: Option<u64>,
 }
 
 impl Task for TestCommand {
@@ -71,6 +77,9 @@ impl Task for TestCommand {
         }
         if wanted(Tier::E2e) {
             e2e::run(context, &mut runner, self.full);
+        }
+        if self.tier == Some(Tier::Soak) || (self.full && wanted(Tier::Soak)) {
+            soak::run(context, &mut runner, self.cycles);
         }
         if self.tier == Some(Tier::Witness) || (self.full && wanted(Tier::Witness)) {
             witness::run(context, &mut runner);
