@@ -160,6 +160,10 @@ pub struct PortStats {
     pub tx_bytes: u64,
     /// Frames not sent because the link was down.
     pub tx_errors: u64,
+    /// Work requests carried out for which the adapter computed TCP or UDP checksums.
+    pub tx_checksums: u64,
+    /// Work requests carried out that the adapter cut into segments.
+    pub tx_segmented: u64,
     /// The backend takes no frames: queue pairs with announced work requests wait for it.
     pub tx_busy: bool,
     /// The FIFO is full: the sender at the other end waits for the driver.
@@ -230,6 +234,8 @@ pub(crate) struct PortCounters {
     pub(crate) tx_frames: u64,
     pub(crate) tx_bytes: u64,
     pub(crate) tx_errors: u64,
+    pub(crate) tx_checksums: u64,
+    pub(crate) tx_segmented: u64,
 }
 
 impl PortCounters {
@@ -241,6 +247,12 @@ impl PortCounters {
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.tx_frames = self.tx_frames.saturating_add(1);
         self.tx_bytes = self.tx_bytes.saturating_add(bytes as u64);
+    }
+
+    /// Counts what the adapter did for a work request.
+    pub(crate) fn offloaded(&mut self, checksum: bool, segmented: bool) {
+        self.tx_checksums = self.tx_checksums.saturating_add(checksum.into());
+        self.tx_segmented = self.tx_segmented.saturating_add(segmented.into());
     }
 }
 

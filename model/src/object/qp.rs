@@ -106,6 +106,10 @@ pub(crate) struct Outgoing {
     pub(crate) wr_id: u64,
     /// A completion follows the last frame.
     pub(crate) signalled: bool,
+    /// The adapter fills in a TCP or UDP checksum.
+    pub(crate) checksum: bool,
+    /// The adapter cuts a packet into segments.
+    pub(crate) segmented: bool,
 }
 
 /// What a queue pair has done so far.

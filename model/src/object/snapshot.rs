@@ -131,6 +131,8 @@ fn port_stats(port: &Port) -> PortStats {
         tx_frames: port.counters.tx_frames,
         tx_bytes: port.counters.tx_bytes,
         tx_errors: port.counters.tx_errors,
+        tx_checksums: port.counters.tx_checksums,
+        tx_segmented: port.counters.tx_segmented,
         tx_busy: port.tx_busy,
         held_back: port.held_back,
     }

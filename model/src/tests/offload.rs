@@ -184,6 +184,8 @@ proptest! {
         }
         prop_assert_eq!(guest.machine.take_sent(0), expected);
         prop_assert_eq!(guest.completions(0, 0).len(), 1);
+        let port = &guest.machine.stats().ports[0];
+        prop_assert_eq!((port.tx_checksums, port.tx_segmented), (1, 1));
     }
 
     /// However a frame is cut into descriptors, the same frame is sent.
@@ -196,6 +198,8 @@ proptest! {
         guest.send_with(0, 0, &frame, SwqeHeader::default(), immediate, &cuts);
         guest.machine.settle();
         prop_assert_eq!(guest.machine.take_sent(0), vec![frame]);
+        let port = &guest.machine.stats().ports[0];
+        prop_assert_eq!((port.tx_checksums, port.tx_segmented), (0, 0));
     }
 }
 

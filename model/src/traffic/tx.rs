@@ -89,6 +89,8 @@ impl State {
             return Ok(true);
         }
         qp.sq.take();
+        port.counters
+            .offloaded(outgoing.checksum, outgoing.segmented);
         if !outgoing.signalled || env.faults.drops_completion(port.number) {
             return Ok(true);
         }
@@ -160,6 +162,8 @@ fn fetch(
     if control.contains(TxControl::PURGE) {
         return Ok(outgoing);
     }
+    outgoing.segmented = control.contains(TxControl::TSO);
+    outgoing.checksum = outgoing.segmented || control.contains(TxControl::TCP_CHECKSUM);
     let format = SwqeFormat::of(control).ok_or(Violation::SendFormat)?;
     let longest = max_wire_frame.saturating_sub(CRC);
     let limit = match control.contains(TxControl::TSO) {
