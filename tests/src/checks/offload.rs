@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 
-use crate::lab::{text, Lab};
+use crate::lab::{text, wait_until, Lab};
 use crate::peer::{collect, collect_segments, udp_payload, Checker, Segmented, PEER_ADDRESS};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,9 +62,12 @@ impl Packets {
         Ok(came)
     }
 
-    /// Sends them; they must come in segments of the right size.
+    /// Sends them; they must come in segments of the right size, made by the adapter.
     pub fn come_in_segments(self, lab: &Lab, interface: &str, stream: u32) -> Result<()> {
+        let offloads = Offloads::start(lab, 1)?;
         let came = self.send(lab, interface, stream)?;
+        let cut = if self.mss == 0 { 0 } else { self.count };
+        offloads.expect(lab, self.count, cut)?;
         came.summary.flawless()?;
         ensure!(
             came.segments == self.segments() && (self.mss == 0 || came.longest as u64 == self.mss),
@@ -74,6 +77,54 @@ impl Packets {
             came.longest
         );
         Ok(())
+    }
+}
+
+/// Watches what the adapter does for the packets that a port sends: what the kernel or the driver did
+/// itself would look the same on the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Offloads {
+    port: usize,
+    checksums: u64,
+    segmented: u64,
+}
+
+impl Offloads {
+    /// Starts to count.
+    pub fn start(lab: &Lab, port: usize) -> Result<Self> {
+        let stats = lab.stats()?;
+        let counted = stats.ports.get(port - 1).context("no such port")?;
+        Ok(Self {
+            port,
+            checksums: counted.tx_checksums,
+            segmented: counted.tx_segmented,
+        })
+    }
+
+    /// For how many packets the adapter has computed TCP or UDP checksums since then, and how many it has
+    /// cut into segments.
+    pub fn since(self, lab: &Lab) -> Result<(u64, u64)> {
+        let now = Self::start(lab, self.port)?;
+        Ok((
+            now.checksums - self.checksums,
+            now.segmented - self.segmented,
+        ))
+    }
+
+    /// Fails unless it was for so many. The last may have left before it is counted.
+    fn expect(self, lab: &Lab, checksums: u64, segmented: u64) -> Result<()> {
+        let mut counted = (0, 0);
+        wait_until("the adapter did the work", || {
+            counted = self.since(lab)?;
+            Ok(counted == (checksums, segmented))
+        })
+        .with_context(|| {
+            format!(
+                "the adapter filled in checksums of {} packets instead of {checksums}, and cut {} instead of \
+                 {segmented}",
+                counted.0, counted.1
+            )
+        })
     }
 }
 
@@ -89,6 +140,7 @@ pub fn checksums(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 9000)?;
     packets.come_in_segments(lab, &name, 200)?;
+    let offloads = Offloads::start(lab, 1)?;
     let job = lab.guest().spawn(&packets.command(&name, "udp", 201))?;
     let mut checker = Checker::new(201);
     collect(
@@ -101,6 +153,7 @@ pub fn checksums(lab: &Lab) -> Result<()> {
     let output = job.wait()?;
     ensure!(output.success(), "{output}");
     checker.finish(packets.count).flawless()?;
+    offloads.expect(lab, packets.count, 0)?;
     lab.unload()
 }
 
