@@ -56,9 +56,10 @@ impl Kernel<'_> {
     /// The image in the entry.
     pub(crate) const IMAGE: &'static str = "vmlinux";
 
-    fn fragments(&self) -> [String; 2] {
+    fn fragments(&self) -> [String; 3] {
         [
             "kernel/ehea.config".to_owned(),
+            "kernel/distribution.config".to_owned(),
             format!("kernel/{}.config", self.page_size),
         ]
     }
