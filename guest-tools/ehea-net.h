@@ -6,8 +6,10 @@
 #ifndef EHEA_NET_H
 #define EHEA_NET_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 /* IEEE Std 802 local experimental Ethertype 1: numbered frames. */
@@ -56,6 +58,14 @@ int socket_outstanding(int fd);
 /* Counts the pages of an area of memory whose physical addresses are in [low, high). */
 size_t pages_inside(const void *area, size_t size, uint64_t low, uint64_t high);
 
+/*
+ * Goes on in the background, where SIGTERM sets "stopped": prints the new process id and ends the old
+ * process. The file "report" is removed; open_report() makes it.
+ */
+void go_to_background(const char *report);
+FILE *open_report(const char *path);
+extern volatile sig_atomic_t stopped;
+
 /* Subcommands; argv[0] is the subcommand's name. They return the exit status. */
 int cmd_reflect(int argc, char **argv);
 int cmd_blast(int argc, char **argv);
@@ -64,6 +74,8 @@ int cmd_hold(int argc, char **argv);
 int cmd_pieces(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
 int cmd_offload(int argc, char **argv);
+int cmd_vnet(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 int cmd_multicast(int argc, char **argv);
 int cmd_kdump(int argc, char **argv);
 int cmd_sendpages(int argc, char **argv);

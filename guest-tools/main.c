@@ -24,6 +24,8 @@ static const struct {
 	{ "flows", cmd_flows, 5, "ADDRESS PORT FLOWS COUNT STREAM" },
 	{ "offload", cmd_offload, 8,
 	  "INTERFACE DESTINATION tcp|udp COUNT LENGTH STEP MSS STREAM" },
+	{ "vnet", cmd_vnet, 3, "INTERFACE DESTINATION KIND" },
+	{ "watch", cmd_watch, 2, "INTERFACE REPORT" },
 	{ "multicast", cmd_multicast, 3, "INTERFACE add|del ADDRESS" },
 	{ "kdump", cmd_kdump, 3, "KERNEL INITRD COMMAND-LINE" },
 	{ "sendpages", cmd_sendpages, 5, "FILE ADDRESS PORT LOW HIGH" },

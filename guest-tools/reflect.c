@@ -5,14 +5,10 @@
  * transmit.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/if_packet.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "ehea-net.h"
 
@@ -25,14 +21,6 @@ struct reflector {
 	/* The interface was down. */
 	unsigned long discarded;
 };
-
-static volatile sig_atomic_t stopped;
-
-static void stop(int signal)
-{
-	(void)signal;
-	stopped = 1;
-}
 
 static void send_frame(struct reflector *reflector, const uint8_t *frame, size_t len)
 {
@@ -82,36 +70,18 @@ static void reflect(struct reflector *reflector)
  */
 int cmd_reflect(int argc, char **argv)
 {
-	struct sigaction action = { .sa_handler = stop };
 	struct reflector reflector = { .fd = packet_socket(argv[1], TEST_ETHERTYPE) };
 	struct tpacket_stats stats;
 	socklen_t len = sizeof(stats);
 	FILE *report;
-	pid_t pid;
-	int null;
 
 	(void)argc;
-	/* A stale report must not be taken for this one's. */
-	unlink(argv[2]);
-	pid = fork();
-	if (pid < 0)
-		die("fork");
-	if (pid) {
-		printf("%d\n", pid);
-		return 0;
-	}
-	setsid();
-	null = open("/dev/null", O_RDWR);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
-		die("/dev/null");
-	sigaction(SIGTERM, &action, NULL);
+	go_to_background(argv[2]);
 	reflect(&reflector);
 
 	if (getsockopt(reflector.fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len))
 		die("no statistics");
-	report = fopen(argv[2], "w");
-	if (!report)
-		die("%s", argv[2]);
+	report = open_report(argv[2]);
 	fprintf(report, "received %lu reflected %lu retries %lu discarded %lu overflow %u\n",
 		reflector.received, reflector.reflected, reflector.retries, reflector.discarded,
 		stats.tp_drops);

@@ -341,17 +341,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts to reflect the frames that come to an interface.
-    pub fn reflect(&self, interface: &str) -> Result<Reflector<'_>> {
-        let report = format!("/run/reflect-{interface}");
-        let process = self.sh(&format!("./ehea-net reflect {interface} {report}"))?;
-        Ok(Reflector {
-            lab: self,
-            process,
-            report,
-        })
-    }
-
     /// Prepares for a scenario: the driver is not loaded, and what the model refuses counts from now.
     pub fn begin(&mut self, scenario: &str) -> Result<()> {
         self.sh(&format!("echo 'scenario: {scenario}' >/dev/kmsg"))?;
@@ -428,43 +417,5 @@ impl Lab {
     /// Powers the guest off.
     pub fn shutdown(self) -> Result<()> {
         self.guest.shutdown()
-    }
-}
-
-/// A process in the guest that sends numbered frames back.
-#[derive(Debug)]
-pub struct Reflector<'a> {
-    lab: &'a Lab,
-    process: String,
-    report: String,
-}
-
-impl Reflector<'_> {
-    /// Has it take no frames: they wait in its socket.
-    pub fn pause(&self) -> Result<()> {
-        self.lab
-            .sh(&format!("kill -STOP {}", self.process))
-            .map(drop)
-    }
-
-    /// Has it go on.
-    pub fn resume(&self) -> Result<()> {
-        self.lab
-            .sh(&format!("kill -CONT {}", self.process))
-            .map(drop)
-    }
-
-    /// Ends it and returns what it counted; fails if its own socket lost frames.
-    pub fn stop(self) -> Result<String> {
-        let (process, report) = (&self.process, &self.report);
-        let counts = self.lab.sh(&format!(
-            "kill -TERM {process}; n=0; until [ -s {report} ]; do \
-             [ $((n += 1)) -lt 600 ] || exit 1; sleep 0.1; done; cat {report}"
-        ))?;
-        ensure!(
-            counts.ends_with(" overflow 0"),
-            "the reflector's socket lost frames: {counts}"
-        );
-        Ok(counts)
     }
 }

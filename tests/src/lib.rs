@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod background;
 pub mod bench;
 pub mod checks;
 pub mod cmo;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::{Live, Stats};
 
+use crate::background::Reflector;
 use crate::checks::memory::{send_from, start};
 use crate::counters::ethtool_statistics;
-use crate::lab::{Lab, Reflector};
+use crate::lab::Lab;
 use crate::memory::{blocks, not_registered, settled, Dimm, LMB};
 use crate::peer::Traffic;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use ehea_tests::background::Reflector;
 use ehea_tests::checks::faults::{fired, reported};
 use ehea_tests::counters::{ethtool_statistics, resets};
-use ehea_tests::lab::{port_address, wait_until, Lab, Reflector};
+use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::peer::{Plan, Traffic};
 use serde_json::{json, Value};
 

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use ehea_tests::background::Reflector;
 use ehea_tests::checks::memory::{send_from, start};
 use ehea_tests::counters::resets;
-use ehea_tests::lab::{Lab, Reflector};
+use ehea_tests::lab::Lab;
 use ehea_tests::memory::{blocks, not_registered, online_bytes, registered, Dimm};
 use ehea_tests::peer::Traffic;
 

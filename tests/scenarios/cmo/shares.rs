@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use anyhow::{ensure, Context, Result};
+use ehea_tests::background::Reflector;
 use ehea_tests::cmo::{set_lparcfg, Bus, Device, MINIMUM};
-use ehea_tests::lab::{port_address, wait_until, Lab, Other, Reflector};
+use ehea_tests::lab::{port_address, wait_until, Lab, Other};
 use ehea_tests::peer::{Plan, Traffic};
 
 use super::{counter, nothing_mapped, unload, ADAPTER, PATIENCE};

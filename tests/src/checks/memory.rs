@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{bail, ensure, Result};
 use ehea_harness::Job;
 
-use crate::lab::{port_address, wait_until, Lab, Reflector};
+use crate::background::Reflector;
+use crate::lab::{port_address, wait_until, Lab};
 use crate::memory::{pages_inside, Dimm};
 use crate::peer::{collect, udp_payload, Checker, Plan, Summary, Traffic};
 
