@@ -127,19 +127,24 @@ impl Attack {
         if machine.config().cmo {
             machine.map_ram();
         }
-        let mut guest = TestGuest::on(machine, GuestOptions::default());
+        let options = GuestOptions {
+            queue_pairs: 2,
+            ..GuestOptions::default()
+        };
+        let mut guest = TestGuest::on(machine, options);
         guest.machine.may_leak = true;
         let port = &guest.ports[0];
-        let qp = &port.qps[0];
         let mut handles = vec![guest.neq.handle, guest.mr.handle, port.affiliated.handle];
-        handles.extend([
-            qp.handle,
-            qp.send_cq.handle,
-            qp.recv_cq.handle,
-            qp.eq.handle,
-        ]);
-        handles.extend(qp.smrs);
-        handles.extend(qp.lkeys.map(u64::from));
+        for qp in &port.qps {
+            handles.extend([
+                qp.handle,
+                qp.send_cq.handle,
+                qp.recv_cq.handle,
+                qp.eq.handle,
+            ]);
+            handles.extend(qp.smrs);
+            handles.extend(qp.lkeys.map(u64::from));
+        }
         Self { guest, handles }
     }
 

@@ -7,6 +7,7 @@ use ehea_abi::cb::port::{PortBlock7, PortCategory};
 use ehea_abi::cb::qp::{QpControl, QpState};
 use ehea_abi::hcall::Opcode;
 use ehea_abi::regs;
+use proptest::prelude::*;
 
 use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 
@@ -173,4 +174,140 @@ fn frames_of_a_disabled_queue_pair() {
     guest.set_qp(handle, control).unwrap();
     guest.machine.settle();
     assert_eq!(guest.receive(0, 0).len(), 1);
+}
+
+/// What a driver does to its queue pairs.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Frames of a flow arrive.
+    Arrive(u16, usize, usize),
+    /// A queue pair takes what it received, and gives its slots back.
+    Take(usize),
+    Enable(usize, bool),
+    /// The port chooses among the first, the second or both.
+    Choose(usize),
+    /// For frames to other stations.
+    Promiscuous(usize),
+    Send(usize, usize),
+    TxBusy(bool),
+    Time(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0u16..8, 20usize..9000, 1usize..40)
+            .prop_map(|(flow, len, count)| Step::Arrive(flow, len, count)),
+        3 => (0usize..2).prop_map(Step::Take),
+        3 => (0usize..2, any::<bool>()).prop_map(|(qp, on)| Step::Enable(qp, on)),
+        1 => (0usize..3).prop_map(Step::Choose),
+        1 => (0usize..2).prop_map(Step::Promiscuous),
+        2 => (0usize..2, 1usize..40).prop_map(|(qp, count)| Step::Send(qp, count)),
+        2 => any::<bool>().prop_map(Step::TxBusy),
+        3 => (0u64..300_000).prop_map(Step::Time),
+    ]
+}
+
+/// What a guest did, and what became of it.
+struct Life {
+    guest: TestGuest,
+    arrived: usize,
+    received: usize,
+    posted: [usize; 2],
+    completed: [usize; 2],
+}
+
+impl Life {
+    fn promiscuous(&mut self, qp: usize) {
+        let guest = &mut self.guest;
+        let block = PortBlock7 {
+            def_uc_qpn: guest.ports[0].qps[qp].handle.into(),
+        };
+        guest.machine.write(guest.block, &block);
+        let select = PortBlock7::SELECT_ALL.mask();
+        let category = PortCategory::DEFAULT_UNICAST_QP;
+        guest
+            .port_call(Opcode::MODIFY_HEA_PORT, 1, category, select)
+            .unwrap();
+    }
+
+    fn enable(&mut self, qp: usize, on: bool) {
+        let handle = self.guest.ports[0].qps[qp].handle;
+        let control = self.guest.qp_control(handle).same_state(on);
+        self.guest.set_qp(handle, control).unwrap();
+    }
+
+    fn take(&mut self, qp: usize) {
+        self.received += self.guest.receive(0, qp).len();
+        self.completed[qp] += self.guest.completions(0, qp).len();
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Arrive(flow, len, count) => {
+                let frame = match flow {
+                    0 => Frame::raw([2, 0, 0, 0, 0, 0x77], len, 1),
+                    1 => Frame::raw([0xff; 6], len, 1),
+                    flow => Frame::udp(Frame::STATION, (flow, 2), &Frame::pattern(len, 1)),
+                };
+                for _ in 0..count {
+                    self.arrived += usize::from(self.guest.machine.inject(0, &frame));
+                }
+            }
+            Step::Take(qp) => self.take(qp),
+            Step::Enable(qp, on) => self.enable(qp, on),
+            Step::Choose(which) => {
+                let all = [0, 1].map(|qp| self.guest.ports[0].qps[qp].number);
+                let chosen = [&all[..1], &all[1..], &all][which];
+                self.guest.set_default_qps(1, chosen);
+            }
+            Step::Promiscuous(qp) => self.promiscuous(qp),
+            Step::Send(qp, count) => {
+                self.take(qp);
+                let room = 127 - (self.posted[qp] - self.completed[qp]);
+                for _ in 0..count.min(room) {
+                    self.guest.send(0, qp, &Frame::raw(Frame::PEER, 500, 1));
+                    self.posted[qp] += 1;
+                }
+            }
+            Step::TxBusy(busy) => self.guest.machine.set_tx_busy(0, busy),
+            Step::Time(ns) => self.guest.machine.advance(ns),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Whatever a driver does to its queue pairs: once all are enabled and have room, every frame that
+    /// arrived was received and every work request completed.
+    #[test]
+    fn nothing_is_left_undone(steps in proptest::collection::vec(step(), 1..60)) {
+        let options = GuestOptions {
+            queue_pairs: 2,
+            ..GuestOptions::default()
+        };
+        let mut life = Life {
+            guest: TestGuest::new(TestMachine::default_config(), options),
+            arrived: 0,
+            received: 0,
+            posted: [0; 2],
+            completed: [0; 2],
+        };
+        life.promiscuous(0);
+        for step in &steps {
+            life.step(step);
+        }
+        life.guest.machine.set_tx_busy(0, false);
+        for qp in 0..2 {
+            life.enable(qp, true);
+        }
+        // All that the port can hold, one ring after the other.
+        for _ in 0..100 {
+            life.guest.machine.settle();
+            life.take(0);
+            life.take(1);
+        }
+        prop_assert_eq!(life.guest.machine.stats().ports[0].rx_dropped, 0);
+        prop_assert_eq!((life.received, life.completed), (life.arrived, life.posted));
+    }
 }
