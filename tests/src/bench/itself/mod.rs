@@ -6,10 +6,13 @@ mod work;
 use anyhow::Result;
 
 use super::Figures;
-use crate::machine::misrouted;
+use crate::machine::{misrouted, stale_code};
 
 /// DIMMs that are plugged in while a register is read.
 const PLUGS: u64 = 200;
+
+/// How often a DIMM with code is exchanged for another.
+const EXCHANGES: u64 = 20;
 
 /// Takes the figures; those of the set-up are `given`.
 pub(super) fn measure(
@@ -24,6 +27,9 @@ pub(super) fn measure(
         format!("misrouted_mmio_in_{PLUGS}_plugs"),
         (misrouted.by_adapter + misrouted.by_firmware) as f64,
     );
+    progress("code in memory that was exchanged");
+    let stale = stale_code(EXCHANGES)?;
+    figures.insert("stale_code_runs".to_owned(), stale as f64);
     progress("the longest turns of the adapter");
     let longest = work::longest()?;
     figures.insert("longest_work_frames".to_owned(), longest.frames as f64);
