@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,9 @@ const SHOWN_BYTES: u64 = 1 << 14;
 
 /// The lines of all steps that run.
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Number of steps that run.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// Prints a line, above those of the steps that run.
 pub(crate) fn say(line: impl Display) {
@@ -66,6 +70,7 @@ impl Step {
                 .with_context(|| format!("cannot create {}", parent.display()))?;
         }
         File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        RUNNING.fetch_add(1, Ordering::Relaxed);
         Ok(Self {
             title: title.to_owned(),
             log: log.to_owned(),
@@ -108,11 +113,12 @@ impl Step {
                 line.tick();
             } else if printed.elapsed() >= LINE_INTERVAL {
                 printed = Instant::now();
+                let activity = self.activity();
                 say(format_args!(
-                    "  {} [{} s] {what}: {}",
+                    "  {} [{} s] {what}{}{activity}",
                     self.title,
                     self.started.elapsed().as_secs(),
-                    self.activity()
+                    if activity.is_empty() { "" } else { ": " },
                 ));
             }
             std::thread::sleep(TICK);
@@ -137,12 +143,26 @@ impl Step {
 
     /// Says that it did not work out. The reason comes in the end, when what runs beside it has ended.
     pub(crate) fn failed(self) {
+        let alone = RUNNING.load(Ordering::Relaxed) == 1;
         say(format_args!(
-            "{}: FAILED after {} s (log: {}); what was begun beside it goes on",
+            "{}: FAILED after {} s (log: {}){}",
             self.title,
             self.started.elapsed().as_secs(),
-            self.log.display()
+            self.log.display(),
+            if alone {
+                ""
+            } else {
+                "; what was begun beside it goes on"
+            }
         ));
+    }
+
+    /// All that the commands have said.
+    pub(crate) fn output(&self) -> Result<String> {
+        let text = std::fs::read_to_string(&self.log)
+            .with_context(|| format!("cannot read {}", self.log.display()))?;
+        let lines = text.lines().filter(|line| !line.starts_with(COMMAND));
+        Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// The last line that says what the running command does; empty if it has said nothing yet.
@@ -157,6 +177,7 @@ impl Step {
 
 impl Drop for Step {
     fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
         if let Some(line) = &self.line {
             line.finish_and_clear();
         }

@@ -51,9 +51,10 @@ fn compile(context: &Context, command: &Command) -> Result<()> {
     let compiled = model::compile(&context.checkout, &context.target(), &step)
         .and_then(|_| step.run("compiling", &mut compile));
     if compiled.is_err() {
-        step.failed();
         // All of it: it is what the compiler has to say.
-        bail!("{}", std::fs::read_to_string(&log)?.trim_end());
+        let output = step.output()?;
+        step.failed();
+        bail!("the programs that use guests do not compile\n{output}");
     }
     step.done();
     Ok(())
