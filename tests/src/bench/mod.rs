@@ -41,31 +41,34 @@ pub struct Options {
     pub given: Figures,
 }
 
-/// Takes figures.
-pub fn figures(options: &Options, mut progress: impl FnMut(&str)) -> Result<Figures> {
+/// Takes figures, and adds each to `figures` at once: what comes before an error has been taken.
+pub fn measure(
+    options: &Options,
+    figures: &mut Figures,
+    mut progress: impl FnMut(&str),
+) -> Result<()> {
     let only = options.only.as_deref();
     if let Some(group) = only.filter(|group| !GROUPS.contains(group)) {
         bail!("no group {group}: the groups are {}", GROUPS.join(", "));
     }
     let wanted = |group| only.is_none_or(|only| only == group);
-    let mut figures = Figures::new();
     if wanted("unsafe") {
-        unsafe_code::measure(&mut figures)?;
-    }
-    if wanted("bench") {
-        itself::measure(&options.given, &mut figures, &mut progress)?;
+        unsafe_code::measure(figures)?;
     }
     if wanted("map") {
-        map::measure(options.programs.as_ref(), &mut figures, &mut progress)?;
+        map::measure(options.programs.as_ref(), figures, &mut progress)?;
     }
     if wanted("hotplug") {
-        hotplug::measure(&mut figures, options.cycles, &mut progress)?;
+        hotplug::measure(figures, options.cycles, &mut progress)?;
     }
     if wanted("cmo") {
-        cmo::measure(&mut figures, &mut progress)?;
+        cmo::measure(figures, &mut progress)?;
     }
     if wanted("peers") {
-        peers::measure(&mut figures, &mut progress)?;
+        peers::measure(figures, &mut progress)?;
     }
-    Ok(figures)
+    if wanted("bench") {
+        itself::measure(&options.given, figures, &mut progress)?;
+    }
+    Ok(())
 }

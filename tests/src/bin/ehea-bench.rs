@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use ehea_tests::bench::{self, Options, Programs};
+use ehea_tests::bench::{self, Figures, Options, Programs};
 
 #[derive(Parser)]
 struct Arguments {
@@ -50,7 +50,11 @@ fn main() -> Result<()> {
         programs: programs.map(|(map, callgrind)| Programs { map, callgrind }),
         given: arguments.given.into_iter().collect(),
     };
-    let figures = bench::figures(&options, |step| println!("measuring {step}"))?;
+    let mut figures = Figures::new();
+    let result = bench::measure(&options, &mut figures, |step| println!("measuring {step}"));
+    if figures.is_empty() {
+        return result;
+    }
     if let Some(directory) = arguments.output.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -63,5 +67,5 @@ fn main() -> Result<()> {
         println!("{name:<48} {figure:>12.1}");
     }
     println!("written to {}", arguments.output.display());
-    Ok(())
+    result
 }
