@@ -294,17 +294,17 @@ pub(crate) fn unbound_while_read(lab: &Lab) -> Result<()> {
 
 /// A queue as the kernel describes it to users.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Queue {
-    kind: String,
+pub(crate) struct Queue {
+    pub(crate) kind: String,
     number: usize,
     napi: String,
     irq: String,
-    frames: u64,
+    pub(crate) frames: u64,
     bytes: u64,
 }
 
 /// The queues of an interface, and what it has counted as a whole: frames and bytes received, and sent.
-fn queues(lab: &Lab, name: &str) -> Result<(Vec<Queue>, [u64; 4])> {
+pub(crate) fn queues(lab: &Lab, name: &str) -> Result<(Vec<Queue>, [u64; 4])> {
     let text = lab.sh(&format!("./ehea-net queues {name}"))?;
     let (lines, total) = text.split_once("total ").context("no totals")?;
     let queue = |line: &str| -> Result<Queue> {
@@ -378,6 +378,8 @@ pub(crate) fn queues_and_interrupts(lab: &Lab) -> Result<()> {
 pub(crate) fn queue_statistics(lab: &Lab) -> Result<()> {
     const FRAMES: u64 = 400;
     lab.load()?;
+    // The counters are looked at one after the other.
+    lab.silent(&lab.interface(1)?)?;
     let name = lab.up(1, 1500)?;
     let reflector = lab.reflect(&name)?;
     let plan = Plan::new(75, FRAMES, |n| 60 + 3 * n as usize).to(port_address(1));

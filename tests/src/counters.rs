@@ -138,14 +138,25 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Starts now, with nothing under way.
+    /// Starts now, with nothing under way but what the kernel sends by itself now and then: not between two
+    /// looks at each end's counters.
     pub fn start(lab: &Lab, port: usize, name: &str, namespace: Option<&str>) -> Result<Self> {
+        let look = || -> Result<_> {
+            let kernel = Counters::of_interface(lab, namespace, name)?;
+            Ok((kernel, Counters::of_port(&lab.stats()?, port)?))
+        };
+        let mut counted = look()?;
+        wait_until("nothing is counted", || {
+            let before = std::mem::replace(&mut counted, look()?);
+            Ok(counted == before)
+        })?;
+        let (kernel, model) = counted;
         Ok(Self {
             port,
             name: name.to_owned(),
             namespace: namespace.map(str::to_owned),
-            kernel: Counters::of_interface(lab, namespace, name)?,
-            model: Counters::of_port(&lab.stats()?, port)?,
+            kernel,
+            model,
         })
     }
 

@@ -156,13 +156,7 @@ impl Lab {
         shape: &Shape,
         special: impl FnOnce(Builder) -> Builder,
     ) -> Result<Self> {
-        let mut builder = shape
-            .system
-            .guest()?
-            .name(name)
-            .mem(shape.memory)?
-            // Only a test's own frames are on the wire, in all network namespaces.
-            .kernel_append("ipv6.disable_ipv6=1");
+        let mut builder = shape.system.guest()?.name(name).mem(shape.memory)?;
         if shape.crash_kernel {
             builder = builder.crash_kernel("512M");
         }
@@ -326,11 +320,29 @@ impl Lab {
         .map(drop)
     }
 
-    /// Waits until an interface has a carrier, or has none.
+    /// Has IPv6 give an interface that is down no address by itself, so that the kernel sends nothing on it
+    /// that nobody asked for: neither router solicitations, nor reports of groups, nor probes for duplicate
+    /// addresses. For scenarios that say how many frames there must be.
+    pub fn silent(&self, name: &str) -> Result<()> {
+        self.sh(&format!(
+            "echo 1 >/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"
+        ))
+        .map(drop)
+    }
+
+    /// Waits until an interface has a carrier, or has none. With the carrier comes an address of IPv6's (but
+    /// for part of a bond), and with that a group, which is waited for as well: from then on the adapter's
+    /// objects are the same.
     pub fn carrier(&self, name: &str, on: bool) -> Result<()> {
         let wanted = u8::from(on);
+        let groups = format!(
+            "conf=/proc/sys/net/ipv6/conf/{name}; \
+             groups() {{ [ -e /sys/class/net/{name}/master ] || [ \"$(cat $conf/addr_gen_mode 2>/dev/null)\" != 0 ] || \
+             grep -q '^[0-9]* *{name} *ff02.*01ff' /proc/net/igmp6; }}"
+        );
+        let joined = if on { "groups" } else { "true" };
         let command = format!(
-            "n=0; until [ \"$(cat /sys/class/net/{name}/carrier)\" = {wanted} ]; do \
+            "{groups}; n=0; until [ \"$(cat /sys/class/net/{name}/carrier)\" = {wanted} ] && {joined}; do \
              [ $((n += 1)) -lt 600 ] || exit 1; sleep 0.1; done"
         );
         let output = self.run(&command)?;

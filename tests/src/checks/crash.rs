@@ -33,7 +33,7 @@ pub fn given_back_after(lab: &Lab, before: impl FnOnce() -> Result<()>) -> Resul
     lab.sh(
         "(cd / && find . -xdev ! -name vmlinux | cpio -o -H newc) >/run/initrd && \
          ./ehea-net kdump vmlinux /run/initrd \
-         'console=hvc0 ipv6.disable_ipv6=1 nr_cpus=1 EHEA_MODE=agent'",
+         'console=hvc0 nr_cpus=1 EHEA_MODE=agent'",
     )?;
     let _reflector = lab.reflect(&name)?;
     let traffic = Plan::new(71, u64::MAX, |n| 60 + (n as usize * 97) % 8000)

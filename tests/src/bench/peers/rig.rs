@@ -156,6 +156,7 @@ impl Rig {
             .name(name)
             .mem(memory)?
             .smp(1)
+            // Frames that the kernel sends by itself would be counted.
             .kernel_append("ipv6.disable_ipv6=1")
             .netdev(format!("hubport,hubid={}", Device::Adapter.wire()).as_str())
             .adapter_property(&format!("mac0={}", text(Device::Adapter.address())));
