@@ -16,10 +16,12 @@ pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
     lab.load()?;
     let cable = Cable::new(Arc::clone(lab.port(1)?), Arc::clone(lab.port(2)?));
     let (near, far) = (lab.interface(1)?, lab.interface(2)?);
+    lab.sh(&format!("ip netns add far && ip link set {far} netns far"))?;
+    // What is counted at both ends must be the same.
+    lab.silent(&near)?;
+    lab.silent_in("far", &far)?;
     lab.sh(&format!(
-        "ip netns add far\n\
-         ip link set {far} netns far\n\
-         ip addr add 10.77.0.1/24 dev {near}\n\
+        "ip addr add 10.77.0.1/24 dev {near}\n\
          ip -n far addr add 10.77.0.2/24 dev {far}\n\
          ip link set {near} up\n\
          ip -n far link set {far} up"

@@ -6,6 +6,8 @@
 //! guest in which a scenario failed is not used again.
 
 mod absent;
+mod bond;
+mod bridge;
 mod cmo;
 mod cmo_platform;
 mod crash;
@@ -16,11 +18,16 @@ mod iperf;
 mod leaving;
 mod memory;
 mod misses;
+mod netconsole;
 mod observe;
+mod odd;
 mod quirks;
 mod rebuilds;
 mod refusals;
+mod router;
+mod stacked;
 mod traffic;
+mod vxlan;
 
 use std::process::ExitCode;
 
@@ -33,6 +40,11 @@ use ehea_tests::suite::{self, Kernel, Scenario};
 /// Several queue pairs for each port.
 const QUEUES: Shape = Shape {
     properties: &["num-queue-pairs=4"],
+    ..Shape::STANDARD
+};
+/// Two ports, and two for their partner.
+const FOUR_PORTS: Shape = Shape {
+    adapter: Some(4),
     ..Shape::STANDARD
 };
 /// A kernel to crash into. Each of the two is for one scenario: what is left then is not the same guest.
@@ -100,6 +112,13 @@ const fn cmo(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
     }
 }
 
+/// What is seen of faults.
+const WRONG_CHECKSUMS: &str =
+    "each had the port reset: inner, udp-field, tcp-field, total-beyond, total-tiny, \
+     header-longer, header-zero, version, short-total-beyond, short-header-longer.";
+const WRONG_SEGMENTS: &str =
+    "each had the port reset: segments-9014, segments-12000, segments-30000.";
+
 /// All scenarios, those of one shape next to each other.
 const SCENARIOS: &[Scenario] = &[
     standard("traffic::every_length", checks::traffic::every_length),
@@ -118,7 +137,23 @@ const SCENARIOS: &[Scenario] = &[
     standard("offload::checksums", checks::offload::checksums),
     standard("offload::segmentation", checks::offload::segmentation),
     standard("traffic::queue_full_and_wake", traffic::queue_full_and_wake),
+    standard("traffic::byte_limit", traffic::byte_limit),
     standard("traffic::iperf3_both_directions", iperf::both_directions),
+    standard("bridge::forwards", bridge::forwards),
+    standard("bridge::filters_vlans", bridge::filters_vlans),
+    standard("bridge::passes_vlans", bridge::passes_vlans)
+        .fails_by("K18", "40 sent, 0 came: 40 lost"),
+    standard("bond::active_backup", bond::active_backup),
+    standard("stacked::macvlan", stacked::macvlan),
+    standard("stacked::ipvlan", stacked::ipvlan),
+    standard("vxlan::tunnel", vxlan::tunnel),
+    standard("router::gro_in_tso_out", router::gro_in_tso_out),
+    standard("router::nft", router::nft),
+    standard("netconsole::every_line", netconsole::every_line),
+    standard("odd::right_headers", odd::right_headers),
+    standard("odd::wrong_checksums", odd::wrong_checksums).fails_by("K28", WRONG_CHECKSUMS),
+    standard("odd::wrong_segments", odd::wrong_segments).fails_by("K4", WRONG_SEGMENTS),
+    standard("odd::too_long", odd::too_long).fails_by("K4", "each had the port reset: 9022 bytes."),
     standard("cycles::down_and_up", cycles::down_and_up),
     standard("cycles::link_flaps", cycles::link_flaps),
     standard("cycles::unload_and_load", cycles::unload_and_load),
@@ -176,6 +211,18 @@ const SCENARIOS: &[Scenario] = &[
         name: "observe::queue_statistics",
         shape: QUEUES,
         run: observe::queue_statistics,
+        known: None,
+    },
+    Scenario {
+        name: "router::all_queues",
+        shape: QUEUES,
+        run: router::all_queues,
+        known: None,
+    },
+    Scenario {
+        name: "bond::lacp",
+        shape: FOUR_PORTS,
+        run: bond::lacp,
         known: None,
     },
     Scenario {

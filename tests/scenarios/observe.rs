@@ -304,8 +304,12 @@ pub(crate) struct Queue {
 }
 
 /// The queues of an interface, and what it has counted as a whole: frames and bytes received, and sent.
-pub(crate) fn queues(lab: &Lab, name: &str) -> Result<(Vec<Queue>, [u64; 4])> {
-    let text = lab.sh(&format!("./ehea-net queues {name}"))?;
+fn queues(lab: &Lab, name: &str) -> Result<(Vec<Queue>, [u64; 4])> {
+    parse_queues(&lab.sh(&format!("./ehea-net queues {name}"))?)
+}
+
+/// As it is printed.
+pub(crate) fn parse_queues(text: &str) -> Result<(Vec<Queue>, [u64; 4])> {
     let (lines, total) = text.split_once("total ").context("no totals")?;
     let queue = |line: &str| -> Result<Queue> {
         let [kind, number, napi, irq, frames, bytes] = line.split(' ').collect::<Vec<_>>()[..]

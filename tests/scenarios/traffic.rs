@@ -55,3 +55,51 @@ pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
     ensure!(output.success(), "{output}");
     lab.unload()
 }
+
+/// While the peer takes nothing, the stack gives the driver no more bytes than its limit allows, and one
+/// frame: the rest stays where it can still be scheduled. It depends on what the driver says of each frame
+/// that it takes and that was sent.
+pub(crate) fn byte_limit(lab: &Lab) -> Result<()> {
+    const STREAM: u32 = 5;
+    const FRAMES: u64 = 4000;
+    const LENGTH: u64 = 1514;
+    const LIMIT: u64 = 20_000;
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let limits = format!("/sys/class/net/{name}/queues/tx-0/byte_queue_limits");
+    lab.sh(&format!("echo {LIMIT} >{limits}/limit_max"))?;
+    let inflight = || -> Result<u64> { Ok(lab.sh(&format!("cat {limits}/inflight"))?.parse()?) };
+    let stopped = || -> Result<u64> {
+        let statistics = ethtool_statistics(lab, &name)?;
+        statistics.get("tx_stopped").copied().context("tx_stopped")
+    };
+    let before = stopped()?;
+    let job = lab.guest().spawn(&format!(
+        "./ehea-net blast {name} {FRAMES} {LENGTH} {STREAM}"
+    ))?;
+    wait_until("the limit is reached", || {
+        ensure!(
+            !job.finished()?,
+            "{FRAMES} frames went out to a peer that takes none"
+        );
+        Ok(inflight()? >= LIMIT)
+    })?;
+    for _ in 0..10 {
+        let bytes = inflight()?;
+        ensure!(
+            bytes <= LIMIT + LENGTH,
+            "{bytes} bytes at a limit of {LIMIT}"
+        );
+    }
+    ensure!(
+        stopped()? == before,
+        "the ring was full before the limit was reached"
+    );
+    let mut checker = Checker::new(STREAM);
+    collect(lab.port(1)?, &mut checker, FRAMES, PATIENCE, numbered)?;
+    checker.finish(FRAMES).flawless()?;
+    let output = job.wait()?;
+    ensure!(output.success(), "{output}");
+    wait_until("everything is accounted for", || Ok(inflight()? == 0))?;
+    lab.unload()
+}

@@ -144,6 +144,11 @@ pub fn guest_tools() -> Result<PathBuf> {
     }
 }
 
+/// A shell command that has IPv6 give an interface no address.
+fn silence(name: &str) -> String {
+    format!("echo 1 >/proc/sys/net/ipv6/conf/{name}/addr_gen_mode")
+}
+
 impl Lab {
     /// Boots a guest; `name` is for its logs.
     pub fn boot(name: &str, shape: &Shape) -> Result<Self> {
@@ -322,12 +327,17 @@ impl Lab {
 
     /// Has IPv6 give an interface that is down no address by itself, so that the kernel sends nothing on it
     /// that nobody asked for: neither router solicitations, nor reports of groups, nor probes for duplicate
-    /// addresses. For scenarios that say how many frames there must be.
+    /// addresses. For scenarios that say how many frames there must be, or compare both ends of a wire: the
+    /// adapter at the other end filters such frames.
     pub fn silent(&self, name: &str) -> Result<()> {
-        self.sh(&format!(
-            "echo 1 >/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"
-        ))
-        .map(drop)
+        self.sh(&silence(name)).map(drop)
+    }
+
+    /// As [`Lab::silent`], for an interface in a network namespace.
+    pub fn silent_in(&self, namespace: &str, name: &str) -> Result<()> {
+        let command = silence(name);
+        self.sh(&format!("ip netns exec {namespace} sh -c '{command}'"))
+            .map(drop)
     }
 
     /// Waits until an interface has a carrier, or has none. With the carrier comes an address of IPv6's (but

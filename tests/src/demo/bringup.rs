@@ -58,6 +58,13 @@ pub(super) fn interfaces(demo: &mut Demo) -> Result<()> {
     for command in [
         format!("ip netns add {FAR}"),
         format!("ip link set {far} netns {FAR}"),
+    ] {
+        story.run(lab, &command)?;
+    }
+    // What is counted at both ends is to be the same.
+    lab.silent(near)?;
+    lab.silent_in(FAR, far)?;
+    for command in [
         format!("ip addr add {NEAR_ADDRESS}/24 dev {near}"),
         format!("ip -n {FAR} addr add {FAR_ADDRESS}/24 dev {far}"),
         format!("ip link set {near} up"),

@@ -12,6 +12,7 @@ mod checker;
 mod echo;
 mod exchange;
 mod inet;
+mod packets;
 mod port;
 mod segments;
 mod sink;
@@ -21,8 +22,9 @@ pub use cable::{Cable, Carried};
 pub use checker::{Checker, Summary};
 pub use echo::Echo;
 pub use exchange::{collect, Plan, Traffic};
+pub use packets::{Endpoint, Flow};
 pub use port::Port;
-pub use segments::{collect_segments, Segmented};
+pub use segments::{collect_segments, Segmented, FIRST_SEQUENCE, TCP_PORT};
 pub use sink::Sink;
 pub use udp::udp_payload;
 

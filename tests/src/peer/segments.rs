@@ -10,9 +10,9 @@ use super::{Checker, Port, Summary};
 
 const TCP_PROTOCOL: u8 = 6;
 /// Where `ehea-net offload` sends to.
-const TCP_PORT: u16 = 4001;
+pub const TCP_PORT: u16 = 4001;
 /// Its first sequence number.
-const FIRST_SEQUENCE: u32 = 0xffff_f000;
+pub const FIRST_SEQUENCE: u32 = 0xffff_f000;
 const PSH: u8 = 0x08;
 
 /// What came of packets that were to be cut into segments.

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Frames whose headers, or whose sizes, the adapter is not made for. Whoever has a packet socket or a
+//! virtual machine can hand them to the driver: none of them may disturb the port.
+
+use anyhow::{ensure, Context, Result};
+use ehea_tests::counters::resets;
+use ehea_tests::lab::{port_address, text, wait_until, Lab};
+use ehea_tests::peer::{Plan, PEER_ADDRESS, TEST_ETHERTYPE};
+
+/// An IPv4 frame from a port.
+fn is_packet(frame: &[u8]) -> bool {
+    frame.get(6..12) == Some(&port_address(1)) && frame.get(12..14) == Some(&[8, 0])
+}
+
+/// A port, and what has become of the frames that it was given.
+struct Odd<'a> {
+    lab: &'a Lab,
+    name: String,
+    /// Kinds of frames that had the port reset.
+    resets: Vec<String>,
+    /// Kinds that neither came nor were counted as dropped.
+    vanished: Vec<String>,
+}
+
+impl<'a> Odd<'a> {
+    fn new(lab: &'a Lab, mtu: usize) -> Result<Self> {
+        lab.load()?;
+        Ok(Self {
+            lab,
+            name: lab.up(1, mtu)?,
+            resets: Vec::new(),
+            vanished: Vec::new(),
+        })
+    }
+
+    fn dropped(&self) -> Result<u64> {
+        let text = self.lab.sh(&format!(
+            "cd /sys/class/net/{}/statistics && cat tx_dropped tx_errors tx_aborted_errors",
+            self.name
+        ))?;
+        text.lines().map(|line| Ok(line.parse::<u64>()?)).sum()
+    }
+
+    /// Has the guest send a frame of a kind, and one after it that is in order; tells how many frames came of
+    /// the first.
+    fn send(&mut self, kind: &str, command: &str, is_one: fn(&[u8]) -> bool) -> Result<u64> {
+        let lab = self.lab;
+        let port = lab.port(1)?;
+        let (before, dropped) = (resets(lab, &self.name)?, self.dropped()?);
+        port.drain()?;
+        if lab.sh(command)?.starts_with("refused") {
+            return Ok(0);
+        }
+        let after = lab
+            .guest()
+            .spawn(&format!("./ehea-net blast {} 1 60 251", self.name))?;
+        let (mut came, mut over) = (0, false);
+        let mut buffer = [0; 1 << 16];
+        wait_until(&format!("what becomes of {kind} is known"), || {
+            while let Some(length) = port.try_receive(&mut buffer)? {
+                let frame = &buffer[..length];
+                came += u64::from(is_one(frame));
+                over |= frame.get(12..14) == Some(&TEST_ETHERTYPE.to_be_bytes());
+            }
+            Ok(over || resets(lab, &self.name)? > before)
+        })?;
+        let output = after.wait()?;
+        ensure!(output.success(), "{output}");
+        lab.carrier(&self.name, true)?;
+        if resets(lab, &self.name)? > before {
+            self.resets.push(kind.to_owned());
+        } else if came == 0 && self.dropped()? == dropped {
+            self.vanished.push(kind.to_owned());
+        }
+        Ok(came)
+    }
+
+    fn vnet(&mut self, kind: &str) -> Result<u64> {
+        let command = format!(
+            "./ehea-net vnet {} {} {kind}",
+            self.name,
+            text(PEER_ADDRESS)
+        );
+        self.send(kind, &command, is_packet)
+    }
+
+    /// The port still works, and none of the kinds had it reset.
+    fn end(self) -> Result<()> {
+        self.lab.port(1)?.drain()?;
+        let reflector = self.lab.reflect(&self.name)?;
+        let plan = Plan::new(250, 50, |n| 60 + 20 * n as usize).to(port_address(1));
+        plan.run(self.lab.port(1)?)?.flawless()?;
+        reflector.stop()?;
+        self.lab.unload()?;
+        ensure!(
+            self.vanished.is_empty(),
+            "neither sent nor counted: {}",
+            self.vanished.join(", ")
+        );
+        ensure!(
+            self.resets.is_empty(),
+            "each had the port reset: {}.",
+            self.resets.join(", ")
+        );
+        Ok(())
+    }
+}
+
+/// Headers for the device that are true of the frame: it does as they say.
+pub(crate) fn right_headers(lab: &Lab) -> Result<()> {
+    let mut odd = Odd::new(lab, 1500)?;
+    for (kind, frames) in [("tcp", 1), ("udp", 1), ("padded", 1), ("segments", 9)] {
+        let came = odd.vnet(kind)?;
+        ensure!(came == frames, "{kind}: {came} frames instead of {frames}");
+    }
+    odd.end()
+}
+
+/// Checksums where the headers of the frame have none.
+pub(crate) fn wrong_checksums(lab: &Lab) -> Result<()> {
+    // As long as K28 is there.
+    lab.expect_refusal("ChecksumHeader");
+    let mut odd = Odd::new(lab, 1500)?;
+    for kind in [
+        "inner",
+        "udp-field",
+        "tcp-field",
+        "start-in-ip",
+        "total-beyond",
+        "total-tiny",
+        "header-longer",
+        "header-zero",
+        "version",
+        "fragment",
+        "short-total-beyond",
+        "short-header-longer",
+    ] {
+        odd.vnet(kind)?;
+    }
+    odd.end()
+}
+
+/// Packets to be cut that can't be cut so.
+pub(crate) fn wrong_segments(lab: &Lab) -> Result<()> {
+    // As long as K4 is there.
+    lab.expect_refusal("SegmentSize");
+    let mut odd = Odd::new(lab, 9000)?;
+    for kind in [
+        "segments-of-udp",
+        "segments-long-header",
+        "segments-total",
+        "segments-9014",
+        "segments-12000",
+        "segments-30000",
+    ] {
+        odd.vnet(kind)?;
+    }
+    odd.end()
+}
+
+/// The longest frame of a VLAN within a VLAN: two tags more than the MTU.
+pub(crate) fn too_long(lab: &Lab) -> Result<()> {
+    // As long as K4 is there.
+    lab.expect_refusal("FrameTooLong");
+    let mut odd = Odd::new(lab, 9000)?;
+    let name = odd.name.clone();
+    lab.sh(&format!(
+        "ip link add link {name} name outer type vlan id 5 && \
+         ip link add link outer name inner type vlan id 7 && ip link set outer up && ip link set inner up && \
+         ip addr add 10.89.0.1/24 dev inner && \
+         ip neigh replace 10.89.0.2 lladdr {} nud permanent dev inner",
+        text(PEER_ADDRESS)
+    ))
+    .context("VLANs")?;
+    let is_tagged = |frame: &[u8]| frame.get(12..14) == Some(&[0x81, 0]) && frame.len() > 300;
+    // The longest that fits the wire, and the longest of the MTU.
+    for (kind, length) in [("9018 bytes", 8968), ("9022 bytes", 8972)] {
+        let command = format!("ping -c 1 -W 1 -M do -s {length} 10.89.0.2 >/dev/null; true");
+        odd.send(kind, &command, is_tagged)?;
+    }
+    lab.sh("ip link del inner; ip link del outer")?;
+    odd.end()
+}
