@@ -346,9 +346,14 @@ const ABOUT_MEMORY: [&str; 6] = [
     "crash", "hotplug", "leaving", "memory", "misses", "rebuilds",
 ];
 
+/// Those whose scenarios depend on the size of pages alone: buffers, fragments and mappings are pages.
+const ABOUT_PAGES: [&str; 4] = ["cmo", "errors", "offload", "router"];
+
 fn main() -> ExitCode {
-    suite::main_with("scenarios", SCENARIOS, &KERNELS, |scenario| {
+    suite::main_with("scenarios", SCENARIOS, &KERNELS, |scenario, kernel| {
         let module = scenario.name.split("::").next();
-        module.is_some_and(|module| ABOUT_MEMORY.contains(&module))
+        module.is_some_and(|module| {
+            ABOUT_MEMORY.contains(&module) || kernel.name == "4k" && ABOUT_PAGES.contains(&module)
+        })
     })
 }

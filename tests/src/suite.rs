@@ -137,15 +137,15 @@ fn trial(scenario: Scenario, kernel: Kernel, pool: &Arc<Mutex<Pool>>) -> Trial {
 /// Runs scenarios, those of one shape next to each other, as the command line asks for; `name` is for
 /// the guests' logs.
 pub fn main(name: &'static str, scenarios: &[Scenario]) -> ExitCode {
-    main_with(name, scenarios, &[], |_| false)
+    main_with(name, scenarios, &[], |_, _| false)
 }
 
-/// As [`main`]; those for which `others` is true also run with the other `kernels`.
+/// As [`main`]; those for which `others` is true also run with that one of the other `kernels`.
 pub fn main_with(
     name: &'static str,
     scenarios: &[Scenario],
     kernels: &[Kernel],
-    others: impl Fn(&Scenario) -> bool,
+    others: impl Fn(&Scenario, &Kernel) -> bool,
 ) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They take turns on one guest; a guest has all processors of this machine to itself.
@@ -159,7 +159,9 @@ pub fn main_with(
         .map(|&scenario| trial(scenario, Kernel::default(), &pool))
         .collect();
     for &kernel in kernels {
-        let scenarios = scenarios.iter().filter(|scenario| others(scenario));
+        let scenarios = scenarios
+            .iter()
+            .filter(|scenario| others(scenario, &kernel));
         trials.extend(scenarios.map(|&scenario| trial(scenario, kernel, &pool)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
