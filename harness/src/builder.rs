@@ -342,7 +342,9 @@ impl Builder {
     ) -> Result<Command> {
         let kernel = artifacts.kernel(self.page_size)?;
         self.files.add("/init", 0o755, Content::Bytes(INIT.into()));
-        self.files.add_modules(kernel)?;
+        let sandbox = Sandbox::new(&artifacts.root);
+        self.files
+            .add_modules(kernel, &sandbox, &directory.join("modules"))?;
         if self.crash_kernel {
             let content = Content::File(kernel.vmlinux.clone());
             self.files.add(format!("{FILES}/vmlinux"), 0o644, content);
@@ -362,7 +364,7 @@ impl Builder {
             "console=hvc0 panic=-1 oops=panic EHEA_MODE={mode}{}",
             self.append
         );
-        let mut command = Sandbox::new(&artifacts.root).command(&artifacts.qemu);
+        let mut command = sandbox.command(&artifacts.qemu);
         command.args([
             "-M",
             &machine,

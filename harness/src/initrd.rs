@@ -5,12 +5,14 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use cpio::newc;
 
 use crate::artifacts::Kernel;
+use crate::sandbox::Sandbox;
 
 /// Where the content of a file comes from.
 #[derive(Clone, Debug)]
@@ -31,24 +33,24 @@ impl Files {
         self.entries.push((path.into(), mode, content));
     }
 
-    /// Adds the modules of a kernel, ours among them, where depmod finds them: below `/usr/lib`, because
-    /// a directory entry `lib` would replace the symbolic link of that name.
-    pub(crate) fn add_modules(&mut self, kernel: &Kernel) -> Result<()> {
+    /// Adds the modules of a kernel, ours among them, below `/usr/lib`, because a directory entry `lib` would
+    /// replace the symbolic link of that name. What modprobe looks things up in is made here, by the depmod of
+    /// `sandbox`, with `scratch` as a directory of its own: in the guest it would take seconds.
+    pub(crate) fn add_modules(
+        &mut self,
+        kernel: &Kernel,
+        sandbox: &Sandbox,
+        scratch: &Path,
+    ) -> Result<()> {
         let read = |name: &str| {
             let path = kernel.build.join(name);
             std::fs::read_to_string(&path)
                 .with_context(|| format!("cannot read {}", path.display()))
         };
-        let base = format!(
-            "/usr/lib/modules/{}",
-            read("include/config/kernel.release")?.trim()
-        );
+        let release = read("include/config/kernel.release")?.trim().to_owned();
+        let mut files = Vec::new();
         for name in ["modules.builtin", "modules.builtin.modinfo"] {
-            self.add(
-                format!("{base}/{name}"),
-                0o644,
-                Content::File(kernel.build.join(name)),
-            );
+            files.push((name.to_owned(), kernel.build.join(name)));
         }
         let mut order = String::new();
         for line in read("modules.order")?.lines() {
@@ -56,27 +58,21 @@ impl Files {
                 .strip_suffix(".o")
                 .unwrap_or(line)
                 .trim_end_matches(".ko");
-            let from = kernel.build.join(format!("{module}.ko"));
-            self.add(
-                format!("{base}/kernel/{module}.ko"),
-                0o644,
-                Content::File(from),
-            );
-            order.push_str(&format!("kernel/{module}.ko\n"));
+            let name = format!("kernel/{module}.ko");
+            order.push_str(&format!("{name}\n"));
+            files.push((name, kernel.build.join(format!("{module}.ko"))));
         }
         for module in [&kernel.module, &kernel.kunit_module].into_iter().flatten() {
             let name = module.file_name().unwrap_or_default().to_string_lossy();
-            self.add(
-                format!("{base}/updates/{name}"),
-                0o644,
-                Content::File(module.clone()),
-            );
+            files.push((format!("updates/{name}"), module.clone()));
         }
-        self.add(
-            format!("{base}/modules.order"),
-            0o644,
-            Content::Bytes(order.into_bytes()),
-        );
+        let base = format!("usr/lib/modules/{release}");
+        for (name, content) in index(sandbox, scratch, &release, &files, &order)? {
+            self.add(format!("/{base}/{name}"), 0o644, Content::Bytes(content));
+        }
+        for (name, from) in files {
+            self.add(format!("/{base}/{name}"), 0o644, Content::File(from));
+        }
         Ok(())
     }
 
@@ -129,6 +125,54 @@ impl Files {
         newc::trailer(to)?.flush()?;
         Ok(())
     }
+}
+
+/// What depmod makes for modules, given by their names below the kernel's directory, and for the order in
+/// which they were built; and that order.
+fn index(
+    sandbox: &Sandbox,
+    scratch: &Path,
+    release: &str,
+    files: &[(String, PathBuf)],
+    order: &str,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    let cannot = || format!("cannot list modules in {}", scratch.display());
+    let directory = scratch.join("usr/lib/modules").join(release);
+    std::fs::create_dir_all(&directory).with_context(cannot)?;
+    // depmod may look in either place.
+    symlink("usr/lib", scratch.join("lib")).with_context(cannot)?;
+    for (name, from) in files {
+        let path = directory.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).with_context(cannot)?;
+        }
+        symlink(from, path).with_context(cannot)?;
+    }
+    std::fs::write(directory.join("modules.order"), order).with_context(cannot)?;
+    let output = sandbox
+        .command("depmod")
+        .arg("-b")
+        .arg(scratch)
+        .arg(release)
+        .output()
+        .context("cannot start bwrap: run `cargo xtask doctor`")?;
+    ensure!(
+        output.status.success(),
+        "depmod: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut made = Vec::new();
+    for entry in std::fs::read_dir(&directory).with_context(cannot)? {
+        let entry = entry?;
+        // The links are the files themselves.
+        if entry.file_type()?.is_file() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            made.push((name, std::fs::read(entry.path()).with_context(cannot)?));
+        }
+    }
+    made.sort();
+    std::fs::remove_dir_all(scratch).with_context(cannot)?;
+    Ok(made)
 }
 
 #[cfg(test)]
