@@ -3,8 +3,7 @@
  * eHEA adapter on the pseries VIO bus: the QEMU device
  *
  * The adapter itself is a model in a library of its own, see ehea_model.h. This
- * file makes it a device: device tree node, hypercalls, register window, reset
- * and notice of memory that leaves the machine.
+ * file makes it a device: device tree node, hypercalls, register window and reset.
  */
 
 #include "qemu/osdep.h"
@@ -14,7 +13,6 @@
 #include "exec/address-spaces.h"
 #include "hw/ppc/fdt.h"
 #include "hw/ppc/spapr_cmo.h"
-#include "hw/ppc/spapr_drc.h"
 #include "migration/vmstate.h"
 #include "net/eth.h"
 #include "trace.h"
@@ -122,85 +120,6 @@ static void ehea_timer(void *opaque)
     spapr_ehea_enter(s);
     ehea_model_run(s->model, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
     spapr_ehea_leave(s);
-}
-
-/*
- * Memory that goes away
- */
-
-static void ehea_ram_removed(SpaprEhea *s, uint64_t gpa, uint64_t len)
-{
-    trace_ehea_ram_removed(s->sdev.qdev.id, gpa, len);
-    spapr_ehea_enter(s);
-    ehea_model_ram_removed(s->model, gpa, len);
-    spapr_ehea_leave(s);
-}
-
-/* A DIMM left the machine, when the guest has given back its last LMB. */
-static void ehea_region_del(MemoryListener *listener,
-                            MemoryRegionSection *section)
-{
-    SpaprEhea *s = container_of(listener, SpaprEhea, listener);
-
-    if (memory_region_is_ram(section->mr) &&
-        !memory_region_is_ram_device(section->mr)) {
-        ehea_ram_removed(s, section->offset_within_address_space,
-                         int128_get64(section->size));
-    }
-}
-
-/* The machine's own handlers for LMBs */
-static uint32_t (*ehea_lmb_isolate_next)(SpaprDrc *drc);
-static uint32_t (*ehea_lmb_unisolate_next)(SpaprDrc *drc);
-
-/*
- * The guest gives back one LMB of a DIMM. From now on it must not be touched,
- * though it stays in the memory map until the whole DIMM is gone; or for good,
- * if nobody but the guest itself wanted it gone: then the machine refuses, but
- * Linux doesn't look at the answer, and has taken the LMB out of its memory.
- */
-static uint32_t ehea_lmb_isolate(SpaprDrc *drc)
-{
-    bool in_use = drc->state == SPAPR_DRC_STATE_LOGICAL_CONFIGURED;
-    uint32_t rc = ehea_lmb_isolate_next(drc);
-    SpaprEhea *s;
-
-    if (in_use) {
-        QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
-            ehea_ram_removed(s, drc->id * SPAPR_MEMORY_BLOCK_SIZE,
-                             SPAPR_MEMORY_BLOCK_SIZE);
-        }
-    }
-    return rc;
-}
-
-/* The guest gets one LMB of a DIMM, or won't give it back after all. */
-static uint32_t ehea_lmb_unisolate(SpaprDrc *drc)
-{
-    uint32_t rc = ehea_lmb_unisolate_next(drc);
-    SpaprEhea *s;
-
-    if (rc == RTAS_OUT_SUCCESS) {
-        QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
-            ehea_model_ram_returned(s->model,
-                                    drc->id * SPAPR_MEMORY_BLOCK_SIZE,
-                                    SPAPR_MEMORY_BLOCK_SIZE);
-        }
-    }
-    return rc;
-}
-
-static void ehea_wrap_lmb_isolation(void)
-{
-    ObjectClass *klass = object_class_by_name(TYPE_SPAPR_DRC_LMB);
-    SpaprDrcClass *drck = SPAPR_DR_CONNECTOR_CLASS(klass);
-
-    if (drck->isolate != ehea_lmb_isolate) {
-        ehea_lmb_isolate_next = drck->isolate;
-        drck->isolate = ehea_lmb_isolate;
-        ehea_lmb_unisolate_next = drck->unisolate;
-        drck->unisolate = ehea_lmb_unisolate;
-    }
 }
 
 /*
@@ -426,19 +345,14 @@ static void ehea_realize(SpaprVioDevice *sdev, Error **errp)
     memory_region_add_subregion(get_system_memory(), mmio_base, &s->mmio);
     spapr_ehea_net_init(s);
     QLIST_INSERT_HEAD(&spapr_ehea_adapters, s, next);
-    ehea_wrap_lmb_isolation();
-    s->listener = (MemoryListener) {
-        .name = TYPE_SPAPR_EHEA,
-        .region_del = ehea_region_del,
-    };
-    memory_listener_register(&s->listener, &address_space_memory);
+    spapr_ehea_ram_init(s);
 }
 
 static void ehea_unrealize(DeviceState *dev)
 {
     SpaprEhea *s = SPAPR_EHEA(dev);
 
-    memory_listener_unregister(&s->listener);
+    spapr_ehea_ram_cleanup(s);
     ehea_watch_window(s, NULL);
     QLIST_REMOVE(s, next);
     ehea_reset(&s->sdev);

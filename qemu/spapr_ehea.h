@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * eHEA adapter on the pseries VIO bus: what the two files of the device share
+ * eHEA adapter on the pseries VIO bus: what the files of the device share
  */
 #ifndef HW_NET_SPAPR_EHEA_H
 #define HW_NET_SPAPR_EHEA_H
@@ -104,6 +104,10 @@ void spapr_ehea_leave(SpaprEhea *s);
 extern const struct ehea_model_host spapr_ehea_host;
 
 bool spapr_ehea_irq_init(Error **errp);
+
+/* Memory that leaves the guest: the listener and, for LMBs, the machine's DRCs */
+void spapr_ehea_ram_init(SpaprEhea *s);
+void spapr_ehea_ram_cleanup(SpaprEhea *s);
 
 /* Both are called by the model. */
 bool spapr_ehea_tx_frame(void *ctx, uint32_t port, const void *frame,
