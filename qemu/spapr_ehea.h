@@ -74,7 +74,7 @@ struct SpaprEhea {
     DECLARE_BITMAP(irqs, EHEA_IRQ_COUNT);   /* ours, out of the common pool */
 
     /* See spapr_ehea_enter() */
-    bool in_model;
+    unsigned entries;           /* calls of the model that have not returned */
     bool delivering;
     uint32_t flush_mask;        /* ports whose held-back frames are due */
     uint32_t ready_mask;        /* ports to be told that they may send */
@@ -92,13 +92,26 @@ bool spapr_ehea_check_properties(SpaprEhea *s, Error **errp);
 enum ehea_temper spapr_ehea_temper(const SpaprEhea *s);
 
 /*
- * Bracket of every call into the model. The model must not be entered twice,
- * but the network layer is synchronous: sending a frame can bring the answer
- * back before the call returns. So while the model runs, frames stay in QEMU's
- * queues, and what they wait for is noted and done when the model is left.
+ * Bracket of every call into the model. What QEMU does for a model can come back
+ * before it returns: sending a frame brings the answer, and raising an interrupt
+ * stores to wherever a guest with XIVE has put an event queue of a processor,
+ * the adapter's registers not excluded. So while models run, interrupts are
+ * noted, frames stay in QEMU's queues, and what they wait for is noted. All of
+ * that is done when the model is left; interrupts when the last model is left,
+ * since an adapter can send to another one.
  */
 void spapr_ehea_enter(SpaprEhea *s);
 void spapr_ehea_leave(SpaprEhea *s);
+
+static inline bool spapr_ehea_in_model(const SpaprEhea *s)
+{
+    return s->entries;
+}
+
+/* Raises an interrupt when no model runs any more, in the order of the calls. */
+void spapr_ehea_defer_irq(SpaprEhea *s, uint32_t irq);
+/* Forgets that an interrupt was to be raised. */
+void spapr_ehea_forget_irq(SpaprEhea *s, uint32_t irq);
 
 /* What the device does for the model; ctx is the SpaprEhea. */
 extern const struct ehea_model_host spapr_ehea_host;

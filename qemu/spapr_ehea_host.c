@@ -13,7 +13,6 @@
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "hw/boards.h"
-#include "hw/irq.h"
 #include "hw/mem/memory-device.h"
 #include "hw/ppc/spapr_irq.h"
 #include "trace.h"
@@ -152,6 +151,7 @@ static void ehea_irq_free(void *ctx, uint32_t irq)
     SpaprEhea *s = ctx;
 
     if (ehea_irq_is_ours(s, irq)) {
+        spapr_ehea_forget_irq(s, irq);
         clear_bit(irq - EHEA_IRQ_BASE, s->irqs);
         clear_bit(irq - EHEA_IRQ_BASE, ehea_irq_pool);
     }
@@ -162,8 +162,7 @@ static void ehea_irq_pulse(void *ctx, uint32_t irq)
     SpaprEhea *s = ctx;
 
     if (ehea_irq_is_ours(s, irq)) {
-        trace_ehea_irq_pulse(s->sdev.qdev.id, irq);
-        qemu_irq_pulse(spapr_qirq(SPAPR_MACHINE(qdev_get_machine()), irq));
+        spapr_ehea_defer_irq(s, irq);
     }
 }
 

@@ -12,6 +12,12 @@ static unsigned ehea_port_index(SpaprEhea *s, SpaprEheaPort *port)
     return port - s->port;
 }
 
+/* NULL for a port that is not there, or connected to nothing. */
+static SpaprEheaPort *ehea_port_with_nic(SpaprEhea *s, uint32_t i)
+{
+    return i < s->num_ports && s->port[i].nic ? &s->port[i] : NULL;
+}
+
 /* A NIC's opaque pointer is the device; its configuration tells the port. */
 static SpaprEheaPort *ehea_nc_to_port(NetClientState *nc)
 {
@@ -24,7 +30,7 @@ static bool ehea_can_receive(NetClientState *nc)
     unsigned i = ehea_port_index(s, ehea_nc_to_port(nc));
     bool ret;
 
-    if (s->in_model) {
+    if (spapr_ehea_in_model(s)) {
         s->flush_mask |= BIT(i);
         return false;
     }
@@ -43,7 +49,7 @@ static ssize_t ehea_receive(NetClientState *nc, const uint8_t *buf, size_t size)
     if (!size) {
         return -1;      /* 0 would mean: keep it for later */
     }
-    if (s->in_model) {
+    if (spapr_ehea_in_model(s)) {
         s->flush_mask |= BIT(i);
         return 0;
     }
@@ -77,7 +83,7 @@ static void ehea_tx_done(NetClientState *nc, ssize_t len)
     if (port->tx_waiting) {
         port->tx_waiting = false;
         s->ready_mask |= BIT(ehea_port_index(s, port));
-        if (!s->in_model) {
+        if (!spapr_ehea_in_model(s)) {
             spapr_ehea_enter(s);
             spapr_ehea_leave(s);
         }
@@ -88,11 +94,9 @@ bool spapr_ehea_tx_frame(void *ctx, uint32_t i, const void *frame,
                          size_t len)
 {
     SpaprEhea *s = ctx;
-    SpaprEheaPort *port;
+    SpaprEheaPort *port = ehea_port_with_nic(s, i);
 
-    g_assert(i < s->num_ports);
-    port = &s->port[i];
-    if (!port->nic) {
+    if (!port) {
         return true;
     }
     if (port->tx_busy) {
@@ -115,8 +119,7 @@ void spapr_ehea_rx_flush(void *ctx, uint32_t i)
 {
     SpaprEhea *s = ctx;
 
-    g_assert(i < s->num_ports);
-    if (s->port[i].nic) {
+    if (ehea_port_with_nic(s, i)) {
         s->flush_mask |= BIT(i);
     }
 }

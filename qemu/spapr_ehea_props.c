@@ -219,6 +219,9 @@ static char *ehea_get_json(Object *obj, EheaModelGet get, Error **errp)
     spapr_ehea_enter(s);
     json = g_strdup(get(s->model));     /* the text is the model's */
     spapr_ehea_leave(s);
+    if (!json) {
+        error_setg(errp, "the adapter cannot be asked now");
+    }
     return json;
 }
 

@@ -63,9 +63,11 @@ static uint32_t ehea_lmb_unisolate(SpaprDrc *drc)
 
     if (rc == RTAS_OUT_SUCCESS) {
         QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
+            spapr_ehea_enter(s);
             ehea_model_ram_returned(s->model,
                                     drc->id * SPAPR_MEMORY_BLOCK_SIZE,
                                     SPAPR_MEMORY_BLOCK_SIZE);
+            spapr_ehea_leave(s);
         }
     }
     return rc;
