@@ -253,12 +253,14 @@ static int ehea_ibmebus_devnode(SpaprEhea *s, void *fdt, int vio_off)
 
 /*
  * Called at reset and again when the guest negotiates its options: must always
- * make the same node.
+ * make the same node. Both give the guest all memory that is in the machine
+ * now, without a word of the guest about single LMBs.
  */
 static int ehea_devnode(SpaprVioDevice *sdev, void *fdt, int off)
 {
     SpaprEhea *s = SPAPR_EHEA(sdev);
 
+    spapr_ehea_ram_settled(s);
     if (s->ibmebus) {
         return ehea_ibmebus_devnode(s, fdt, off);
     }

@@ -118,9 +118,11 @@ extern const struct ehea_model_host spapr_ehea_host;
 
 bool spapr_ehea_irq_init(Error **errp);
 
-/* Memory that leaves the guest: the listener and, for LMBs, the machine's DRCs */
+/* Memory that comes and goes: the listener and, for LMBs, the machine's DRCs */
 void spapr_ehea_ram_init(SpaprEhea *s);
 void spapr_ehea_ram_cleanup(SpaprEhea *s);
+/* All memory that there is now is the guest's: its device tree says so. */
+void spapr_ehea_ram_settled(SpaprEhea *s);
 
 /* Both are called by the model. */
 bool spapr_ehea_tx_frame(void *ctx, uint32_t port, const void *frame,

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * eHEA adapter on the pseries VIO bus: memory that leaves the guest
+ * eHEA adapter on the pseries VIO bus: memory that leaves the guest, and returns
+ *
+ * The model must not touch what the guest gave back, though the machine may
+ * still have it. Memory leaves the guest when it gives back an LMB (isolates
+ * its DRC), or with its DIMM. It returns when the guest takes an LMB (unisolates
+ * its DRC); when it is put into the machine; and by a reset or by the guest's
+ * negotiation of its options (CAS): these set the DRCs of all LMBs that are
+ * there to "configured", and finish removals that were asked for, a reset after
+ * it has reset the adapter.
  */
 
 #include "qemu/osdep.h"
@@ -17,14 +25,44 @@ static void ehea_ram_removed(SpaprEhea *s, uint64_t gpa, uint64_t len)
     spapr_ehea_leave(s);
 }
 
+/* As LMBs, or with a DIMM; what the guest had given back before is its again. */
+static void ehea_ram_returned(SpaprEhea *s, uint64_t gpa, uint64_t len)
+{
+    trace_ehea_ram_returned(s->sdev.qdev.id, gpa, len);
+    spapr_ehea_enter(s);
+    ehea_model_ram_returned(s->model, gpa, len);
+    spapr_ehea_leave(s);
+}
+
+void spapr_ehea_ram_settled(SpaprEhea *s)
+{
+    ehea_ram_returned(s, 0, UINT64_MAX);
+}
+
+static bool ehea_is_ram(const MemoryRegionSection *section)
+{
+    return memory_region_is_ram(section->mr) &&
+           !memory_region_is_ram_device(section->mr);
+}
+
+static void ehea_region_add(MemoryListener *listener,
+                            MemoryRegionSection *section)
+{
+    SpaprEhea *s = container_of(listener, SpaprEhea, listener);
+
+    if (ehea_is_ram(section)) {
+        ehea_ram_returned(s, section->offset_within_address_space,
+                          int128_get64(section->size));
+    }
+}
+
 /* A DIMM left the machine, when the guest has given back its last LMB. */
 static void ehea_region_del(MemoryListener *listener,
                             MemoryRegionSection *section)
 {
     SpaprEhea *s = container_of(listener, SpaprEhea, listener);
 
-    if (memory_region_is_ram(section->mr) &&
-        !memory_region_is_ram_device(section->mr)) {
+    if (ehea_is_ram(section)) {
         ehea_ram_removed(s, section->offset_within_address_space,
                          int128_get64(section->size));
     }
@@ -63,11 +101,8 @@ static uint32_t ehea_lmb_unisolate(SpaprDrc *drc)
 
     if (rc == RTAS_OUT_SUCCESS) {
         QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
-            spapr_ehea_enter(s);
-            ehea_model_ram_returned(s->model,
-                                    drc->id * SPAPR_MEMORY_BLOCK_SIZE,
-                                    SPAPR_MEMORY_BLOCK_SIZE);
-            spapr_ehea_leave(s);
+            ehea_ram_returned(s, drc->id * SPAPR_MEMORY_BLOCK_SIZE,
+                              SPAPR_MEMORY_BLOCK_SIZE);
         }
     }
     return rc;
@@ -91,6 +126,7 @@ void spapr_ehea_ram_init(SpaprEhea *s)
     ehea_wrap_lmb_isolation();
     s->listener = (MemoryListener) {
         .name = TYPE_SPAPR_EHEA,
+        .region_add = ehea_region_add,
         .region_del = ehea_region_del,
     };
     memory_listener_register(&s->listener, &address_space_memory);
