@@ -327,7 +327,8 @@ static void ehea_realize(SpaprVioDevice *sdev, Error **errp)
                    EHEA_MODEL_ABI);
         return;
     }
-    if (!spapr_ehea_check_properties(s, errp) || !spapr_ehea_irq_init(errp)) {
+    if (!spapr_ehea_check_properties(s, errp) ||
+        !spapr_ehea_irq_init(s, errp)) {
         return;
     }
 
@@ -337,6 +338,7 @@ static void ehea_realize(SpaprVioDevice *sdev, Error **errp)
     if (!s->model) {
         timer_free(s->timer);
         s->timer = NULL;
+        spapr_ehea_irq_cleanup(s);
         error_setg(errp, "the adapter model refuses this configuration");
         return;
     }
@@ -365,6 +367,7 @@ static void ehea_unrealize(DeviceState *dev)
     timer_free(s->timer);
     ehea_model_destroy(s->model);
     s->model = NULL;
+    spapr_ehea_irq_cleanup(s);
 }
 
 static void ehea_class_init(ObjectClass *klass, void *data)

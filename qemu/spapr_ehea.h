@@ -31,12 +31,10 @@ OBJECT_DECLARE_SIMPLE_TYPE(SpaprEhea, SPAPR_EHEA)
 #define EHEA_MR_PAGE_SIZE_4K  0x80000000U
 
 /*
- * Interrupt numbers of all adapters. The range of PCI INTx ends at 0x127B, and
- * the numbers are not in the bitmap for MSIs, which spapr_irq_reset() requires
- * to be empty: so they can stay claimed over a reset.
+ * Interrupt numbers of one adapter, from SPAPR_IRQ_EHEA in the order of the
+ * windows: its own, whatever other adapters use, and claimed over a reset.
  */
-#define EHEA_IRQ_BASE         (SPAPR_IRQ_PCI_LSI + 0x80)
-#define EHEA_IRQ_COUNT        128
+#define EHEA_IRQ_COUNT        256
 
 typedef struct SpaprEheaPort {
     NICConf conf;
@@ -68,10 +66,10 @@ struct SpaprEhea {
 
     struct ehea_model *model;   /* NULL until realized */
     MemoryRegion mmio;
-    uint32_t window;            /* number of our MMIO window */
+    uint32_t window;            /* number of our MMIO window and interrupts */
     MemoryListener listener;
     QEMUTimer *timer;
-    DECLARE_BITMAP(irqs, EHEA_IRQ_COUNT);   /* ours, out of the common pool */
+    DECLARE_BITMAP(irqs, EHEA_IRQ_COUNT);   /* numbers in use */
 
     /* See spapr_ehea_enter() */
     unsigned entries;           /* calls of the model that have not returned */
@@ -116,7 +114,9 @@ void spapr_ehea_forget_irq(SpaprEhea *s, uint32_t irq);
 /* What the device does for the model; ctx is the SpaprEhea. */
 extern const struct ehea_model_host spapr_ehea_host;
 
-bool spapr_ehea_irq_init(Error **errp);
+/* Claims the adapter's interrupt numbers, and gives them back. */
+bool spapr_ehea_irq_init(SpaprEhea *s, Error **errp);
+void spapr_ehea_irq_cleanup(SpaprEhea *s);
 
 /* Memory that comes and goes: the listener and, for LMBs, the machine's DRCs */
 void spapr_ehea_ram_init(SpaprEhea *s);

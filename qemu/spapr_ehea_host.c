@@ -21,9 +21,6 @@
 /* RAM only: an adapter never reaches registers of a device, its own included */
 static const MemTxAttrs ehea_attrs = { .memory = 1 };
 
-/* Numbers that some adapter uses */
-static DECLARE_BITMAP(ehea_irq_pool, EHEA_IRQ_COUNT);
-
 /*
  * Guest memory
  */
@@ -96,54 +93,61 @@ static uint64_t ehea_ram_size(void *ctx)
  * Interrupts
  */
 
-bool spapr_ehea_irq_init(Error **errp)
+QEMU_BUILD_BUG_ON(SPAPR_IRQ_EHEA + EHEA_ADAPTERS_MAX * EHEA_IRQ_COUNT >
+                  SPAPR_XIRQ_BASE + SPAPR_NR_XIRQS);
+
+static uint32_t ehea_irq_base(const SpaprEhea *s)
 {
-    static bool claimed;
+    return SPAPR_IRQ_EHEA + s->window * EHEA_IRQ_COUNT;
+}
+
+bool spapr_ehea_irq_init(SpaprEhea *s, Error **errp)
+{
     SpaprMachineState *spapr = SPAPR_MACHINE(qdev_get_machine());
 
-    if (claimed) {
-        return true;
-    }
     if (SPAPR_MACHINE_GET_CLASS(spapr)->legacy_irq_allocation) {
         error_setg(errp, TYPE_SPAPR_EHEA " needs a machine type of version 3.1"
                    " or later: older ones have no room for its interrupts");
         return false;
     }
     /*
-     * All of them, once and for good: both interrupt controllers know them
-     * whichever mode the guest negotiates, and no guest can exhaust the
-     * machine's own allocator.
+     * All of them, and for good: both interrupt controllers know them whichever
+     * mode the guest negotiates, and what the model promises it can have.
      */
     for (int i = 0; i < EHEA_IRQ_COUNT; i++) {
-        if (spapr_irq_claim(spapr, EHEA_IRQ_BASE + i, false, errp) < 0) {
-            if (i) {
-                spapr_irq_free(spapr, EHEA_IRQ_BASE, i);
-            }
+        if (spapr_irq_claim(spapr, ehea_irq_base(s) + i, false, errp) < 0) {
+            spapr_irq_free(spapr, ehea_irq_base(s), i);
             return false;
         }
     }
-    claimed = true;
     return true;
+}
+
+void spapr_ehea_irq_cleanup(SpaprEhea *s)
+{
+    spapr_irq_free(SPAPR_MACHINE(qdev_get_machine()), ehea_irq_base(s),
+                   EHEA_IRQ_COUNT);
 }
 
 static int64_t ehea_irq_alloc(void *ctx)
 {
     SpaprEhea *s = ctx;
-    unsigned long i = find_first_zero_bit(ehea_irq_pool, EHEA_IRQ_COUNT);
+    unsigned long i = find_first_zero_bit(s->irqs, EHEA_IRQ_COUNT);
 
     if (i >= EHEA_IRQ_COUNT) {
         return -1;
     }
-    set_bit(i, ehea_irq_pool);
     set_bit(i, s->irqs);
-    return EHEA_IRQ_BASE + i;
+    return ehea_irq_base(s) + i;
 }
 
 /* spapr_qirq() aborts on a number that is not claimed: check what comes in. */
 static bool ehea_irq_is_ours(SpaprEhea *s, uint32_t irq)
 {
-    return irq >= EHEA_IRQ_BASE && irq < EHEA_IRQ_BASE + EHEA_IRQ_COUNT &&
-           test_bit(irq - EHEA_IRQ_BASE, s->irqs);
+    uint32_t base = ehea_irq_base(s);
+
+    return irq >= base && irq < base + EHEA_IRQ_COUNT &&
+           test_bit(irq - base, s->irqs);
 }
 
 static void ehea_irq_free(void *ctx, uint32_t irq)
@@ -152,8 +156,7 @@ static void ehea_irq_free(void *ctx, uint32_t irq)
 
     if (ehea_irq_is_ours(s, irq)) {
         spapr_ehea_forget_irq(s, irq);
-        clear_bit(irq - EHEA_IRQ_BASE, s->irqs);
-        clear_bit(irq - EHEA_IRQ_BASE, ehea_irq_pool);
+        clear_bit(irq - ehea_irq_base(s), s->irqs);
     }
 }
 

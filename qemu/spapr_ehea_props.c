@@ -18,6 +18,8 @@
 #define EHEA_DEFAULT_HANDLE(reg)  (0x4845410000000000ULL | (reg))
 #define EHEA_PORTS_AUTO           UINT32_MAX
 #define EHEA_QUEUE_PAIRS_MAX      16        /* of one port */
+/* A queue pair can have two completion queues, and each of the three a slot. */
+#define EHEA_ALL_QUEUE_PAIRS_MAX  (EHEA_MMIO_SLOTS / 3)
 #define EHEA_MRS_MAX              0xFFFE    /* 16 bits of a handle */
 #define EHEA_MR_PAGE_SIZES        0xF0000000U
 
@@ -98,9 +100,10 @@ static bool ehea_check_limits(SpaprEhea *s, Error **errp)
     hwaddr ram_end = ROUND_UP(machine->ram_size, SPAPR_DEVICE_MEM_ALIGN) +
                      (machine->maxram_size - machine->ram_size);
 
-    if (s->max_queue_pairs < 1 || s->max_queue_pairs > EHEA_MMIO_SLOTS) {
+    if (s->max_queue_pairs < 1 ||
+        s->max_queue_pairs > EHEA_ALL_QUEUE_PAIRS_MAX) {
         error_setg(errp, "max-queue-pairs must be from 1 to %d",
-                   (int)EHEA_MMIO_SLOTS);
+                   (int)EHEA_ALL_QUEUE_PAIRS_MAX);
         return false;
     }
     if (s->num_queue_pairs < 1 || s->num_queue_pairs > EHEA_QUEUE_PAIRS_MAX) {
@@ -325,7 +328,7 @@ static const struct {
       "CMO partition, a multiple of 4 KiB" },
     { "ibmebus", "on: the device tree node is a child of the root, as on "
       "POWER6 and POWER7 machines; off: it is on the VIO bus" },
-    { "max-queue-pairs", "queue pairs of the adapter" },
+    { "max-queue-pairs", "queue pairs of the adapter, 1 to 85" },
     { "max-mrs", "memory regions of the adapter" },
     { "mr-page-sizes", "mask of page sizes for memory regions: 0x80000000 "
       "4 KiB (always), 0x40000000 64 KiB, 0x20000000 1 MiB, "

@@ -28,8 +28,8 @@
 /* Register window of the first adapter */
 #define ADAPTER		0x1f0000000000
 
-/* The first of the interrupt sources that the adapters share */
-#define ADAPTER_SOURCE	0x1280
+/* The first interrupt source of the first adapter */
+#define ADAPTER_SOURCE	0x2000
 
 /*
  * Each interrupt source has two pages of 64 KiB in the interrupt controller
