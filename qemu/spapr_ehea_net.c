@@ -30,6 +30,10 @@ static bool ehea_can_receive(NetClientState *nc)
     unsigned i = ehea_port_index(s, ehea_nc_to_port(nc));
     bool ret;
 
+    /* QEMU drops what is sent to a port without a link. */
+    if (nc->link_down) {
+        return true;
+    }
     if (spapr_ehea_in_model(s)) {
         s->flush_mask |= BIT(i);
         return false;
@@ -59,13 +63,19 @@ static ssize_t ehea_receive(NetClientState *nc, const uint8_t *buf, size_t size)
     return taken ? size : 0;
 }
 
+/*
+ * The link went down or up: the user or the end of the netdev did it. QEMU drops
+ * the frames of a link that is down, but not those that it had queued for the
+ * port before, and these keep their sender waiting.
+ */
 static void ehea_link_status_changed(NetClientState *nc)
 {
     SpaprEhea *s = qemu_get_nic_opaque(nc);
+    unsigned i = ehea_port_index(s, ehea_nc_to_port(nc));
 
     spapr_ehea_enter(s);
-    ehea_model_set_link(s->model, ehea_port_index(s, ehea_nc_to_port(nc)),
-                        !nc->link_down);
+    ehea_model_set_link(s->model, i, !nc->link_down);
+    spapr_ehea_rx_flush(s, i);
     spapr_ehea_leave(s);
 }
 
@@ -96,7 +106,7 @@ bool spapr_ehea_tx_frame(void *ctx, uint32_t i, const void *frame,
     SpaprEhea *s = ctx;
     SpaprEheaPort *port = ehea_port_with_nic(s, i);
 
-    if (!port) {
+    if (!port || qemu_get_queue(port->nic)->link_down) {
         return true;
     }
     if (port->tx_busy) {
