@@ -69,29 +69,31 @@ static bool ehea_has_mac(SpaprEhea *s, unsigned ports, const MACAddr *mac)
     return false;
 }
 
-static bool ehea_check_macs(SpaprEhea *s, Error **errp)
+/* Gives a port its address, unless it has one; then it is like no other. */
+static bool ehea_assign_mac(SpaprEhea *s, unsigned i, Error **errp)
 {
-    for (unsigned i = 0; i < s->num_ports; i++) {
-        const MACAddr *mac = &s->port[i].conf.macaddr;
-        bool used;
-        SpaprEhea *other;
+    MACAddr *mac = &s->port[i].conf.macaddr;
+    bool given = ehea_mac_is_set(mac);
+    SpaprEhea *other;
+    bool used;
 
-        if (is_multicast_ether_addr(mac->a)) {
-            error_setg(errp, "mac%u=" MAC_FMT " is a multicast address", i,
-                       MAC_ARG(mac->a));
-            return false;
-        }
-        used = ehea_has_mac(s, i, mac);
-        QLIST_FOREACH(other, &spapr_ehea_adapters, next) {
-            used |= ehea_has_mac(other, other->num_ports, mac);
-        }
-        if (used) {
-            error_setg(errp, "mac%u=" MAC_FMT " is the address of another port",
-                       i, MAC_ARG(mac->a));
-            return false;
-        }
+    qemu_macaddr_default_if_unset(mac);
+    if (is_multicast_ether_addr(mac->a)) {
+        error_setg(errp, "mac%u=" MAC_FMT " is a multicast address", i,
+                   MAC_ARG(mac->a));
+        return false;
     }
-    return true;
+    used = ehea_has_mac(s, i, mac);
+    QLIST_FOREACH(other, &spapr_ehea_adapters, next) {
+        used |= ehea_has_mac(other, other->num_ports, mac);
+    }
+    if (used && !given) {
+        error_setg(errp, "there is no default address left: give mac%u", i);
+    } else if (used) {
+        error_setg(errp, "mac%u=" MAC_FMT " is the address of another port", i,
+                   MAC_ARG(mac->a));
+    }
+    return !used;
 }
 
 static bool ehea_check_limits(SpaprEhea *s, Error **errp)
@@ -191,9 +193,11 @@ bool spapr_ehea_check_properties(SpaprEhea *s, Error **errp)
         return false;
     }
     for (unsigned i = 0; i < s->num_ports; i++) {
-        qemu_macaddr_default_if_unset(&s->port[i].conf.macaddr);
+        if (!ehea_assign_mac(s, i, errp)) {
+            return false;
+        }
     }
-    return ehea_check_macs(s, errp);
+    return true;
 }
 
 /*
