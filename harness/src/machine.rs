@@ -4,6 +4,7 @@
 //! A firmware (`tests/machine/firmware`) does what no driver would do, or what takes a kernel an hour
 //! to do, in a second. It keeps its results in the machine's memory.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -24,6 +25,7 @@ use crate::builder::{new_directory, FIRST_FD, MACHINE};
 use crate::devices::ADAPTER;
 use crate::guest::{qemu_says, GuestError};
 use crate::memory::Memory;
+use crate::netdev::Netdev;
 use crate::process;
 use crate::qmp::Qmp;
 use crate::sandbox::Sandbox;
@@ -34,6 +36,9 @@ pub const MACHINE_ARTIFACTS_VARIABLE: &str = "EHEA_MACHINE_ARTIFACTS";
 /// Where a firmware keeps its results: the number of passes that are done, then words of its own
 /// (`tests/machine/firmware/firmware.h`).
 const RESULTS: u64 = 0x8000;
+
+/// The netdev of the adapter's port.
+const NETDEV: &str = "n0";
 
 /// Bytes of a result.
 const WORD: usize = 8;
@@ -72,11 +77,12 @@ impl MachineArtifacts {
 }
 
 /// Describes a machine; [`MachineBuilder::start`] starts it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct MachineBuilder {
     firmware: String,
     memory: Memory,
     smp: u32,
+    netdev: Netdev,
     arguments: Vec<String>,
 }
 
@@ -93,6 +99,12 @@ impl MachineBuilder {
         self
     }
 
+    /// Connects the adapter's port, which has no netdev by default.
+    pub fn netdev(mut self, netdev: impl Into<Netdev>) -> Self {
+        self.netdev = netdev.into();
+        self
+    }
+
     /// Adds arguments to QEMU's command line.
     pub fn qemu_args<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         self.arguments
@@ -100,7 +112,7 @@ impl MachineBuilder {
         self
     }
 
-    /// Starts the machine, with an adapter that has one port without a netdev.
+    /// Starts the machine, with an adapter that has one port and the handle 1.
     pub fn start(self) -> Result<Machine> {
         let artifacts = MachineArtifacts::from_env()?;
         let firmware = artifacts.firmware.join(format!("{}.bin", self.firmware));
@@ -114,7 +126,12 @@ impl MachineBuilder {
         command
             .args(["-L", "/usr/share/qemu", "-bios"])
             .arg(firmware);
-        command.args(["-device", "spapr-ehea,id=ehea0,ports=1"]);
+        let mut adapter = "spapr-ehea,id=ehea0,adapter-handle=1,ports=1".to_owned();
+        if let Some(netdev) = self.netdev.argument(NETDEV, FIRST_FD + 1) {
+            command.args(["-netdev", &netdev]);
+            write!(adapter, ",netdev0={NETDEV}")?;
+        }
+        command.args(["-device", &adapter]);
         command.args(["-d", "guest_errors", "-trace", "ehea_trace_refused"]);
         command.args(["-chardev", &format!("socket,id=monitor,fd={FIRST_FD}")]);
         command.args(["-mon", "chardev=monitor,mode=control"]);
@@ -125,10 +142,17 @@ impl MachineBuilder {
             .stdout(log.try_clone()?)
             .stderr(log);
         std::fs::write(directory.join("command"), format!("{command:?}\n"))?;
-        command.fd_mappings(vec![FdMapping {
-            parent_fd: theirs.into(),
-            child_fd: FIRST_FD,
-        }])?;
+        let sockets = [Some(theirs.into()), self.netdev.into_socket()];
+        let numbers = FIRST_FD..;
+        let mappings = sockets.into_iter().flatten().zip(numbers);
+        command.fd_mappings(
+            mappings
+                .map(|(parent_fd, child_fd)| FdMapping {
+                    parent_fd,
+                    child_fd,
+                })
+                .collect(),
+        )?;
         let mut child =
             process::spawn(command).context("cannot start bwrap: run `cargo xtask doctor`")?;
         match Qmp::connect(monitor) {
@@ -180,6 +204,7 @@ impl Machine {
                 max: 1 << 30,
             },
             smp: 1,
+            netdev: Netdev::None,
             arguments: Vec::new(),
         }
     }
@@ -211,6 +236,42 @@ impl Machine {
         Ok(text
             .with_context(|| format!("{command}: no text"))?
             .to_owned())
+    }
+
+    /// Sets the external link of the adapter's port by the adapter's property.
+    pub fn set_port_link(&self, up: bool) -> Result<()> {
+        let link = json!({ "port": 1, "up": up }).to_string();
+        let arguments = json!({ "path": ADAPTER, "property": "port-link", "value": link });
+        self.qmp("qom-set", arguments).map(drop)
+    }
+
+    /// Sets the link of the netdev of the adapter's port.
+    pub fn set_netdev_link(&self, up: bool) -> Result<()> {
+        self.qmp("set_link", json!({ "name": NETDEV, "up": up }))
+            .map(drop)
+    }
+
+    /// Waits until the adapter's netdev, a `stream`, is connected: before, it swallows frames.
+    pub fn wait_connected(&self) -> Result<()> {
+        let is_it = |data: &Value| data["netdev-id"] == NETDEV;
+        self.qmp
+            .wait_event("NETDEV_STREAM_CONNECTED", PATIENCE, is_it)
+            .map(drop)
+    }
+
+    /// Removes the netdev of the adapter's port.
+    pub fn remove_netdev(&self) -> Result<()> {
+        self.qmp("netdev_del", json!({ "id": NETDEV })).map(drop)
+    }
+
+    /// Stops the processors.
+    pub fn pause(&self) -> Result<()> {
+        self.qmp("stop", json!({})).map(drop)
+    }
+
+    /// Lets the processors go on.
+    pub fn resume(&self) -> Result<()> {
+        self.qmp("cont", json!({})).map(drop)
     }
 
     /// Returns the adapter model's statistics.
@@ -349,7 +410,8 @@ impl Machine {
         Ok(bytes.chunks_exact(WORD).map(big_endian).collect())
     }
 
-    fn wait_until(&self, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    /// Waits until something is so; fails if it is not after a minute.
+    pub fn wait_until(&self, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
         let start = Instant::now();
         while !done()? {
             let log = self.directory.display();

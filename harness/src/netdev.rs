@@ -27,6 +27,14 @@ impl Netdev {
             Self::None => None,
         }
     }
+
+    /// What QEMU is to inherit.
+    pub(crate) fn into_socket(self) -> Option<OwnedFd> {
+        match self {
+            Self::Socket(socket) => Some(socket),
+            _ => None,
+        }
+    }
 }
 
 impl From<OwnedFd> for Netdev {

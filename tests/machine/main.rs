@@ -4,6 +4,9 @@
 //!
 //! Each test takes about a second. `cargo xtask test --tier machine` makes what it needs.
 
+mod adapter;
+mod backend;
+
 use std::process::ExitCode;
 
 use anyhow::{ensure, Result};
@@ -24,6 +27,29 @@ const TESTS: &[Test] = &[
         stays_right(&["-icount", "shift=0,sleep=off"])
     }),
     ("machine::stale_code", stale_code),
+    (
+        "machine::interrupt_into_registers",
+        adapter::interrupt_into_registers,
+    ),
+    ("machine::memory_after_reset", adapter::memory_after_reset),
+    (
+        "machine::memory_after_negotiation",
+        adapter::memory_after_negotiation,
+    ),
+    (
+        "machine::event_queues_of_all_adapters",
+        adapter::event_queues_of_all_adapters,
+    ),
+    ("machine::reset_in_mid_frame", backend::reset_in_mid_frame),
+    ("machine::stop_in_mid_frame", backend::stop_in_mid_frame),
+    ("machine::peer_comes_back", backend::peer_comes_back),
+    ("machine::peer_is_gone", backend::peer_is_gone),
+    (
+        "machine::netdev_link_goes_down",
+        backend::netdev_link_goes_down,
+    ),
+    ("machine::port_link_goes_down", backend::port_link_goes_down),
+    ("machine::netdev_is_deleted", backend::netdev_is_deleted),
 ];
 
 /// While nothing changes in the memory map, loads go where they should: what the other tests rely on.

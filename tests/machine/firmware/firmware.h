@@ -38,6 +38,7 @@
  */
 #define ESB_PAGE(source)	(0x6010000010000 + ((source) << 17))
 #define ESB_GET			0x800
+#define ESB_ON			0xc00
 
 	.macro	li64 reg, value
 	lis	\reg, ((\value) >> 48) & 0xffff
