@@ -10,6 +10,12 @@ use crate::artifacts::root::BuildRoot;
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::Key;
 
+/// The source package in the build root.
+const TARBALL: &str = "/usr/src/linux-source-7.3.tar.xz";
+
+/// The directory in it.
+const TOP: &str = "linux-source-7.3";
+
 /// Large directories without which powerpc kernels and modules build.
 const EXCLUDED: &[&str] = &[
     "drivers/gpu/drm/amd/include",
@@ -31,6 +37,27 @@ impl KernelSource<'_> {
     pub(crate) const TREE: &'static str = "linux";
 
     const PATCHES: &'static str = "kernel/patches";
+}
+
+/// Unpacks the kernel's source package into `tree`, less what is in the directories `excluded`.
+pub(crate) fn unpack(
+    build: &Build<'_>,
+    sandbox: &Sandbox,
+    excluded: &[&str],
+    tree: &Path,
+) -> Result<()> {
+    std::fs::create_dir(tree)?;
+    let mut command = sandbox.command("tar");
+    command.args(["--strip-components=1", "-xJf", TARBALL]);
+    command
+        .args(
+            excluded
+                .iter()
+                .map(|path| format!("--exclude={TOP}/{path}/*")),
+        )
+        .arg("-C")
+        .arg(tree);
+    build.step.run("unpacking", &mut command)
 }
 
 /// The patches in a directory, in order.
@@ -64,18 +91,7 @@ impl Artifact for KernelSource<'_> {
     fn build(&self, build: &Build<'_>) -> Result<()> {
         let sandbox = Sandbox::new(&self.root.path(BuildRoot::TREE));
         let tree = build.directory.join(Self::TREE);
-        std::fs::create_dir(&tree)?;
-        let mut command = sandbox.command("tar");
-        command.args([
-            "--strip-components=1",
-            "-xJf",
-            "/usr/src/linux-source-7.3.tar.xz",
-        ]);
-        command
-            .args(EXCLUDED.iter().map(|path| format!("--exclude=*/{path}/*")))
-            .arg("-C")
-            .arg(&tree);
-        build.step.run("unpacking", &mut command)?;
+        unpack(build, &sandbox, EXCLUDED, &tree)?;
         let patches = patches(&self.checkout.join(Self::PATCHES))?;
         ensure!(!patches.is_empty(), "no patches in {}", Self::PATCHES);
         for patch in patches {

@@ -39,15 +39,57 @@ impl Userland {
     /// Name of the archive in the entry.
     pub(crate) const ARCHIVE: &str = "userland.cpio.gz";
 
-    fn packages() -> String {
-        let lines = PACKAGES
-            .lines()
-            .map(|line| line.split('#').next().unwrap_or_default().trim());
-        lines
-            .filter(|line| !line.is_empty())
-            .collect::<Vec<_>>()
-            .join(",")
+    /// Names everything that goes into the archive, for the keys of archives that start from it.
+    pub(crate) fn key(key: &mut Key, packages: &[&str]) {
+        key.text("suite", SUITE);
+        key.text("packages", packages.join(","));
+        key.text("removed", REMOVED.join(" "));
     }
+}
+
+/// Packages of the guest's userland.
+pub(crate) fn packages() -> Vec<&'static str> {
+    listed(PACKAGES)
+}
+
+/// The packages in a list: one a line, remarks after `#`.
+pub(crate) fn listed(list: &str) -> Vec<&str> {
+    let lines = list
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+/// Unpacks Debian packages for ppc64el and what they depend on into `tree`, less what no guest needs.
+pub(crate) fn unpack(build: &Build<'_>, packages: &[&str], tree: &Path) -> Result<()> {
+    prerequisites::ensure()?;
+    let mirror = Mirror::find()?;
+    mirror.check(SUITE)?;
+    let unpack = |suite: &str| {
+        let mut command = prerequisites::contained("mmdebstrap");
+        command.args(["--architectures=ppc64el", "--variant=extract"]);
+        command.arg(format!("--include={}", packages.join(",")));
+        command
+            .args(["--aptopt=Acquire::Retries \"3\"", SUITE])
+            .arg(tree)
+            .arg(mirror.line("deb", suite));
+        build.step.run("unpacking packages", &mut command)
+    };
+    let mut result = unpack(SUITE);
+    if result.is_err() {
+        for alias in mirror.aliases(SUITE) {
+            remove(tree)?;
+            result = unpack(alias);
+            if result.is_ok() {
+                break;
+            }
+        }
+    }
+    result?;
+    for path in REMOVED {
+        remove(&tree.join(path))?;
+    }
+    Ok(())
 }
 
 impl Artifact for Userland {
@@ -60,41 +102,13 @@ impl Artifact for Userland {
     }
 
     fn inputs(&self, key: &mut Key) -> Result<()> {
-        key.text("suite", SUITE);
-        key.text("packages", Self::packages());
-        key.text("removed", REMOVED.join(" "));
+        Self::key(key, &packages());
         Ok(())
     }
 
     fn build(&self, build: &Build<'_>) -> Result<()> {
-        prerequisites::ensure()?;
-        let mirror = Mirror::find()?;
-        mirror.check(SUITE)?;
         let tree = build.directory.join("tree");
-        let unpack = |suite: &str| {
-            let mut command = prerequisites::contained("mmdebstrap");
-            command.args(["--architectures=ppc64el", "--variant=extract"]);
-            command.arg(format!("--include={}", Self::packages()));
-            command
-                .args(["--aptopt=Acquire::Retries \"3\"", SUITE])
-                .arg(&tree)
-                .arg(mirror.line("deb", suite));
-            build.step.run("unpacking packages", &mut command)
-        };
-        let mut result = unpack(SUITE);
-        if result.is_err() {
-            for alias in mirror.aliases(SUITE) {
-                remove(&tree)?;
-                result = unpack(alias);
-                if result.is_ok() {
-                    break;
-                }
-            }
-        }
-        result?;
-        for path in REMOVED {
-            remove(&tree.join(path))?;
-        }
+        unpack(build, &packages(), &tree)?;
         archive(build, &Sandbox::new(&self.root), &tree)
     }
 
@@ -114,7 +128,7 @@ pub(crate) fn archive(build: &Build<'_>, sandbox: &Sandbox, tree: &Path) -> Resu
     remove(tree)
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
