@@ -15,6 +15,7 @@ pub mod machine;
 pub mod memory;
 pub mod observe;
 pub mod peer;
+pub mod selftests;
 pub mod soak;
 pub mod suite;
 pub mod system;

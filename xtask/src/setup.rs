@@ -4,6 +4,7 @@
 mod beside;
 mod hand_over;
 mod inside;
+mod selftests;
 mod states;
 mod witness;
 
@@ -31,6 +32,7 @@ use crate::prerequisites;
 pub(crate) use beside::both;
 pub(crate) use hand_over::{hand_over, hand_over_machine};
 pub(crate) use inside::Inside;
+pub(crate) use selftests::{hand_over_selftests, hand_over_selftests_list, selftests_states};
 pub(crate) use states::{bench_states, cold_setup, states};
 pub(crate) use witness::{hand_over_witness, witness_states};
 

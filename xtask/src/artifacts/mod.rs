@@ -11,6 +11,7 @@ pub(crate) mod module;
 pub(crate) mod plugin;
 pub(crate) mod qemu;
 pub(crate) mod root;
+pub(crate) mod selftests;
 pub(crate) mod source;
 pub(crate) mod tools;
 pub(crate) mod userland;

@@ -38,6 +38,19 @@ pub(crate) fn program(
     name: &str,
     arguments: &[String],
 ) -> Result<ExitCode> {
+    let mut command = command(context, name, arguments);
+    match systems.witness {
+        false => setup::hand_over(context, &[PageSize::default()], &mut command)?,
+        true => setup::hand_over_witness(context, &mut command)?,
+    }
+    if systems.machine {
+        setup::hand_over_machine(context, &mut command)?;
+    }
+    run(command)
+}
+
+/// The command that builds a program of `tests/` and runs it.
+pub(crate) fn command(context: &Context, name: &str, arguments: &[String]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .args([
@@ -52,13 +65,11 @@ pub(crate) fn program(
         ])
         .args(arguments);
     command.current_dir(&context.checkout);
-    match systems.witness {
-        false => setup::hand_over(context, &[PageSize::default()], &mut command)?,
-        true => setup::hand_over_witness(context, &mut command)?,
-    }
-    if systems.machine {
-        setup::hand_over_machine(context, &mut command)?;
-    }
+    command
+}
+
+/// Runs such a command; returns its exit code.
+pub(crate) fn run(mut command: Command) -> Result<ExitCode> {
     let status = command.status().context("cannot run cargo")?;
     Ok(ExitCode::from(
         status

@@ -64,10 +64,12 @@ impl Task for DoctorCommand {
         let mut rows = host(context, &states);
         let witness = setup::witness_states(context)?;
         let bench = setup::bench_states(context)?;
+        let selftests = setup::selftests_states(context)?;
         rows.extend(
             states
                 .into_iter()
                 .chain(bench)
+                .chain(selftests)
                 .chain(witness)
                 .map(|(name, state)| {
                     let (standing, text) = match state {

@@ -6,6 +6,7 @@ pub(crate) mod build;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod guest;
+pub(crate) mod selftests;
 pub(crate) mod shell;
 pub(crate) mod test;
 pub(crate) mod witness;

@@ -15,7 +15,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use ehea_harness::PageSize;
 
-use crate::commands::{witness, Task};
+use crate::commands::{selftests, witness, Task};
 use crate::context::Context;
 use runner::Runner;
 
@@ -34,6 +34,8 @@ enum Tier {
     Soak,
     /// The same adapter with the C driver; not without --full, unless it is asked for.
     Witness,
+    /// The kernel's own driver selftests; not without --full, unless they are asked for.
+    Selftests,
 }
 
 /// Runs the tests. The last line is `N passed, N failed`.
@@ -45,7 +47,8 @@ pub(crate) struct TestCommand {
     /// Only tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Adds what takes too long for every change: the other page size, soaks, the witness.
+    /// Adds what takes too long for every change: the other page size, soaks, the witness, the
+    /// kernel's selftests.
     #[arg(long)]
     full: bool,
     /// How often memory comes and goes in the tier soak; 400 times by default.
@@ -83,6 +86,9 @@ impl Task for TestCommand {
         }
         if self.tier == Some(Tier::Witness) || (self.full && wanted(Tier::Witness)) {
             witness::run(context, &mut runner);
+        }
+        if self.tier == Some(Tier::Selftests) || (self.full && wanted(Tier::Selftests)) {
+            selftests::run(context, &mut runner);
         }
         Ok(runner.finish())
     }
