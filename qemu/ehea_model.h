@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EHEA_MODEL_ABI 4
+#define EHEA_MODEL_ABI 5
 #define EHEA_MODEL_PORTS_MAX 16
 #define EHEA_MODEL_HCALL_ARGS 9
 /* One register block per slot; the guest may have 64 KiB pages. */
@@ -69,6 +69,8 @@ struct ehea_model_host {
     void (*irq_free)(void *ctx, uint32_t irq);
     /* Delivered after the function of the model has returned, in the order of the calls. */
     void (*irq_pulse)(void *ctx, uint32_t irq);
+    /* Whether all processors of the guest wait for an interrupt, and none has one. */
+    bool (*guest_is_idle)(void *ctx);
     /* Virtual time in nanoseconds. */
     uint64_t (*now_ns)(void *ctx);
     /* Call ehea_model_run() at this virtual time; EHEA_MODEL_NO_DEADLINE cancels. */

@@ -169,6 +169,18 @@ static void ehea_irq_pulse(void *ctx, uint32_t irq)
     }
 }
 
+static bool ehea_guest_is_idle(void *ctx)
+{
+    CPUState *cs;
+
+    CPU_FOREACH(cs) {
+        if (!cs->halted || cpu_has_work(cs)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /*
  * Time
  */
@@ -241,6 +253,7 @@ const struct ehea_model_host spapr_ehea_host = {
     .irq_alloc = ehea_irq_alloc,
     .irq_free = ehea_irq_free,
     .irq_pulse = ehea_irq_pulse,
+    .guest_is_idle = ehea_guest_is_idle,
     .now_ns = ehea_now_ns,
     .timer_set = ehea_timer_set,
     .tx_frame = spapr_ehea_tx_frame,

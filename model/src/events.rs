@@ -77,6 +77,10 @@ impl State {
                 self.agenda.recheck_by(deadline);
                 continue;
             }
+            if !env.host.guest_is_idle() && cq.waits(self.now) {
+                self.agenda.recheck_by(self.now.saturating_add(RERAISE_NS));
+                continue;
+            }
             cq.reraised(self.now);
             env.counters.reraised();
             self.agenda.recheck_by(self.now.saturating_add(RERAISE_NS));

@@ -79,6 +79,9 @@ pub trait Host {
     fn irq_free(&mut self, irq: u32);
     /// Raises an interrupt once.
     fn irq_pulse(&mut self, irq: u32);
+    /// Whether all processors of the guest wait for an interrupt and none has one: nothing that was asked of
+    /// it is still to be done.
+    fn guest_is_idle(&mut self) -> bool;
     /// Virtual time.
     fn now_ns(&mut self) -> u64;
     /// Asks for a call of [`crate::Adapter::run`] at that time; none cancels.

@@ -40,8 +40,8 @@ pub struct Stats {
     pub reentries: u64,
     /// Interrupts raised.
     pub interrupts: u64,
-    /// Completion events raised once more because the driver left completions alone for 20 ms: an
-    /// interrupt was lost, or the driver is slow.
+    /// Completion events raised once more because the driver left completions alone for 20 ms while its
+    /// machine had nothing to do, or for a second: an interrupt was lost.
     pub reraised: u64,
     /// Frames of the largest turn of work, sent and received, work requests without frames among them.
     pub longest_work_frames: u64,

@@ -41,6 +41,7 @@ host_table! {
     irq_alloc: fn() -> i64;
     irq_free: fn(u32);
     irq_pulse: fn(u32);
+    guest_is_idle: fn() -> bool;
     now_ns: fn() -> u64;
     timer_set: fn(u64);
     tx_frame: fn(u32, *const c_void, usize) -> bool;
@@ -118,6 +119,11 @@ impl Host for CallbackHost {
     fn irq_pulse(&mut self, irq: u32) {
         // SAFETY: `ctx` belongs to the function, see above.
         unsafe { (self.callbacks.irq_pulse)(self.ctx, irq) }
+    }
+
+    fn guest_is_idle(&mut self) -> bool {
+        // SAFETY: `ctx` belongs to the function, see above.
+        unsafe { (self.callbacks.guest_is_idle)(self.ctx) }
     }
 
     fn now_ns(&mut self) -> u64 {

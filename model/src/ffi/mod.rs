@@ -29,7 +29,7 @@ use crate::temper::{Busy, Rough, Temper};
 use host::{CHost, CallbackHost, Callbacks};
 
 /// EHEA_MODEL_ABI.
-const ABI_VERSION: u32 = 4;
+const ABI_VERSION: u32 = 5;
 
 /// `struct ehea_model_config`.
 #[repr(C)]
@@ -58,7 +58,7 @@ const _: () = {
     assert!(offset_of!(CConfig, num_default_qps) == 44);
     assert!(offset_of!(CConfig, temper_seed) == 52);
     assert!(offset_of!(CConfig, mac) == 56);
-    assert!(size_of::<CHost>() == size_of::<[usize; 14]>());
+    assert!(size_of::<CHost>() == size_of::<[usize; 15]>());
 };
 
 /// A value of `enum ehea_temper`.

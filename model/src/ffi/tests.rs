@@ -98,6 +98,9 @@ const HOST: CHost = {
     unsafe extern "C" fn tx_frame(_: *mut c_void, _: u32, _: *const c_void, _: usize) -> bool {
         true
     }
+    unsafe extern "C" fn guest_is_idle(_: *mut c_void) -> bool {
+        true
+    }
     unsafe extern "C" fn trace_enabled(_: *mut c_void, _: u32) -> bool {
         true
     }
@@ -110,6 +113,7 @@ const HOST: CHost = {
         irq_alloc: Some(irq_alloc),
         irq_free: Some(irq),
         irq_pulse: Some(irq),
+        guest_is_idle: Some(guest_is_idle),
         now_ns: Some(now_ns),
         timer_set: Some(timer_set),
         tx_frame: Some(tx_frame),

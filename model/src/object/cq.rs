@@ -7,7 +7,8 @@ use ehea_abi::ring::{CQES_PER_PAGE, CQE_SIZE};
 use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
-/// The interrupt is raised again if the driver neither consumed nor armed for this long (M10).
+/// The interrupt is raised again if the driver neither consumed nor armed for this long, and the guest has
+/// nothing else to do (M10).
 pub(crate) const RERAISE_NS: u64 = 20_000_000;
 
 /// A completion queue.
@@ -32,7 +33,12 @@ pub(crate) struct Cq {
     /// When the event was raised, or after it the driver last made progress or was first given
     /// something again.
     raised_ns: Option<u64>,
+    /// How often it was not raised again since then, because the guest was busy.
+    waited: u32,
 }
+
+/// So often a busy guest is waited for: for a second in all.
+const WAITS: u32 = 50;
 
 impl Cq {
     pub(crate) fn new(number: u32, eq: u64, token: u32, pages: u32, slot: u32) -> Self {
@@ -49,6 +55,7 @@ impl Cq {
             armed: false,
             unconsumed: 0,
             raised_ns: None,
+            waited: 0,
         }
     }
 
@@ -122,12 +129,14 @@ impl Cq {
     pub(crate) fn set_event_pending(&mut self, pending: bool) {
         self.event_pending = pending;
         self.raised_ns = None;
+        self.waited = 0;
     }
 
     /// N1. Completions that are there already raise no event (§6.7, choice).
     pub(crate) fn set_armed(&mut self, armed: bool) {
         self.armed = armed;
         self.raised_ns = None;
+        self.waited = 0;
     }
 
     /// When the event is due once more, if the driver does nothing until then.
@@ -138,8 +147,19 @@ impl Cq {
         self.raised_ns.map(|at| at.saturating_add(RERAISE_NS))
     }
 
+    /// Waits once more for a guest that is busy, unless it was waited for long enough.
+    pub(crate) fn waits(&mut self, now: u64) -> bool {
+        if self.waited >= WAITS {
+            return false;
+        }
+        self.waited = self.waited.saturating_add(1);
+        self.raised_ns = Some(now);
+        true
+    }
+
     /// The event is raised once more.
     pub(crate) fn reraised(&mut self, now: u64) {
         self.raised_ns = Some(now);
+        self.waited = 0;
     }
 }

@@ -21,6 +21,8 @@ pub struct TestHost {
     /// Pages that the call being handled may touch.
     pub(super) call_pages: Vec<u64>,
     pub(super) irq_limit: u32,
+    /// The guest's processors have something to do.
+    pub guest_is_busy: bool,
     irqs: BTreeSet<u32>,
     pulses: BTreeMap<u32, u64>,
     pub(super) now: u64,
@@ -241,6 +243,10 @@ impl Host for TestHost {
     fn irq_pulse(&mut self, irq: u32) {
         assert!(self.irqs.contains(&irq), "interrupt {irq:#x} is not ours");
         *self.pulses.entry(irq).or_default() += 1;
+    }
+
+    fn guest_is_idle(&mut self) -> bool {
+        !self.guest_is_busy
     }
 
     fn now_ns(&mut self) -> u64 {

@@ -260,6 +260,27 @@ fn a_driver_that_stopped_looking_is_told_again() {
     assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (0, 3));
 }
 
+/// A guest that is busy may be about to look: it is waited for, but not for ever.
+#[test]
+fn a_busy_guest_is_waited_for() {
+    let mut guest = TestGuest::default();
+    guest.machine.host.guest_is_busy = true;
+    guest.send(0, 0, &Frame::raw(Frame::PEER, 100, 1));
+    guest.machine.advance(500 * MS);
+    assert_eq!(pulses(&mut guest), 1);
+    guest.machine.host.guest_is_busy = false;
+    guest.machine.advance(10 * MS);
+    assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (1, 1));
+    guest.machine.host.guest_is_busy = true;
+    guest.machine.advance(1000 * MS);
+    assert_eq!(pulses(&mut guest), 0);
+    guest.machine.advance(40 * MS);
+    assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (1, 2));
+    guest.completions(0, 0);
+    guest.machine.advance(2000 * MS);
+    assert_eq!(pulses(&mut guest), 0);
+}
+
 /// M19: an interrupt that was withheld is raised by H_RESET_EVENTS, none otherwise.
 #[test]
 fn reset_events_makes_up_for_a_lost_interrupt() {
