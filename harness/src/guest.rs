@@ -401,8 +401,10 @@ impl Guest {
 
     /// For whoever reads the logs of a guest in which something went wrong, as `error` says: keeps what the
     /// adapter, the interrupt controller and the processors are at. If the guest still runs commands, also
-    /// what its kernel and the adapter have counted, now and a while later: whether anything goes on. Each
-    /// may fail without the others being of less use.
+    /// what its kernel and the adapter have counted, now and a while later: whether anything goes on. That of
+    /// the adapter's queue pairs and ports tells a lost doorbell (announced stays), a busy backend (executed
+    /// stays) and a lost interrupt (unconsumed stays) apart. Each may fail without the others being of less
+    /// use.
     pub fn record_failure(&self, error: &anyhow::Error) {
         const COUNTERS: &str = "for time in now later; do \
              cat /proc/uptime /proc/interrupts /proc/softirqs /proc/net/softnet_stat /proc/net/dev; \
@@ -412,7 +414,14 @@ impl Guest {
         if error.downcast_ref::<GuestError>().is_some() {
             return;
         }
-        if let Ok(output) = self.run(COUNTERS) {
+        let now = self.stats::<Value>();
+        if let Ok(mut output) = self.run(COUNTERS) {
+            let later = self.stats::<Value>();
+            for (time, stats) in [("now", &now), ("later", &later)] {
+                if let Ok(stats) = stats {
+                    output.stdout.extend(queues(time, stats).into_bytes());
+                }
+            }
             let _ = std::fs::write(self.directory.join("guest.txt"), output.stdout);
         }
         if let Ok(stats) = self.stats::<Value>() {
@@ -451,6 +460,17 @@ impl Drop for Guest {
         let _ = child.wait();
         let _ = std::fs::remove_file(self.directory.join("initrd"));
     }
+}
+
+/// What the adapter knows of its queue pairs and ports, a line for each.
+fn queues(time: &str, stats: &Value) -> String {
+    let mut text = String::new();
+    for kind in ["qps", "ports"] {
+        for object in stats[kind].as_array().into_iter().flatten() {
+            text += &format!("adapter {time}, {kind}: {object}\n");
+        }
+    }
+    text
 }
 
 /// The last lines of QEMU's own output.

@@ -53,6 +53,7 @@ fn start(lab: &Lab) -> Result<(String, Reflector<'_>)> {
 /// Frames with a wrong CRC or checksum are dropped and counted. Completions and events that report a
 /// failed queue pair have the port reset.
 pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
+    lab.expect_ignored_mmio();
     let (name, reflector) = start(lab)?;
     let live = lab.stats()?.live;
     let traffic = traffic(lab, 100, PATIENCE)?;
@@ -127,6 +128,7 @@ pub(crate) fn malfunction(lab: &Lab) -> Result<()> {
 pub(crate) fn lost_interrupts(lab: &Lab) -> Result<()> {
     // It is what this is about.
     lab.guest().console().allow("NETDEV WATCHDOG");
+    lab.expect_reraise();
     lab.load()?;
     let name = lab.up(1, 1500)?;
     let position = lab.guest().console().position();

@@ -35,7 +35,7 @@ use anyhow::Result;
 use ehea_harness::PageSize;
 use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
-use ehea_tests::suite::{self, Kernel, Scenario};
+use ehea_tests::suite::{self, Kernel, Rough, Scenario};
 
 /// Several queue pairs for each port.
 const QUEUES: Shape = Shape {
@@ -322,6 +322,21 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// A few that have most to do with what a rough adapter does.
+const ROUGH: Rough = Rough {
+    sample: &[
+        // All rings, many times, through all receive queues.
+        "traffic::ring_wraps",
+        // Accesses are under way while queue pairs are disabled and freed.
+        "cycles::down_and_up",
+        // Queue pairs pause and move to another region.
+        "rebuilds::remove",
+        // Several queue pairs, served out of order.
+        "quirks::link_flap_of_many_queues",
+    ],
+    never: &[],
+};
+
 /// Kernels whose memory is different. Without the radix MMU they use the hash table.
 const KERNELS: [Kernel; 3] = [
     Kernel {
@@ -350,7 +365,7 @@ const ABOUT_MEMORY: [&str; 6] = [
 const ABOUT_PAGES: [&str; 4] = ["cmo", "errors", "offload", "router"];
 
 fn main() -> ExitCode {
-    suite::main_with("scenarios", SCENARIOS, &KERNELS, |scenario, kernel| {
+    suite::main_with("scenarios", SCENARIOS, ROUGH, &KERNELS, |scenario, kernel| {
         let module = scenario.name.split("::").next();
         module.is_some_and(|module| {
             ABOUT_MEMORY.contains(&module) || kernel.name == "4k" && ABOUT_PAGES.contains(&module)

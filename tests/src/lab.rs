@@ -13,6 +13,7 @@ use ehea_model::stats::{Live, Stats};
 
 use crate::peer::{Port, PEER_ADDRESS};
 use crate::system::System;
+use crate::totals::{unwanted, Counts, UNWANTED};
 
 /// Environment variable with the path of `ehea-net`, built from `guest-tools/` for the guest.
 pub const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
@@ -36,6 +37,42 @@ pub struct Shape {
     pub others: &'static [Other],
     /// More arguments for QEMU, for other devices.
     pub qemu_args: &'static [&'static str],
+    /// How the adapters treat the driver.
+    pub temper: Temper,
+}
+
+/// How an adapter treats its driver, within what the interface allows (Documentation/abi.rst).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Temper {
+    /// All goes as expected.
+    #[default]
+    Calm,
+    /// Firmware is busy now and then, the adapter is slow and out of order.
+    Rough,
+}
+
+/// Environment variable with another seed for what an adapter does that is rough.
+pub const SEED_VARIABLE: &str = "EHEA_TEMPER_SEED";
+
+impl Temper {
+    /// In the names of tests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "",
+            Self::Rough => "rough",
+        }
+    }
+
+    /// Properties of the adapter.
+    fn properties(self) -> Vec<String> {
+        match self {
+            Self::Calm => Vec::new(),
+            Self::Rough => {
+                let seed = std::env::var(SEED_VARIABLE).unwrap_or_else(|_| "1".to_owned());
+                vec!["temper=rough".to_owned(), format!("temper-seed={seed}")]
+            }
+        }
+    }
 }
 
 impl Shape {
@@ -49,6 +86,7 @@ impl Shape {
         cmo: None,
         others: &[],
         qemu_args: &[],
+        temper: Temper::Calm,
     };
 
     /// A guest with this driver, two ports and room for memory.
@@ -70,11 +108,16 @@ pub enum Other {
 
 impl Other {
     /// QEMU's `-device` for number `port` of all ports, whose netdev is `netdev`.
-    fn device(self, port: usize, netdev: &str) -> String {
+    fn device(self, port: usize, netdev: &str, temper: Temper) -> String {
         let (mac, id, unit) = (text(port_address(port)), self.id(), self.unit());
         match self {
             Self::Adapter => {
-                format!("spapr-ehea,id={id},reg=0x{unit},ports=1,netdev0={netdev},mac0={mac}")
+                let mut device =
+                    format!("spapr-ehea,id={id},reg=0x{unit},ports=1,netdev0={netdev},mac0={mac}");
+                for property in temper.properties() {
+                    device = format!("{device},{property}");
+                }
+                device
             }
             Self::Veth => format!("spapr-vlan,id={id},reg=0x{unit},netdev={netdev},mac={mac}"),
         }
@@ -185,6 +228,9 @@ impl Lab {
                 for property in shape.system.adapter_properties() {
                     builder = builder.adapter_property(property);
                 }
+                for property in shape.temper.properties() {
+                    builder = builder.adapter_property(&property);
+                }
                 for property in shape.properties {
                     builder = builder.adapter_property(property);
                 }
@@ -197,7 +243,7 @@ impl Lab {
             builder = builder
                 .other_netdev(&netdev, socket)
                 .qemu_arg("-device")
-                .qemu_arg(&other.device(ports.len(), &netdev));
+                .qemu_arg(&other.device(ports.len(), &netdev, shape.temper));
         }
         let guest = special(builder).boot()?;
         // Memory that is added is for movable pages, so that it can be removed again.
@@ -383,6 +429,39 @@ impl Lab {
         self.expected().insert(name);
     }
 
+    /// The running scenario is about lost interrupts: completion events are raised again.
+    pub fn expect_reraise(&self) {
+        self.expected().insert("reraised");
+    }
+
+    /// In the running scenario queue pairs fail for no fault of the driver's, which may ring a doorbell
+    /// before it knows: that does nothing.
+    pub fn expect_ignored_mmio(&self) {
+        self.expected().insert("ignored_mmio");
+    }
+
+    /// Whether the running scenario expects what has this name.
+    pub(crate) fn expects(&self, name: &str) -> bool {
+        self.expected().contains(name)
+    }
+
+    /// What the model counted since the scenario began that is not to happen.
+    pub(crate) fn unwanted(&self) -> Result<Counts> {
+        let mut counts = unwanted(&self.stats()?);
+        for (name, before) in unwanted(&self.before) {
+            if let Some(count) = counts.get_mut(&name) {
+                *count = count.saturating_sub(before);
+            }
+        }
+        Ok(counts)
+    }
+
+    /// How often firmware was busy by itself since the scenario began.
+    pub(crate) fn busy_answers(&self) -> Result<u64> {
+        let sum = |stats: &Stats| stats.busy_answers.values().sum::<u64>();
+        Ok(sum(&self.stats()?).saturating_sub(sum(&self.before)))
+    }
+
     fn expected(&self) -> std::sync::MutexGuard<'_, BTreeSet<&'static str>> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -429,10 +508,17 @@ impl Lab {
             after.removed_while_registered == before.removed_while_registered,
             "memory left the machine while it was registered"
         );
-        ensure!(
-            after.removed_accesses == before.removed_accesses,
-            "the adapter was to use memory that has left the machine"
-        );
+        for (name, count) in self.unwanted()? {
+            let (_, meaning) = UNWANTED
+                .iter()
+                .find(|of| of.0 == name)
+                .copied()
+                .unwrap_or_default();
+            ensure!(
+                count == 0 || self.expects(&name) || self.system.is_known_for(&name),
+                "{name}: {count} times, {meaning}"
+            );
+        }
         Ok(())
     }
 

@@ -19,3 +19,4 @@ pub mod selftests;
 pub mod soak;
 pub mod suite;
 pub mod system;
+pub mod totals;

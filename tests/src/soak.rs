@@ -14,6 +14,7 @@ use crate::counters::ethtool_statistics;
 use crate::lab::Lab;
 use crate::memory::{blocks, not_registered, settled, Dimm, LMB};
 use crate::peer::Traffic;
+use crate::totals::{unwanted, Counts};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Cycles until the kernel's caches are warm.
@@ -30,11 +31,14 @@ struct Level {
     /// Addresses and lengths of what is registered.
     runs: Vec<Vec<(u64, u64)>>,
     refusals: BTreeMap<String, u64>,
+    /// What is not to happen at all.
+    unwanted: Counts,
 }
 
 impl Level {
     fn of(stats: Stats) -> Self {
         Self {
+            unwanted: unwanted(&stats),
             live: stats.live,
             pinned_bytes: stats.pinned_bytes,
             runs: stats.mrs.into_iter().map(|mr| mr.runs).collect(),

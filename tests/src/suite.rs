@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Scenarios as tests. Those of the same shape share a guest; a guest in which one failed is not used
-//! again. Some also run with other kernels, if that is asked for (`--include-ignored`).
+//! again. Some also run with other kernels, and all with an adapter that is rough (`rough::…`), if that is
+//! asked for (`--include-ignored`); a few of the rough ones always do.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,9 @@ use ehea_harness::PageSize;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::known::Known;
-use crate::lab::{Lab, Shape};
+use crate::lab::{Lab, Shape, Temper};
+use crate::system::System;
+use crate::totals::Totals;
 
 /// A test with a guest. It starts and ends without the driver.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,33 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// The same with an adapter that is rough.
+    fn rough(self) -> Self {
+        let shape = Shape {
+            temper: Temper::Rough,
+            ..self.shape
+        };
+        Self { shape, ..self }
+    }
+}
+
+/// Which scenarios are run with an adapter that is rough.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rough {
+    /// Names of those that always are; the others are if that is asked for.
+    pub sample: &'static [&'static str],
+    /// Names of those that are not, each with the reason.
+    pub never: &'static [(&'static str, &'static str)],
+}
+
+impl Rough {
+    fn has(&self, scenario: &Scenario) -> bool {
+        let never = |&(name, _): &(&str, &str)| name == scenario.name;
+        scenario.shape.adapter.is_some() && !self.never.iter().any(never)
+    }
+}
+
 /// The kernel in a guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kernel {
@@ -63,18 +93,12 @@ pub struct Kernel {
     pub append: &'static str,
 }
 
-impl Kernel {
-    /// Whether it is the one that all scenarios run with.
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// At most one guest, and what it is like.
 #[derive(Default)]
 struct Pool {
     name: &'static str,
     current: Option<(Shape, Kernel, Lab)>,
+    totals: Totals,
 }
 
 impl Pool {
@@ -97,7 +121,9 @@ impl Pool {
                     .kernel_append(kernel.append)
             })?,
         };
-        scenario.run(&mut lab).with_context(|| {
+        let result = scenario.run(&mut lab);
+        self.totals.add(&lab);
+        result.with_context(|| {
             let log = lab.guest().log_directory().display();
             format!("{}; logs: {log}", scenario.name)
         })?;
@@ -105,6 +131,16 @@ impl Pool {
             self.current = Some((scenario.shape, kernel, lab));
         }
         Ok(())
+    }
+
+    /// Ends the run, of all scenarios that are run by default or more if it is `whole`.
+    fn finish(&mut self, whole: bool, system: Option<System>) -> Result<()> {
+        self.close()?;
+        self.totals.whole = whole;
+        match system {
+            Some(system) if self.totals.scenarios > 0 => self.totals.write(system),
+            _ => Ok(()),
+        }
     }
 
     /// Powers the guest off.
@@ -116,12 +152,15 @@ impl Pool {
     }
 }
 
-fn trial(scenario: Scenario, kernel: Kernel, pool: &Arc<Mutex<Pool>>) -> Trial {
+/// A test of a scenario; `always`: also if nothing special is asked for.
+fn trial(scenario: Scenario, kernel: Kernel, always: bool, pool: &Arc<Mutex<Pool>>) -> Trial {
     let pool = Arc::clone(pool);
-    let name = match kernel.name {
-        "" => scenario.name.to_owned(),
-        kernel => format!("{kernel}::{}", scenario.name),
-    };
+    let mut name = scenario.name.to_owned();
+    for prefix in [scenario.shape.temper.name(), kernel.name] {
+        if !prefix.is_empty() {
+            name = format!("{prefix}::{name}");
+        }
+    }
     let run = move || {
         let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
         pool.run(&scenario, kernel)
@@ -131,19 +170,20 @@ fn trial(scenario: Scenario, kernel: Kernel, pool: &Arc<Mutex<Pool>>) -> Trial {
     let available = scenario.shape.system.is_available();
     Trial::test(name, run)
         .with_kind(scenario.known.map_or("", |known| known.fault))
-        .with_ignored_flag(!available || !kernel.is_default())
+        .with_ignored_flag(!available || !always)
 }
 
 /// Runs scenarios, those of one shape next to each other, as the command line asks for; `name` is for
 /// the guests' logs.
-pub fn main(name: &'static str, scenarios: &[Scenario]) -> ExitCode {
-    main_with(name, scenarios, &[], |_, _| false)
+pub fn main(name: &'static str, scenarios: &[Scenario], rough: Rough) -> ExitCode {
+    main_with(name, scenarios, rough, &[], |_, _| false)
 }
 
 /// As [`main`]; those for which `others` is true also run with that one of the other `kernels`.
 pub fn main_with(
     name: &'static str,
     scenarios: &[Scenario],
+    rough: Rough,
     kernels: &[Kernel],
     others: impl Fn(&Scenario, &Kernel) -> bool,
 ) -> ExitCode {
@@ -152,21 +192,27 @@ pub fn main_with(
     arguments.test_threads = Some(1);
     let pool = Arc::new(Mutex::new(Pool {
         name,
-        current: None,
+        ..Pool::default()
     }));
     let mut trials: Vec<Trial> = scenarios
         .iter()
-        .map(|&scenario| trial(scenario, Kernel::default(), &pool))
+        .map(|&scenario| trial(scenario, Kernel::default(), true, &pool))
         .collect();
+    for scenario in scenarios.iter().filter(|scenario| rough.has(scenario)) {
+        let always = rough.sample.contains(&scenario.name);
+        trials.push(trial(scenario.rough(), Kernel::default(), always, &pool));
+    }
     for &kernel in kernels {
         let scenarios = scenarios
             .iter()
             .filter(|scenario| others(scenario, &kernel));
-        trials.extend(scenarios.map(|&scenario| trial(scenario, kernel, &pool)));
+        trials.extend(scenarios.map(|&scenario| trial(scenario, kernel, false, &pool)));
     }
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let closed = pool.lock().unwrap_or_else(PoisonError::into_inner).close();
-    if let Err(error) = closed {
+    let system = scenarios.first().map(|scenario| scenario.shape.system);
+    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(error) = pool.finish(whole, system) {
         eprintln!("error: {error:#}");
         return ExitCode::FAILURE;
     }

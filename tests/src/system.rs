@@ -59,8 +59,16 @@ impl System {
     pub(crate) const fn adapter_properties(self) -> &'static [&'static str] {
         match self {
             Self::Ours => &[],
-            Self::Witness => &["ibmebus=on"],
+            // It can't do with a firmware that is busy where it can't sleep, nor with H_BUSY.
+            Self::Witness => &["ibmebus=on", "temper-busy=sleeping"],
         }
+    }
+
+    /// Whether the driver makes the model count what has this name, of what is not to happen, without
+    /// anybody being able to tell when. The C driver loses events that come while its poll function is
+    /// switched off: it doesn't look once more afterwards.
+    pub(crate) fn is_known_for(self, name: &str) -> bool {
+        self == Self::Witness && name == "reraised"
     }
 
     /// What `ethtool -S` calls the number of resets of a port.

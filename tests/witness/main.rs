@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
-use ehea_tests::suite::{self, Scenario};
+use ehea_tests::suite::{self, Rough, Scenario};
 use ehea_tests::system::System;
 
 /// Two ports and room for memory.
@@ -107,5 +107,5 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 fn main() -> ExitCode {
-    suite::main("witness", SCENARIOS)
+    suite::main("witness", SCENARIOS, Rough::default())
 }

@@ -21,25 +21,28 @@ pub(crate) struct WitnessCommand {
     /// Only scenarios whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Also with an adapter that is rough: rough::…
+    #[arg(long)]
+    full: bool,
 }
 
 impl Task for WitnessCommand {
     fn run(self, context: &Context) -> Result<ExitCode> {
         let mut runner = Runner::new(self.only);
-        run(context, &mut runner);
+        run(context, &mut runner, self.full);
         Ok(runner.finish())
     }
 }
 
 /// Makes what the scenarios need and runs them.
-pub(crate) fn run(context: &Context, runner: &mut Runner) {
-    match command(context, runner.only()) {
+pub(crate) fn run(context: &Context, runner: &mut Runner, full: bool) {
+    match command(context, runner.only(), full) {
         Ok(command) => runner.libtest("witness", command),
         Err(error) => runner.failed("witness", &format!("{error:#}")),
     }
 }
 
-fn command(context: &Context, only: Option<&str>) -> Result<Command> {
+fn command(context: &Context, only: Option<&str>, full: bool) -> Result<Command> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args([
         "test",
@@ -50,6 +53,9 @@ fn command(context: &Context, only: Option<&str>) -> Result<Command> {
         "witness",
         "--",
     ]);
+    if full {
+        command.arg("--include-ignored");
+    }
     command.args(only).current_dir(&context.checkout);
     setup::hand_over_witness(context, &mut command)?;
     Ok(command)

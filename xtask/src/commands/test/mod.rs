@@ -47,8 +47,8 @@ pub(crate) struct TestCommand {
     /// Only tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Adds what takes too long for every change: the other page size, soaks, the witness, the
-    /// kernel's selftests.
+    /// Adds what takes too long for every change: the other page size, soaks, the witness, all scenarios
+    /// with a rough adapter, the kernel's selftests.
     #[arg(long)]
     full: bool,
     /// How often memory comes and goes in the tier soak; 400 times by default.
@@ -85,7 +85,7 @@ impl Task for TestCommand {
             soak::run(context, &mut runner, self.cycles);
         }
         if self.tier == Some(Tier::Witness) || (self.full && wanted(Tier::Witness)) {
-            witness::run(context, &mut runner);
+            witness::run(context, &mut runner, self.full);
         }
         if self.tier == Some(Tier::Selftests) || (self.full && wanted(Tier::Selftests)) {
             selftests::run(context, &mut runner);

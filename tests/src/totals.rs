@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the model counts that is not to happen, by scenario and over a run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use ehea_model::stats::Stats;
+use serde::{Deserialize, Serialize};
+
+use crate::lab::Lab;
+use crate::system::System;
+
+/// Names of what is not to happen, and what it means if it does.
+pub const UNWANTED: [(&str, &str); 5] = [
+    (
+        "reraised",
+        "completion events were raised again, because nobody had looked at completions for 20 ms",
+    ),
+    ("ignored_mmio", "register accesses did nothing"),
+    (
+        "removed_accesses",
+        "the adapter was to use memory that had been given back to the machine",
+    ),
+    (
+        "late_accesses",
+        "accesses of the adapter were under way to memory whose owner was freed",
+    ),
+    ("reentries", "the model was called from within itself"),
+];
+
+/// Counts by name, those of [`UNWANTED`].
+pub type Counts = BTreeMap<String, u64>;
+
+/// What has not been wanted, in all of the statistics' time.
+pub fn unwanted(stats: &Stats) -> Counts {
+    let counts = [
+        stats.reraised,
+        stats.ignored_mmio,
+        stats.removed_accesses,
+        stats.late_accesses,
+        stats.reentries,
+    ];
+    let names = UNWANTED.map(|(name, _)| name.to_owned());
+    names.into_iter().zip(counts).collect()
+}
+
+/// What a run of scenarios has counted, for `target/scenarios.json` and `target/witness.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// All scenarios ran that are run by default.
+    pub whole: bool,
+    /// Scenarios that were run.
+    pub scenarios: u64,
+    /// What happened though no scenario asked for it.
+    pub unwanted: Counts,
+    /// What happened because scenarios asked for it.
+    pub asked_for: Counts,
+    /// Calls that firmware answered busy by itself.
+    pub busy_answers: u64,
+}
+
+impl Totals {
+    /// Adds what happened since the current scenario of `lab` began.
+    pub fn add(&mut self, lab: &Lab) {
+        self.scenarios += 1;
+        // A guest that doesn't answer has failed already.
+        let Ok(counts) = lab.unwanted() else {
+            return;
+        };
+        for (name, count) in counts {
+            let totals = match lab.expects(&name) {
+                true => &mut self.asked_for,
+                false => &mut self.unwanted,
+            };
+            *totals.entry(name).or_default() += count;
+        }
+        self.busy_answers += lab.busy_answers().unwrap_or_default();
+    }
+
+    /// The file of a driver's scenarios, beside the directory of the guests' logs.
+    fn path(system: System) -> Result<PathBuf> {
+        let logs = system.artifacts()?.logs;
+        let target = logs.parent().context("the guests' logs are nowhere")?;
+        Ok(target.join(match system {
+            System::Ours => "scenarios.json",
+            System::Witness => "witness.json",
+        }))
+    }
+
+    /// Writes them where [`Totals::read`] finds them.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be written.
+    pub fn write(&self, system: System) -> Result<()> {
+        let path = Self::path(system)?;
+        std::fs::write(&path, serde_json::to_string_pretty(self)? + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads what the last run of a driver's scenarios has counted.
+    ///
+    /// # Errors
+    ///
+    /// There was none.
+    pub fn read(system: System) -> Result<Self> {
+        let path = Self::path(system)?;
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "no {}: run `cargo xtask test --tier e2e` first",
+                path.display()
+            )
+        })?;
+        serde_json::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
+    }
+}
