@@ -105,19 +105,24 @@ impl TestMachine {
 
     /// A hypercall, repeated while the firmware of a rough adapter is busy.
     pub fn hcall(&mut self, opcode: Opcode, regs: &mut Regs) -> ReturnCode {
+        let rough = self.config.temper != Temper::Calm;
+        loop {
+            let code = self.hcall_once(opcode, regs);
+            if !(rough && (code == ReturnCode::BUSY || code.long_busy_ms().is_some())) {
+                return code;
+            }
+        }
+    }
+
+    /// A hypercall.
+    pub fn hcall_once(&mut self, opcode: Opcode, regs: &mut Regs) -> ReturnCode {
         let call = *regs;
         self.host.call_pages = call[1..]
             .iter()
             .copied()
             .filter(|arg| arg % PAGE == 0 && arg.checked_add(PAGE).is_some())
             .collect();
-        let rough = self.config.temper != Temper::Calm;
-        let code = loop {
-            let code = self.adapter.hcall(&mut self.host, opcode, regs);
-            if !(rough && (code == ReturnCode::BUSY || code.long_busy_ms().is_some())) {
-                break code;
-            }
-        };
+        let code = self.adapter.hcall(&mut self.host, opcode, regs);
         self.host.call_pages.clear();
         self.watch(opcode, &call, code);
         self.check();
@@ -204,7 +209,11 @@ impl TestMachine {
 
     /// Lets enough time pass for doorbells and frames to be handled.
     pub fn settle(&mut self) {
-        self.advance(1_000_000);
+        let milliseconds = match self.config.temper {
+            Temper::Calm => 1,
+            Temper::Rough(_) => 10,
+        };
+        self.advance(milliseconds * 1_000_000);
     }
 
     /// When the adapter wants to run next.

@@ -10,9 +10,6 @@ use crate::stats::{QpStats, Stats};
 use crate::temper::{Busy, Rough, Temper};
 use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 
-/// Longer than all delays of a turn together.
-const LATER: u64 = 10_000_000;
-
 fn config(seed: u64) -> Config {
     let busy = Busy::Anywhere;
     Config {
@@ -51,7 +48,7 @@ fn writes_arrive_later() {
     let mut guest = rough(1);
     let count = under_way(&mut guest);
     assert_eq!(guest.receive(0, 0), []);
-    guest.machine.advance(LATER);
+    guest.machine.settle();
     assert_eq!(guest.receive(0, 0).len() as u64, count);
     assert_eq!(pair(&guest).in_flight, 0);
 }
@@ -70,10 +67,10 @@ fn a_query_waits_for_what_is_under_way() {
     assert_eq!(guest.receive(0, 0).len() as u64, count);
     guest.machine.host.take_accesses();
     guest.machine.inject(0, &Frame::raw(Frame::STATION, 60, 1));
-    guest.machine.advance(LATER);
+    guest.machine.settle();
     assert_eq!(guest.machine.host.take_accesses(), []);
     guest.set_qp(handle, control.same_state(true)).unwrap();
-    guest.machine.advance(LATER);
+    guest.machine.settle();
     assert_eq!(guest.receive(0, 0).len(), 1);
     assert_eq!(guest.machine.stats().late_accesses, 0);
 }
@@ -87,7 +84,7 @@ fn disabling_for_good_waits_for_what_is_under_way() {
     assert_eq!(pair(&guest).in_flight, 0);
     assert_eq!(guest.receive(0, 0).len() as u64, count);
     guest.machine.host.take_accesses();
-    guest.machine.advance(LATER);
+    guest.machine.settle();
     assert_eq!(guest.machine.host.take_accesses(), []);
     assert_eq!(guest.machine.stats().late_accesses, 0);
 }
@@ -102,7 +99,7 @@ fn freed_without_being_disabled() {
     guest.machine.host.take_accesses();
     guest.free(handle, true).unwrap();
     assert_eq!(guest.machine.stats().late_accesses, count);
-    guest.machine.advance(LATER);
+    guest.machine.settle();
     assert_eq!(guest.machine.host.take_accesses(), []);
     for queue in guest.ports.remove(0).qps {
         for handle in [queue.send_cq.handle, queue.recv_cq.handle, queue.eq.handle] {
@@ -123,7 +120,7 @@ fn a_region_freed_too_early() {
     let smr = guest.ports[0].qps[0].smrs[1];
     guest.free(smr, true).unwrap();
     guest.machine.host.take_accesses();
-    guest.machine.advance(LATER);
+    guest.machine.settle();
     let wrote = |&(_, len, write): &(u64, u64, bool)| write && len > 8;
     assert_eq!(
         guest.machine.host.take_accesses().iter().find(|a| wrote(a)),
@@ -150,7 +147,7 @@ fn exercise(seed: u64) -> (Stats, Vec<Vec<u8>>) {
             assert!(guest.machine.inject(0, &frame));
         }
         if round % 3 == 0 {
-            guest.machine.advance(LATER);
+            guest.machine.settle();
             for qp in 0..3 {
                 guest.completions(0, qp);
                 for received in guest.receive(0, qp) {
@@ -160,7 +157,7 @@ fn exercise(seed: u64) -> (Stats, Vec<Vec<u8>>) {
             sent.extend(guest.machine.take_sent(0));
         }
     }
-    guest.machine.advance(LATER);
+    guest.machine.settle();
     for qp in 0..3 {
         guest.completions(0, qp);
         guest.receive(0, qp);
@@ -204,9 +201,7 @@ fn busy_answers_are_no_calls() {
     for calls in 1..=100 {
         let mut regs = [0; 9];
         loop {
-            let code = machine
-                .adapter
-                .hcall(&mut machine.host, Opcode::GET_HEA_INFO, &mut regs);
+            let code = machine.hcall_once(Opcode::GET_HEA_INFO, &mut regs);
             if code < ReturnCode::SUCCESS {
                 break;
             }

@@ -17,6 +17,7 @@ use ehea_core::mr::{
     Regions as _, RegisterError, Replaced,
 };
 use ehea_model::testkit::TestMachine;
+use ehea_model::Temper;
 
 use super::generation::Generation;
 use super::guest::{map_of, Guest, Map};
@@ -38,7 +39,18 @@ pub(crate) fn block_range(block: u64) -> RealRange {
 
 /// A machine with two ports, the base memory and some blocks.
 pub(crate) fn machine(sizes: PageSizes, max_mrs: u32, blocks: &[u64]) -> TestMachine {
+    tempered_machine(sizes, max_mrs, blocks, Temper::Calm)
+}
+
+/// As [`machine`], with an adapter of that temper.
+pub(crate) fn tempered_machine(
+    sizes: PageSizes,
+    max_mrs: u32,
+    blocks: &[u64],
+    temper: Temper,
+) -> TestMachine {
     let mut config = TestMachine::default_config();
+    config.temper = temper;
     config.mr_page_sizes = sizes;
     config.max_mrs = max_mrs;
     config.macs = MACS.map(MacAddress).to_vec();

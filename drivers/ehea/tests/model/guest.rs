@@ -129,7 +129,7 @@ impl Hypervisor for Guest {
     fn call(&self, opcode: Opcode, mut regs: Regs) -> (ReturnCode, Regs) {
         let code = self
             .refusal(opcode)
-            .unwrap_or_else(|| self.machine.borrow_mut().hcall(opcode, &mut regs));
+            .unwrap_or_else(|| self.machine.borrow_mut().hcall_once(opcode, &mut regs));
         self.calls.borrow_mut().push((opcode, code));
         if opcode == Opcode::ALLOC_HEA_RESOURCE {
             let regions = self.machine.borrow().stats().live.mr;

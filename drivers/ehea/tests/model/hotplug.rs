@@ -10,9 +10,10 @@ use ehea_core::abi::hcall::ReturnCode;
 use ehea_core::mr::Event;
 use ehea_core::queue::Frame;
 use ehea_model::testkit::Frame as TestFrame;
+use ehea_model::{Busy, Rough, Temper};
 use proptest::prelude::*;
 
-use super::adapter::{block_range, machine, Adapter, Error, Member};
+use super::adapter::{block_range, machine, tempered_machine, Adapter, Error, Member};
 use super::guest::{Guest, Refusal};
 
 /// Memory blocks that there can be.
@@ -287,6 +288,27 @@ proptest! {
             guest.refuse(None);
         }
         watch.recover();
+    }
+
+    /// What the adapter does by itself, within what it promises, is no reason for anything to be
+    /// different in the end.
+    #[test]
+    fn any_sequence_of_events_with_a_rough_adapter(
+        seed in any::<u64>(),
+        blocks in 0..BLOCKS,
+        max_mrs in prop_oneof![Just(8u32), Just(1)],
+        steps in prop::collection::vec(step(), 1..50),
+    ) {
+        let blocks: Vec<u64> = (0..blocks).collect();
+        let temper = Temper::Rough(Rough { seed, busy: Busy::Anywhere });
+        let guest = Guest::new(tempered_machine(large_pages(), max_mrs, &blocks, temper));
+        let mut watch = Watch::new(&guest, blocks);
+        for step in steps {
+            watch.step(step);
+        }
+        watch.recover();
+        let stats = guest.machine.borrow().stats();
+        assert_eq!((stats.late_accesses, stats.removed_accesses), (0, 0));
     }
 }
 
