@@ -12,6 +12,7 @@ mod cmo;
 mod cmo_platform;
 mod crash;
 mod cycles;
+mod drops;
 mod errors;
 mod hotplug;
 mod iperf;
@@ -59,6 +60,11 @@ const CRASH_OF_QUEUES: Shape = Shape {
 /// Room for one memory region, and several queue pairs for each port.
 const TIGHT: Shape = Shape {
     properties: &["max-mrs=1", "num-queue-pairs=4"],
+    ..Shape::STANDARD
+};
+/// An adapter that loses the frames of a disabled queue pair.
+const DROPS: Shape = Shape {
+    properties: &["disabled-drops=on"],
     ..Shape::STANDARD
 };
 /// As the standard one; in a guest of its own, because its memory is used up.
@@ -277,6 +283,12 @@ const SCENARIOS: &[Scenario] = &[
         name: "cmo::shares::three_devices",
         shape: cmo::THREE,
         run: cmo::shares::three_devices,
+        known: None,
+    },
+    Scenario {
+        name: "drops::removals",
+        shape: DROPS,
+        run: drops::removals,
         known: None,
     },
     Scenario {

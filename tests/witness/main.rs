@@ -26,6 +26,12 @@ const QUEUES: Shape = Shape {
     ..STANDARD
 };
 
+/// An adapter that loses the frames of a disabled queue pair.
+const DROPS: Shape = Shape {
+    properties: &["disabled-drops=on"],
+    ..STANDARD
+};
+
 /// A kernel to crash into.
 const CRASH: Shape = Shape {
     crash_kernel: true,
@@ -98,6 +104,12 @@ const SCENARIOS: &[Scenario] = &[
     queues("queues::flows", checks::traffic::flows),
     queues("queues::every_length", checks::traffic::every_length),
     queues("queues::under_traffic", memory::under_traffic),
+    Scenario {
+        name: "drops::removals",
+        shape: DROPS,
+        run: memory::dropped,
+        known: None,
+    },
     Scenario {
         name: "crash::given_back",
         shape: CRASH,

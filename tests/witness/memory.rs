@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use ehea_tests::background::Reflector;
+use ehea_tests::checks::drops;
 use ehea_tests::checks::memory::{send_from, start};
 use ehea_tests::counters::resets;
 use ehea_tests::lab::Lab;
@@ -86,6 +87,13 @@ fn finish(lab: &Lab, reflector: Reflector<'_>, traffic: Traffic, what: &str) -> 
         all_resets(lab)?
     );
     Ok(())
+}
+
+/// A block goes offline and comes back, with an adapter that loses the frames of a disabled queue pair: what
+/// that costs is told.
+pub(crate) fn dropped(lab: &Lab) -> Result<()> {
+    transmit_queue_may_be_woken(lab);
+    drops::removals(lab, |_, _, _| Ok(())).map(drop)
 }
 
 /// A block goes offline and comes back in sysfs, without anything being plugged.

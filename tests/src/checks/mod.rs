@@ -3,6 +3,7 @@
 
 pub mod cmo;
 pub mod crash;
+pub mod drops;
 pub mod faults;
 pub mod filters;
 pub mod memory;
