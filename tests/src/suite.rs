@@ -133,11 +133,11 @@ impl Pool {
         Ok(())
     }
 
-    /// Ends the run, of all scenarios that are run by default or more if it is `whole`.
-    fn finish(&mut self, whole: bool, system: Option<System>) -> Result<()> {
+    /// Ends the run. If it was of all scenarios that are run by default, or more, of one driver, its totals
+    /// are kept.
+    fn finish(&mut self, whole: Option<System>) -> Result<()> {
         self.close()?;
-        self.totals.whole = whole;
-        match system {
+        match whole {
             Some(system) if self.totals.scenarios > 0 => self.totals.write(system),
             _ => Ok(()),
         }
@@ -210,9 +210,9 @@ pub fn main_with(
     }
     let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let system = scenarios.first().map(|scenario| scenario.shape.system);
+    let whole = scenarios.first().filter(|_| whole);
     let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(error) = pool.finish(whole, system) {
+    if let Err(error) = pool.finish(whole.map(|scenario| scenario.shape.system)) {
         eprintln!("error: {error:#}");
         return ExitCode::FAILURE;
     }

@@ -48,8 +48,6 @@ pub fn unwanted(stats: &Stats) -> Counts {
 /// What a run of scenarios has counted, for `target/scenarios.json` and `target/witness.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Totals {
-    /// All scenarios ran that are run by default.
-    pub whole: bool,
     /// Scenarios that were run.
     pub scenarios: u64,
     /// What happened though no scenario asked for it.
@@ -99,7 +97,7 @@ impl Totals {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Reads what the last run of a driver's scenarios has counted.
+    /// Reads what the last whole run of a driver's scenarios has counted.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Figures about the test-bench: what it does that no machine does, and what it takes.
 
+mod scenarios;
 mod work;
 
 use anyhow::Result;
@@ -34,5 +35,5 @@ pub(super) fn measure(
     let longest = work::longest()?;
     figures.insert("longest_work_frames".to_owned(), longest.frames as f64);
     figures.insert("longest_work_bytes".to_owned(), longest.bytes as f64);
-    Ok(())
+    scenarios::measure(figures)
 }
