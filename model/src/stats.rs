@@ -17,8 +17,9 @@ pub struct Stats {
     pub live: Live,
     /// Hypercalls by name, refused ones included.
     pub hcalls: BTreeMap<String, u64>,
-    /// Hypercalls by name that a rough adapter's firmware answered busy. They are not among `hcalls`.
-    pub busy_answers: BTreeMap<String, u64>,
+    /// Hypercalls by name that the firmware of a rough adapter didn't look at: it was busy, or had no room for
+    /// a second memory region. They are not among `hcalls`.
+    pub moody_answers: BTreeMap<String, u64>,
     /// What was refused, by the name of the [`crate::Refusal`] or [`crate::Violation`].
     pub refusals: BTreeMap<String, u64>,
     /// Bytes of guest memory that are registered now, in memory regions and queues.
@@ -260,7 +261,7 @@ impl PortCounters {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) hcalls: BTreeMap<&'static str, u64>,
-    pub(crate) busy_answers: BTreeMap<&'static str, u64>,
+    pub(crate) moody_answers: BTreeMap<&'static str, u64>,
     pub(crate) refusals: BTreeMap<&'static str, u64>,
     pub(crate) late_accesses: u64,
     pub(crate) refused_accesses: u64,
@@ -285,8 +286,8 @@ impl Counters {
         increment(self.hcalls.entry(name).or_default());
     }
 
-    pub(crate) fn busy_answer(&mut self, name: &'static str) {
-        increment(self.busy_answers.entry(name).or_default());
+    pub(crate) fn moody_answer(&mut self, name: &'static str) {
+        increment(self.moody_answers.entry(name).or_default());
     }
 
     pub(crate) fn late_access(&mut self) {

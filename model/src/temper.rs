@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_answers() {
+    fn moody_answers() {
         let mut seen = std::collections::BTreeMap::<ReturnCode, u32>::new();
         let mut mood = Mood::new(rough(3, Busy::Anywhere));
         let mut in_a_row = 0;

@@ -341,8 +341,6 @@ const ROUGH: Rough = Rough {
         "traffic::ring_wraps",
         // Accesses are under way while queue pairs are disabled and freed.
         "cycles::down_and_up",
-        // Queue pairs pause and move to another region.
-        "rebuilds::remove",
         // Several queue pairs, served out of order.
         "quirks::link_flap_of_many_queues",
     ],

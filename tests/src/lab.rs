@@ -456,9 +456,9 @@ impl Lab {
         Ok(counts)
     }
 
-    /// How often firmware was busy by itself since the scenario began.
-    pub(crate) fn busy_answers(&self) -> Result<u64> {
-        let sum = |stats: &Stats| stats.busy_answers.values().sum::<u64>();
+    /// How many calls firmware didn't look at, by itself, since the scenario began.
+    pub(crate) fn moody_answers(&self) -> Result<u64> {
+        let sum = |stats: &Stats| stats.moody_answers.values().sum::<u64>();
         Ok(sum(&self.stats()?).saturating_sub(sum(&self.before)))
     }
 

@@ -54,8 +54,8 @@ pub struct Totals {
     pub unwanted: Counts,
     /// What happened because scenarios asked for it.
     pub asked_for: Counts,
-    /// Calls that firmware answered busy by itself.
-    pub busy_answers: u64,
+    /// Calls that firmware didn't look at, by itself.
+    pub moody_answers: u64,
 }
 
 impl Totals {
@@ -73,7 +73,7 @@ impl Totals {
             };
             *totals.entry(name).or_default() += count;
         }
-        self.busy_answers += lab.busy_answers().unwrap_or_default();
+        self.moody_answers += lab.moody_answers().unwrap_or_default();
     }
 
     /// The file of a driver's scenarios, beside the directory of the guests' logs.

@@ -218,9 +218,6 @@ impl State {
             return Err(Refusal::MrLength);
         }
         check_start(call.start, call.length, page)?;
-        if self.mrs.live() > 0 && self.mood.lacks_region() {
-            return Err(Refusal::MrLimit);
-        }
         let handle = self
             .mrs
             .insert(|id| {

@@ -33,8 +33,8 @@ impl State {
         regs: &mut Regs,
     ) -> ReturnCode {
         if let Some(name) = opcode.name() {
-            if let Some(code) = self.mood.busy(opcode) {
-                env.counters.busy_answer(name);
+            if let Some(code) = self.moody_answer(opcode, regs) {
+                env.counters.moody_answer(name);
                 env.trace(TraceLevel::Event, format_args!("{opcode} answered: {code}"));
                 return code;
             }
@@ -55,6 +55,16 @@ impl State {
             Ok(code) => code,
             Err(why) => env.refuse(opcode, regs, why),
         }
+    }
+
+    /// What firmware answers instead of looking at a call, if that is its mood.
+    fn moody_answer(&mut self, opcode: Opcode, regs: &Regs) -> Option<ReturnCode> {
+        let of_region =
+            opcode == Opcode::ALLOC_HEA_RESOURCE && ResourceType::of(regs) == ResourceType::MR;
+        self.mood.busy(opcode).or_else(|| {
+            let lacks = of_region && self.mrs.live() > 0 && self.mood.lacks_region();
+            lacks.then_some(ReturnCode::NOT_ENOUGH_RESOURCES)
+        })
     }
 
     fn dispatch(

@@ -41,7 +41,7 @@ impl State {
                 }),
             },
             hcalls: own(&counters.hcalls),
-            busy_answers: own(&counters.busy_answers),
+            moody_answers: own(&counters.moody_answers),
             refusals: own(&counters.refusals),
             pinned_bytes: self
                 .mrs
