@@ -375,10 +375,17 @@ const ABOUT_MEMORY: [&str; 6] = [
 const ABOUT_PAGES: [&str; 4] = ["cmo", "errors", "offload", "router"];
 
 fn main() -> ExitCode {
-    suite::main_with("scenarios", SCENARIOS, ROUGH, &KERNELS, |scenario, kernel| {
-        let module = scenario.name.split("::").next();
-        module.is_some_and(|module| {
-            ABOUT_MEMORY.contains(&module) || kernel.name == "4k" && ABOUT_PAGES.contains(&module)
-        })
-    })
+    suite::main_with(
+        "scenarios",
+        SCENARIOS,
+        ROUGH,
+        &KERNELS,
+        |scenario, kernel| {
+            let module = scenario.name.split("::").next();
+            module.is_some_and(|module| {
+                ABOUT_MEMORY.contains(&module)
+                    || kernel.name == "4k" && ABOUT_PAGES.contains(&module)
+            })
+        },
+    )
 }
