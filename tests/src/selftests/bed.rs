@@ -202,11 +202,14 @@ impl Bed {
                 }
             }
         };
-        // Its session is what is ended afterwards with all that is in it.
+        // Its session is what is ended afterwards with all that is in it. As for the kernel's own runner, a
+        // file that is not executable is one for the interpreter in its first line.
+        let file = &test.file;
         let command = format!(
             "cd /usr/lib/kselftest/{} && export {ENVIRONMENT} && \
-             setsid -w sh -c 'echo $$ >/run/selftest-session; exec timeout -k 60 {LIMIT} ./{} {arguments}' 2>&1",
-            test.collection, test.file
+             setsid -w sh -c 'echo $$ >/run/selftest-session; run=; [ -x ./{file} ] || read -r run <./{file}; \
+             exec timeout -k 60 {LIMIT} ${{run#??}} ./{file} {arguments}' 2>&1",
+            test.collection
         );
         let status = self.guest.run_streaming(&command, |stream, bytes| {
             // The log is a convenience; a full disk must not end the test.

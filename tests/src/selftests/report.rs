@@ -101,7 +101,7 @@ impl Parser {
             } else {
                 self.pending = Some(result);
             }
-        } else {
+        } else if !line.contains("TAP version ") {
             self.notes.push(line.to_owned());
         }
         results
@@ -235,6 +235,11 @@ mod tests {
         ];
         assert_eq!(parse(text, 1), results);
         assert_eq!(parse(text, 1), results);
+    }
+
+    #[test]
+    fn a_header_is_no_reason() {
+        assert_eq!(parse("TAP version 13\nok 1 a # SKIP\n", 4), ["skip a # "]);
     }
 
     #[test]
