@@ -247,7 +247,11 @@ impl Life {
                 let frame = match flow {
                     0 => Frame::raw([2, 0, 0, 0, 0, 0x77], len, 1),
                     1 => Frame::raw([0xff; 6], len, 1),
-                    flow => Frame::udp(Frame::STATION, (flow, 2), &Frame::pattern(len, 1)),
+                    flow => {
+                        // What is left for the payload.
+                        let payload = Frame::pattern(len.saturating_sub(42), 1);
+                        Frame::udp(Frame::STATION, (flow, 2), &payload)
+                    }
                 };
                 for _ in 0..count {
                     self.arrived += usize::from(self.guest.machine.inject(0, &frame));
