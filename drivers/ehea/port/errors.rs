@@ -124,9 +124,7 @@ impl AffiliatedEvents {
         for handle in queue_pairs {
             handles.push(handle, GFP_KERNEL)?;
         }
-        let name = dev.name()?;
-        let name = name.to_str().map_err(|_| EINVAL)?;
-        let name = CString::try_from_fmt(fmt!("{name}-aff"))?;
+        let name = CString::try_from_fmt(fmt!("{}-aff", dev.name()))?;
         let entries = EventEntries(eq.memory().clone());
         let reader = EventReader::new(eq.memory().entries());
         let work = Arc::pin_init(

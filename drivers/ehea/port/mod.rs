@@ -191,33 +191,14 @@ impl Port {
         &self.counters.resets
     }
 
-    /// Logs an error of the port.
+    /// Logs an error of the port. Any context.
     pub(crate) fn log_err(&self, dev: &net::Device, message: fmt::Arguments<'_>) {
-        self.log(dev, message, |parent, name, message| {
-            dev_err!(parent, "{}: {}\n", name, message)
-        });
+        dev_err!(self.calls.firmware().dev(), "{}: {}\n", dev.name(), message);
     }
 
-    /// Logs something that is good to know.
+    /// Logs something that is good to know. Any context.
     pub(crate) fn log_info(&self, dev: &net::Device, message: fmt::Arguments<'_>) {
-        self.log(dev, message, |parent, name, message| {
-            dev_info!(parent, "{}: {}\n", name, message)
-        });
-    }
-
-    fn log(
-        &self,
-        dev: &net::Device,
-        message: fmt::Arguments<'_>,
-        print: impl FnOnce(&kernel::device::Device, &str, fmt::Arguments<'_>),
-    ) {
-        let name = dev.name();
-        let name = name.as_ref().ok().and_then(|name| name.to_str().ok());
-        print(
-            self.calls.firmware().dev(),
-            name.unwrap_or("unnamed port"),
-            message,
-        );
+        dev_info!(self.calls.firmware().dev(), "{}: {}\n", dev.name(), message);
     }
 
     /// Has the port taken down and up again, soon. Any context.

@@ -253,9 +253,7 @@ impl QueuePair {
 
     /// Listens to the interrupt, which does nothing before [`QueuePair::start`].
     pub(super) fn request_interrupt(&mut self, dev: &NetDevice<PortOperations>) -> Result {
-        let name = dev.name()?;
-        let name = name.to_str().map_err(|_| EINVAL)?;
-        let name = CString::try_from_fmt(fmt!("{}-queue{}", name, self.index))?;
+        let name = CString::try_from_fmt(fmt!("{}-queue{}", dev.name(), self.index))?;
         let handler = CompletionInterrupt(self.napi.clone());
         self.interrupt = Some(KBox::pin_init(
             irq::Registration::new(self.eq.map_interrupt()?, name, handler),

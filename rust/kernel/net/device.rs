@@ -18,8 +18,9 @@ use core::{
 };
 use kernel::{
     error::to_result,
+    fmt,
     prelude::*,
-    str::CString,
+    str::BStr,
     sync::aref::AlwaysRefCounted,
     time::Delta,
     types::Opaque, //
@@ -39,6 +40,17 @@ impl MacAddress {
 impl From<[u8; 6]> for MacAddress {
     fn from(bytes: [u8; 6]) -> Self {
         Self(bytes)
+    }
+}
+
+/// A copy of a device's name, which may change.
+#[derive(Clone, Copy)]
+pub struct Name([c_char; sys::NAME_SIZE]);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0.split(|&byte| byte == 0).next();
+        fmt::Display::fmt(BStr::from_bytes(bytes.unwrap_or_default()), f)
     }
 }
 
@@ -79,17 +91,12 @@ impl Device {
         self.0.get()
     }
 
-    /// The name, like `eth0`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn name(&self) -> Result<CString> {
-        let mut name = [0; sys::NAME_SIZE];
+    /// The name, like `eth0`. Any context.
+    pub fn name(&self) -> Name {
+        let mut name = Name([0; sys::NAME_SIZE]);
         // SAFETY: The device is valid, and `name` has the size of names.
-        unsafe { sys::rust_ext_netdev_name(self.as_raw(), name.as_mut_ptr()) };
-        let name = CStr::from_bytes_until_nul(&name).map_err(|_| EINVAL)?;
-        Ok(CString::try_from(name)?)
+        unsafe { sys::rust_ext_netdev_name(self.as_raw(), name.0.as_mut_ptr()) };
+        name
     }
 
     /// The MTU in bytes.
