@@ -82,6 +82,8 @@ impl Port {
         let mut attempts = 0;
         let mut map_attempts = 0;
         loop {
+            // Takes the lock of processor hotplug, under which the memory notifier takes that of the map.
+            dev.set_real_queues(plan.queue_pairs, plan.queue_pairs, rtnl)?;
             let limits = self.limits();
             match self
                 .adapter
@@ -130,7 +132,6 @@ impl Port {
                 GFP_KERNEL,
             )?;
         }
-        dev.set_real_queues(plan.queue_pairs, plan.queue_pairs, rtnl)?;
         self.calls.set_receive_control(
             Self::receive_control(),
             queue_pairs.iter().map(|pair| pair.number()),
