@@ -9,6 +9,8 @@ use std::str::FromStr;
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::variant::Variant;
+
 /// Environment variable with the path of a JSON file that holds [`Artifacts`].
 pub const ARTIFACTS_VARIABLE: &str = "EHEA_ARTIFACTS";
 
@@ -89,8 +91,8 @@ pub struct Artifacts {
     /// `ehea-net`, our own program for the guest; absent where nothing needs it.
     #[serde(default)]
     pub tools: Option<PathBuf>,
-    /// Kernels by page size.
-    pub kernels: BTreeMap<PageSize, Kernel>,
+    /// Kernels by what they are.
+    pub kernels: BTreeMap<Variant, Kernel>,
     /// Directory that gets one directory of logs for each guest.
     pub logs: PathBuf,
 }
@@ -122,12 +124,11 @@ impl Artifacts {
         }
     }
 
-    /// The kernel with this page size.
-    pub fn kernel(&self, page_size: PageSize) -> Result<&Kernel> {
-        self.kernels.get(&page_size).with_context(|| {
-            format!(
-                "no kernel with {page_size} pages: run `cargo xtask build --page-size {page_size}`"
-            )
-        })
+    /// The kernel of this kind.
+    pub fn kernel(&self, variant: impl Into<Variant>) -> Result<&Kernel> {
+        let variant = variant.into();
+        self.kernels
+            .get(&variant)
+            .with_context(|| format!("the artifacts have no kernel {variant}"))
     }
 }

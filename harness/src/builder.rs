@@ -18,6 +18,7 @@ use crate::memory::Memory;
 use crate::netdev::Netdev;
 use crate::process;
 use crate::sandbox::Sandbox;
+use crate::variant::{Debug, Variant};
 
 const INIT: &str = include_str!("../../guest/init");
 
@@ -47,7 +48,7 @@ pub struct Builder {
     artifacts: Option<Artifacts>,
     memory: Memory,
     smp: u32,
-    page_size: PageSize,
+    variant: Variant,
     crash_kernel: bool,
     adapter: bool,
     ports: Option<usize>,
@@ -72,7 +73,7 @@ impl Default for Builder {
                 max: 2 << 30,
             },
             smp: 2,
-            page_size: PageSize::default(),
+            variant: Variant::default(),
             crash_kernel: false,
             adapter: true,
             ports: None,
@@ -124,7 +125,14 @@ impl Builder {
 
     /// Page size of the kernel, 64 KiB by default.
     pub fn page_size(mut self, page_size: PageSize) -> Self {
-        self.page_size = page_size;
+        self.variant.page_size = page_size;
+        self
+    }
+
+    /// Boots a debug kernel, or the plain one, which is the default. Its checkers get memory beside what
+    /// the guest is to have.
+    pub fn debug(mut self, debug: Option<Debug>) -> Self {
+        self.variant.debug = debug;
         self
     }
 
@@ -287,6 +295,7 @@ impl Builder {
         let allowed = self
             .entitlement
             .map(|_| "Firmware features changed after feature patching!");
+        let memory = self.all_memory();
         Guest::start(Parts {
             name: self.name,
             directory,
@@ -297,6 +306,8 @@ impl Builder {
             stderr,
             monitor,
             silence: self.silence,
+            debug: self.variant.debug,
+            memory,
             allowed: allowed.into_iter().map(str::to_owned).collect(),
         })
     }
@@ -325,6 +336,15 @@ impl Builder {
         Ok(status)
     }
 
+    /// Memory, with that for the checkers of a debug kernel.
+    fn all_memory(&self) -> Memory {
+        let more = self.variant.debug.map_or(0, Debug::memory);
+        Memory {
+            size: self.memory.size + more,
+            max: self.memory.max + more,
+        }
+    }
+
     fn take_artifacts(&mut self) -> Result<Artifacts> {
         match self.artifacts.take() {
             Some(artifacts) => Ok(artifacts),
@@ -340,7 +360,7 @@ impl Builder {
         mode: &str,
         sockets: &mut Vec<FdMapping>,
     ) -> Result<Command> {
-        let kernel = artifacts.kernel(self.page_size)?;
+        let kernel = artifacts.kernel(self.variant)?;
         self.files.add("/init", 0o755, Content::Bytes(INIT.into()));
         let sandbox = Sandbox::new(&artifacts.root);
         self.files
@@ -361,7 +381,8 @@ impl Builder {
             write!(machine, ",cmo-entitlement={bytes}")?;
         }
         let append = format!(
-            "console=hvc0 panic=-1 oops=panic EHEA_MODE={mode}{}",
+            "console=hvc0 panic=-1 oops=panic EHEA_MODE={mode}{}{}",
+            self.variant.debug.map_or("", Debug::append),
             self.append
         );
         let mut command = sandbox.command(&artifacts.qemu);
@@ -375,7 +396,7 @@ impl Builder {
         ]);
         command.args([
             "-m",
-            &self.memory.to_string(),
+            &self.all_memory().to_string(),
             "-nodefaults",
             "-display",
             "none",

@@ -17,7 +17,9 @@ use serde_json::{json, Value};
 use crate::agent::{request, Frame, Output, Stream, READY};
 use crate::builder::Builder;
 use crate::console::{Console, Finding};
+use crate::memory::Memory;
 use crate::qmp::Qmp;
+use crate::variant::Debug;
 
 /// Why a guest failed, apart from what a command in it returned.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) stderr: UnixStream,
     pub(crate) monitor: UnixStream,
     pub(crate) silence: Duration,
+    pub(crate) debug: Option<Debug>,
+    pub(crate) memory: Memory,
     pub(crate) allowed: Vec<String>,
 }
 
@@ -101,6 +105,8 @@ pub struct Guest {
     readers: Vec<JoinHandle<()>>,
     pub(crate) qmp: Qmp,
     pub(crate) silence: Duration,
+    debug: Option<Debug>,
+    memory: Memory,
 }
 
 /// How often a waiting command looks whether the guest is still well.
@@ -126,6 +132,8 @@ impl Guest {
             stderr,
             monitor,
             silence,
+            debug,
+            memory,
             allowed,
         } = parts;
         let console = Arc::new(Console::default());
@@ -174,6 +182,8 @@ impl Guest {
             readers,
             qmp,
             silence,
+            debug,
+            memory,
         };
         let mut since = Instant::now();
         loop {
@@ -200,6 +210,11 @@ impl Guest {
     /// The kernel's console.
     pub fn console(&self) -> &Console {
         &self.console
+    }
+
+    /// Its memory at boot, and the limit.
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 
     /// The monitor connection.
@@ -307,6 +322,20 @@ impl Guest {
         } else {
             Err(GuestError::Kernel { findings, log }.into())
         }
+    }
+
+    /// Fails if a checker of a debug kernel has found something that is not on the console, or has turned
+    /// itself off.
+    pub fn check_debug(&self) -> Result<()> {
+        let Some(debug) = self.debug else {
+            return Ok(());
+        };
+        let output = self.run(debug.verdict())?;
+        ensure!(
+            output.success() && output.out().is_empty(),
+            "the {debug} kernel's checkers are off, or have found:\n{output}"
+        );
+        Ok(())
     }
 
     /// Powers the guest off, waits for QEMU to end, and fails if the kernel has reported anything.

@@ -40,6 +40,7 @@ mod netdev;
 mod process;
 mod qmp;
 mod sandbox;
+mod variant;
 
 pub use agent::{Output, Stream};
 pub use artifacts::{Artifacts, Kernel, PageSize, ARTIFACTS_VARIABLE, WITNESS_ARTIFACTS_VARIABLE};
@@ -52,3 +53,4 @@ pub use memory::{parse_size, Memory};
 pub use netdev::Netdev;
 pub use qmp::Qmp;
 pub use sandbox::Sandbox;
+pub use variant::{Debug, Variant};

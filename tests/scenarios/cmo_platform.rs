@@ -161,7 +161,7 @@ pub(crate) fn announced(lab: &Lab) -> Result<()> {
         ("entitled_memory_weight", 128),
         ("unallocated_io_mapping_entitlement", 0),
         ("entitled_memory_loan_request", 0),
-        ("backing_memory", 1 << 30),
+        ("backing_memory", lab.guest().memory().size),
     ] {
         let found = lparcfg(lab, name)?;
         ensure!(found == Some(value), "{name} is {found:?}, not {value}");

@@ -33,7 +33,7 @@ mod vxlan;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use ehea_harness::PageSize;
+use ehea_harness::{Debug, PageSize, Variant};
 use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
 use ehea_tests::suite::{self, Kernel, Rough, Scenario};
@@ -347,23 +347,28 @@ const ROUGH: Rough = Rough {
     never: &[],
 };
 
-/// Kernels whose memory is different. Without the radix MMU they use the hash table.
-const KERNELS: [Kernel; 3] = [
+const fn kernel(
+    name: &'static str,
+    page_size: PageSize,
+    debug: Option<Debug>,
+    append: &'static str,
+) -> Kernel {
     Kernel {
-        name: "64k-hash",
-        page_size: PageSize::K64,
-        append: "disable_radix",
-    },
-    Kernel {
-        name: "4k",
-        page_size: PageSize::K4,
-        append: "",
-    },
-    Kernel {
-        name: "4k-hash",
-        page_size: PageSize::K4,
-        append: "disable_radix",
-    },
+        name,
+        variant: Variant { page_size, debug },
+        append,
+    }
+}
+
+/// Kernels whose memory is different - without the radix MMU they use the hash table - and those with
+/// checkers. A name begins with that of the variant: `cargo xtask test` makes the kernels that the
+/// names of the tests ask for.
+const KERNELS: [Kernel; 5] = [
+    kernel("64k-hash", PageSize::K64, None, "disable_radix"),
+    kernel("4k", PageSize::K4, None, ""),
+    kernel("4k-hash", PageSize::K4, None, "disable_radix"),
+    kernel("64k-kasan", PageSize::K64, Some(Debug::Kasan), ""),
+    kernel("64k-lockdep", PageSize::K64, Some(Debug::Lockdep), ""),
 ];
 
 /// Modules whose scenarios depend on how the kernel manages memory.
@@ -382,10 +387,11 @@ fn main() -> ExitCode {
         &KERNELS,
         |scenario, kernel| {
             let module = scenario.name.split("::").next();
-            module.is_some_and(|module| {
+            let about = module.is_some_and(|module| {
                 ABOUT_MEMORY.contains(&module)
                     || kernel.name == "4k" && ABOUT_PAGES.contains(&module)
-            })
+            });
+            about || kernel.variant.debug.is_some()
         },
     )
 }

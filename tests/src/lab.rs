@@ -473,6 +473,7 @@ impl Lab {
         if self.run("test -d /sys/module/ehea")?.success() {
             self.sh("rmmod ehea")?;
         }
+        self.guest.check_debug()?;
         self.guest.check_console()?;
         if self.ports.is_empty() {
             return Ok(());

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use ehea_harness::PageSize;
+use ehea_harness::Variant;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::known::Known;
@@ -87,8 +87,8 @@ impl Rough {
 pub struct Kernel {
     /// In the names of tests.
     pub name: &'static str,
-    /// Its pages.
-    pub page_size: PageSize,
+    /// Which it is.
+    pub variant: Variant,
     /// Its command line, beyond what it always is.
     pub append: &'static str,
 }
@@ -117,7 +117,8 @@ impl Pool {
             Some((.., lab)) => lab,
             None => Lab::boot_with(self.name, &scenario.shape, |builder| {
                 builder
-                    .page_size(kernel.page_size)
+                    .page_size(kernel.variant.page_size)
+                    .debug(kernel.variant.debug)
                     .kernel_append(kernel.append)
             })?,
         };

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{ensure, Result};
-use ehea_harness::{Artifacts, Kernel as GuestKernel, PageSize, ARTIFACTS_VARIABLE};
+use ehea_harness::{Artifacts, Kernel as GuestKernel, Variant, ARTIFACTS_VARIABLE};
 
 use crate::artifacts::callgrind::Callgrind;
 use crate::artifacts::kernel::Kernel;
@@ -38,10 +38,10 @@ pub(crate) use witness::{hand_over_witness, witness_states};
 
 /// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, the files that it
 /// names are used as they are; modules that it does not name are built for its kernels.
-pub(crate) fn guest(context: &Context, page_sizes: &[PageSize]) -> Result<Artifacts> {
+pub(crate) fn guest(context: &Context, variants: &[Variant]) -> Result<Artifacts> {
     if let Some(artifacts) = overridden()? {
         return Ok(Artifacts {
-            kernels: kernels(context, page_sizes)?,
+            kernels: kernels(context, variants)?,
             ..artifacts
         });
     }
@@ -50,7 +50,7 @@ pub(crate) fn guest(context: &Context, page_sizes: &[PageSize]) -> Result<Artifa
     // The kernel takes longest by far, with times in between in which it uses one processor.
     let ((qemu, plugin), (kernels, (userland, tools))) = both(
         || qemu(context, &root),
-        || both(|| kernels(context, page_sizes), || userland(context, &root)),
+        || both(|| kernels(context, variants), || userland(context, &root)),
     )?;
     Ok(Artifacts {
         qemu,
@@ -89,14 +89,14 @@ fn overridden() -> Result<Option<Artifacts>> {
 /// Kernels with the modules built for them.
 pub(crate) fn kernels(
     context: &Context,
-    page_sizes: &[PageSize],
-) -> Result<BTreeMap<PageSize, GuestKernel>> {
+    variants: &[Variant],
+) -> Result<BTreeMap<Variant, GuestKernel>> {
     let given = overridden()?;
     let mut kernels = BTreeMap::new();
-    for &page_size in page_sizes {
+    for &variant in variants {
         let (tree, given) = match &given {
             Some(artifacts) => {
-                let kernel = artifacts.kernel(page_size)?;
+                let kernel = artifacts.kernel(variant)?;
                 let (root, build) = (artifacts.root.clone(), kernel.build.clone());
                 (
                     KernelTree {
@@ -108,7 +108,7 @@ pub(crate) fn kernels(
                 )
             }
             None => (
-                kernel(context, &context.cache.ensure(&BuildRoot)?, page_size)?,
+                kernel(context, &context.cache.ensure(&BuildRoot)?, variant)?,
                 None,
             ),
         };
@@ -123,16 +123,16 @@ pub(crate) fn kernels(
             kernel.module = Some(module);
             kernel.kunit_module = Some(kunit_module);
         }
-        kernels.insert(page_size, kernel);
+        kernels.insert(variant, kernel);
     }
     Ok(kernels)
 }
 
-/// The kernel with this page size, as modules are built for it.
-pub(crate) fn kernel_tree(context: &Context, page_size: PageSize) -> Result<KernelTree> {
+/// A kernel, as modules are built for it.
+pub(crate) fn kernel_tree(context: &Context, variant: Variant) -> Result<KernelTree> {
     match overridden()? {
         Some(artifacts) => {
-            let kernel = artifacts.kernel(page_size)?;
+            let kernel = artifacts.kernel(variant)?;
             let identity = hash_file(&kernel.vmlinux)?;
             Ok(KernelTree {
                 root: artifacts.root.clone(),
@@ -140,19 +140,23 @@ pub(crate) fn kernel_tree(context: &Context, page_size: PageSize) -> Result<Kern
                 identity,
             })
         }
-        None => kernel(context, &context.cache.ensure(&BuildRoot)?, page_size),
+        None => kernel(context, &context.cache.ensure(&BuildRoot)?, variant),
     }
 }
 
-/// The built kernel with this page size.
-fn kernel(context: &Context, root: &Entry, page_size: PageSize) -> Result<KernelTree> {
+/// A built kernel.
+fn kernel(context: &Context, root: &Entry, variant: Variant) -> Result<KernelTree> {
     let checkout = &context.checkout;
-    let source = context.cache.ensure(&KernelSource { root, checkout })?;
+    let source = context.cache.ensure(&KernelSource {
+        root,
+        checkout,
+        debug: variant.debug.is_some(),
+    })?;
     let kernel = context.cache.ensure(&Kernel {
         root,
         source: &source,
         checkout,
-        page_size,
+        variant,
     })?;
     Ok(KernelTree {
         root: root.path(BuildRoot::TREE),

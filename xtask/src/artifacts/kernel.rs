@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use ehea_harness::{PageSize, Sandbox};
+use ehea_harness::{Sandbox, Variant};
 
 use crate::artifacts::kconfig::Configuration;
 use crate::artifacts::root::BuildRoot;
@@ -34,8 +34,8 @@ pub(crate) struct Kernel<'a> {
     pub(crate) source: &'a Entry,
     /// The checkout, with the configuration fragments.
     pub(crate) checkout: &'a Path,
-    /// Which of the fragments for the page size.
-    pub(crate) page_size: PageSize,
+    /// Which of the other fragments.
+    pub(crate) variant: Variant,
 }
 
 /// Prepares `make` for a kernel build in this build root.
@@ -56,12 +56,16 @@ impl Kernel<'_> {
     /// The image in the entry.
     pub(crate) const IMAGE: &'static str = "vmlinux";
 
-    fn fragments(&self) -> [String; 3] {
-        [
-            "kernel/ehea.config".to_owned(),
-            "kernel/distribution.config".to_owned(),
-            format!("kernel/{}.config", self.page_size),
-        ]
+    /// Paths of the fragments in the checkout, in order.
+    fn fragments(&self) -> Vec<String> {
+        let Variant { page_size, debug } = self.variant;
+        let mut names = vec!["ehea".to_owned(), "distribution".to_owned()];
+        names.push(page_size.to_string());
+        names.extend(debug.map(|debug| debug.to_string()));
+        names
+            .iter()
+            .map(|name| format!("kernel/{name}.config"))
+            .collect()
     }
 
     fn make(&self, sandbox: &Sandbox, build: &Build<'_>) -> Result<Command> {
@@ -79,7 +83,10 @@ impl Artifact for Kernel<'_> {
     }
 
     fn title(&self) -> String {
-        format!("kernel with {} pages", self.page_size)
+        match self.variant.debug {
+            None => format!("kernel with {} pages", self.variant.page_size),
+            Some(debug) => format!("{debug} kernel with {} pages", self.variant.page_size),
+        }
     }
 
     fn inputs(&self, key: &mut Key) -> Result<()> {
@@ -94,7 +101,11 @@ impl Artifact for Kernel<'_> {
     fn build(&self, build: &Build<'_>) -> Result<()> {
         let sandbox = Sandbox::new(&self.root.path(BuildRoot::TREE));
         let source = self.source.path(KernelSource::TREE);
-        let fragments: Vec<_> = self.fragments().map(|f| self.checkout.join(f)).into();
+        let fragments: Vec<_> = self
+            .fragments()
+            .iter()
+            .map(|f| self.checkout.join(f))
+            .collect();
         let configuration = Configuration {
             sandbox: &sandbox,
             source: &source,

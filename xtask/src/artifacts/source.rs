@@ -30,13 +30,21 @@ pub(crate) struct KernelSource<'a> {
     pub(crate) root: &'a Entry,
     /// The checkout, with the patches.
     pub(crate) checkout: &'a Path,
+    /// With what debug kernels need beside: other kernels don't change with it.
+    pub(crate) debug: bool,
 }
 
 impl KernelSource<'_> {
     /// Directory of the source in the entry.
     pub(crate) const TREE: &'static str = "linux";
 
-    const PATCHES: &'static str = "kernel/patches";
+    /// Directories of patches in the checkout, in order.
+    fn patches(&self) -> &'static [&'static str] {
+        match self.debug {
+            false => &["kernel/patches"],
+            true => &["kernel/patches", "kernel/debug-patches"],
+        }
+    }
 }
 
 /// Unpacks the kernel's source package into `tree`, less what is in the directories `excluded`.
@@ -79,28 +87,36 @@ impl Artifact for KernelSource<'_> {
     }
 
     fn title(&self) -> String {
-        "kernel source".to_owned()
+        match self.debug {
+            false => "kernel source".to_owned(),
+            true => "source of debug kernels".to_owned(),
+        }
     }
 
     fn inputs(&self, key: &mut Key) -> Result<()> {
         key.text("build root", &self.root.identity);
         key.text("excluded", EXCLUDED.join(" "));
-        key.files(self.checkout, Self::PATCHES)
+        for directory in self.patches() {
+            key.files(self.checkout, directory)?;
+        }
+        Ok(())
     }
 
     fn build(&self, build: &Build<'_>) -> Result<()> {
         let sandbox = Sandbox::new(&self.root.path(BuildRoot::TREE));
         let tree = build.directory.join(Self::TREE);
         unpack(build, &sandbox, EXCLUDED, &tree)?;
-        let patches = patches(&self.checkout.join(Self::PATCHES))?;
-        ensure!(!patches.is_empty(), "no patches in {}", Self::PATCHES);
-        for patch in patches {
-            let mut command = sandbox.command("patch");
-            command
-                .args(["-p1", "--forward", "-i"])
-                .arg(&patch)
-                .current_dir(&tree);
-            build.step.run("patching", &mut command)?;
+        for directory in self.patches() {
+            let patches = patches(&self.checkout.join(directory))?;
+            ensure!(!patches.is_empty(), "no patches in {directory}");
+            for patch in patches {
+                let mut command = sandbox.command("patch");
+                command
+                    .args(["-p1", "--forward", "-i"])
+                    .arg(&patch)
+                    .current_dir(&tree);
+                build.step.run("patching", &mut command)?;
+            }
         }
         Ok(())
     }

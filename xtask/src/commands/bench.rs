@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use ehea_harness::PageSize;
+use ehea_harness::Variant;
 
 use crate::commands::demo::{program, Systems};
 use crate::commands::Task;
@@ -71,7 +71,7 @@ impl Task for BenchCommand {
 
 /// Figures of the set-up, which is made if it isn't there.
 fn of_the_setup(context: &Context) -> Result<Vec<(&'static str, f64)>> {
-    setup::guest(context, &[PageSize::default()])?;
+    setup::guest(context, &[Variant::default()])?;
     let mut figures = vec![("qemu_objects", setup::qemu_commands(context)? as f64)];
     match setup::cold_setup(&setup::states(context)?) {
         Some(time) => figures.push(("setup_cold_s", time.as_secs_f64())),

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use clap::Args;
-use ehea_harness::{PageSize, Sandbox};
+use ehea_harness::{Debug, PageSize, Sandbox, Variant};
 
 use crate::artifacts::module::{copy_sources, KernelTree, Module};
 use crate::artifacts::root::BuildRoot;
@@ -22,6 +22,9 @@ pub(crate) struct BuildCommand {
     /// Page size of the kernel that the tool builds, 4k or 64k.
     #[arg(long, default_value = "64k", conflicts_with = "kdir")]
     page_size: PageSize,
+    /// Builds for a debug kernel: kasan or lockdep.
+    #[arg(long, value_name = "KIND", conflicts_with = "kdir")]
+    debug: Option<Debug>,
     /// Builds for this kernel instead: the output directory of a powerpc kernel built with
     /// CONFIG_RUST=y. This machine's compilers are used, or the build root's if the kernel was built
     /// with those. Variables that the kernel's make knows (LLVM, CROSS_COMPILE, …) are taken from the
@@ -35,9 +38,12 @@ impl Task for BuildCommand {
         let module = match &self.kdir {
             Some(kdir) => build_for(context, kdir)?,
             None => {
-                let artifacts = setup::kernels(context, &[self.page_size])?;
-                artifacts
-                    .get(&self.page_size)
+                let variant = Variant {
+                    page_size: self.page_size,
+                    debug: self.debug,
+                };
+                setup::kernels(context, &[variant])?
+                    .get(&variant)
                     .and_then(|k| k.module.clone())
                     .context("no module was built")?
             }

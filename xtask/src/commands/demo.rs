@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use ehea_harness::PageSize;
+use ehea_harness::Variant;
 
 use crate::commands::Task;
 use crate::context::Context;
@@ -40,7 +40,7 @@ pub(crate) fn program(
 ) -> Result<ExitCode> {
     let mut command = command(context, name, arguments);
     match systems.witness {
-        false => setup::hand_over(context, &[PageSize::default()], &mut command)?,
+        false => setup::hand_over(context, &[Variant::default()], &mut command)?,
         true => setup::hand_over_witness(context, &mut command)?,
     }
     if systems.machine {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use ehea_harness::{parse_size, Builder, Guest, GuestError, Memory, Netdev, PageSize, Stream};
+use ehea_harness::{
+    parse_size, Builder, Debug, Guest, GuestError, Memory, Netdev, PageSize, Stream, Variant,
+};
 
 use crate::commands::Task;
 use crate::context::Context;
@@ -30,6 +32,10 @@ pub(crate) struct GuestOptions {
     /// Page size of the kernel, 4k or 64k.
     #[arg(long, default_value = "64k")]
     page_size: PageSize,
+    /// Boots a debug kernel: kasan (memory and objects) or lockdep (locks, RCU, contexts). The first
+    /// time it is built, for half an hour. Memory for its checkers is added.
+    #[arg(long, value_name = "KIND")]
+    debug: Option<Debug>,
     /// Makes a CMO partition with this I/O entitlement in bytes (64M, …).
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     cmo: Option<u64>,
@@ -53,12 +59,17 @@ pub(crate) struct GuestOptions {
 impl GuestOptions {
     /// Makes what the guest consists of, and describes it.
     pub(crate) fn builder(&self, context: &Context) -> Result<Builder> {
-        let artifacts = setup::guest(context, &[self.page_size])?;
+        let variant = Variant {
+            page_size: self.page_size,
+            debug: self.debug,
+        };
+        let artifacts = setup::guest(context, &[variant])?;
         let mut builder = Guest::builder()
             .artifacts(artifacts)
             .memory(self.mem)
             .smp(self.smp)
-            .page_size(self.page_size);
+            .page_size(self.page_size)
+            .debug(self.debug);
         if let Some(ports) = self.ports {
             builder = builder.ports(ports);
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{bail, Result};
-use ehea_harness::{MachineArtifacts, PageSize, ARTIFACTS_VARIABLE, MACHINE_ARTIFACTS_VARIABLE};
+use ehea_harness::{MachineArtifacts, Variant, ARTIFACTS_VARIABLE, MACHINE_ARTIFACTS_VARIABLE};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -24,10 +24,10 @@ const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
 /// environment. What that is going to run is compiled at the same time.
 pub(crate) fn hand_over(
     context: &Context,
-    page_sizes: &[PageSize],
+    variants: &[Variant],
     command: &mut Command,
 ) -> Result<()> {
-    let (artifacts, ()) = both(|| guest(context, page_sizes), || compile(context, command))?;
+    let (artifacts, ()) = both(|| guest(context, variants), || compile(context, command))?;
     command.env(ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
     if let Some(tools) = artifacts.tools {
         command.env(GUEST_TOOLS_VARIABLE, tools);

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use ehea_harness::{Artifacts, PageSize, ARTIFACTS_VARIABLE};
+use ehea_harness::{Artifacts, Variant, ARTIFACTS_VARIABLE};
 
 use super::guest;
 use super::hand_over::describe;
@@ -26,7 +26,7 @@ pub(crate) fn hand_over_selftests(context: &Context, command: &mut Command) -> R
     let selftests = selftests(context)?;
     let artifacts = Artifacts {
         userland: selftests.path(Selftests::ARCHIVE),
-        ..guest(context, &[PageSize::default()])?
+        ..guest(context, &[Variant::default()])?
     };
     command.env(ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
     command.env(LIST_VARIABLE, selftests.path(Selftests::LIST));

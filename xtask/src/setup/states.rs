@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use ehea_harness::PageSize;
+use ehea_harness::Variant;
 
 use crate::artifacts::callgrind::Callgrind;
 use crate::artifacts::crates::Crates;
@@ -73,13 +73,14 @@ pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> 
         if let Some(source) = look(&KernelSource {
             root: &root,
             checkout,
+            debug: false,
         })? {
-            let page_size = PageSize::default();
+            let variant = Variant::default();
             match look(&Kernel {
                 root: &root,
                 source: &source,
                 checkout,
-                page_size,
+                variant,
             })? {
                 Some(kernel) => {
                     let root = root.path(BuildRoot::TREE);

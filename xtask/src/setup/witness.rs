@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::Result;
-use ehea_harness::{Artifacts, Kernel, PageSize, WITNESS_ARTIFACTS_VARIABLE};
+use ehea_harness::{Artifacts, Kernel, Variant, WITNESS_ARTIFACTS_VARIABLE};
 
 use super::hand_over::{describe, hand_over};
 use super::{both, guest};
@@ -14,14 +14,14 @@ use crate::artifacts::witness::{WitnessKernel, WitnessRoot, WitnessUserland};
 use crate::cache::{Artifact, State};
 use crate::context::Context;
 
-/// As [`hand_over`] with the default page size, and in the same way for the witness's guest. With
+/// As [`hand_over`] with the default kernel, and in the same way for the witness's guest. With
 /// [`WITNESS_ARTIFACTS_VARIABLE`] set, the files that it names are used as they are.
 pub(crate) fn hand_over_witness(context: &Context, command: &mut Command) -> Result<()> {
-    let page_size = PageSize::default();
-    hand_over(context, &[page_size], command)?;
+    let variant = Variant::default();
+    hand_over(context, &[variant], command)?;
     let witness = match std::env::var_os(WITNESS_ARTIFACTS_VARIABLE) {
         Some(_) => Artifacts::witness_from_env()?,
-        None => witness(context, &guest(context, &[page_size])?)?,
+        None => witness(context, &guest(context, &[variant])?)?,
     };
     command.env(WITNESS_ARTIFACTS_VARIABLE, describe(context, &witness)?);
     Ok(())
@@ -52,7 +52,7 @@ fn witness(context: &Context, ours: &Artifacts) -> Result<Artifacts> {
     Ok(Artifacts {
         userland: userland.path(WitnessUserland::ARCHIVE),
         tools: Some(tools.path(GuestTools::PROGRAM)),
-        kernels: BTreeMap::from([(PageSize::default(), kernel)]),
+        kernels: BTreeMap::from([(Variant::default(), kernel)]),
         ..ours.clone()
     })
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The end-to-end tier: the scenarios in `tests/`.
 
-use std::process::Command;
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
-use ehea_harness::PageSize;
+use anyhow::{ensure, Context as _, Result};
+use ehea_harness::Variant;
 
 use super::runner::Runner;
 use crate::context::Context;
@@ -19,18 +20,28 @@ pub(super) fn run(context: &Context, runner: &mut Runner, full: bool) {
 }
 
 /// Makes side by side what the tiers need. They report what does not work out.
-pub(super) fn prepare(context: &Context, full: bool) {
-    if command(context, None, full).is_err() {
+pub(super) fn prepare(context: &Context, only: Option<&str>, full: bool) {
+    if command(context, only, full).is_err() {
         say("not all that the tests need can be made: the rest is tested");
     }
 }
 
 fn command(context: &Context, only: Option<&str>, full: bool) -> Result<Command> {
-    let page_sizes: &[PageSize] = if full {
-        &[PageSize::K64, PageSize::K4]
-    } else {
-        &[PageSize::K64]
+    let variants = match only {
+        Some(only) if full => named(&list(context, only)?),
+        _ => super::variants(full),
     };
+    let mut command = program(context);
+    if full {
+        command.arg("--include-ignored");
+    }
+    command.args(only);
+    setup::hand_over(context, &variants, &mut command)?;
+    Ok(command)
+}
+
+/// The program with the scenarios.
+fn program(context: &Context) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args([
         "test",
@@ -41,10 +52,50 @@ fn command(context: &Context, only: Option<&str>, full: bool) -> Result<Command>
         "scenarios",
         "--",
     ]);
-    if full {
-        command.arg("--include-ignored");
+    command.current_dir(&context.checkout);
+    command
+}
+
+/// Asks the program for the names of the tests, one a line.
+fn list(context: &Context, only: &str) -> Result<String> {
+    let mut command = program(context);
+    command.args(["--list", only]).stderr(Stdio::inherit());
+    let output = command.output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "the scenarios can't be listed");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The kernels that tests with these names run with: a name begins with the kernel's, unless that is
+/// the default one. With the hash MMU it is the same kernel.
+fn named(names: &str) -> Vec<Variant> {
+    let kernels: BTreeSet<Variant> = names
+        .lines()
+        // `[K2] name`: a test that fails because of that fault.
+        .filter_map(|line| line.rsplit("] ").next()?.split("::").next())
+        .map(|kernel| kernel.trim_end_matches("-hash").parse())
+        .map(Result::unwrap_or_default)
+        .collect();
+    kernels.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_kernels_that_are_asked_for_are_made() {
+        let variants = |names| -> Vec<_> {
+            let variants = named(names);
+            variants.iter().map(Variant::to_string).collect()
+        };
+        assert_eq!(variants("traffic::ping: test\n"), ["64k"]);
+        assert_eq!(
+            variants("[K8] 4k-hash::hotplug::idle: test\n4k::hotplug::idle: test\n"),
+            ["4k"]
+        );
+        assert_eq!(
+            variants("64k-kasan::traffic::ping: test\n64k-hash::hotplug::idle: test\n"),
+            ["64k", "64k-kasan"]
+        );
     }
-    command.args(only).current_dir(&context.checkout);
-    setup::hand_over(context, page_sizes, &mut command)?;
-    Ok(command)
 }

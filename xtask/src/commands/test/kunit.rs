@@ -2,16 +2,19 @@
 //! The KUnit tier: suites that run when their module is loaded into a guest.
 
 use anyhow::{ensure, Result};
-use ehea_harness::{Guest, PageSize};
+use ehea_harness::{Guest, Variant};
 
 use super::runner::Runner;
 use crate::context::Context;
 use crate::{ktap, setup};
 
-pub(super) fn run(context: &Context, runner: &mut Runner, page_sizes: &[PageSize]) {
-    for &page_size in page_sizes {
-        let prefix = format!("kunit-{page_size}::");
-        match report(context, page_size) {
+pub(super) fn run(context: &Context, runner: &mut Runner, variants: &[Variant]) {
+    for &variant in variants {
+        if !may_have(variant, runner.only()) {
+            continue;
+        }
+        let prefix = format!("kunit-{variant}::");
+        match report(context, variant) {
             Ok((report, guest)) => {
                 for name in &report.passed {
                     let name = format!("{prefix}{name}");
@@ -29,13 +32,24 @@ pub(super) fn run(context: &Context, runner: &mut Runner, page_sizes: &[PageSize
     }
 }
 
+/// Whether tests with this kernel may be among those whose name contains `only`: not if that begins with
+/// another kernel. The names of suites are known only when they have run.
+fn may_have(variant: Variant, only: Option<&str>) -> bool {
+    let kernel = only.and_then(|only| only.split("::").next());
+    let kernel = kernel.map(|kernel| kernel.trim_start_matches("kunit-").parse::<Variant>());
+    kernel
+        .and_then(Result::ok)
+        .is_none_or(|only| only == variant)
+}
+
 /// Loads the suites; returns what they report and how the guest ended.
-fn report(context: &Context, page_size: PageSize) -> Result<(ktap::Report, Result<()>)> {
-    let artifacts = setup::guest(context, &[page_size])?;
+fn report(context: &Context, variant: Variant) -> Result<(ktap::Report, Result<()>)> {
+    let artifacts = setup::guest(context, &[variant])?;
     let builder = Guest::builder()
         .artifacts(artifacts)
         .name("kunit")
-        .page_size(page_size);
+        .page_size(variant.page_size)
+        .debug(variant.debug);
     // Room for the suites that plug memory in; they need no adapter.
     let guest = builder.mem("2G,max=4G")?.no_adapter().boot()?;
     let position = guest.console().position();
@@ -55,5 +69,24 @@ fn report(context: &Context, page_size: PageSize) -> Result<(ktap::Report, Resul
         !report.passed.is_empty() || !report.failed.is_empty(),
         "the module reported no test"
     );
-    Ok((report, guest.shutdown()))
+    let checked = guest.check_debug();
+    Ok((report, checked.and(guest.shutdown())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_kernel_is_made_for_another_ones_tests() {
+        let kernels = |only| -> Vec<_> {
+            let all = ["64k", "4k", "64k-kasan"].map(|name| name.parse().unwrap());
+            let wanted = all.into_iter().filter(|&variant| may_have(variant, only));
+            wanted.map(|variant| variant.to_string()).collect()
+        };
+        assert_eq!(kernels(None), ["64k", "4k", "64k-kasan"]);
+        assert_eq!(kernels(Some("ehea_memory")), ["64k", "4k", "64k-kasan"]);
+        assert_eq!(kernels(Some("kunit-64k::ehea_memory")), ["64k"]);
+        assert_eq!(kernels(Some("64k-kasan::")), ["64k-kasan"]);
+    }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use ehea_harness::PageSize;
+use ehea_harness::{Debug, PageSize, Variant};
 
 use crate::commands::{selftests, witness, Task};
 use crate::context::Context;
@@ -47,8 +47,8 @@ pub(crate) struct TestCommand {
     /// Only tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Adds what takes too long for every change: the other page size, soaks, the witness, all scenarios
-    /// with a rough adapter, the kernel's selftests.
+    /// Adds what takes too long for every change: the other page size, debug kernels, soaks, the witness,
+    /// all scenarios with a rough adapter, the kernel's selftests.
     #[arg(long)]
     full: bool,
     /// How often memory comes and goes in the tier soak; 400 times by default.
@@ -56,27 +56,37 @@ pub(crate) struct TestCommand {
     cycles: Option<u64>,
 }
 
+/// Kernels that the module is built for and the suites run with.
+fn variants(full: bool) -> Vec<Variant> {
+    let plain = [PageSize::K64, PageSize::K4].map(Variant::from);
+    let debug = Debug::ALL.map(|debug| Variant {
+        page_size: PageSize::default(),
+        debug: Some(debug),
+    });
+    if full {
+        plain.into_iter().chain(debug).collect()
+    } else {
+        vec![Variant::default()]
+    }
+}
+
 impl Task for TestCommand {
     fn run(self, context: &Context) -> Result<ExitCode> {
         let mut runner = Runner::new(self.only.clone());
-        let page_sizes: &[PageSize] = if self.full {
-            &[PageSize::K64, PageSize::K4]
-        } else {
-            &[PageSize::K64]
-        };
+        let variants = variants(self.full);
         if self.tier.is_none() {
-            e2e::prepare(context, self.full);
+            e2e::prepare(context, runner.only(), self.full);
         }
         let wanted = |tier| self.tier.is_none_or(|only| only == tier);
         if wanted(Tier::Host) {
             host::run(context, &mut runner);
-            module::run(context, &mut runner, page_sizes);
+            module::run(context, &mut runner, &variants);
         }
         if wanted(Tier::Machine) {
             machine::run(context, &mut runner);
         }
         if wanted(Tier::Kunit) {
-            kunit::run(context, &mut runner, page_sizes);
+            kunit::run(context, &mut runner, &variants);
         }
         if wanted(Tier::E2e) {
             e2e::run(context, &mut runner, self.full);

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::{bail, ensure, Context as _, Result};
-use ehea_harness::{PageSize, Sandbox};
+use ehea_harness::{Sandbox, Variant};
 
 use super::runner::Runner;
 use crate::artifacts::module::{self, warnings, Module};
@@ -14,10 +14,10 @@ use crate::context::Context;
 use crate::progress::Step;
 use crate::{lints, setup};
 
-pub(super) fn run(context: &Context, runner: &mut Runner, page_sizes: &[PageSize]) {
-    for &page_size in page_sizes {
-        runner.check(&format!("host::module-build-{page_size}"), || {
-            build(context, page_size)
+pub(super) fn run(context: &Context, runner: &mut Runner, variants: &[Variant]) {
+    for &variant in variants {
+        runner.check(&format!("host::module-build-{variant}"), || {
+            build(context, variant)
         });
     }
     runner.check("host::module-clippy", || clippy(context));
@@ -30,10 +30,10 @@ fn no_warnings(log: &str) -> Result<()> {
     Ok(())
 }
 
-fn build(context: &Context, page_size: PageSize) -> Result<()> {
-    let kernels = setup::kernels(context, &[page_size])?;
+fn build(context: &Context, variant: Variant) -> Result<()> {
+    let kernels = setup::kernels(context, &[variant])?;
     let module = kernels
-        .get(&page_size)
+        .get(&variant)
         .and_then(|k| k.module.as_ref())
         .context("no module was built")?;
     let log = module.with_file_name(Module::LOG);
@@ -44,7 +44,7 @@ fn build(context: &Context, page_size: PageSize) -> Result<()> {
 
 /// Builds once more, with clippy in place of rustc.
 fn clippy(context: &Context) -> Result<()> {
-    let kernel = setup::kernel_tree(context, PageSize::default())?;
+    let kernel = setup::kernel_tree(context, Variant::default())?;
     let directory = context.target().join("module-clippy");
     if directory.exists() {
         std::fs::remove_dir_all(&directory)?;
@@ -70,6 +70,7 @@ fn checkpatch(context: &Context) -> Result<()> {
     let source = context.cache.ensure(&KernelSource {
         root: &root,
         checkout: &context.checkout,
+        debug: false,
     })?;
     let mut command: Command = Sandbox::new(&root.path(BuildRoot::TREE)).command("perl");
     command.arg(

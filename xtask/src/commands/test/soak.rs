@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use ehea_harness::PageSize;
+use ehea_harness::Variant;
 
 use super::runner::Runner;
 use crate::context::Context;
@@ -35,6 +35,6 @@ fn command(context: &Context, only: Option<&str>, cycles: Option<u64>) -> Result
     if let Some(cycles) = cycles {
         command.env(CYCLES_VARIABLE, cycles.to_string());
     }
-    setup::hand_over(context, &[PageSize::default()], &mut command)?;
+    setup::hand_over(context, &[Variant::default()], &mut command)?;
     Ok(command)
 }

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which kernel a guest runs: its page size, and what it checks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{bail, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::artifacts::PageSize;
+
+/// The checkers that a debug kernel is built with. It is several times slower than the plain one and
+/// takes more memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Debug {
+    /// Memory and objects: KASAN and what goes well with it (`kernel/kasan.config`).
+    Kasan,
+    /// Locks, RCU and contexts: lockdep (`kernel/lockdep.config`).
+    Lockdep,
+}
+
+impl Debug {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Kasan, Self::Lockdep];
+
+    /// Its name, as in `kernel/NAME.config`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kasan => "kasan",
+            Self::Lockdep => "lockdep",
+        }
+    }
+
+    /// Command line that it is booted with: checkers that are off by default, and limits on time that
+    /// an emulated processor of a busy host would exceed with them.
+    pub(crate) const fn append(self) -> &'static str {
+        match self {
+            Self::Kasan => " page_poison=1 rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60",
+            Self::Lockdep => " rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60",
+        }
+    }
+
+    /// Bytes of memory that the checkers take, at most, in a guest with 8 GiB: the shadow of all memory and
+    /// what waits in quarantine, or tables. A guest gets as much beside what it is asked to have.
+    pub(crate) const fn memory(self) -> u64 {
+        match self {
+            Self::Kasan => 1536 << 20,
+            Self::Lockdep => 512 << 20,
+        }
+    }
+
+    /// Shell command that prints what the checkers know and the console doesn't tell, and fails if one
+    /// of them has turned itself off.
+    ///
+    /// kmemleak takes a block for leaked that is 5 seconds old and that neither of two scans finds a
+    /// pointer to. Lockdep says on the console's debug level that its tables are full.
+    pub(crate) const fn verdict(self) -> &'static str {
+        match self {
+            Self::Kasan => {
+                "cd /sys/kernel/debug; sleep 6; echo scan >kmemleak && echo scan >kmemleak && cat kmemleak"
+            }
+            Self::Lockdep => "grep -q 'debug_locks: *1$' /proc/lockdep_stats",
+        }
+    }
+}
+
+impl fmt::Display for Debug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Debug {
+    type Err = anyhow::Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        match Self::ALL.into_iter().find(|debug| debug.name() == s) {
+            Some(debug) => Ok(debug),
+            None => bail!("a debug kernel is kasan or lockdep, not {s}"),
+        }
+    }
+}
+
+/// Which of the guest kernels; as text `64k`, `4k`, `64k-kasan` and so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Variant {
+    /// Its base page size.
+    pub page_size: PageSize,
+    /// What it checks; `None` is the plain kernel.
+    pub debug: Option<Debug>,
+}
+
+impl From<PageSize> for Variant {
+    fn from(page_size: PageSize) -> Self {
+        Self {
+            page_size,
+            debug: None,
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.page_size)?;
+        self.debug.map_or(Ok(()), |debug| write!(f, "-{debug}"))
+    }
+}
+
+impl FromStr for Variant {
+    type Err = anyhow::Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        let (page_size, debug) = match s.split_once('-') {
+            Some((page_size, debug)) => (page_size, Some(debug.parse()?)),
+            None => (s, None),
+        };
+        Ok(Self {
+            page_size: page_size.parse()?,
+            debug,
+        })
+    }
+}
+
+impl TryFrom<String> for Variant {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Variant> for String {
+    fn from(variant: Variant) -> Self {
+        variant.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variant_is_read_as_it_is_written() {
+        for page_size in [PageSize::K4, PageSize::K64] {
+            for debug in [None, Some(Debug::Kasan), Some(Debug::Lockdep)] {
+                let variant = Variant { page_size, debug };
+                assert_eq!(variant.to_string().parse::<Variant>().unwrap(), variant);
+            }
+        }
+        let kasan = Variant {
+            page_size: PageSize::K64,
+            debug: Some(Debug::Kasan),
+        };
+        assert_eq!(serde_json::to_string(&kasan).unwrap(), r#""64k-kasan""#);
+        for wrong in ["", "kasan", "64k-", "8k-kasan", "64k-lockdep-kasan"] {
+            assert!(wrong.parse::<Variant>().is_err(), "{wrong}");
+        }
+    }
+}
