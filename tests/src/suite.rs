@@ -139,7 +139,9 @@ impl Pool {
     fn finish(&mut self, whole: Option<System>) -> Result<()> {
         self.close()?;
         match whole {
-            Some(system) if self.totals.scenarios > 0 => self.totals.write(system),
+            Some(system) if self.totals.scenarios > 0 => {
+                std::mem::take(&mut self.totals).write(system)
+            }
             _ => Ok(()),
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,26 @@ pub struct Totals {
     pub moody_answers: u64,
 }
 
+/// What the file of a run has.
+#[derive(Debug, Serialize, Deserialize)]
+struct Recorded {
+    /// What the guests were made of: QEMU with the model, kernel and driver. The cache names each by what
+    /// it is made from.
+    guests: Vec<PathBuf>,
+    #[serde(flatten)]
+    totals: Totals,
+}
+
+impl Recorded {
+    /// What guests are made of now.
+    fn guests(system: System) -> Result<Vec<PathBuf>> {
+        let kernel = system.kernel()?;
+        let mut parts = vec![system.artifacts()?.qemu, kernel.vmlinux];
+        parts.extend(kernel.module);
+        Ok(parts)
+    }
+}
+
 impl Totals {
     /// Adds what happened since the current scenario of `lab` began.
     pub fn add(&mut self, lab: &Lab) {
@@ -91,9 +111,13 @@ impl Totals {
     /// # Errors
     ///
     /// The file can't be written.
-    pub fn write(&self, system: System) -> Result<()> {
+    pub fn write(self, system: System) -> Result<()> {
         let path = Self::path(system)?;
-        std::fs::write(&path, serde_json::to_string_pretty(self)? + "\n")
+        let recorded = Recorded {
+            guests: Recorded::guests(system)?,
+            totals: self,
+        };
+        std::fs::write(&path, serde_json::to_string_pretty(&recorded)? + "\n")
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -101,7 +125,7 @@ impl Totals {
     ///
     /// # Errors
     ///
-    /// There was none.
+    /// There was none, or its guests were made of something else than those of now.
     pub fn read(system: System) -> Result<Self> {
         let path = Self::path(system)?;
         let text = std::fs::read_to_string(&path).with_context(|| {
@@ -110,6 +134,35 @@ impl Totals {
                 path.display()
             )
         })?;
-        serde_json::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
+        let recorded: Recorded = serde_json::from_str(&text)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        ensure!(
+            recorded.guests == Recorded::guests(system)?,
+            "{} is of another build: run `cargo xtask test --tier e2e` again",
+            path.display()
+        );
+        Ok(recorded.totals)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_reads_back() {
+        let recorded = Recorded {
+            guests: vec!["qemu".into(), "vmlinux".into()],
+            totals: Totals {
+                scenarios: 3,
+                unwanted: [("reraised".to_owned(), 2)].into(),
+                ..Totals::default()
+            },
+        };
+        let text = serde_json::to_string_pretty(&recorded).unwrap();
+        let read: Recorded = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.guests, recorded.guests);
+        assert_eq!(read.totals.scenarios, 3);
+        assert_eq!(read.totals.unwanted, recorded.totals.unwanted);
     }
 }

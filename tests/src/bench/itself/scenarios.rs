@@ -11,7 +11,7 @@ use crate::totals::Totals;
 ///
 /// # Errors
 ///
-/// They have not run.
+/// They have not run, or not on this build.
 pub(super) fn measure(figures: &mut Figures) -> Result<()> {
     let totals = Totals::read(System::Ours)?;
     let reraised = totals.unwanted.get("reraised");
