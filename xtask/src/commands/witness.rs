@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use clap::Args;
 
-use crate::commands::test::runner::Runner;
+use crate::commands::test::{self, runner::Runner};
 use crate::commands::Task;
 use crate::context::Context;
 use crate::setup;
@@ -43,20 +43,11 @@ pub(crate) fn run(context: &Context, runner: &mut Runner, full: bool) {
 }
 
 fn command(context: &Context, only: Option<&str>, full: bool) -> Result<Command> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args([
-        "test",
-        "--release",
-        "--package",
-        "ehea-tests",
-        "--test",
-        "witness",
-        "--",
-    ]);
+    let mut command = test::program(context, "witness");
     if full {
         command.arg("--include-ignored");
     }
-    command.args(only).current_dir(&context.checkout);
+    command.args(only);
     setup::hand_over_witness(context, &mut command)?;
     Ok(command)
 }

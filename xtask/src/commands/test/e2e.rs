@@ -31,7 +31,7 @@ fn command(context: &Context, only: Option<&str>, full: bool) -> Result<Command>
         Some(only) if full => named(&list(context, only)?),
         _ => super::variants(full),
     };
-    let mut command = program(context);
+    let mut command = super::program(context, "scenarios");
     if full {
         command.arg("--include-ignored");
     }
@@ -40,25 +40,9 @@ fn command(context: &Context, only: Option<&str>, full: bool) -> Result<Command>
     Ok(command)
 }
 
-/// The program with the scenarios.
-fn program(context: &Context) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args([
-        "test",
-        "--release",
-        "--package",
-        "ehea-tests",
-        "--test",
-        "scenarios",
-        "--",
-    ]);
-    command.current_dir(&context.checkout);
-    command
-}
-
 /// Asks the program for the names of the tests, one a line.
 fn list(context: &Context, only: &str) -> Result<String> {
-    let mut command = program(context);
+    let mut command = super::program(context, "scenarios");
     command.args(["--list", only]).stderr(Stdio::inherit());
     let output = command.output().context("cannot run cargo")?;
     ensure!(output.status.success(), "the scenarios can't be listed");

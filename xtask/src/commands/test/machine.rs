@@ -17,17 +17,8 @@ pub(super) fn run(context: &Context, runner: &mut Runner) {
 }
 
 fn command(context: &Context, only: Option<&str>) -> Result<Command> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args([
-        "test",
-        "--release",
-        "--package",
-        "ehea-tests",
-        "--test",
-        "machine",
-        "--",
-    ]);
-    command.args(only).current_dir(&context.checkout);
+    let mut command = super::program(context, "machine");
+    command.args(only);
     setup::hand_over_machine(context, &mut command)?;
     Ok(command)
 }

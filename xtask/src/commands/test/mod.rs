@@ -9,7 +9,7 @@ mod module;
 pub(crate) mod runner;
 mod soak;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -68,6 +68,16 @@ fn variants(full: bool) -> Vec<Variant> {
     } else {
         vec![Variant::default()]
     }
+}
+
+/// A program of tests that use guests, `tests/NAME`; its own arguments follow.
+pub(crate) fn program(context: &Context, name: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(["test", "--release", "--package", "ehea-tests"])
+        .args(["--test", name, "--"])
+        .current_dir(&context.checkout);
+    command
 }
 
 impl Task for TestCommand {

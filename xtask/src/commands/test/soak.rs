@@ -21,17 +21,8 @@ pub(super) fn run(context: &Context, runner: &mut Runner, cycles: Option<u64>) {
 }
 
 fn command(context: &Context, only: Option<&str>, cycles: Option<u64>) -> Result<Command> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args([
-        "test",
-        "--release",
-        "--package",
-        "ehea-tests",
-        "--test",
-        "soaks",
-        "--",
-    ]);
-    command.args(only).current_dir(&context.checkout);
+    let mut command = super::program(context, "soaks");
+    command.args(only);
     if let Some(cycles) = cycles {
         command.env(CYCLES_VARIABLE, cycles.to_string());
     }
