@@ -17,6 +17,10 @@ use super::{
 /// With nothing coming back for this long, a frame is sent beyond the window: those in it may be lost.
 const PROBE: Duration = Duration::from_millis(250);
 
+/// Once the frame with the highest number has come back, those before it are waited for so long after
+/// each that comes: what takes different ways overtakes.
+const STRAGGLERS: Duration = Duration::from_secs(3);
+
 /// What to send.
 #[derive(Clone)]
 pub struct Plan {
@@ -148,7 +152,11 @@ impl Plan {
         let mut frame = Vec::new();
         let mut last = Instant::now();
         let mut probe = last;
-        while checker.next() < count && last.elapsed() < self.patience {
+        let patience = |checker: &Checker, count| match checker.next() < count {
+            true => self.patience,
+            false => self.patience.min(STRAGGLERS),
+        };
+        while checker.lacks(count) && last.elapsed() < patience(&checker, count) {
             if stop.load(Ordering::Relaxed) {
                 count = count.min(sent);
             }
@@ -300,6 +308,34 @@ mod tests {
         .unwrap();
         let summary = checker.finish(4);
         assert_eq!((summary.lost, summary.reordered), (0, 3));
+    }
+
+    #[test]
+    fn who_is_overtaken_at_the_end_is_waited_for() {
+        let (port, socket) = Port::new().unwrap();
+        let later = socket.try_clone().unwrap();
+        let mut held = Vec::new();
+        reflector(socket, move |number, frame| match number {
+            // On its way for so long that the stream's last frame is back long before.
+            97 => {
+                held.push(frame);
+                vec![]
+            }
+            99 => {
+                let (later, held) = (later.try_clone().unwrap(), std::mem::take(&mut held));
+                thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(50));
+                    for frame in held {
+                        rustix::net::send(&later, &frame, rustix::net::SendFlags::NOSIGNAL)
+                            .unwrap();
+                    }
+                });
+                vec![frame]
+            }
+            _ => vec![frame],
+        });
+        let summary = plan(100).run(&port).unwrap();
+        assert_eq!((summary.lost, summary.received), (0, 100), "{summary}");
     }
 
     #[test]
