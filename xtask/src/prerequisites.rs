@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{bail, Context, Result};
 
@@ -45,17 +46,18 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// A command that sees all of this machine, and ends with everything that it started when this process
-/// does.
-pub(crate) fn contained(program: impl AsRef<OsStr>) -> Command {
+/// does. Installs what it takes, if that is missing.
+pub(crate) fn contained(program: impl AsRef<OsStr>) -> Result<Command> {
+    ensure()?;
     let mut command = Command::new("bwrap");
     command.args(["--dev-bind", "/", "/", "--proc", "/proc"]);
     command.args(["--unshare-pid", "--die-with-parent", "--"]);
     command.arg(program);
-    command
+    Ok(command)
 }
 
 /// The cargo that runs this tool, contained likewise.
-pub(crate) fn cargo() -> Command {
+pub(crate) fn cargo() -> Result<Command> {
     contained(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
@@ -65,8 +67,12 @@ pub(crate) fn update_lists() -> Result<()> {
     apt_get(&["update"])
 }
 
+/// Held while programs are being installed: what is done at the same time needs them, too.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
 /// Installs what is missing. Without the right to do so, says what to install.
 pub(crate) fn ensure() -> Result<()> {
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: Vec<_> = PROGRAMS
         .iter()
         .filter(|p| find(p.name).is_none())

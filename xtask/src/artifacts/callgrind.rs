@@ -43,10 +43,9 @@ impl Artifact for Callgrind {
     }
 
     fn build(&self, build: &Build<'_>) -> Result<()> {
-        prerequisites::ensure()?;
         let mirror = Mirror::find()?;
         mirror.check(SUITE)?;
-        let mut command = prerequisites::contained("mmdebstrap");
+        let mut command = prerequisites::contained("mmdebstrap")?;
         command
             .arg("--variant=extract")
             .arg(format!("--include={}", PACKAGES.join(",")))

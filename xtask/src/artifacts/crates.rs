@@ -41,7 +41,7 @@ impl Artifact for Crates<'_> {
     }
 
     fn build(&self, build: &Build<'_>) -> Result<()> {
-        let mut command = prerequisites::cargo();
+        let mut command = prerequisites::cargo()?;
         command
             .args(["vendor", "--locked", "--versioned-dirs"])
             // Else a mirror that replaces the registry would not be used.

@@ -39,7 +39,7 @@ pub(crate) fn compile(checkout: &Path, target: &Path, step: &Step) -> Result<Pat
     inputs(checkout, &mut key)?;
     let sources = key.digest();
     if compiled.as_ref() != Some(&sources) {
-        let mut command = prerequisites::cargo();
+        let mut command = prerequisites::cargo()?;
         command
             .args(["build", "--release", "--package", "ehea-model"])
             .arg("--target-dir")

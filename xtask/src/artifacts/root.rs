@@ -144,12 +144,11 @@ impl Artifact for BuildRoot {
             prerequisites::is_root(),
             "making the build root needs root's rights (mmdebstrap, apt): run the command as root once"
         );
-        prerequisites::ensure()?;
         let mirror = Mirror::find()?;
         mirror.check(SUITE)?;
         let step = build.step;
         let tree = build.directory.join(TREE);
-        let mut command = prerequisites::contained("mmdebstrap");
+        let mut command = prerequisites::contained("mmdebstrap")?;
         command
             .args(["--variant=apt", "--include=ca-certificates"])
             .args(OPTIONS);

@@ -62,11 +62,10 @@ pub(crate) fn listed(list: &str) -> Vec<&str> {
 
 /// Unpacks Debian packages for ppc64el and what they depend on into `tree`, less what no guest needs.
 pub(crate) fn unpack(build: &Build<'_>, packages: &[&str], tree: &Path) -> Result<()> {
-    prerequisites::ensure()?;
     let mirror = Mirror::find()?;
     mirror.check(SUITE)?;
     let unpack = |suite: &str| {
-        let mut command = prerequisites::contained("mmdebstrap");
+        let mut command = prerequisites::contained("mmdebstrap")?;
         command.args(["--architectures=ppc64el", "--variant=extract"]);
         command.arg(format!("--include={}", packages.join(",")));
         command

@@ -38,7 +38,7 @@ pub(crate) fn hand_over(
 /// Compiles what a `cargo run` or `cargo test` is going to run.
 fn compile(context: &Context, command: &Command) -> Result<()> {
     let mut arguments = command.get_args().take_while(|argument| *argument != "--");
-    let mut compile = prerequisites::cargo();
+    let mut compile = prerequisites::cargo()?;
     match arguments.next() {
         Some(run) if run == "run" => compile.arg("build"),
         Some(test) if test == "test" => compile.args(["test", "--no-run"]),

@@ -102,11 +102,10 @@ impl Artifact for WitnessRoot {
             prerequisites::is_root(),
             "making the build root needs root's rights (mmdebstrap, apt): run the command as root once"
         );
-        prerequisites::ensure()?;
         let mirror = Mirror::find()?;
         mirror.check(SUITE)?;
         let tree = build.directory.join(Self::TREE);
-        let mut command = prerequisites::contained("mmdebstrap");
+        let mut command = prerequisites::contained("mmdebstrap")?;
         command
             .arg("--variant=apt")
             .arg(format!("--include={}", PACKAGES.join(",")))
