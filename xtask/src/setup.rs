@@ -33,7 +33,7 @@ pub(crate) use beside::both;
 pub(crate) use hand_over::{hand_over, hand_over_machine};
 pub(crate) use inside::Inside;
 pub(crate) use selftests::{hand_over_selftests, hand_over_selftests_list, selftests_states};
-pub(crate) use states::{bench_states, cold_setup, states};
+pub(crate) use states::{cold_setup, other_states, states};
 pub(crate) use witness::{hand_over_witness, witness_states};
 
 /// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, the files that it

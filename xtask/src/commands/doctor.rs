@@ -63,12 +63,12 @@ impl Task for DoctorCommand {
         let cold = setup::cold_setup(&states);
         let mut rows = host(context, &states);
         let witness = setup::witness_states(context)?;
-        let bench = setup::bench_states(context)?;
+        let other = setup::other_states(context)?;
         let selftests = setup::selftests_states(context)?;
         rows.extend(
             states
                 .into_iter()
-                .chain(bench)
+                .chain(other)
                 .chain(selftests)
                 .chain(witness)
                 .map(|(name, state)| {

@@ -46,10 +46,6 @@ pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> 
             checkout,
             machine: Machine::LittleEndian,
         })?;
-        look(&Firmwares {
-            root: &root,
-            checkout,
-        })?;
         match look(&QemuTree {
             root: &root,
             checkout,
@@ -106,14 +102,24 @@ pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> 
     Ok(states)
 }
 
-/// State of what only benchmarks and lints need.
-pub(crate) fn bench_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
-    let checkout = &context.checkout;
-    let artifacts: [&dyn Artifact; 2] = [&Crates { checkout }, &Callgrind];
-    artifacts
-        .into_iter()
-        .map(|artifact| Ok((artifact.title(), Some(context.cache.state(artifact)?))))
-        .collect()
+/// State of what no guest needs, but machines without a kernel, benchmarks and lints.
+pub(crate) fn other_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
+    let (cache, checkout) = (&context.cache, &context.checkout);
+    let state = |artifact: &dyn Artifact| -> Result<(String, Option<State>)> {
+        Ok((artifact.title(), Some(cache.state(artifact)?)))
+    };
+    let firmwares = match cache.state(&BuildRoot)?.is_present() {
+        true => {
+            let root = &cache.ensure(&BuildRoot)?;
+            state(&Firmwares { root, checkout })?
+        }
+        false => ("firmwares".to_owned(), None),
+    };
+    Ok(vec![
+        firmwares,
+        state(&Crates { checkout })?,
+        state(&Callgrind)?,
+    ])
 }
 
 /// How long it took to make everything that a guest needs, when it was made in one go.
