@@ -90,6 +90,13 @@ impl Default for Builder {
     }
 }
 
+impl Guest {
+    /// Describes a guest to boot.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
 impl Builder {
     /// Name of the directory with the guest's logs; a number is added.
     pub fn name(mut self, name: &str) -> Self {

@@ -15,7 +15,6 @@ use base64::prelude::{Engine, BASE64_STANDARD};
 use serde_json::{json, Value};
 
 use crate::agent::{request, Frame, Output, Stream, READY};
-use crate::builder::Builder;
 use crate::console::{Console, Finding};
 use crate::memory::Memory;
 use crate::qmp::Qmp;
@@ -70,7 +69,7 @@ fn list(findings: &[Finding]) -> String {
         .join("\n")
 }
 
-/// What [`Builder::boot`] hands over.
+/// What a guest is made of that has just been booted.
 pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) directory: PathBuf,
@@ -116,11 +115,6 @@ pub(crate) const TICK: Duration = Duration::from_millis(200);
 const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Guest {
-    /// Describes a guest to boot.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     pub(crate) fn start(parts: Parts) -> Result<Self> {
         let Parts {
             name,
