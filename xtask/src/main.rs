@@ -6,6 +6,7 @@ mod artifacts;
 mod cache;
 mod commands;
 mod context;
+mod house;
 mod key;
 mod ktap;
 mod lints;

@@ -26,7 +26,7 @@ pub fn profile(what: &str) -> Result<String> {
 }
 
 /// Groups of figures, for `--only`.
-pub const GROUPS: &[&str] = &["bench", "cmo", "hotplug", "map", "peers", "unsafe"];
+pub const GROUPS: &[&str] = &["bench", "cmo", "hotplug", "house", "map", "peers", "unsafe"];
 
 /// Which figures to take, and with what.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Options {
     pub cycles: u64,
     /// What the group `map` needs.
     pub programs: Option<Programs>,
-    /// Figures of the group `bench` that the caller has taken.
+    /// Figures of these groups that the caller has taken: all of `house`, some of `bench`.
     pub given: Figures,
 }
 
@@ -51,6 +51,7 @@ pub fn measure(
     if let Some(group) = only.filter(|group| !GROUPS.contains(group)) {
         bail!("no group {group}: the groups are {}", GROUPS.join(", "));
     }
+    figures.extend(options.given.clone());
     let wanted = |group| only.is_none_or(|only| only == group);
     if wanted("unsafe") {
         unsafe_code::measure(figures)?;
@@ -68,7 +69,7 @@ pub fn measure(
         peers::measure(figures, &mut progress)?;
     }
     if wanted("bench") {
-        itself::measure(&options.given, figures, &mut progress)?;
+        itself::measure(figures, &mut progress)?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ struct Arguments {
     /// A root directory with valgrind, to count that program's instructions.
     #[arg(long, value_name = "DIRECTORY", requires = "map")]
     callgrind: Option<PathBuf>,
-    /// A figure of the group `bench` that was taken elsewhere.
+    /// A figure that was taken elsewhere.
     #[arg(long, value_name = "NAME=NUMBER", value_parser = given)]
     given: Vec<(String, f64)>,
     /// Where the figures go.

@@ -7,9 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use ehea_harness::Variant;
 
-use crate::commands::demo::{program, Systems};
+use crate::commands::demo::{command, program, run, Systems};
 use crate::commands::Task;
 use crate::context::Context;
+use crate::house;
 use crate::setup;
 
 /// Measures, and writes target/bench.json: an object of `"name": number`, units in the names.
@@ -49,11 +50,18 @@ impl Task for BenchCommand {
                 arguments.extend(["--given".to_owned(), format!("{name}={figure}")]);
             }
         }
+        if takes("house") {
+            for (name, figure) in house::of_checkout(&context.checkout)? {
+                arguments.extend(["--given".to_owned(), format!("{name}={figure}")]);
+            }
+        }
         if takes("map") {
             let (map, callgrind) = setup::map_bench(context)?;
             arguments.extend(["--map".to_owned(), map.display().to_string()]);
             arguments.extend(["--callgrind".to_owned(), callgrind.display().to_string()]);
         }
+        // These count in the sources alone.
+        let boots = !matches!(self.only.as_deref(), Some("house" | "unsafe"));
         arguments.extend(
             self.only
                 .into_iter()
@@ -65,7 +73,10 @@ impl Task for BenchCommand {
         if let Some(figure) = self.profile {
             arguments.extend(["--profile".to_owned(), figure]);
         }
-        program(context, systems, "ehea-bench", &arguments)
+        match boots {
+            true => program(context, systems, "ehea-bench", &arguments),
+            false => run(command(context, "ehea-bench", &arguments)),
+        }
     }
 }
 

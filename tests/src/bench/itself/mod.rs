@@ -15,13 +15,8 @@ const PLUGS: u64 = 200;
 /// How often a DIMM with code is exchanged for another.
 const EXCHANGES: u64 = 20;
 
-/// Takes the figures; those of the set-up are `given`.
-pub(super) fn measure(
-    given: &Figures,
-    figures: &mut Figures,
-    progress: &mut impl FnMut(&str),
-) -> Result<()> {
-    figures.extend(given.clone());
+/// Takes the figures, but for those of the set-up.
+pub(super) fn measure(figures: &mut Figures, progress: &mut impl FnMut(&str)) -> Result<()> {
     progress("accesses while memory comes");
     let misrouted = misrouted(PLUGS)?;
     figures.insert(

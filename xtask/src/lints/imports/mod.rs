@@ -65,6 +65,36 @@ pub(crate) fn check(files: &[SourceFile]) -> Result<Vec<String>> {
     Ok(violations)
 }
 
+/// How the whole project hangs together, what the rule is not for yet included.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Structure {
+    /// Groups of files that import each other.
+    pub(crate) circles: usize,
+    /// Imports that go up.
+    pub(crate) upward: usize,
+}
+
+/// Root files of what is to have no circles.
+const ROOTS: &[&str] = &[
+    "drivers/ehea/ehea.rs",
+    "harness/src/lib.rs",
+    "model/src/lib.rs",
+];
+
+/// Counts circles, and imports that go up.
+pub(crate) fn structure(files: &[SourceFile]) -> Result<Structure> {
+    let mut structure = Structure::default();
+    for root in ROOTS {
+        let root = Path::new(root);
+        let imports = Modules::read(root, files)?.imports();
+        structure.circles += circles(&imports).len();
+        let of = CRATES.iter().find(|of| Path::new(of.root) == root);
+        let directory = root.parent().unwrap_or(Path::new(""));
+        structure.upward += of.map_or(0, |of| upward(of.layers, directory, &imports).len());
+    }
+    Ok(structure)
+}
+
 fn check_crate(of: &Crate, files: &[SourceFile]) -> Result<Vec<String>> {
     let root = Path::new(of.root);
     let imports = Modules::read(root, files)?.imports();
