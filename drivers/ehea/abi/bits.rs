@@ -13,10 +13,10 @@ pub struct Bits<const UNIT: u32> {
 }
 
 impl<const UNIT: u32> Bits<UNIT> {
-    /// The range from bit `first` to bit `last`, both included.
+    /// Returns the range from bit `first` to bit `last`, inclusive.
     ///
-    /// Evaluated at compile time for all ranges of this crate, so that a range outside the unit
-    /// does not build.
+    /// It is evaluated at compile time for all ranges of this crate, so that a range outside the
+    /// unit does not build.
     pub const fn range(first: u32, last: u32) -> Self {
         assert!(UNIT <= 64 && first <= last && last < UNIT);
         Self {
@@ -25,38 +25,38 @@ impl<const UNIT: u32> Bits<UNIT> {
         }
     }
 
-    /// The single bit `n`.
+    /// Returns the single bit `n`.
     pub const fn bit(n: u32) -> Self {
         Self::range(n, n)
     }
 
-    /// The largest value that the range can hold.
+    /// Returns the largest value that the range can hold.
     pub const fn max(self) -> u64 {
         u64::MAX >> (64 - self.width)
     }
 
-    /// All bits of the range set.
+    /// Returns a value in which exactly the bits of the range are set.
     pub const fn mask(self) -> u64 {
         self.max() << self.shift
     }
 
-    /// The value of the range in `unit`.
+    /// Returns the value that `unit` holds in the range.
     pub const fn get(self, unit: u64) -> u64 {
         (unit >> self.shift) & self.max()
     }
 
-    /// Whether any bit of the range is set in `unit`.
+    /// Checks whether any bit of the range is set in `unit`.
     pub const fn is_set(self, unit: u64) -> bool {
         self.get(unit) != 0
     }
 
-    /// `value` at the place of the range, all other bits zero. Bits of `value` beyond the range are
-    /// dropped.
+    /// Returns a unit with `value` in the range and zeros elsewhere. Bits of `value` that do not
+    /// fit the range are dropped.
     pub const fn set(self, value: u64) -> u64 {
         (value & self.max()) << self.shift
     }
 
-    /// All bits of the range set if `on`, else zero.
+    /// Returns the mask of the range if `on`, else zero.
     pub const fn flag(self, on: bool) -> u64 {
         if on {
             self.mask()

@@ -23,26 +23,26 @@ impl CqeStatus {
     pub const ERR_CRC: Self = Self(0x1000);
     /// A VLAN tag was stripped into `vlan_tag`.
     pub const VLAN_TAG_XTRACT: Self = Self(0x0400);
-    /// Receive: any of these is fatal to the queue pair.
+    /// Receive errors that are fatal to the queue pair, any of them.
     pub const FATAL_ERROR_MASK: Self = Self(0x000f);
-    /// Send: fatal to the queue pair.
+    /// Send error that is fatal to the queue pair.
     pub const RESET_MASK: Self = Self(0x0002);
-    /// Any of these means that the frame is bad.
+    /// Errors that make the frame bad, any of them.
     pub const ERROR_MASK: Self = Self(0x700f);
 
-    /// Whether any flag of `flags` is set.
+    /// Checks whether any flag of `flags` is set.
     pub const fn any_of(self, flags: Self) -> bool {
         self.0 & flags.0 != 0
     }
 
-    /// The flags of both.
+    /// Returns the flags that are set in `self` or in `flags`.
     #[must_use]
     pub const fn with(self, flags: Self) -> Self {
         Self(self.0 | flags.0)
     }
 }
 
-/// A completion queue entry. Receive completions stand at the start of a slot of RQ1.
+/// A completion queue entry. Receive completions are at the start of a slot of RQ1.
 #[derive(
     Clone,
     Copy,
@@ -58,17 +58,17 @@ impl CqeStatus {
 )]
 #[repr(C)]
 pub struct Cqe {
-    /// Of the work request; not used for frames in RQ1.
+    /// Identifier of the work request; unused for frames in RQ1.
     pub wr_id: U64,
-    /// Carries the receive queue's number; see [`Cqe::receive_queue`].
+    /// Byte that holds the number of the receive queue; see [`Cqe::receive_queue`].
     pub kind: u8,
-    /// Carries the toggle bit; see [`Cqe::valid`].
+    /// Byte that holds the toggle bit; see [`Cqe::toggle_of`].
     pub valid: u8,
-    /// [`CqeStatus`].
+    /// Status: [`CqeStatus`].
     pub status: U16,
     /// Reserved.
     pub reserved1: [u8; 2],
-    /// Receive: length of the frame in bytes, with four bytes of CRC.
+    /// Length of a received frame in bytes, including four bytes of CRC.
     pub num_bytes_transferred: U16,
     /// Tag control information, valid with [`CqeStatus::VLAN_TAG_XTRACT`].
     pub vlan_tag: U16,
@@ -77,17 +77,17 @@ pub struct Cqe {
     pub inet_checksum_value: U16,
     /// Reserved.
     pub reserved2: u8,
-    /// 0: no TCP or UDP header was recognised.
+    /// Length of the headers; 0 means that no TCP or UDP header was recognised.
     pub header_length: u8,
     /// Reserved.
     pub reserved3: [u8; 2],
-    /// Not documented.
+    /// Undocumented.
     pub page_offset: U16,
-    /// Not documented.
+    /// Undocumented.
     pub wqe_count: U16,
     /// Token that the driver gave to the queue pair.
     pub qp_token: U32,
-    /// Not documented.
+    /// Undocumented.
     pub timestamp: U32,
     /// Reserved.
     pub reserved4: [u8; 28],
@@ -109,16 +109,16 @@ const _: () = {
 /// The receive queue that holds a frame's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiveQueue {
-    /// In the slot of RQ1 itself, behind the completion.
+    /// RQ1: the data are in the slot itself, behind the completion.
     Rq1,
-    /// In a buffer of RQ2.
+    /// RQ2: the data are in a buffer of RQ2.
     Rq2,
-    /// In a buffer of RQ3.
+    /// RQ3: the data are in a buffer of RQ3.
     Rq3,
 }
 
 impl ReceiveQueue {
-    /// The queue of that number; none if it doesn't exist.
+    /// Returns the queue with the number `number`, or `None` if it doesn't exist.
     const fn of(number: u64) -> Option<Self> {
         match number {
             1 => Some(Self::Rq1),
@@ -135,38 +135,38 @@ impl Cqe {
     const WORD_VALID: Bits64 = Bits64::bit(8);
     const WORD_STATUS: Bits64 = Bits64::range(16, 31);
 
-    /// Offset of the byte with the toggle bit: read it before everything else, write it after
-    /// everything else.
+    /// Offset of the byte with the toggle bit. A reader reads it before everything else; a writer
+    /// writes it after everything else.
     pub const VALID_OFFSET: usize = 0x09;
     /// Offset of the aligned doubleword that holds the byte at [`Cqe::VALID_OFFSET`].
     pub const VALID_WORD: usize = 0x08;
-    /// Where the data of a frame in RQ1 start in the slot.
+    /// Offset in a slot of RQ1 at which the data of a frame start.
     pub const INLINE_DATA: usize = 0x40;
-    /// Bytes of CRC that `num_bytes_transferred` counts.
+    /// Number of bytes of CRC that `num_bytes_transferred` includes.
     pub const CRC_LENGTH: u16 = 4;
 
-    /// The toggle bit in the byte at [`Cqe::VALID_OFFSET`].
+    /// Returns the toggle bit in the byte at [`Cqe::VALID_OFFSET`].
     pub const fn toggle_of(valid: u8) -> bool {
         Self::VALID.is_set(valid as u64)
     }
 
-    /// The toggle bit in the doubleword at [`Cqe::VALID_WORD`].
+    /// Returns the toggle bit in the doubleword at [`Cqe::VALID_WORD`].
     pub const fn toggle_of_word(word: u64) -> bool {
         Self::WORD_VALID.is_set(word)
     }
 
-    /// The status in the doubleword at [`Cqe::VALID_WORD`].
+    /// Returns the status in the doubleword at [`Cqe::VALID_WORD`].
     pub const fn status_of_word(word: u64) -> CqeStatus {
         // Not truncated: the field has 16 bits.
         CqeStatus(Self::WORD_STATUS.get(word) as u16)
     }
 
-    /// The byte at [`Cqe::VALID_OFFSET`] with that toggle bit.
+    /// Returns the byte at [`Cqe::VALID_OFFSET`] for the toggle bit `toggle`.
     pub const fn valid_byte(toggle: bool) -> u8 {
         Self::VALID.flag(toggle) as u8
     }
 
-    /// The doubleword at [`Cqe::VALID_WORD`], which the adapter stores last and at once.
+    /// Returns the doubleword at [`Cqe::VALID_WORD`]. The adapter stores it last, with one store.
     pub const fn valid_word(&self) -> u64 {
         let [status0, status1] = self.status.to_bytes();
         let [length0, length1] = self.num_bytes_transferred.to_bytes();
@@ -182,18 +182,18 @@ impl Cqe {
         ])
     }
 
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> CqeStatus {
         CqeStatus(self.status.get())
     }
 
-    /// The receive queue that holds the data; none if the adapter wrote a number that doesn't
-    /// exist.
+    /// Returns the receive queue that holds the data, or `None` if the adapter wrote a number that
+    /// does not exist.
     pub const fn receive_queue(&self) -> Option<ReceiveQueue> {
         ReceiveQueue::of(Self::RECEIVE_QUEUE.get(self.kind as u64))
     }
 
-    /// The `kind` byte for data in that receive queue.
+    /// Returns the `kind` byte for data in `queue`.
     pub const fn kind_byte(queue: ReceiveQueue) -> u8 {
         Self::RECEIVE_QUEUE.set(match queue {
             ReceiveQueue::Rq1 => 1,
@@ -202,7 +202,8 @@ impl Cqe {
         }) as u8
     }
 
-    /// Length of a received frame without its CRC; none if it is shorter than the CRC.
+    /// Returns the length of a received frame without its CRC, in bytes, or `None` if it is shorter
+    /// than the CRC.
     pub fn frame_length(&self) -> Option<usize> {
         self.num_bytes_transferred
             .get()
@@ -211,12 +212,13 @@ impl Cqe {
     }
 }
 
-/// What a driver looks at of a completion: its first three doublewords, see [`Cqe`].
+/// The part of a completion that a driver reads: its first three doublewords. See [`Cqe`] for the
+/// fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion([u64; Self::WORDS]);
 
 impl Completion {
-    /// Doublewords that are looked at.
+    /// Number of doublewords that are read.
     pub const WORDS: usize = 3;
 
     const RECEIVE_QUEUE: Bits64 = Bits64::range(1, 2);
@@ -225,47 +227,48 @@ impl Completion {
     const CHECKSUM: Bits64 = Bits64::range(16, 31);
     const HEADER_LENGTH: Bits64 = Bits64::range(40, 47);
 
-    /// The completion that starts with these doublewords.
+    /// Returns the completion that starts with these doublewords.
     pub const fn new(words: [u64; Self::WORDS]) -> Self {
         Self(words)
     }
 
-    /// Identifier of the work request; not used for frames in RQ1.
+    /// Returns the identifier of the work request. It is unused for frames in RQ1.
     pub const fn wr_id(&self) -> u64 {
         self.0[0]
     }
 
-    /// The status.
+    /// Returns the status.
     pub const fn status(&self) -> CqeStatus {
         Cqe::status_of_word(self.0[1])
     }
 
-    /// The receive queue that holds the data; none if the adapter wrote a number that doesn't
-    /// exist.
+    /// Returns the receive queue that holds the data, or `None` if the adapter wrote a number that
+    /// does not exist.
     pub const fn receive_queue(&self) -> Option<ReceiveQueue> {
         ReceiveQueue::of(Self::RECEIVE_QUEUE.get(self.0[1]))
     }
 
-    /// Length of a received frame without its CRC; none if it is shorter than the CRC.
+    /// Returns the length of a received frame without its CRC, in bytes, or `None` if it is shorter
+    /// than the CRC.
     pub const fn frame_length(&self) -> Option<usize> {
         // CAST: Has 16 bits.
         (Self::LENGTH.get(self.0[1]) as usize).checked_sub(Cqe::CRC_LENGTH as usize)
     }
 
-    /// Tag control information, valid with [`CqeStatus::VLAN_TAG_XTRACT`].
+    /// Returns the tag control information. It is valid with [`CqeStatus::VLAN_TAG_XTRACT`].
     pub const fn vlan_tag(&self) -> u16 {
         // CAST: Has 16 bits.
         Self::VLAN_TAG.get(self.0[2]) as u16
     }
 
-    /// Internet checksum of everything behind the Ethernet header, as it stands in memory; valid with
-    /// [`CqeStatus::BLIND_CKSUM`].
+    /// Returns the Internet checksum of everything behind the Ethernet header, in the byte order of
+    /// memory. It is valid with [`CqeStatus::BLIND_CKSUM`].
     pub const fn inet_checksum(&self) -> [u8; 2] {
         // CAST: Has 16 bits.
         (Self::CHECKSUM.get(self.0[2]) as u16).to_be_bytes()
     }
 
-    /// Whether a TCP or UDP header was recognised.
+    /// Checks whether a TCP or UDP header was recognised.
     pub const fn has_header(&self) -> bool {
         Self::HEADER_LENGTH.is_set(self.0[2])
     }

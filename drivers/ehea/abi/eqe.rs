@@ -4,16 +4,16 @@
 
 use super::bits::Bits64;
 
-/// The toggle bit, of both kinds of entries.
+/// Toggle bit of both kinds of entries.
 pub const VALID: Bits64 = Bits64::bit(0);
 
 /// An entry of an affiliated event queue: an asynchronous error of a queue pair or completion
 /// queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Eqe {
-    /// The event concerns a completion queue, not a queue pair.
+    /// True if the event concerns a completion queue, false if it concerns a queue pair.
     pub is_cq: bool,
-    /// What happened; codes are not documented.
+    /// Code of the event. The codes are undocumented.
     pub identifier: u8,
     /// Number of the queue pair or completion queue, 24 bits.
     pub number: u32,
@@ -27,7 +27,7 @@ impl Eqe {
     const NUMBER: Bits64 = Bits64::range(8, 31);
     const TOKEN: Bits64 = Bits64::range(32, 63);
 
-    /// The doubleword, with the toggle bit clear.
+    /// Returns the doubleword, with the toggle bit clear.
     pub const fn pack(self) -> u64 {
         Self::IS_CQ.flag(self.is_cq)
             | Self::IDENTIFIER.set(self.identifier as u64)
@@ -35,7 +35,7 @@ impl Eqe {
             | Self::TOKEN.set(self.token as u64)
     }
 
-    /// The entry in a doubleword.
+    /// Returns the entry that the doubleword `dword` holds.
     pub const fn unpack(dword: u64) -> Self {
         Self {
             is_cq: Self::IS_CQ.is_set(dword),
@@ -46,29 +46,29 @@ impl Eqe {
     }
 }
 
-/// Event codes of a notification event queue.
+/// Code of a port or adapter event in a notification event queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NeqEvent(pub u8);
 
 impl NeqEvent {
-    /// The state of a port changed; the entry carries the new one.
+    /// Change of a port's state; the entry carries the new state.
     pub const PORT_STATE_CHANGE: Self = Self(0x30);
-    /// The adapter malfunctioned.
+    /// Malfunction of the adapter.
     pub const ADAPTER_MALFUNCTION: Self = Self(0x32);
-    /// A port malfunctioned.
+    /// Malfunction of a port.
     pub const PORT_MALFUNCTION: Self = Self(0x33);
 }
 
 /// An entry of the notification event queue: a port or adapter event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NeqEntry {
-    /// What happened.
+    /// Code of the event.
     pub event: NeqEvent,
-    /// The logical port is up.
+    /// True if the logical port is up.
     pub port_up: bool,
-    /// The physical link of the external switch port is up.
+    /// True if the physical link of the external switch port is up.
     pub link_up: bool,
-    /// The external switch port is the primary one.
+    /// True if the external switch port is the primary one.
     pub primary: bool,
     /// Logical port number.
     pub port: u16,
@@ -81,7 +81,7 @@ impl NeqEntry {
     const PRIMARY: Bits64 = Bits64::bit(18);
     const PORT: Bits64 = Bits64::range(32, 47);
 
-    /// The doubleword, with the toggle bit clear.
+    /// Returns the doubleword, with the toggle bit clear.
     pub const fn pack(self) -> u64 {
         Self::EVENT.set(self.event.0 as u64)
             | Self::PORT_UP.flag(self.port_up)
@@ -90,7 +90,7 @@ impl NeqEntry {
             | Self::PORT.set(self.port as u64)
     }
 
-    /// The entry in a doubleword.
+    /// Returns the entry that the doubleword `dword` holds.
     pub const fn unpack(dword: u64) -> Self {
         Self {
             event: NeqEvent(Self::EVENT.get(dword) as u8),
@@ -106,7 +106,7 @@ impl NeqEntry {
 mod tests {
     use super::*;
 
-    /// The example of §6.6: port 1 up, link up, primary, first lap.
+    /// Checks the example of §6.6: port 1 up, link up, primary, first lap.
     #[test]
     fn neq_entry() {
         let entry = NeqEntry {

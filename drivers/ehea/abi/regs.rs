@@ -7,7 +7,7 @@
 
 use super::bits::Bits64;
 
-/// Bytes of a register block.
+/// Size of a register block in bytes.
 pub const BLOCK_SIZE: usize = 4096;
 
 /// Registers of a queue pair: byte offsets in its block (§5.2).
@@ -40,16 +40,16 @@ pub mod cq {
     pub const FECA: usize = 0x38;
     /// EP: event pending; writing 0 clears it.
     pub const EP: usize = 0x40;
-    /// N1: writing [`super::N1_ARM`] asks for one event at the next completion. Reading it back
-    /// orders earlier stores.
+    /// N1: writing [`super::N1_ARM`] requests one event at the next completion. Reading the
+    /// register back orders earlier stores.
     pub const N1: usize = 0x60;
 }
 
-/// The count in SQA, RQ1A, RQ2A and RQ3A.
+/// Field of SQA, RQ1A, RQ2A and RQ3A that holds the count.
 pub const WORK_QUEUE_ADDER: Bits64 = Bits64::range(48, 63);
-/// The count in FECA.
+/// Field of FECA that holds the count.
 pub const FECA_COUNT: Bits64 = Bits64::range(32, 63);
-/// The event-pending bit of EP.
+/// Event-pending bit of EP.
 pub const EP_PENDING: Bits64 = Bits64::bit(0);
-/// The arming bit of N1.
+/// Arming bit of N1.
 pub const N1_ARM: Bits64 = Bits64::bit(0);

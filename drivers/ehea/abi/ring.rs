@@ -2,20 +2,19 @@
 
 //! Geometry of queues: slot sizes, size codes, pages (§6.1).
 
-/// Bytes of one queue page: the unit in which queue memory is registered, whatever the kernel's
-/// page size.
+/// Size of a queue page in bytes: the unit in which queue memory is registered, whatever the
+/// kernel's page size.
 pub const QUEUE_PAGE_SIZE: usize = 4096;
-/// Bytes of an entry of an event queue.
+/// Size of an entry of an event queue in bytes.
 pub const EQE_SIZE: usize = 8;
-/// Bytes of an entry of a completion queue.
+/// Size of an entry of a completion queue in bytes.
 pub const CQE_SIZE: usize = 64;
-/// Entries of an event queue in one queue page.
+/// Number of entries of an event queue in one queue page.
 pub const EQES_PER_PAGE: u32 = (QUEUE_PAGE_SIZE / EQE_SIZE) as u32;
-/// Entries of a completion queue in one queue page.
+/// Number of entries of a completion queue in one queue page.
 pub const CQES_PER_PAGE: u32 = (QUEUE_PAGE_SIZE / CQE_SIZE) as u32;
 
-/// The size code of a work queue: the queue has `2^(code+1)` slots, one of which always stays
-/// empty.
+/// Size code of a work queue. The queue has `2^(code+1)` slots, one of which always stays empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueSize(u8);
 
@@ -25,7 +24,8 @@ impl QueueSize {
     /// The largest code that fits every caller: 32767 entries.
     pub const MAX: Self = Self(14);
 
-    /// The size of that code, if it is one between [`QueueSize::MIN`] and [`QueueSize::MAX`].
+    /// Returns the size with the code `code`, or `None` if the code is not between
+    /// [`QueueSize::MIN`] and [`QueueSize::MAX`].
     pub const fn from_code(code: u8) -> Option<Self> {
         if code >= Self::MIN.0 && code <= Self::MAX.0 {
             Some(Self(code))
@@ -34,7 +34,8 @@ impl QueueSize {
         }
     }
 
-    /// The smallest size with at least `entries` usable entries, if there is one.
+    /// Returns the smallest size with at least `entries` usable entries, or `None` if no size has
+    /// that many.
     pub const fn for_entries(entries: u32) -> Option<Self> {
         let mut code = Self::MIN.0;
         while code <= Self::MAX.0 {
@@ -46,28 +47,29 @@ impl QueueSize {
         None
     }
 
-    /// The code as it stands in the hypercall.
+    /// Returns the code that stands for the size in a hypercall.
     pub const fn code(self) -> u8 {
         self.0
     }
 
-    /// Slots of the ring, a power of two.
+    /// Returns the number of slots of the ring, a power of two.
     pub const fn slots(self) -> u32 {
         2u32 << self.0
     }
 
-    /// Usable entries: `slots - 1`. Firmware reports this number as the actual size.
+    /// Returns the number of usable entries: `slots - 1`. Firmware reports this number as the
+    /// actual size.
     pub const fn entries(self) -> u32 {
         self.slots() - 1
     }
 
-    /// Queue pages that a ring of this size with slots of `slot` bytes takes.
+    /// Returns the number of queue pages that a ring of this size needs with slots of size `slot`.
     pub const fn pages(self, slot: SlotSize) -> u32 {
         (self.slots() as usize * slot.bytes() / QUEUE_PAGE_SIZE) as u32
     }
 }
 
-/// The size code of one slot of a work queue: `128 << code` bytes.
+/// Size code of a slot of a work queue: a slot has `128 << code` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SlotSize(u8);
 
@@ -79,7 +81,7 @@ impl SlotSize {
     /// 512 bytes, used for send queues.
     pub const B512: Self = Self(2);
 
-    /// The size of that code, if it is known.
+    /// Returns the slot size with the code `code`, or `None` if the code is not known.
     pub const fn from_code(code: u8) -> Option<Self> {
         if code <= 2 {
             Some(Self(code))
@@ -88,39 +90,40 @@ impl SlotSize {
         }
     }
 
-    /// The code as it stands in the hypercall.
+    /// Returns the code that stands for the slot size in a hypercall.
     pub const fn code(self) -> u8 {
         self.0
     }
 
-    /// Bytes of one slot.
+    /// Returns the size of a slot in bytes.
     pub const fn bytes(self) -> usize {
         128 << self.0
     }
 }
 
-/// The value of the toggle bit that marks an entry as new: 1 in the first lap of a ring, 0 in the
+/// Value of the toggle bit that marks an entry as new: 1 in the first lap of a ring, 0 in the
 /// second, and so on.
 ///
-/// The writer stores it last; the reader takes an entry as new when its bit equals this value.
+/// The writer of an entry stores the bit last. The reader treats an entry as new if its bit equals
+/// this value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Toggle(bool);
 
 impl Toggle {
-    /// The value of the first lap.
+    /// Value in the first lap.
     pub const FIRST_LAP: Self = Self(true);
 
-    /// The value of the lap after this one.
+    /// Returns the value in the next lap.
     pub const fn next_lap(self) -> Self {
         Self(!self.0)
     }
 
-    /// Whether an entry with this bit belongs to the lap.
+    /// Checks whether an entry whose toggle bit is `bit` belongs to this lap.
     pub const fn matches(self, bit: bool) -> bool {
         self.0 == bit
     }
 
-    /// The bit itself.
+    /// Returns the bit itself.
     pub const fn bit(self) -> bool {
         self.0
     }
@@ -152,7 +155,7 @@ mod tests {
         assert_eq!(QueueSize::from_code(5), None);
     }
 
-    /// The page counts that §3.3 gives for the default queues.
+    /// Checks the page counts that §3.3 gives for the default queues.
     #[test]
     fn default_pages() {
         let q = |n| QueueSize::for_entries(n).unwrap();

@@ -35,7 +35,7 @@ pub struct Descriptor {
 const _: () = assert!(size_of::<Descriptor>() == 16);
 
 impl Descriptor {
-    /// A descriptor of `length` bytes at `vaddr`.
+    /// Returns a descriptor of `length` bytes at `vaddr`.
     pub fn new(vaddr: u64, lkey: u32, length: u32) -> Self {
         Self {
             vaddr: U64::new(vaddr),
@@ -44,7 +44,8 @@ impl Descriptor {
         }
     }
 
-    /// The doublewords of [`Descriptor::new`], in order.
+    /// Returns the doublewords of the descriptor that [`Descriptor::new`] makes of the same
+    /// arguments, in order.
     #[inline]
     pub const fn words(vaddr: u64, lkey: u32, length: u32) -> [u64; 2] {
         [vaddr, (lkey as u64) << 32 | length as u64]
@@ -56,37 +57,37 @@ impl Descriptor {
 pub struct TxControl(pub u16);
 
 impl TxControl {
-    /// Append the frame CRC.
+    /// Appends the frame CRC.
     pub const CRC: Self = Self(0x8000);
-    /// Fill in the IPv4 header checksum.
+    /// Fills in the IPv4 header checksum.
     pub const IP_CHECKSUM: Self = Self(0x4000);
-    /// Fill in the TCP or UDP checksum.
+    /// Fills in the TCP or UDP checksum.
     pub const TCP_CHECKSUM: Self = Self(0x2000);
-    /// Cut the payload into segments of `mss` bytes.
+    /// Cuts the payload into segments of `mss` bytes.
     pub const TSO: Self = Self(0x1000);
-    /// Write a completion queue entry when done.
+    /// Writes a completion queue entry when the frame is sent.
     pub const SIGNALLED_COMPLETION: Self = Self(0x0800);
-    /// Insert an 802.1Q tag from `vlan_tag`.
+    /// Inserts an 802.1Q tag from `vlan_tag`.
     pub const VLAN_INSERT: Self = Self(0x0400);
-    /// Immediate data is present.
+    /// Marks the immediate data as present.
     pub const IMM_DATA_PRESENT: Self = Self(0x0200);
-    /// Descriptors are present.
+    /// Marks the descriptors as present.
     pub const DESCRIPTORS_PRESENT: Self = Self(0x0100);
-    /// Do not transmit, but complete.
+    /// Completes the work request without sending anything.
     pub const PURGE: Self = Self(0x0010);
 
-    /// Whether all flags of `flags` are set.
+    /// Checks whether all flags of `flags` are set.
     pub const fn contains(self, flags: Self) -> bool {
         self.0 & flags.0 == flags.0
     }
 
-    /// The flags of both.
+    /// Returns the flags that are set in `self` or in `flags`.
     #[must_use]
     pub const fn with(self, flags: Self) -> Self {
         Self(self.0 | flags.0)
     }
 
-    /// The flags of both if `on`, else `self`.
+    /// Returns the flags that are set in `self` or in `flags` if `on`, else `self`.
     #[must_use]
     pub const fn with_if(self, on: bool, flags: Self) -> Self {
         if on {
@@ -97,7 +98,7 @@ impl TxControl {
     }
 }
 
-/// The head of a send work queue entry; what follows depends on the format.
+/// Header of a send work queue entry. The layout of what follows depends on the format.
 #[derive(
     Clone,
     Copy,
@@ -113,9 +114,9 @@ impl TxControl {
 )]
 #[repr(C)]
 pub struct SwqeHeader {
-    /// Chosen by the driver, copied into the completion.
+    /// Work request identifier, chosen by the driver; the adapter copies it into the completion.
     pub wr_id: U64,
-    /// [`TxControl`].
+    /// Flags: [`TxControl`].
     pub tx_control: U16,
     /// Tag control information, valid with [`TxControl::VLAN_INSERT`].
     pub vlan_tag: U16,
@@ -125,19 +126,19 @@ pub struct SwqeHeader {
     pub ip_start: u8,
     /// Offset of the last byte of the IPv4 header.
     pub ip_end: u8,
-    /// Bytes of immediate data.
+    /// Number of bytes of immediate data.
     pub immediate_data_length: u8,
     /// Offset of the 16-bit TCP or UDP checksum field from the start of the frame.
     pub tcp_offset: u8,
     /// Reserved.
     pub reserved2: [u8; 3],
-    /// Wrap tag, 0.
+    /// Wrap tag; 0.
     pub wrap_tag: u8,
     /// Number of valid descriptors.
     pub descriptors: u8,
     /// Reserved.
     pub reserved3: [u8; 4],
-    /// Payload bytes of a segment, with [`TxControl::TSO`].
+    /// Number of payload bytes in a segment, with [`TxControl::TSO`].
     pub mss: U16,
     /// Reserved.
     pub reserved4: [u8; 4],
@@ -157,16 +158,16 @@ const _: () = {
 };
 
 impl SwqeHeader {
-    /// The flags.
+    /// Returns the flags.
     pub fn control(&self) -> TxControl {
         TxControl(self.tx_control.get())
     }
 }
 
-/// What a driver says in a [`SwqeHeader`], in its own byte order.
+/// Fields of a [`SwqeHeader`] that a driver sets, in native byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SwqeHead {
-    /// Chosen by the driver, copied into the completion.
+    /// Work request identifier, chosen by the driver; the adapter copies it into the completion.
     pub wr_id: u64,
     /// Flags.
     pub control: TxControl,
@@ -176,18 +177,18 @@ pub struct SwqeHead {
     pub ip_start: u8,
     /// Offset of the last byte of the IPv4 header.
     pub ip_end: u8,
-    /// Bytes of immediate data.
+    /// Number of bytes of immediate data.
     pub immediate_data_length: u8,
     /// Offset of the 16-bit TCP or UDP checksum field from the start of the frame.
     pub tcp_offset: u8,
     /// Number of valid descriptors.
     pub descriptors: u8,
-    /// Payload bytes of a segment, with [`TxControl::TSO`].
+    /// Number of payload bytes in a segment, with [`TxControl::TSO`].
     pub mss: u16,
 }
 
 impl SwqeHead {
-    /// The doublewords of the header, in order.
+    /// Returns the doublewords of the header, in order.
     #[inline]
     pub const fn words(&self) -> [u64; 4] {
         [
@@ -203,32 +204,34 @@ impl SwqeHead {
     }
 }
 
-/// How the rest of a send work queue entry is laid out. Derived from two flags of [`TxControl`].
+/// Layout of a send work queue entry behind its header. It follows from two flags of [`TxControl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwqeFormat {
     /// Format 1: descriptors only.
     Descriptors,
-    /// Format 2: descriptor 1, then immediate data, then the other descriptors. The immediate data
-    /// come first in the frame.
+    /// Format 2: descriptor 1, then immediate data, then the other descriptors. In the frame, the
+    /// immediate data come first.
     Mixed,
     /// Format 3: immediate data only.
     Immediate,
 }
 
 impl SwqeFormat {
-    /// Where descriptor 1 (formats 1, 2) or the immediate data (format 3) start in the slot.
+    /// Offset in the slot of descriptor 1 (formats 1 and 2) or of the immediate data (format 3).
     pub const BODY: usize = 0x20;
-    /// Where the immediate data of format 2 start in the slot.
+    /// Offset in the slot of the immediate data of format 2.
     pub const MIXED_IMMEDIATE: usize = 0x30;
-    /// Where descriptor 2 of format 2 starts in the slot, however short the immediate data are.
+    /// Offset in the slot of descriptor 2 of format 2. It does not depend on the length of the
+    /// immediate data.
     pub const MIXED_DESCRIPTORS: usize = 0xd0;
-    /// The most immediate data of format 2, in bytes.
+    /// Maximum length of the immediate data of format 2, in bytes.
     pub const MIXED_IMMEDIATE_MAX: usize = Self::MIXED_DESCRIPTORS - Self::MIXED_IMMEDIATE;
-    /// The most immediate data of format 3, in bytes. Fits every slot of at least 256 bytes.
+    /// Maximum length of the immediate data of format 3, in bytes. They fit every slot of at least
+    /// 256 bytes.
     pub const IMMEDIATE_MAX: usize = 0x100 - Self::BODY;
 
-    /// The format that the flags select; none if they announce neither immediate data nor
-    /// descriptors.
+    /// Returns the format that the flags select, or `None` if they mark neither immediate data nor
+    /// descriptors as present.
     pub const fn of(control: TxControl) -> Option<Self> {
         match (
             control.contains(TxControl::IMM_DATA_PRESENT),
@@ -241,7 +244,7 @@ impl SwqeFormat {
         }
     }
 
-    /// The flags that select the format.
+    /// Returns the flags that select the format.
     pub const fn flags(self) -> TxControl {
         match self {
             Self::Descriptors => TxControl::DESCRIPTORS_PRESENT,
@@ -250,7 +253,7 @@ impl SwqeFormat {
         }
     }
 
-    /// Where the immediate data start in the slot.
+    /// Returns the offset in the slot of the immediate data.
     pub const fn immediate_offset(self) -> usize {
         match self {
             Self::Mixed => Self::MIXED_IMMEDIATE,
@@ -258,7 +261,7 @@ impl SwqeFormat {
         }
     }
 
-    /// The most immediate data, in bytes.
+    /// Returns the maximum length of the immediate data, in bytes.
     pub const fn immediate_max(self) -> usize {
         match self {
             Self::Descriptors => 0,
@@ -267,7 +270,7 @@ impl SwqeFormat {
         }
     }
 
-    /// How many descriptors fit a slot of `slot` bytes.
+    /// Returns how many descriptors fit a slot of `slot` bytes.
     pub const fn max_descriptors(self, slot: usize) -> usize {
         match self {
             Self::Descriptors => slot.saturating_sub(Self::BODY) / size_of::<Descriptor>(),
@@ -278,8 +281,8 @@ impl SwqeFormat {
         }
     }
 
-    /// Where descriptor `index` (0-based) starts in the slot; none if it does not fit a slot of
-    /// `slot` bytes.
+    /// Returns the offset in the slot of descriptor `index` (0-based), or `None` if the descriptor
+    /// does not fit a slot of `slot` bytes.
     pub const fn descriptor_offset(self, index: usize, slot: usize) -> Option<usize> {
         if index >= self.max_descriptors(slot) {
             return None;
@@ -311,7 +314,7 @@ impl SwqeFormat {
 pub struct Rwqe {
     /// Chosen by the driver, copied into the completion.
     pub wr_id: U64,
-    /// Reserved.
+    /// Work request identifier, chosen by the driver; the adapter copies it into the completion.
     pub reserved1: [u8; 5],
     /// Number of valid descriptors.
     pub data_segments: u8,
@@ -328,10 +331,10 @@ const _: () = {
 };
 
 impl Rwqe {
-    /// Where the descriptors start in the slot.
+    /// Offset of the descriptors in the slot.
     pub const DESCRIPTORS: usize = 0x20;
 
-    /// An entry that posts one buffer.
+    /// Returns an entry that posts the buffer `buffer`.
     pub fn new(wr_id: WrId, buffer: Descriptor) -> Self {
         Self {
             wr_id: U64::new(wr_id.pack()),
@@ -341,7 +344,8 @@ impl Rwqe {
         }
     }
 
-    /// The doublewords of [`Rwqe::new`] with [`Descriptor::new`], in order.
+    /// Returns the doublewords of an entry that posts the buffer at `vaddr`, in order; see
+    /// [`Rwqe::new`] and [`Descriptor::new`].
     #[inline]
     pub const fn words(wr_id: WrId, vaddr: u64, lkey: u32, length: u32) -> [u64; 6] {
         let [vaddr, length] = Descriptor::words(vaddr, lkey, length);
@@ -349,13 +353,13 @@ impl Rwqe {
         [wr_id.pack(), 1 << 16, 0, 0, vaddr, length]
     }
 
-    /// How many descriptors fit a slot of `slot` bytes.
+    /// Returns how many descriptors fit a slot of `slot` bytes.
     pub const fn max_descriptors(slot: usize) -> usize {
         slot.saturating_sub(Self::DESCRIPTORS) / size_of::<Descriptor>()
     }
 }
 
-/// What a work request is, in its [`WrId`].
+/// Kind of a work request, in its [`WrId`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WrType(pub u8);
 
@@ -370,17 +374,17 @@ impl WrType {
     pub const RQ3_BUFFER: Self = Self(4);
 }
 
-/// The work request identifier: opaque to the adapter, which copies it from the work request to its
-/// completion.
+/// Work request identifier. The adapter does not interpret it and copies it from the work request
+/// to its completion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WrId {
     /// Running number, 20 bits.
     pub count: u32,
-    /// What the work request is; 4 bits.
+    /// Kind of the work request, 4 bits.
     pub kind: WrType,
-    /// Slot of the buffer array, 24 bits.
+    /// Slot in the buffer array, 24 bits.
     pub index: u32,
-    /// Send slots that the completion gives back.
+    /// Number of send slots that the completion gives back.
     pub refill: u16,
 }
 
@@ -390,7 +394,7 @@ impl WrId {
     const INDEX: Bits64 = Bits64::range(24, 47);
     const REFILL: Bits64 = Bits64::range(48, 63);
 
-    /// The 64-bit identifier.
+    /// Returns the 64-bit identifier.
     pub const fn pack(self) -> u64 {
         Self::COUNT.set(self.count as u64)
             | Self::TYPE.set(self.kind.0 as u64)
@@ -398,7 +402,7 @@ impl WrId {
             | Self::REFILL.set(self.refill as u64)
     }
 
-    /// The parts of an identifier.
+    /// Returns the parts of an identifier.
     pub const fn unpack(wr_id: u64) -> Self {
         Self {
             count: Self::COUNT.get(wr_id) as u32,

@@ -1,36 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Making of a busmap.
+//! Construction of a busmap.
 
 use core::fmt;
 
 use super::{Busmap, OutOfMemory, RealRange, Run, RunStore, SECTION_SIZE, START};
 
-/// Why a busmap can't be made.
+/// Reason why a busmap cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildError {
-    /// Base or length of the memory are not multiples of [`SECTION_SIZE`], or it has no bytes.
+    /// The base or the length of the memory is not a multiple of [`SECTION_SIZE`], or the length is
+    /// 0.
     Misaligned {
         /// First real address.
         base: u64,
         /// Length in bytes.
         len: u64,
     },
-    /// The memory goes beyond the end of the address space.
+    /// The memory extends beyond the end of the address space.
     Overflow {
         /// First real address.
         base: u64,
         /// Length in bytes.
         len: u64,
     },
-    /// The memory starts below the end of what was added before.
+    /// The memory starts below the end of the memory that was added before it.
     NotAscending {
         /// First real address.
         base: u64,
     },
-    /// There is more memory than adapter addresses.
+    /// The memory needs more adapter addresses than there are.
     TooLarge,
-    /// There is no memory for the map itself.
+    /// No memory is left for the map itself.
     OutOfMemory,
 }
 
@@ -61,23 +62,23 @@ impl fmt::Display for BuildError {
     }
 }
 
-/// Takes the sections of a machine and makes a [`Busmap`] of them.
+/// Collects the sections of a machine and makes a [`Busmap`] of them.
 pub struct Builder<'a, R> {
     store: R,
     excluded: &'a [RealRange],
-    /// The run that still grows; [`Run::EMPTY`] before the first section.
+    /// Run that is still growing; [`Run::EMPTY`] before the first section.
     current: Run,
-    /// The first run, once it is complete.
+    /// First run, once it is complete.
     first: Option<Run>,
-    /// Where the memory added so far ends, excluded or not.
+    /// End of the memory added so far, including excluded memory.
     real_end: u64,
-    /// Bytes mapped so far.
+    /// Number of bytes mapped so far.
     total: u64,
 }
 
 impl<'a, R: RunStore> Builder<'a, R> {
-    /// Starts a map whose runs go into the empty `store`. Sections that have an address in common
-    /// with one of the `excluded` ranges are left out.
+    /// Starts a map that keeps its runs in the empty `store`. Sections that overlap one of the
+    /// `excluded` ranges are left out.
     pub fn new(store: R, excluded: &'a [RealRange]) -> Self {
         Self {
             store,
@@ -89,12 +90,12 @@ impl<'a, R: RunStore> Builder<'a, R> {
         }
     }
 
-    /// Adds `len` bytes of memory from the real address `base`: one section or several.
+    /// Adds `len` bytes of memory from the real address `base`: one or more sections.
     ///
     /// # Errors
     ///
-    /// Memory must be added in whole sections and in ascending order. After an error the map is
-    /// incomplete, and the builder should be dropped.
+    /// [`BuildError`] if the memory is not in whole sections, is not in ascending order, or cannot
+    /// be mapped. The map is then incomplete, and the builder should be dropped.
     pub fn add(&mut self, base: u64, len: u64) -> Result<(), BuildError> {
         if (base | len) & (SECTION_SIZE - 1) != 0 || len == 0 {
             return Err(BuildError::Misaligned { base, len });
@@ -122,7 +123,7 @@ impl<'a, R: RunStore> Builder<'a, R> {
         Ok(())
     }
 
-    /// Appends aligned memory above everything before to the map.
+    /// Appends memory to the map. The memory is aligned and lies above everything added before.
     fn append(&mut self, real: u64, len: u64) -> Result<(), BuildError> {
         let total = self.total.checked_add(len).ok_or(BuildError::TooLarge)?;
         START.checked_add(total).ok_or(BuildError::TooLarge)?;
@@ -152,7 +153,7 @@ impl<'a, R: RunStore> Builder<'a, R> {
         Ok(())
     }
 
-    /// The map of everything that was added. It is empty if nothing was.
+    /// Returns the map of all memory that was added. It is empty if none was added.
     ///
     /// # Errors
     ///

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where to look for a run.
+//! Index that finds the run of an address.
 
 use super::{Run, RunStore, SECTION_SIZE};
 
-/// With fewer runs, a search is as fast.
+/// Minimum number of runs for an index. With fewer runs, a search is as fast.
 const MIN_RUNS: usize = 6;
 
-/// How many runs before that of a bucket are looked at, one after the other, before all are searched.
+/// Number of runs before that of a bucket that are examined one by one before all runs are
+/// searched.
 const NEAR: usize = 3;
 
-/// How real addresses, counted from the start of the first run, are cut into buckets.
+/// Division of the real addresses, counted from the start of the first run, into buckets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Index {
     /// Binary logarithm of the size of a bucket; below 64.
@@ -18,8 +19,9 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Fills the buckets of `store`, which has all runs, if there are enough runs to make it
-    /// worthwhile. If memory for buckets runs out, the runs behind them are searched for.
+    /// Fills the buckets of `store`, which already holds all runs, if there are enough runs to make
+    /// an index worthwhile. If memory runs out, the remaining runs have no buckets and are found by
+    /// a search.
     pub(super) fn new<R: RunStore>(store: &mut R) -> Self {
         Self::fill(store).unwrap_or(Self { shift: 0 })
     }
@@ -60,8 +62,8 @@ impl Index {
         Some(Self { shift })
     }
 
-    /// The adapter address of `real`, if the `len` bytes from there are in one of the runs, of which
-    /// `first` is the first.
+    /// Returns the adapter address of `real`, or `None` if the `len` bytes from there do not lie in
+    /// one run. `first` is the first run.
     #[inline]
     pub(super) fn translate<R: RunStore>(
         &self,
@@ -70,7 +72,7 @@ impl Index {
         real: u64,
         len: u64,
     ) -> Option<u64> {
-        // An address below the first run wraps, and is in no bucket.
+        // An address below the first run wraps and is in no bucket.
         let bucket = real.wrapping_sub(first.real).wrapping_shr(self.shift);
         let runs = store.as_slice();
         // CAST: Addresses have the size of pointers.
@@ -91,14 +93,14 @@ impl Index {
     }
 }
 
-/// As [`Index::translate`], without an index.
+/// Translates like [`Index::translate`], without an index.
 #[cold]
 #[inline(never)]
 fn translate_far(runs: &[Run], real: u64, len: u64) -> Option<u64> {
     search(runs, real)?.translate(real, len)
 }
 
-/// The last of the `runs` that starts at or below `real`.
+/// Returns the last of the `runs` that starts at or below `real`.
 pub(super) fn search(runs: &[Run], real: u64) -> Option<&Run> {
     let above = runs.partition_point(|run| run.real <= real);
     runs.get(above.checked_sub(1)?)

@@ -8,17 +8,16 @@ use super::index::{search, Index};
 use super::{RealRange, Run, RunStore, SECTION_SIZE};
 use crate::abi::cb::adapter::PageSize;
 
-/// The map from real addresses to adapter addresses. Immutable.
+/// Immutable map from real addresses to adapter addresses.
 ///
 /// # Invariants
 ///
-/// The runs ascend in real addresses and don't touch; their bus addresses follow one another from
-/// [`super::START`] without holes. `first` is the first of them, or `Run::EMPTY`; `total` is the
+/// The runs ascend in real addresses and do not touch. Their bus addresses follow one another from
+/// [`super::START`] without holes. `first` is the first of them, or `Run::EMPTY`. `total` is the
 /// sum of their lengths.
 #[derive(Debug)]
 pub struct Busmap<R> {
-    /// A copy of the first run, so that the common case needs no memory access beyond the map
-    /// itself.
+    /// Copy of the first run, so that the common case needs no memory access beyond the map itself.
     first: Run,
     total: u64,
     index: Index,
@@ -26,7 +25,8 @@ pub struct Busmap<R> {
 }
 
 impl<R: RunStore> Busmap<R> {
-    /// The map of the runs in `store`, for the builder, which upholds the invariants.
+    /// Returns the map of the runs in `store`. The caller is the builder, which upholds the
+    /// invariants.
     pub(super) fn new(mut store: R, first: Run, total: u64) -> Self {
         let index = Index::new(&mut store);
         store.fit();
@@ -38,11 +38,12 @@ impl<R: RunStore> Busmap<R> {
         }
     }
 
-    /// The adapter address of the real address `real`, if it and the `len` bytes from there are
-    /// mapped and adjacent to the adapter.
+    /// Returns the adapter address of `real`, or `None` if the `len` bytes from there are not all
+    /// mapped to adjacent adapter addresses.
     ///
-    /// One comparison if the address is in the first run, else a look at the bucket that the address
-    /// is in. Where runs crowd in one bucket, or there is none, a binary search.
+    /// The translation takes one comparison if the address is in the first run, and otherwise a
+    /// look at the bucket of the address. A binary search is needed only if many runs share the
+    /// bucket or if the address has no bucket.
     #[inline]
     pub fn translate(&self, real: u64, len: u64) -> Option<u64> {
         match self.first.translate(real, len) {
@@ -51,7 +52,7 @@ impl<R: RunStore> Busmap<R> {
         }
     }
 
-    /// Whether any address of `range` is mapped.
+    /// Checks whether any address of `range` is mapped.
     pub fn intersects(&self, range: &RealRange) -> bool {
         // Only the last run that starts below the end of the range can reach into it; if that one
         // ends below the range, so do all before it.
@@ -63,36 +64,37 @@ impl<R: RunStore> Busmap<R> {
         }
     }
 
-    /// All runs, in ascending order.
+    /// Returns all runs, in ascending order.
     pub fn runs(&self) -> &[Run] {
         self.store.as_slice()
     }
 
-    /// How many buckets the index has; 0 if all runs are searched.
+    /// Returns the number of buckets of the index; 0 if there is no index and all runs are
+    /// searched.
     pub fn buckets(&self) -> usize {
         self.store.buckets().len()
     }
 
-    /// Bytes mapped: the length of the memory region.
+    /// Returns the number of mapped bytes, which is the length of the memory region.
     #[inline]
     pub fn total_bytes(&self) -> u64 {
         self.total
     }
 
-    /// Whether nothing is mapped.
+    /// Checks whether nothing is mapped.
     pub fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// Number of sections mapped.
+    /// Returns the number of mapped sections.
     pub fn sections(&self) -> u64 {
         self.total / SECTION_SIZE
     }
 
-    /// The real addresses of all pages of the size, in the order of their bus addresses: what
-    /// memory region registration takes.
+    /// Returns the real addresses of all pages of size `size`, in the order of their bus addresses.
+    /// The registration of a memory region takes them in this order.
     ///
-    /// Sections are multiples of each page size, so there is no rest.
+    /// A section is a multiple of every page size, so no memory remains.
     pub fn pages(&self, size: PageSize) -> Pages<'_> {
         Pages {
             runs: self.runs().iter(),
@@ -104,28 +106,28 @@ impl<R: RunStore> Busmap<R> {
     }
 }
 
-/// Two maps are equal when they translate every address alike.
+/// Compares two maps. They are equal if they translate every address alike.
 impl<R: RunStore, S: RunStore> PartialEq<Busmap<S>> for Busmap<R> {
     fn eq(&self, other: &Busmap<S>) -> bool {
         self.runs() == other.runs()
     }
 }
 
-/// The pages of a busmap; see [`Busmap::pages`].
+/// Iterator over the pages of a busmap; see [`Busmap::pages`].
 #[derive(Clone, Debug)]
 pub struct Pages<'a> {
     runs: slice::Iter<'a, Run>,
-    /// The next page of the current run.
+    /// Next page of the current run.
     next: u64,
-    /// Where the current run ends.
+    /// End of the current run.
     end: u64,
-    /// Pages to come.
+    /// Number of pages that are still to come.
     left: u64,
     step: u64,
 }
 
 impl Pages<'_> {
-    /// How many pages are to come.
+    /// Returns the number of pages that are still to come.
     pub fn left(&self) -> u64 {
         self.left
     }
@@ -142,8 +144,8 @@ impl Iterator for Pages<'_> {
             self.end = range.end();
         }
         let page = self.next;
-        // Neither wraps: the run's end is a multiple of the page size above, and `left` counts the
-        // pages of all runs.
+        // Neither operation wraps: the end of the run above is a multiple of the page size, and
+        // `left` counts the pages of all runs.
         self.next = page.wrapping_add(self.step);
         self.left = self.left.wrapping_sub(1);
         Some(page)

@@ -19,7 +19,8 @@ impl RealRange {
     /// The range without any address.
     pub const EMPTY: Self = Self { start: 0, len: 0 };
 
-    /// The `len` bytes from `start`; none if the range goes beyond the end of the address space.
+    /// Returns the range of `len` bytes from `start`, or `None` if it extends beyond the end of the
+    /// address space.
     #[inline]
     pub const fn new(start: u64, len: u64) -> Option<Self> {
         match start.checked_add(len) {
@@ -29,7 +30,7 @@ impl RealRange {
         }
     }
 
-    /// The real addresses of `run`.
+    /// Returns the real addresses of `run`.
     #[inline]
     pub(super) const fn of_run(run: &Run) -> Self {
         // INVARIANT: By the type invariants of `Run`.
@@ -39,7 +40,8 @@ impl RealRange {
         }
     }
 
-    /// The bytes from `start` up to but without `end`; empty if there are none.
+    /// Returns the bytes from `start` up to but not including `end`. The range is empty if there
+    /// are none.
     #[inline]
     const fn between(start: u64, end: u64) -> Self {
         // INVARIANT: `start + (end - start)` is `end`, or `len` is 0.
@@ -49,32 +51,32 @@ impl RealRange {
         }
     }
 
-    /// First address.
+    /// Returns the first address.
     #[inline]
     pub const fn start(&self) -> u64 {
         self.start
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[inline]
     pub const fn len(&self) -> u64 {
         self.len
     }
 
-    /// The address behind the last one.
+    /// Returns the address behind the last one.
     #[inline]
     pub const fn end(&self) -> u64 {
         // By the type invariants this does not wrap.
         self.start.wrapping_add(self.len)
     }
 
-    /// Whether the range has no address.
+    /// Checks whether the range has no address.
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether both ranges have an address in common.
+    /// Checks whether both ranges have an address in common.
     #[inline]
     pub const fn intersects(&self, other: &Self) -> bool {
         !self.is_empty()
@@ -83,17 +85,17 @@ impl RealRange {
             && other.start < self.end()
     }
 
-    /// Whether all addresses of `other` are in this range.
+    /// Checks whether all addresses of `other` are in this range.
     #[inline]
     pub const fn contains(&self, other: &Self) -> bool {
         other.is_empty() || (self.start <= other.start && other.end() <= self.end())
     }
 
-    /// The smallest range of whole sections that contains this one.
+    /// Returns the smallest range of whole sections that contains this range.
     ///
     /// A memory block that carries its own memory map goes offline without the pages of that map,
-    /// so that the range need not start on a section boundary. The last section of the address
-    /// space, which can't be mapped, is cut off.
+    /// so the range need not start on a section boundary. The last section of the address space
+    /// cannot be mapped and is cut off.
     pub const fn whole_sections(&self) -> Self {
         if self.is_empty() {
             return Self::EMPTY;
@@ -108,7 +110,7 @@ impl RealRange {
         )
     }
 
-    /// What remains below and above `other`; either may be empty.
+    /// Returns the part below `other` and the part above it. Either may be empty.
     pub const fn without(&self, other: &Self) -> [Self; 2] {
         if !self.intersects(other) {
             return [*self, Self::EMPTY];

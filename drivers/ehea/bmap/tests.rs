@@ -12,9 +12,9 @@ use crate::abi::cb::adapter::PageSize;
 struct Store {
     runs: Vec<Run>,
     buckets: Vec<u16>,
-    /// How many runs there is memory for.
+    /// Number of runs for which there is memory.
     limit: Option<usize>,
-    /// How many buckets there is memory for.
+    /// Number of buckets for which there is memory.
     bucket_limit: Option<usize>,
 }
 
@@ -64,7 +64,7 @@ fn build_in(
     builder.finish()
 }
 
-/// The busmap that is obviously right: one entry for each section.
+/// A busmap that is obviously right: it has one entry for each section.
 #[derive(Debug)]
 struct Naive {
     bus: HashMap<u64, u64>,
@@ -93,7 +93,7 @@ impl Naive {
         Self { bus, order }
     }
 
-    /// Section by section: all must be there, and adjacent for the adapter.
+    /// Translates section by section: all sections must be mapped, to adjacent adapter addresses.
     fn translate(&self, real: u64, len: u64) -> Option<u64> {
         let first = self.bus.get(&(real / SECTION_SIZE))? + real % SECTION_SIZE;
         let last = real.checked_add(len.max(1) - 1)?;
@@ -116,10 +116,11 @@ impl Naive {
     }
 }
 
-/// Sections in stretches, as memory has them, cut into pieces of random size when they are added.
+/// Generates sections in stretches, as memory has them, and the sizes of the pieces in which they
+/// are added.
 fn memory() -> impl Strategy<Value = (BTreeSet<u64>, Vec<u8>)> {
-    // Few stretches, and so many that there is an index; now and then a hole as large as all the
-    // rest, so that many start in one bucket.
+    // There are few stretches, or so many that there is an index. Now and then a hole is as large
+    // as all other memory, so that many runs start in one bucket.
     let hole = || prop_oneof![30 => 0u64..6, 1 => 100u64..110];
     (
         prop_oneof![
@@ -137,13 +138,13 @@ fn memory() -> impl Strategy<Value = (BTreeSet<u64>, Vec<u8>)> {
                 sections.extend(next..next + len);
                 next += len;
             }
-            // The last section of the address space has no end that could be told.
+            // The last section of the address space has no end that a `u64` could hold.
             sections.retain(|&n| n < (1 << 40) - 1);
             (sections, cuts)
         })
 }
 
-/// The same memory as `add` calls.
+/// Returns the memory as arguments of `add` calls.
 fn pieces(sections: &BTreeSet<u64>, cuts: &[u8]) -> Vec<(u64, u64)> {
     let mut pieces: Vec<(u64, u64)> = Vec::new();
     let mut cuts = cuts.iter().cycle();
@@ -257,7 +258,7 @@ proptest! {
         }
     }
 
-    /// How the memory is cut into pieces makes no difference.
+    /// The map does not depend on how the memory is cut into pieces.
     #[test]
     fn equal_memory_makes_equal_maps((sections, cuts) in memory(), extra in 0u64..200) {
         let map = build(&pieces(&sections, &cuts), &[]).unwrap();
@@ -348,7 +349,7 @@ fn refusals() {
     assert_eq!(error(&[(0, START - s)]), None);
 }
 
-/// There are about as many buckets as runs, and each says where to look.
+/// The index has about as many buckets as there are runs, and each leads to the right run.
 #[test]
 fn index_of_many_runs() {
     let s = SECTION_SIZE;
@@ -379,7 +380,7 @@ fn index_of_many_runs() {
     assert!(build(&runs, &[]).unwrap().store.buckets.is_empty());
 }
 
-/// The last section of the address space can't be mapped; the one before can.
+/// The last section of the address space cannot be mapped; the one before it can.
 #[test]
 fn index_at_the_end_of_the_address_space() {
     let s = SECTION_SIZE;
@@ -393,7 +394,7 @@ fn index_at_the_end_of_the_address_space() {
     assert_eq!(map.translate(12 * s, s), Some(START + 6 * s));
 }
 
-/// An excluded range still counts for the order of what is added.
+/// An excluded range is checked for its order like all others.
 #[test]
 fn excluded_memory_is_checked_too() {
     let all = [range(0, 100 * SECTION_SIZE)];

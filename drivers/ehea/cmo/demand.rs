@@ -1,30 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is mapped for a port, in bytes. The one place where it is computed.
+//! Calculation of the memory that is mapped for a port, in bytes. This is the only place that
+//! computes it.
 
 use crate::abi::ring::{QueueSize, SlotSize, CQES_PER_PAGE, QUEUE_PAGE_SIZE};
 
-/// Bytes that the bus lets each device have in any case (`VIO_CMO_MIN_ENT`).
+/// Entitlement that the bus guarantees each device, in bytes (`VIO_CMO_MIN_ENT`).
 pub const MIN_ENTITLEMENT: u64 = 1_562_624;
 
-/// Bytes of a page of the bus's translation tables: each mapping is charged with a multiple of it.
+/// Page size of the bus's translation tables, in bytes. Each mapping is charged with a multiple of
+/// it.
 pub(super) const IOMMU_PAGE_SIZE: u64 = 4096;
 
-/// Bytes that an adapter has mapped for itself: its notification event queue.
+/// Number of bytes that an adapter maps for itself: its notification event queue.
 pub const DEVICE_BYTES: u64 = QUEUE_PAGE_SIZE as u64;
 
-/// Bytes of a bounce slot: more than the longest frame has. What the adapter has to segment may take
-/// several.
+/// Size of a bounce slot in bytes. The longest frame fits one; a frame that the adapter segments
+/// may take several.
 pub const BOUNCE_SLOT_BYTES: u32 = 16 << 10;
 
-/// Bytes at the start of a frame that are in its work request, and not mapped.
+/// Number of bytes at the start of a frame that are copied into its work request and not mapped.
 const IMMEDIATE: u32 = 160;
-/// Bytes of a frame beside the MTU: header and VLAN tag.
+/// Number of bytes of a frame beyond the MTU: Ethernet header and VLAN tag.
 const HEADER: u32 = 18;
-/// Bytes of a CRC, which is in receive buffers.
+/// Length in bytes of the CRC, which the adapter writes to receive buffers.
 const CRC: u32 = 4;
 
-/// The size of a queue with at least that many usable entries.
+/// Returns the size of a queue with at least `entries` usable entries.
 const fn size(entries: u32) -> QueueSize {
     match QueueSize::for_entries(entries) {
         Some(size) => size,
@@ -35,19 +37,19 @@ const fn size(entries: u32) -> QueueSize {
 /// Sizes of the queues of a queue pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rings {
-    /// Send queue.
+    /// Size of the send queue.
     pub sq: QueueSize,
-    /// RQ1, RQ2 and RQ3.
+    /// Sizes of RQ1, RQ2 and RQ3.
     pub rq: [QueueSize; 3],
 }
 
 impl Rings {
-    /// Sizes of the slots of the send queue: those that all formats of work requests fit.
+    /// Slot size of the send queue. All formats of work requests fit such a slot.
     pub const SQ_SLOT: SlotSize = SlotSize::B512;
-    /// Likewise of RQ1, RQ2 and RQ3.
+    /// Slot sizes of RQ1, RQ2 and RQ3.
     pub const RQ_SLOT: [SlotSize; 3] = [SlotSize::B256, SlotSize::B128, SlotSize::B128];
 
-    /// Rings of at least that many entries, but for RQ3.
+    /// Returns rings of at least `entries` usable entries. RQ3 always has 127.
     pub const fn of(entries: u32) -> Self {
         Self {
             sq: size(entries),
@@ -55,19 +57,20 @@ impl Rings {
         }
     }
 
-    /// Completions that there can be at once of the send queue. Twice its size, so that the queue
-    /// can't overflow.
+    /// Returns the number of completions that the send queue can have at once. The value is twice
+    /// the size of the queue, so that its completion queue cannot overflow.
     pub const fn send_completions(&self) -> u32 {
         self.sq.entries() * 2
     }
 
-    /// Completions that there can be at once of the receive queues.
+    /// Returns the number of completions that the receive queues can have at once.
     pub const fn receive_completions(&self) -> u32 {
         let [rq1, rq2, rq3] = self.rq;
         rq1.entries() + rq2.entries() + rq3.entries()
     }
 
-    /// Bytes of all queues of a queue pair, with its completion event queue.
+    /// Returns the number of bytes of all queues of a queue pair, including its completion event
+    /// queue.
     const fn queue_bytes(&self) -> u64 {
         let [rq1, rq2, rq3] = self.rq;
         let [slot1, slot2, slot3] = Self::RQ_SLOT;
@@ -82,29 +85,30 @@ impl Rings {
     }
 }
 
-/// How the queues of a port are laid out while it is open.
+/// Layout of the queues of a port while the port is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Queue pairs.
+    /// Number of queue pairs.
     pub queue_pairs: u16,
-    /// Queues of each.
+    /// Queue sizes of each queue pair.
     pub rings: Rings,
-    /// Bounce slots of each, a power of two.
+    /// Number of bounce slots of each queue pair, a power of two.
     pub bounce_slots: u32,
 }
 
 impl Plan {
-    /// The rings of a port that has all it wants.
+    /// Rings of a port that has all it wants.
     pub const FULL_RINGS: Rings = Rings::of(1023);
-    /// Bounce slots of a queue pair that has all it wants.
+    /// Number of bounce slots of a queue pair that has all it wants.
     pub const FULL_BOUNCE_SLOTS: u32 = 16;
-    /// The fewest: what the longest frame to be segmented takes, rounded up to a power of two.
+    /// Minimum number of bounce slots: those that the longest frame to be segmented takes, rounded
+    /// up to a power of two.
     pub const MIN_BOUNCE_SLOTS: u32 = 8;
 
-    /// The least that a port works with.
+    /// Smallest layout with which a port works.
     pub const SMALLEST: Self = Self::reduced(1, 127);
 
-    /// All that a port with that many queue pairs wants.
+    /// Returns the layout of a port that has all it wants, with `queue_pairs` queue pairs.
     pub const fn full(queue_pairs: u16) -> Self {
         Self {
             queue_pairs,
@@ -113,7 +117,7 @@ impl Plan {
         }
     }
 
-    /// With smaller rings.
+    /// Returns a layout with rings of `entries` entries and the minimum of bounce slots.
     pub const fn reduced(queue_pairs: u16, entries: u32) -> Self {
         Self {
             queue_pairs,
@@ -122,93 +126,97 @@ impl Plan {
         }
     }
 
-    /// Bytes that are mapped as long as the port is open: its affiliated event queue, and what each
-    /// queue pair has.
+    /// Returns the number of bytes that are mapped as long as the port is open: its affiliated
+    /// event queue, and the queues and bounce slots of each queue pair.
     pub const fn fixed_bytes(&self) -> u64 {
         let bounce = self.bounce_slots as u64 * BOUNCE_SLOT_BYTES as u64;
         QUEUE_PAGE_SIZE as u64 + self.queue_pairs as u64 * (self.rings.queue_bytes() + bounce)
     }
 }
 
-/// The receive buffers of a ring. They are mapped in chunks of several, of whole pages.
+/// Sizes of the receive buffers of a ring. Buffers are mapped in chunks of whole pages, which may
+/// hold several buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferKind {
-    /// Bytes of a buffer that the adapter may use.
+    /// Number of bytes of a buffer that the adapter may use.
     pub len: u32,
-    /// Bytes from the start of a buffer to that of the next.
+    /// Distance in bytes from the start of a buffer to the start of the next.
     pub stride: u32,
 }
 
 impl BufferKind {
-    /// Of RQ2: frames up to this length don't go to RQ3.
+    /// Buffers of RQ2. A frame that fits one does not go to RQ3.
     pub const RQ2: Self = Self {
         len: 2048,
         stride: 2048,
     };
-    /// Of RQ3: the longest frame, with VLAN tag and CRC.
+    /// Buffers of RQ3. The longest frame fits one, with VLAN tag and CRC.
     pub const RQ3: Self = Self {
         len: 9022,
         stride: 9024,
     };
 
-    /// Bytes of a chunk, where the kernel's pages have `page_size` bytes.
+    /// Returns the size of a chunk in bytes, given the kernel's page size.
     pub const fn chunk_bytes(&self, page_size: usize) -> usize {
         (self.stride as usize).next_multiple_of(page_size)
     }
 
-    /// Buffers of a chunk.
+    /// Returns the number of buffers in a chunk.
     pub const fn per_chunk(&self, page_size: usize) -> usize {
         self.chunk_bytes(page_size) / self.stride as usize
     }
 
-    /// Chunks for a ring of that size, a slot or two of which stay empty: no more than fit, but at
-    /// least one.
+    /// Returns the number of chunks for a ring of size `ring`: as many as fit, but at least one.
+    /// Two slots of a ring stay empty.
     const fn chunks(&self, ring: QueueSize, page_size: usize) -> u32 {
         let chunks = (ring.slots() as usize - 2) / self.per_chunk(page_size);
         if chunks == 0 {
             1
         } else {
-            // CAST: At most the slots of a ring.
+            // CAST: At most the number of slots of a ring.
             chunks as u32
         }
     }
 }
 
-/// What the need depends on that isn't planned.
+/// Inputs of the calculation that are not planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Configuration {
-    /// The MTU, in bytes.
+    /// MTU in bytes.
     pub mtu: u32,
-    /// Bytes of the kernel's pages.
+    /// Page size of the kernel in bytes.
     pub page_size: usize,
 }
 
-/// The most that a queue pair may have mapped of what is flexible.
+/// Upper limits of the flexible memory that a queue pair may have mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Chunks of receive buffers in RQ2.
+    /// Number of chunks of receive buffers in RQ2.
     pub rq2_chunks: u32,
-    /// Chunks of receive buffers in RQ3.
+    /// Number of chunks of receive buffers in RQ3.
     pub rq3_chunks: u32,
-    /// Bytes charged for frames in flight. What doesn't fit goes through bounce slots.
+    /// Number of bytes charged for frames in flight. Frames beyond this limit go through bounce
+    /// slots.
     pub send_bytes: u64,
 }
 
-/// Buffers of RQ2, at least, that a ring turns with. So few that four ports can be open with the
-/// minimum entitlement.
+/// Minimum number of RQ2 buffers with which a ring works. It is small enough that four ports can be
+/// open with the minimum entitlement.
 const FLOOR_RQ2_BUFFERS: usize = 16;
-/// Likewise of RQ3.
+/// Minimum number of RQ3 buffers with which a ring works.
 const FLOOR_RQ3_BUFFERS: usize = 2;
 
 impl Limits {
-    /// Whether frames of that MTU can be too long for RQ2.
+    /// Checks whether frames can be too long for RQ2 if the MTU is `mtu`.
     pub const fn large_frames(mtu: u32) -> bool {
         mtu.saturating_add(HEADER + CRC) > BufferKind::RQ2.len
     }
 
-    /// All that a queue pair with these rings can use: receive buffers for all slots, and a send
-    /// queue full of frames of the MTU. If no frame is so long, RQ3 has a few buffers all the same: the
-    /// adapter may wait for one when a frame comes that is too long, and with it all that follow.
+    /// Returns the limits of a queue pair that may use all it can: receive buffers for all slots,
+    /// and a send queue full of frames of the MTU's length.
+    ///
+    /// RQ3 has a few buffers even if no frame needs one. An adapter that receives a frame that is
+    /// too long may wait for an RQ3 buffer, and all later frames wait with it.
     pub const fn full(rings: &Rings, config: &Configuration) -> Self {
         let [_, rq2, rq3] = rings.rq;
         let frame = config.mtu.saturating_add(HEADER).saturating_sub(IMMEDIATE);
@@ -225,18 +233,19 @@ impl Limits {
         }
     }
 
-    /// What a queue pair works with in any case: some buffers, and bounce slots alone for sending.
+    /// Returns the limits within which a queue pair always works: a few receive buffers, and only
+    /// bounce slots for sending.
     pub const fn floor(config: &Configuration) -> Self {
         let page_size = config.page_size;
         Self {
-            // CAST: Small numbers.
+            // CAST: Both numbers are small.
             rq2_chunks: FLOOR_RQ2_BUFFERS.div_ceil(BufferKind::RQ2.per_chunk(page_size)) as u32,
             rq3_chunks: FLOOR_RQ3_BUFFERS.div_ceil(BufferKind::RQ3.per_chunk(page_size)) as u32,
             send_bytes: 0,
         }
     }
 
-    /// Their bytes.
+    /// Returns the number of bytes that these limits add up to.
     pub const fn bytes(&self, config: &Configuration) -> u64 {
         let rq2 = BufferKind::RQ2.chunk_bytes(config.page_size) as u64;
         let rq3 = BufferKind::RQ3.chunk_bytes(config.page_size) as u64;
@@ -244,14 +253,15 @@ impl Limits {
     }
 }
 
-/// The bytes that an open port has mapped at the most, when its queues are as `plan` says.
+/// Returns the maximum number of bytes that an open port has mapped, if its queues are laid out as
+/// in `plan`.
 pub const fn port_bytes(plan: &Plan, config: &Configuration) -> u64 {
     let flexible = Limits::full(&plan.rings, config).bytes(config);
     plan.fixed_bytes() + plan.queue_pairs as u64 * flexible
 }
 
-/// The bytes that an adapter would like to have mapped, whose open ports have the numbers of queue
-/// pairs and the configurations `ports`. This is what the bus is told.
+/// Returns the number of bytes that an adapter wants to have mapped, and that the bus is told.
+/// `ports` are the numbers of queue pairs and the configurations of its open ports.
 pub fn device_bytes(ports: impl IntoIterator<Item = (u16, Configuration)>) -> u64 {
     ports
         .into_iter()

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Living within an entitlement: how many bytes the driver would like to have mapped for the adapter,
-//! and what it makes of those that it gets (eHEA ABI §11, Documentation/cmo.rst).
+//! Operation within an entitlement: how many bytes the driver wants to have mapped for an adapter,
+//! and how it uses those that it gets (eHEA ABI §11, Documentation/cmo.rst).
 //!
-//! Without Cooperative Memory Overcommitment (CMO) nothing is mapped, and a port gets [`Plan::full`].
+//! Without Cooperative Memory Overcommitment (CMO), nothing is mapped, and a port gets
+//! [`Plan::full`].
 //!
-//! What a port has mapped is of two kinds. Queues and bounce slots are *fixed*: mapped when the port
-//! is opened, in the sizes that its [`Plan`] says, until it is closed. Receive buffers and frames in
-//! flight are *flexible*: they follow the entitlement while the port is open, within [`Limits`].
+//! The mapped memory of a port is of two kinds. Queues and bounce slots are *fixed*: they are
+//! mapped when the port is opened, in the sizes that its [`Plan`] gives, and stay mapped until the
+//! port is closed. Receive buffers and frames in flight are *flexible*: they follow the entitlement
+//! while the port is open, within [`Limits`].
 
 mod demand;
 mod policy;

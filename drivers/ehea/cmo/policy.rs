@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is made of an entitlement that is smaller than the need.
+//! Policy for an entitlement that is smaller than the demand.
 
 use super::demand::{Configuration, Limits, Plan, DEVICE_BYTES, IOMMU_PAGE_SIZE};
 
-/// Sizes of rings, the largest first.
+/// Numbers of entries that rings may have, the largest first.
 const RING_ENTRIES: [u32; 4] = [1023, 511, 255, 127];
 
-/// How the queues of a port are laid out that has up to `queue_pairs` queue pairs, on an adapter with
-/// `ports` ports, when the adapter is entitled to `entitled` bytes. `desired` is what all open ports
-/// want, this one included.
+/// Returns the layout of the queues of a port that has up to `queue_pairs` queue pairs.
 ///
-/// If there is less than that, the queues of each port take at most half of its part, so that there
-/// is something left that can move: larger queues are worth less than buffers in them. If even the
-/// smallest queues take more, it is those.
+/// The adapter has `ports` ports and an entitlement of `entitled` bytes. `desired` is what all open
+/// ports want, including this one.
+///
+/// If the entitlement is smaller than that, the queues of each port take at most half of the port's
+/// part, so that some of it remains flexible: larger queues are worth less than buffers in them. If
+/// even the smallest queues take more than half, the port gets the smallest queues.
 pub fn plan(queue_pairs: u16, ports: usize, entitled: u64, desired: u64) -> Plan {
     if entitled >= desired {
         return Plan::full(queue_pairs);
@@ -36,19 +37,19 @@ pub fn plan(queue_pairs: u16, ports: usize, entitled: u64, desired: u64) -> Plan
     }
 }
 
-/// What a port takes part with when an entitlement is shared out.
+/// Claims of a port when an entitlement is divided among ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
-    /// Bytes that don't change while it is open.
+    /// Number of bytes that do not change while the port is open.
     fixed: u64,
-    /// The fewest flexible bytes that it works with.
+    /// Minimum number of flexible bytes with which the port works.
     floor: u64,
-    /// The most that it can use.
+    /// Maximum number of flexible bytes that the port can use.
     full: u64,
 }
 
 impl Share {
-    /// Of an open port.
+    /// Returns the claims of an open port.
     pub const fn open(plan: &Plan, config: &Configuration) -> Self {
         let pairs = plan.queue_pairs as u64;
         let full = Limits::full(&plan.rings, config).bytes(config);
@@ -60,14 +61,15 @@ impl Share {
         }
     }
 
-    /// Of a closed port, if what is there is less than what is wanted: enough to be opened.
+    /// Returns the claims of a closed port, for an adapter that is entitled to less than it wants.
+    /// They suffice to open the port.
     pub const fn reserve(config: &Configuration) -> Self {
         let mut share = Self::open(&Plan::SMALLEST, config);
         share.full = share.floor;
         share
     }
 
-    /// Bytes that are the port's in any case.
+    /// Returns the number of bytes that the port always has.
     const fn least(&self) -> u64 {
         self.fixed.saturating_add(self.floor)
     }
@@ -77,8 +79,9 @@ impl Share {
     }
 }
 
-/// The flexible part of `entitled` bytes of an adapter that is `own`'s, where `others` are the other
-/// ports: its least, and of what is left the same fraction of its wishes as everybody.
+/// Returns the number of flexible bytes that port `own` gets out of an entitlement of `entitled`
+/// bytes, where `others` are the other ports. Each port gets its minimum, and of the rest the same
+/// fraction of what it can use.
 fn part(entitled: u64, own: Share, others: impl Iterator<Item = Share> + Clone) -> u64 {
     let sum = |f: fn(&Share) -> u64| {
         others
@@ -89,17 +92,17 @@ fn part(entitled: u64, own: Share, others: impl Iterator<Item = Share> + Clone) 
     let least = sum(Share::least).saturating_add(DEVICE_BYTES);
     let spread = sum(Share::spread);
     let left = entitled.saturating_sub(least).min(spread);
-    // In pages, so that the product fits 64 bits for a petabyte.
+    // The product of pages fits 64 bits, up to a petabyte.
     let pages = |bytes: u64| bytes / IOMMU_PAGE_SIZE;
     let more = pages(left).saturating_mul(pages(own.spread())) / pages(spread).max(1);
     let more = more * IOMMU_PAGE_SIZE;
     own.floor.saturating_add(more)
 }
 
-/// How much each queue pair of a port may have mapped, when its adapter is entitled to `entitled`
-/// bytes, and `others` are the other ports.
+/// Returns how much each queue pair of a port may have mapped, if its adapter is entitled to
+/// `entitled` bytes and `others` are the other ports.
 ///
-/// Never exceeds the entitlement, unless the least of all ports does.
+/// The result never exceeds the entitlement, unless the minimums of all ports exceed it.
 pub fn allot(
     entitled: u64,
     plan: &Plan,
@@ -114,8 +117,8 @@ pub fn allot(
         return full;
     }
     let mut left = bytes.saturating_sub(floor.bytes(config));
-    // Receive buffers get half, since a frame that finds none is lost; what they can't use goes to
-    // frames in flight.
+    // Receive buffers get half, since a frame that finds no buffer is lost. What they cannot use
+    // goes to frames in flight.
     let unit = |chunks: u32| Limits {
         rq2_chunks: chunks,
         ..Limits::default()
@@ -143,10 +146,10 @@ pub fn allot(
     }
 }
 
-/// After how many attempts' worth of time something is tried again that has failed `failures` times
-/// in a row.
+/// Returns the delay before something is tried again that has failed `failures` times in a row, as
+/// a multiple of the normal interval between attempts.
 pub const fn retry_after(failures: u32) -> u32 {
-    /// Not less often than that.
+    /// Maximum delay.
     const MOST: u32 = 64;
     match 1u32.checked_shl(failures) {
         Some(after) if after < MOST => after,

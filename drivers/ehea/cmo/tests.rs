@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The formula against numbers worked out by hand, and the policy against a simulation of the bus.
+//! Tests of the formula against numbers worked out by hand, and of the policy against a simulation
+//! of the bus.
 
 mod bus;
 mod driver;
@@ -41,7 +42,7 @@ fn full_port_by_hand() {
 fn large_frames_by_hand() {
     let jumbo = Configuration { mtu: 9000, ..K4 };
     let more = port_bytes(&Plan::full(1), &jumbo) - port_bytes(&Plan::full(1), &K4);
-    // 124 more buffers of three pages, and 1022 frames of three pages instead of one.
+    // There are 124 more buffers of three pages, and 1022 frames of three pages instead of one.
     assert_eq!(more, (124 * 3 + 1022 * 2) * 4096);
     assert!(!Limits::large_frames(2026) && Limits::large_frames(2027));
     assert!(Limits::large_frames(u32::MAX));
@@ -81,7 +82,7 @@ fn plenty_gives_everything() {
     assert_eq!(limits, Limits::full(&Plan::FULL_RINGS, &K4));
 }
 
-/// The numbers of Documentation/cmo.rst.
+/// Checks the numbers that Documentation/cmo.rst gives.
 #[test]
 fn documented_numbers() {
     let of = |mtu, page_size| port_bytes(&Plan::full(1), &Configuration { mtu, page_size });
@@ -91,7 +92,8 @@ fn documented_numbers() {
     assert_eq!(DEVICE_BYTES, 4096);
 }
 
-/// With the minimum, up to four ports are open at the same time, or three with large pages.
+/// The minimum entitlement suffices for four open ports at the same time, or three with large
+/// pages.
 #[test]
 fn minimum_opens_four_ports() {
     let jumbo = |config| Configuration {

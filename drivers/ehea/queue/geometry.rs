@@ -2,8 +2,8 @@
 
 //! Checks of what firmware allocated (eHEA ABI §3.1 to §3.3, §6.1).
 //!
-//! Firmware may give less or more than was asked for. What it gives must be consistent, because
-//! driver and adapter wrap around in each ring at the same place.
+//! Firmware may give less or more than was asked for. Its answer must be consistent, because driver
+//! and adapter wrap around at the same place in each ring.
 
 use core::fmt;
 
@@ -13,43 +13,43 @@ use crate::abi::hcall::{
 use crate::abi::regs::BLOCK_SIZE;
 use crate::abi::ring::{QueueSize, SlotSize, CQES_PER_PAGE, EQES_PER_PAGE};
 
-/// Queue pages of the largest completion queue that the driver would use.
+/// Number of queue pages of the largest completion queue that the driver accepts.
 const MAX_CQ_PAGES: u32 = 2048;
-/// Queue pages of the largest event queue that the driver would use.
+/// Number of queue pages of the largest event queue that the driver accepts.
 const MAX_EQ_PAGES: u32 = 64;
-/// The highest number that a queue pair or interrupt can have: both have 24 bits.
+/// Highest number that a queue pair or interrupt can have; both numbers have 24 bits.
 const MAX_NUMBER: u32 = 0x00ff_ffff;
 
-/// What is wrong with an allocation.
+/// Inconsistency of an allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeometryError {
     /// A ring has an impossible number of entries.
     Entries {
-        /// Which ring.
+        /// Name of the ring.
         ring: &'static str,
-        /// Entries that firmware reported or that the pages hold.
+        /// Number of entries that firmware reported or that the pages hold.
         entries: u32,
     },
     /// A ring has an impossible number of queue pages.
     Pages {
-        /// Which ring.
+        /// Name of the ring.
         ring: &'static str,
-        /// Pages that firmware reported.
+        /// Number of pages that firmware reported.
         pages: u32,
     },
-    /// A slot size was asked for that does not exist.
+    /// The requested slot size does not exist.
     SlotSize {
-        /// Its code.
+        /// Code of the slot size.
         code: u8,
     },
-    /// A queue pair or interrupt number is out of range.
+    /// The number of a queue pair or interrupt is out of range.
     Number {
         /// The number.
         number: u32,
     },
     /// The register block is not at the start of a 4 KiB page.
     Registers {
-        /// Its real address.
+        /// Real address of the register block.
         address: u64,
     },
 }
@@ -88,7 +88,7 @@ fn check_registers(address: u64) -> Result<(), GeometryError> {
 ///
 /// # Invariants
 ///
-/// `size` and `slot` fit the queue pages that firmware wants.
+/// The pages that firmware wants hold a ring of `size` slots of size `slot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkQueue {
     size: QueueSize,
@@ -96,12 +96,12 @@ pub struct WorkQueue {
 }
 
 impl WorkQueue {
-    /// A work queue of that size.
+    /// Returns a work queue of size `size`.
     pub const fn new(size: QueueSize, slot: SlotSize) -> Self {
         Self { size, slot }
     }
 
-    /// Checks one queue of a queue pair: the number of usable entries and of pages that firmware
+    /// Checks one queue of a queue pair: the numbers of usable entries and of pages that firmware
     /// reported, against the slot size that was asked for.
     fn check(
         ring: &'static str,
@@ -121,38 +121,39 @@ impl WorkQueue {
         Ok(Self { size, slot })
     }
 
-    /// Slots of the ring, a power of two.
+    /// Returns the number of slots of the ring, a power of two.
     #[inline]
     pub const fn slots(&self) -> usize {
         self.size.slots() as usize
     }
 
-    /// Bytes of one slot.
+    /// Returns the size of a slot in bytes.
     #[inline]
     pub const fn slot_bytes(&self) -> usize {
         self.slot.bytes()
     }
 
-    /// Queue pages to register.
+    /// Returns the number of queue pages to register.
     #[inline]
     pub const fn pages(&self) -> usize {
         self.size.pages(self.slot) as usize
     }
 
-    /// For a send queue, how many work requests can be posted and not completed: a ring is never
-    /// quite full.
+    /// Returns the maximum number of work requests of a send queue that are posted and not
+    /// completed. A ring is never quite full.
     #[inline]
     pub const fn send_capacity(&self) -> u32 {
         self.size.slots() - 2
     }
 
-    /// For receive queue 2 or 3, how many buffers can be posted at the same time.
+    /// Returns the maximum number of buffers of receive queue 2 or 3 that are posted at the same
+    /// time.
     #[inline]
     pub const fn receive_capacity(&self) -> usize {
         self.slots() - 2
     }
 
-    /// For receive queue 1, how many slots the adapter is given at the start.
+    /// Returns the number of slots of receive queue 1 that the adapter is given at the start.
     #[inline]
     pub const fn inline_capacity(&self) -> usize {
         self.slots() - 1
@@ -175,12 +176,12 @@ pub struct QpGeometry {
 impl QpGeometry {
     /// Checks the answer to an allocation of a queue pair.
     ///
-    /// Entries may differ from those asked for. Slot sizes may not, and the pages must be those
-    /// that entries and slot sizes need.
+    /// The numbers of entries may differ from those asked for. The slot sizes may not, and the
+    /// numbers of pages must be those that entries and slot sizes need.
     ///
     /// # Errors
     ///
-    /// See [`GeometryError`]. The queue pair must be freed then.
+    /// [`GeometryError`] if the answer is inconsistent. The caller must then free the queue pair.
     pub fn check(call: &AllocQp, answer: &QpAllocated) -> Result<Self, GeometryError> {
         check_number(answer.number)?;
         check_registers(answer.registers)?;
@@ -195,7 +196,7 @@ impl QpGeometry {
         })
     }
 
-    /// The four queues in the order of their registration.
+    /// Returns the four queues in the order of their registration.
     pub const fn queues(&self) -> [(QueueSelect, WorkQueue); 4] {
         [
             (QueueSelect::Sq, self.sq),
@@ -213,12 +214,13 @@ pub struct CqGeometry {
 }
 
 impl CqGeometry {
-    /// Checks the answer to an allocation of a completion queue, which must have at least as many
-    /// entries as were asked for.
+    /// Checks the answer to an allocation of a completion queue. The queue must have at least as
+    /// many entries as were asked for.
     ///
     /// # Errors
     ///
-    /// See [`GeometryError`]. The completion queue must be freed then.
+    /// [`GeometryError`] if the answer is inconsistent. The caller must then free the completion
+    /// queue.
     pub fn check(call: &AllocCq, answer: &CqAllocated) -> Result<Self, GeometryError> {
         let ring = "CQ";
         check_registers(answer.registers)?;
@@ -233,12 +235,13 @@ impl CqGeometry {
         Ok(Self { pages })
     }
 
-    /// Queue pages to register.
+    /// Returns the number of queue pages to register.
     pub const fn pages(&self) -> usize {
         self.pages as usize
     }
 
-    /// Slots of the ring. It wraps there, whatever number of entries firmware reported.
+    /// Returns the number of slots of the ring. The ring wraps there, whatever number of entries
+    /// firmware reported.
     pub const fn slots(&self) -> usize {
         self.pages.saturating_mul(CQES_PER_PAGE) as usize
     }
@@ -251,12 +254,12 @@ pub struct EqGeometry {
 }
 
 impl EqGeometry {
-    /// Checks the answer to an allocation of an event queue, which must have at least as many
+    /// Checks the answer to an allocation of an event queue. The queue must have at least as many
     /// entries as were asked for.
     ///
     /// # Errors
     ///
-    /// See [`GeometryError`]. The event queue must be freed then.
+    /// [`GeometryError`] if the answer is inconsistent. The caller must then free the event queue.
     pub fn check(call: &AllocEq, answer: &EqAllocated) -> Result<Self, GeometryError> {
         let ring = "EQ";
         if answer.interrupt == 0 {
@@ -274,12 +277,12 @@ impl EqGeometry {
         Ok(Self { pages })
     }
 
-    /// Queue pages to register.
+    /// Returns the number of queue pages to register.
     pub const fn pages(&self) -> usize {
         self.pages as usize
     }
 
-    /// Slots of the ring, where it wraps.
+    /// Returns the number of slots of the ring, after which it wraps.
     pub const fn slots(&self) -> usize {
         self.pages.saturating_mul(EQES_PER_PAGE) as usize
     }

@@ -3,10 +3,10 @@
 //! Queues: positions in rings, credits, and the entries of send, receive, completion and event
 //! queues (eHEA ABI §6 and §7).
 //!
-//! Queue memory belongs to the caller, who reads and writes it through the traits here: memory that
-//! the adapter writes changes at any time and is read with volatile accesses only
-//! ([`CompletionMemory`], [`EventMemory`]); memory that the driver writes is handed in slot by slot
-//! ([`Slot`]). Whatever the adapter reports is checked before anybody uses it as an index or a
+//! Queue memory belongs to the caller, who reads and writes it through the traits here. Memory that
+//! the adapter writes can change at any time and is read with volatile accesses only
+//! ([`CompletionMemory`], [`EventMemory`]). Memory that the driver writes is passed slot by slot
+//! ([`Slot`]). Everything that the adapter reports is checked before it is used as an index or a
 //! length.
 
 mod geometry;

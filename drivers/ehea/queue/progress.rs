@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the two sides of a send queue tell each other while both run.
+//! Communication between the two sides of a send queue while both run.
 //!
-//! The posting side is protected by the lock of the transmit queue, the completing side belongs to
-//! the NAPI instance, and no lock is shared. Each side counts its own slots ([`SendPoster`],
+//! The posting side is protected by the lock of the transmit queue. The completing side belongs to
+//! the NAPI instance. They share no lock. Each side counts its own slots ([`SendPoster`],
 //! [`SendCompleter`](super::SendCompleter)) and publishes the count here:
 //!
-//! - What the posting side has written to a slot is seen by whoever completes the slot, because it
-//!   is written before the count of slots posted.
-//! - What the completing side has taken out of a slot is gone when the slot is used again, because
-//!   it is taken before the count of slots completed. The same holds for bounce slots.
-//! - Whoever finds no room stops the transmit queue and looks again ([`stop_unless`]); whoever makes
-//!   room counts first and looks then whether the queue is stopped. With a full barrier between the
-//!   two on both sides, at least one of them sees the other, and no queue stays stopped for ever.
+//! - The completing side sees what the posting side has written for a slot, because that is written
+//!   before the count of posted slots.
+//! - The posting side does not reuse a slot before the completing side has taken out what it holds,
+//!   because that is taken before the count of completed slots is published. The same holds for
+//!   bounce slots.
+//! - The side that finds no room stops the transmit queue and checks again ([`stop_unless`]). The
+//!   side that makes room counts first and then checks whether the queue is stopped. Both have a
+//!   full barrier between the two steps, so that at least one of them sees the other, and no queue
+//!   stays stopped for ever.
 //!
-//! Which order is needed where is checked by the interleavings of `tests/interleavings`, which run
-//! this very file.
+//! `tests/interleavings` runs this very file in all interleavings and thereby checks the memory
+//! orderings.
 
 use super::{
     SendPoster,
@@ -32,26 +34,26 @@ use crate::sync::{
     }, //
 };
 
-/// What both sides of a send queue know of each other. All counts are modulo 2^32.
+/// State of a send queue that its two sides share. All counts are modulo 2^32.
 #[derive(Debug)]
 pub struct SendProgress {
-    /// Slots that may be posted and not completed.
+    /// Maximum number of slots that are posted and not completed.
     capacity: u32,
-    /// Free slots with which a stopped transmit queue is woken.
+    /// Number of free slots from which a stopped transmit queue is woken.
     wake_from: u32,
-    /// Slots posted; written by the posting side.
+    /// Number of posted slots; written by the posting side.
     posted: AtomicU32,
-    /// Slots completed; written by the completing side.
+    /// Number of completed slots; written by the completing side.
     completed: AtomicU32,
-    /// Bounce slots given back; written by the completing side.
+    /// Number of returned bounce slots; written by the completing side.
     bounces_returned: AtomicU32,
-    /// The queue pair pauses: completions don't wake the transmit queue. Written under the lock of
-    /// the transmit queue.
+    /// True while the queue pair pauses; completions then do not wake the transmit queue. Written
+    /// under the lock of the transmit queue.
     paused: AtomicBool,
 }
 
 impl SendProgress {
-    /// The progress of an empty queue.
+    /// Returns the progress of an empty queue.
     pub fn new(queue: &WorkQueue) -> Self {
         Self {
             capacity: queue.send_capacity(),
@@ -63,58 +65,60 @@ impl SendProgress {
         }
     }
 
-    /// Posting side: `posted` slots are written, so that they may be completed.
+    /// Publishes that `posted` slots are written and may be completed. For the posting side.
     #[inline]
     pub fn set_posted(&self, posted: u32) {
         self.posted.store(posted, Release);
     }
 
-    /// Completing side: slots posted. What was written to them can be read.
+    /// Returns the number of posted slots, whose contents can then be read. For the completing
+    /// side.
     #[inline]
     pub fn posted(&self) -> u32 {
         self.posted.load(Acquire)
     }
 
-    /// Completing side: `completed` slots are looked after, so that they may be used again.
+    /// Publishes that `completed` slots are dealt with and may be reused. For the completing side.
     #[inline]
     pub fn set_completed(&self, completed: u32) {
         self.completed.store(completed, Release);
     }
 
-    /// Posting side: slots completed, which may be used again.
+    /// Returns the number of completed slots, which may then be reused. For the posting side.
     #[inline]
     pub fn completed(&self) -> u32 {
         self.completed.load(Acquire)
     }
 
-    /// Posting side: slots completed, to know how many are free; none may be used again for that.
+    /// Returns the number of completed slots without synchronisation: it tells how many slots are
+    /// free, but none may be reused because of it. For the posting side.
     #[inline]
     pub fn completed_count(&self) -> u32 {
         self.completed.load(Relaxed)
     }
 
-    /// Completing side: the frames that were in `returned` bounce slots are sent, so that the slots
-    /// may be used again.
+    /// Publishes that the frames in `returned` bounce slots are sent, so that the slots may be
+    /// reused. For the completing side.
     #[inline]
     pub fn set_bounces_returned(&self, returned: u32) {
         self.bounces_returned.store(returned, Release);
     }
 
-    /// Posting side: bounce slots given back, which may be used again.
+    /// Returns the number of returned bounce slots, which may then be reused. For the posting side.
     #[inline]
     pub fn bounces_returned(&self) -> u32 {
         self.bounces_returned.load(Acquire)
     }
 
-    /// Sets whether the queue pair pauses. Under the lock of the transmit queue.
+    /// Sets whether the queue pair pauses. The caller holds the lock of the transmit queue.
     pub fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Relaxed);
     }
 
-    /// Completing side, after [`SendProgress::set_completed`] with the same count: whether a stopped
-    /// transmit queue has room enough to be woken, and may be.
+    /// Checks whether a stopped transmit queue has enough room to be woken, and may be woken. For
+    /// the completing side, after [`SendProgress::set_completed`] with the same count.
     ///
-    /// The caller wakes it if it finds it stopped after a full barrier.
+    /// The caller wakes the queue if it finds it stopped after a full barrier.
     #[inline]
     pub fn may_wake(&self, completed: u32) -> bool {
         if self.paused.load(Relaxed) {
@@ -125,8 +129,8 @@ impl SendProgress {
     }
 }
 
-/// Posting side: stops the transmit queue with `stop`, unless a look at it afterwards says that it
-/// `has_room`, and undoes that with `start`. Returns whether the queue is stopped now.
+/// Stops the transmit queue with `stop`. Starts it again with `start` if `has_room` then finds
+/// room. Returns whether the queue is now stopped. For the posting side.
 pub fn stop_unless<Q>(
     queue: &mut Q,
     stop: impl FnOnce(&mut Q),
@@ -134,9 +138,9 @@ pub fn stop_unless<Q>(
     start: impl FnOnce(&mut Q),
 ) -> bool {
     stop(queue);
-    // Pairs with the barrier between `set_completed()` and the look whether the queue is stopped:
-    // either the room that a completion has made is seen here, or that completion sees the queue
-    // stopped and wakes it.
+    // Pairs with the barrier between `set_completed()` and the check whether the queue is stopped.
+    // Either this side sees the room that a completion has made, or that completion sees the
+    // stopped queue and wakes it.
     full_barrier();
     if has_room(queue) {
         start(queue);

@@ -7,33 +7,33 @@ use crate::abi::cqe::{Completion, Cqe, CqeStatus, ReceiveQueue};
 use crate::abi::ring::SlotSize;
 use crate::abi::wqe::{Rwqe, WrId, WrType};
 
-/// The longest frame that fits a slot of receive queue 1, in bytes.
+/// Length of the longest frame that fits a slot of receive queue 1, in bytes.
 pub const INLINE_MAX: usize = SlotSize::B256.bytes() - Cqe::INLINE_DATA;
 
-/// Bytes of an Ethernet header; no frame is shorter.
+/// Length of an Ethernet header in bytes; no frame is shorter.
 const ETHERNET_HEADER: usize = 14;
 
-/// The buffers of receive queue 2 or 3.
+/// Buffers of receive queue 2 or 3.
 ///
-/// Buffers are identified by the slot of the work request that posted them.
+/// A buffer is identified by the slot of the work request that posted it.
 #[derive(Clone, Debug)]
 pub struct PostedBuffers {
     position: Producer,
     kind: WrType,
     buffer_len: u32,
-    /// Buffers to be posted when all is well.
+    /// Number of buffers that should be posted.
     capacity: usize,
-    /// Buffers that are posted and not used up.
+    /// Number of buffers that are posted and not used up.
     posted: usize,
 }
 
 impl PostedBuffers {
-    /// Receive queue 2, without buffers yet, whose buffers will have `buffer_len` bytes each.
+    /// Returns receive queue 2 without buffers. Each of its buffers will have `buffer_len` bytes.
     pub const fn rq2(queue: &WorkQueue, buffer_len: u32) -> Self {
         Self::new(queue, WrType::RQ2_BUFFER, buffer_len)
     }
 
-    /// Receive queue 3, likewise.
+    /// Returns receive queue 3 without buffers. Each of its buffers will have `buffer_len` bytes.
     pub const fn rq3(queue: &WorkQueue, buffer_len: u32) -> Self {
         Self::new(queue, WrType::RQ3_BUFFER, buffer_len)
     }
@@ -48,47 +48,47 @@ impl PostedBuffers {
         }
     }
 
-    /// How many buffers should be posted.
+    /// Returns the number of buffers that should still be posted.
     #[inline]
     pub const fn missing(&self) -> usize {
         self.capacity.saturating_sub(self.posted)
     }
 
-    /// How many buffers are posted.
+    /// Returns the number of posted buffers.
     #[inline]
     pub const fn posted(&self) -> usize {
         self.posted
     }
 
-    /// Bytes of each buffer.
+    /// Returns the size of each buffer in bytes.
     #[inline]
     pub const fn buffer_len(&self) -> u32 {
         self.buffer_len
     }
 
-    /// The slot of the next buffer.
+    /// Returns the slot of the next buffer.
     #[inline]
     pub const fn next_slot(&self) -> usize {
         self.position.index()
     }
 
-    /// Posts a buffer at the adapter address `address`: writes its work request into `slot`, which
-    /// is slot [`PostedBuffers::next_slot`] of the ring. The caller announces it.
+    /// Posts a buffer at the adapter address `address` by writing its work request into `slot`,
+    /// which is slot [`PostedBuffers::next_slot`] of the ring. The caller tells the adapter of it.
     ///
     /// # Errors
     ///
-    /// [`OutOfSlot`] if the slot is too small; nothing is posted then.
+    /// [`OutOfSlot`] if the slot is too small. Nothing is posted then.
     #[inline]
     pub fn post(&mut self, slot: &mut impl Slot, address: u64, lkey: u32) -> Result<(), OutOfSlot> {
         self.rewrite(slot, self.position.index(), address, lkey)?;
         self.position.advance();
-        // Not more than there are slots.
+        // There are not more than there are slots.
         self.posted = self.posted.wrapping_add(1);
         Ok(())
     }
 
-    /// Writes the work request of the buffer with that index into its slot, again, because the
-    /// buffer's adapter address or key changed. The queue pair must be disabled.
+    /// Writes the work request of the buffer with the index `index` into its slot again, because
+    /// the buffer's adapter address or key changed. The queue pair must be disabled.
     ///
     /// # Errors
     ///
@@ -110,13 +110,14 @@ impl PostedBuffers {
         slot.write_words(0, Rwqe::words(wr_id, address, lkey, self.buffer_len))
     }
 
-    /// Takes note that the adapter used a buffer up.
+    /// Records that the adapter has used up a buffer.
     #[inline]
     pub fn used(&mut self) {
         self.posted = self.posted.saturating_sub(1);
     }
 
-    /// The index in a completion's identifier, if it can be one of this queue.
+    /// Returns the index in a completion's identifier, or `None` if it cannot be an index of this
+    /// queue.
     #[inline]
     fn index_of(&self, completion: &Completion) -> Option<usize> {
         let wr_id = WrId::unpack(completion.wr_id());
@@ -125,71 +126,74 @@ impl PostedBuffers {
     }
 }
 
-/// Where the data of a frame is.
+/// Location of a frame's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// In the slot of receive queue 1, at [`Cqe::INLINE_DATA`].
+    /// The slot of receive queue 1, at [`Cqe::INLINE_DATA`].
     Inline,
-    /// In the buffer of receive queue 2 with that index. It is within the ring; whether there is a
-    /// buffer the caller has to see.
+    /// The buffer of receive queue 2 with this index. The index is within the ring; the caller has
+    /// to check whether the slot has a buffer.
     Rq2(usize),
-    /// In the buffer of receive queue 3 with that index, likewise.
+    /// The buffer of receive queue 3 with this index. The index is within the ring; the caller has
+    /// to check whether the slot has a buffer.
     Rq3(usize),
 }
 
-/// What the adapter says about a frame's checksum.
+/// Verdict of the adapter on a frame's checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RxChecksum {
-    /// Nothing.
+    /// The adapter did not check.
     None,
     /// The TCP or UDP checksum is right.
     Verified,
-    /// The Internet checksum of everything behind the Ethernet header, as it stands in memory.
+    /// The adapter gives the Internet checksum of everything behind the Ethernet header, in the
+    /// byte order of memory.
     Complete([u8; 2]),
 }
 
 /// A good frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceivedFrame {
-    /// Length in bytes, without CRC. Fits the buffer, and is at least an Ethernet header.
+    /// Length in bytes, without CRC. The frame fits its buffer and is at least as long as an
+    /// Ethernet header.
     pub len: usize,
-    /// What is known about its checksum.
+    /// Verdict of the adapter on the frame's checksum.
     pub checksum: RxChecksum,
     /// Tag control information of a VLAN tag that was stripped.
     pub vlan: Option<u16>,
 }
 
-/// Why a frame is bad.
+/// Reason why a frame is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadFrame {
-    /// Wrong CRC.
+    /// The CRC is wrong.
     Crc,
-    /// Wrong checksum of an IPv4, TCP or UDP header.
+    /// The checksum of an IPv4, TCP or UDP header is wrong.
     Checksum,
-    /// Shorter than an Ethernet header, or longer than its buffer.
+    /// The frame is shorter than an Ethernet header or longer than its buffer.
     Length,
 }
 
 /// A receive completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Where the data is. The buffer is used up, whatever is in it.
+    /// Location of the data. The buffer is used up even if the frame is bad.
     pub location: Location,
-    /// The frame.
+    /// The frame, or the reason why it is bad.
     pub frame: Result<ReceivedFrame, BadFrame>,
 }
 
-/// A completion after which the queue pair can't be used any more.
+/// A completion after which the queue pair cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiveError {
-    /// The completion names no receive queue, or a buffer that can't exist.
+    /// The completion names no receive queue, or a buffer that cannot exist.
     Corrupt {
-        /// The completion's identifier.
+        /// Identifier in the completion.
         wr_id: u64,
     },
     /// The adapter demands a reset of the queue pair.
     Fatal {
-        /// The completion's status.
+        /// Status in the completion.
         status: CqeStatus,
     },
 }
@@ -198,7 +202,7 @@ pub enum ReceiveError {
 ///
 /// # Errors
 ///
-/// See [`ReceiveError`].
+/// [`ReceiveError`] if the queue pair cannot be used any more.
 #[inline]
 pub fn parse_received(
     completion: &Completion,
@@ -234,7 +238,7 @@ fn check_frame(
     status: CqeStatus,
     room: usize,
 ) -> Result<ReceivedFrame, BadFrame> {
-    // Without a TCP or UDP header there is no checksum that could be wrong.
+    // Without a TCP or UDP header, there is no checksum that could be wrong.
     let has_header = completion.has_header();
     let tcp_error = status.any_of(CqeStatus::ERR_TCP);
 

@@ -16,31 +16,31 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// The first slot of a ring with that many slots.
+    /// Returns the position at the first slot of a ring of `slots` slots.
     pub const fn new(slots: usize) -> Self {
         Self { index: 0, slots }
     }
 
-    /// The slot to write next.
+    /// Returns the index of the slot to write next.
     #[inline]
     pub const fn index(&self) -> usize {
         self.index
     }
 
-    /// Slots of the ring.
+    /// Returns the number of slots of the ring.
     #[inline]
     pub const fn slots(&self) -> usize {
         self.slots
     }
 
-    /// Goes on to the next slot.
+    /// Moves to the next slot.
     #[inline]
     pub fn advance(&mut self) {
         self.index = next(self.index, self.slots);
     }
 }
 
-/// The slot after `index` in a ring.
+/// Returns the index of the slot after `index` in a ring of `slots` slots.
 #[inline]
 const fn next(index: usize, slots: usize) -> usize {
     // A ring has at most 2^15 slots.
@@ -78,13 +78,13 @@ impl Consumer {
     }
 }
 
-/// A slot of a ring of completions that the adapter writes.
+/// A slot in a ring of completions that the adapter writes.
 pub trait CompletionEntry {
     /// Reads the big-endian doubleword number `index`, with one volatile access.
     fn word(&self, index: usize) -> u64;
 }
 
-/// Numbers of the doublewords of a completion.
+/// Indices of the doublewords of a completion.
 const WR_ID: usize = 0;
 const VALID: usize = Cqe::VALID_WORD / size_of::<u64>();
 const REST: usize = 2;
@@ -97,7 +97,7 @@ pub trait CompletionMemory {
     where
         Self: 'a;
 
-    /// Slot `index`.
+    /// Returns slot `index`.
     fn entry(&self, index: usize) -> Self::Entry<'_>;
 
     /// Orders the read of the valid word before the reads that follow.
@@ -107,9 +107,9 @@ pub trait CompletionMemory {
 /// The completion of a send work request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentWork {
-    /// The identifier of the work request.
+    /// Identifier of the work request.
     pub wr_id: u64,
-    /// What became of it.
+    /// Status that the adapter reports.
     pub status: CqeStatus,
 }
 
@@ -120,27 +120,28 @@ pub struct CompletionReader {
 }
 
 impl CompletionReader {
-    /// Starts at the first slot of an empty ring with that many slots.
+    /// Returns a reader at the first slot of an empty ring of `slots` slots.
     pub const fn new(slots: usize) -> Self {
         Self {
             position: Consumer::new(slots),
         }
     }
 
-    /// The slot that is read next.
+    /// Returns the index of the slot that is read next.
     #[inline]
     pub const fn index(&self) -> usize {
         self.position.index
     }
 
-    /// Whether there is a completion to read.
+    /// Checks whether there is a completion to read.
     #[inline]
     pub fn has_next(&self, memory: &impl CompletionMemory) -> bool {
         let word = memory.entry(self.position.index).word(VALID);
         self.position.toggle.matches(Cqe::toggle_of_word(word))
     }
 
-    /// The next slot and its valid word, if there is a completion in it; goes on to the one behind.
+    /// Returns the next slot and its valid word, and moves to the slot behind it. Returns `None` if
+    /// the slot holds no new completion.
     #[inline]
     fn take<'a, M: CompletionMemory>(&mut self, memory: &'a M) -> Option<(M::Entry<'a>, u64)> {
         let entry = memory.entry(self.position.index);
@@ -153,9 +154,10 @@ impl CompletionReader {
         Some((entry, word))
     }
 
-    /// Reads the next completion, if there is one. Returns the slot that it was in, too.
+    /// Reads the next completion and the slot that holds it, or returns `None` if there is no
+    /// completion.
     ///
-    /// The adapter may write the slot again once its credit is returned, not before.
+    /// The adapter does not write the slot again before its credit is returned.
     #[inline]
     pub fn next<'a, M: CompletionMemory>(
         &mut self,
@@ -166,7 +168,8 @@ impl CompletionReader {
         Some((entry, completion))
     }
 
-    /// Reads of the next completion, if there is one, what matters in a send completion queue.
+    /// Reads the fields of the next completion that matter in a send completion queue, or returns
+    /// `None` if there is no completion.
     #[inline]
     pub fn next_sent(&mut self, memory: &impl CompletionMemory) -> Option<SentWork> {
         let (entry, word) = self.take(memory)?;
@@ -190,14 +193,15 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// Starts at the first slot of an empty queue with that many slots.
+    /// Returns a reader at the first slot of an empty queue of `slots` slots.
     pub const fn new(slots: usize) -> Self {
         Self {
             position: Consumer::new(slots),
         }
     }
 
-    /// Reads the next entry, if there is one: an [`eqe::Eqe`] or [`eqe::NeqEntry`] to unpack.
+    /// Reads the next entry, to be unpacked as an [`eqe::Eqe`] or [`eqe::NeqEntry`]. Returns `None`
+    /// if there is no new entry.
     pub fn next(&mut self, memory: &impl EventMemory) -> Option<u64> {
         let entry = memory.event(self.position.index);
         if !self.position.toggle.matches(eqe::VALID.is_set(entry)) {

@@ -2,57 +2,57 @@
 
 //! Send credits (eHEA ABI §6.3).
 //!
-//! The transmit path posts frames, one slot each, and the completion path gives slots back; both
+//! The transmit path posts frames, one slot each, and the completion path gives slots back. Both
 //! run at the same time. Each side counts its own slots with a counter that only ever grows (and
-//! wraps), and reads the other side's: *posted* is owned by [`SendPoster`], *completed* by
-//! [`SendCompleter`]. Both are published in a [`SendProgress`](super::SendProgress).
+//! wraps), and reads the counter of the other side: *posted* is owned by [`SendPoster`],
+//! *completed* by [`SendCompleter`]. Both are published in a [`SendProgress`](super::SendProgress).
 //!
 //! Frames that consist of immediate data need no completion of their own, since their buffer is
-//! free as soon as the work request is written. Only every few of them ask for one. A completion
-//! gives back its own slot and those of the frames without completion before it, because a send
-//! queue is worked off in order.
+//! free as soon as the work request is written. Only every few of them ask for a completion. A
+//! completion gives back its own slot and those of the frames without completion before it, because
+//! the adapter processes a send queue in order.
 
 use crate::abi::cqe::CqeStatus;
 use crate::abi::wqe::{WrId, WrType};
 
 use super::{Producer, SentWork, WorkQueue};
 
-/// The transmit queue must be stopped when fewer slots than this are free after a frame.
+/// Number of free slots below which the transmit queue must be stopped after a frame.
 pub const STOP_BELOW: u32 = 1;
 
-/// At most one completion in that many slots of the ring is asked for by small frames.
+/// Number of slots in which small frames ask for at most one completion.
 const SLOTS_PER_SIGNAL: u32 = 10;
 
-/// The free slots that wake a stopped transmit queue, as a fraction of all.
+/// Divisor for the number of free slots that wake a stopped transmit queue: a quarter of all slots.
 const WAKE_FRACTION: u32 = 4;
 
 /// The posting side of a send queue.
 #[derive(Clone, Debug)]
 pub struct SendPoster {
     position: Producer,
-    /// Slots that may be posted and not completed.
+    /// Maximum number of slots that are posted and not completed.
     capacity: u32,
-    /// Slots posted, modulo 2^32.
+    /// Number of slots posted, modulo 2^32.
     posted: u32,
-    /// Slots posted since the last one with a completion.
+    /// Number of slots posted since the last one that asked for a completion.
     unsignalled: u32,
-    /// A completion is asked for at the latest with that many slots.
+    /// Maximum number of slots that one completion gives back.
     interval: u32,
 }
 
 /// A slot for one frame; see [`SendPoster::reserve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendTicket {
-    /// The slot of the ring, also the index of the frame's buffer.
+    /// Index of the slot in the ring, and of the frame's buffer.
     pub slot: usize,
-    /// To be written into the work request.
+    /// Identifier for the work request.
     pub wr_id: u64,
-    /// Whether the work request asks for a completion.
+    /// True if the work request asks for a completion.
     pub signalled: bool,
 }
 
 impl SendPoster {
-    /// The posting side of an empty queue.
+    /// Returns the posting side of an empty queue.
     pub const fn new(queue: &WorkQueue) -> Self {
         let capacity = queue.send_capacity();
         let interval = capacity / SLOTS_PER_SIGNAL;
@@ -65,20 +65,21 @@ impl SendPoster {
         }
     }
 
-    /// Slots posted so far, modulo 2^32. To be published before the doorbell.
+    /// Returns the number of slots posted so far, modulo 2^32. It must be published before the
+    /// doorbell is rung.
     #[inline]
     pub const fn posted(&self) -> u32 {
         self.posted
     }
 
-    /// Slots that can be posted now, given how many are completed.
+    /// Returns the number of slots that can be posted now, if `completed` slots are completed.
     #[inline]
     pub const fn free(&self, completed: u32) -> u32 {
         self.capacity
             .saturating_sub(self.posted.wrapping_sub(completed))
     }
 
-    /// With how many free slots a stopped transmit queue should be woken.
+    /// Returns the number of free slots at which a stopped transmit queue should be woken.
     #[inline]
     pub const fn wake_from(&self) -> u32 {
         let slots = self.capacity / WAKE_FRACTION;
@@ -89,25 +90,28 @@ impl SendPoster {
         }
     }
 
-    /// Whether all frames are completed, but for those that will not report it.
+    /// Checks whether all frames are completed, except for those that will not report completion.
     ///
-    /// Those consist of immediate data, so that no memory region is used for sending.
+    /// Those frames consist of immediate data, so nothing is left that uses a memory region for
+    /// sending.
     pub const fn is_idle(&self, completed: u32) -> bool {
         self.posted.wrapping_sub(completed) <= self.unsignalled
     }
 
-    /// The slot for the next frame, given how many are completed. None if the queue is full.
+    /// Returns the slot for the next frame, if `completed` slots are completed, or `None` if the
+    /// queue is full.
     ///
-    /// `immediate`: the frame consists of immediate data, and nobody waits for its completion.
+    /// `immediate` says that the frame consists of immediate data, so that nobody waits for its
+    /// completion.
     ///
-    /// Nothing changes until [`SendPoster::post`], so that a ticket may be dropped.
+    /// Nothing changes until [`SendPoster::post`], so a ticket may be dropped.
     #[inline]
     pub fn reserve(&self, completed: u32, immediate: bool) -> Option<SendTicket> {
         let free = self.free(completed);
         if free == 0 {
             return None;
         }
-        // Fewer than `interval`, which is below the number of slots.
+        // The sum is at most `interval`, which is below the number of slots.
         let covered = self.unsignalled.wrapping_add(1);
         // A frame that stops the queue must have a completion, or nothing would wake the queue.
         let signalled = !immediate || covered >= self.interval || free <= STOP_BELOW;
@@ -119,7 +123,7 @@ impl SendPoster {
             } else {
                 WrType::SEND_MIXED
             },
-            // Neither is truncated: a ring has at most 2^15 slots.
+            // Neither value is truncated: a ring has at most 2^15 slots.
             index: slot as u32,
             refill: if signalled { covered as u16 } else { 0 },
         };
@@ -130,8 +134,8 @@ impl SendPoster {
         })
     }
 
-    /// Takes the slot of `ticket`, the last one that was reserved. Its work request is written, and
-    /// the caller will announce it.
+    /// Takes the slot of `ticket`, which is the last one that was reserved. The caller has written
+    /// its work request and will announce it to the adapter.
     #[inline]
     pub fn post(&mut self, ticket: &SendTicket) {
         self.posted = self.posted.wrapping_add(1);
@@ -148,40 +152,40 @@ impl SendPoster {
 #[derive(Clone, Debug)]
 pub struct SendCompleter {
     slots: usize,
-    /// Slots completed, modulo 2^32.
+    /// Number of slots completed, modulo 2^32.
     completed: u32,
-    /// The slot of the first frame that is not completed.
+    /// Slot of the first frame that is not completed.
     tail: usize,
 }
 
 /// A completion of a send queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendCompletion {
-    /// The slot of the frame, also the index of its buffer.
+    /// Index of the frame's slot, and of its buffer.
     pub slot: usize,
-    /// The frame consists of immediate data: no buffer waits for the completion.
+    /// True if the frame consists of immediate data, so that no buffer waits for the completion.
     pub immediate: bool,
-    /// The frame was not sent; what the adapter says about it.
+    /// Error that the adapter reports if it did not send the frame.
     pub error: Option<CqeStatus>,
 }
 
-/// A completion after which the queue pair can't be used any more.
+/// A completion after which the queue pair cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// The completion is not that of a frame which was posted with one.
+    /// The completion does not belong to a frame that was posted with a request for one.
     Corrupt {
-        /// The completion's identifier.
+        /// Identifier in the completion.
         wr_id: u64,
     },
     /// The adapter demands a reset of the queue pair.
     Fatal {
-        /// The completion's status.
+        /// Status in the completion.
         status: CqeStatus,
     },
 }
 
 impl SendCompleter {
-    /// The completing side of an empty queue.
+    /// Returns the completing side of an empty queue.
     pub const fn new(queue: &WorkQueue) -> Self {
         Self {
             slots: queue.slots(),
@@ -190,17 +194,18 @@ impl SendCompleter {
         }
     }
 
-    /// Slots completed so far, modulo 2^32. To be published when the buffers are taken.
+    /// Returns the number of slots completed so far, modulo 2^32. It must be published when the
+    /// buffers are taken.
     #[inline]
     pub const fn completed(&self) -> u32 {
         self.completed
     }
 
-    /// Takes note of a completion that the adapter wrote, given how many slots are posted.
+    /// Processes a completion that the adapter wrote, if `posted` slots are posted.
     ///
     /// # Errors
     ///
-    /// See [`SendError`]. The counters are unchanged then.
+    /// [`SendError`] if the queue pair cannot be used any more. The counters are then unchanged.
     #[inline]
     pub fn complete(&mut self, sent: SentWork, posted: u32) -> Result<SendCompletion, SendError> {
         let SentWork { wr_id, status } = sent;
@@ -233,8 +238,8 @@ impl SendCompleter {
         })
     }
 
-    /// The slot `distance` behind the first that is not completed; `distance` is at most the number
-    /// of slots, 2^15.
+    /// Returns the index of the slot `distance` slots behind the first that is not completed.
+    /// `distance` is at most the number of slots, 2^15.
     #[inline]
     const fn ahead(&self, distance: usize) -> usize {
         let slot = self.tail.wrapping_add(distance);

@@ -7,30 +7,30 @@ use core::mem::size_of;
 use super::SendTicket;
 use crate::abi::wqe::{Descriptor, SwqeFormat, SwqeHead, SwqeHeader, TxControl};
 
-/// Descriptors that fit a slot of 512 bytes beside immediate data.
+/// Number of descriptors that fit a slot of 512 bytes beside immediate data.
 pub const MAX_SEGMENTS: usize = SwqeFormat::Mixed.max_descriptors(512);
 
-/// A write does not fit the slot.
+/// Attempt to write beyond the end of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfSlot;
 
 /// A slot of a ring that the driver writes.
 pub trait Slot {
-    /// Its size in bytes.
+    /// Returns the size of the slot in bytes.
     fn size(&self) -> usize;
 
     /// Writes `bytes` at `offset`.
     ///
     /// # Errors
     ///
-    /// [`OutOfSlot`] if they don't fit; nothing is written then.
+    /// [`OutOfSlot`] if they do not fit. Nothing is written then.
     fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfSlot>;
 
     /// Writes big-endian doublewords from `offset`, a multiple of 8.
     ///
     /// # Errors
     ///
-    /// As for [`Slot::write`].
+    /// [`OutOfSlot`] if they do not fit. Nothing is written then.
     fn write_words<const N: usize>(
         &mut self,
         offset: usize,
@@ -56,14 +56,14 @@ pub struct BusSegment {
     pub len: u32,
 }
 
-/// Which checksums of a frame the adapter fills in. Offsets count from the start of the frame,
+/// Checksums of a frame that the adapter fills in. Offsets count from the start of the frame,
 /// without a VLAN tag that the adapter inserts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TxChecksum {
-    /// None.
+    /// The adapter fills in no checksum.
     #[default]
     None,
-    /// Those of an IPv4 header and of the TCP or UDP header behind it.
+    /// The adapter fills in the checksums of an IPv4 header and of the TCP or UDP header behind it.
     Ipv4 {
         /// Offset of the IPv4 header.
         ip_start: u8,
@@ -75,11 +75,12 @@ pub enum TxChecksum {
 }
 
 impl TxChecksum {
-    /// The checksums of a TCP or UDP packet in IPv4, whose IPv4 header starts at offset `network`
-    /// and whose TCP or UDP header starts at offset `transport` of the frame, with the checksum
-    /// field at offset `field` of that header.
+    /// Returns the checksums of a TCP or UDP packet in IPv4. The IPv4 header starts at offset
+    /// `network` of the frame, the TCP or UDP header at offset `transport`, and the checksum field
+    /// at offset `field` of the TCP or UDP header.
     ///
-    /// None if the work request can't describe it; software has to compute the checksum then.
+    /// Returns `None` if the work request cannot describe them. Software then has to compute the
+    /// checksums.
     pub fn ipv4(network: u32, transport: u32, field: u32) -> Option<Self> {
         Some(Self::Ipv4 {
             ip_start: u8::try_from(network).ok()?,
@@ -91,21 +92,22 @@ impl TxChecksum {
     }
 }
 
-/// TCP segmentation by the adapter: it sends the headers again with each piece of the payload. It
-/// needs the checksums of the frame to be filled in, too.
+/// TCP segmentation by the adapter, which repeats the headers in front of each piece of the
+/// payload. The adapter has to fill in the checksums of the frame, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tso {
-    /// Payload of a segment, in bytes.
+    /// Length of a segment's payload in bytes.
     mss: u16,
-    /// All headers, in bytes.
+    /// Length of all headers in bytes.
     headers: u8,
 }
 
 impl Tso {
-    /// Segments with `mss` bytes of payload, of a frame of `len` bytes whose first `headers` are
-    /// headers.
+    /// Returns the segmentation of a frame of `len` bytes, of which the first `headers` are
+    /// headers, into segments with `mss` bytes of payload.
     ///
-    /// None if the work request can't describe it: its headers don't fit, or there is no payload.
+    /// Returns `None` if the work request cannot describe it: the headers do not fit, or there is
+    /// no payload.
     pub fn new(mss: u16, headers: u32, len: u32) -> Option<Self> {
         let fits = headers > 0 && headers as usize <= SwqeFormat::MIXED_IMMEDIATE_MAX;
         if !fits || mss == 0 || headers >= len {
@@ -118,12 +120,12 @@ impl Tso {
     }
 }
 
-/// What a work request must say about a frame.
+/// Description of a frame for its work request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
     /// Length in bytes, without CRC.
     pub len: u32,
-    /// Bytes at the start of the frame that are in its first segment.
+    /// Number of bytes at the start of the frame that are in its first segment.
     pub linear_len: u32,
     /// Checksum offload.
     pub checksum: TxChecksum,
@@ -134,14 +136,15 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Whether the whole frame is sent as immediate data.
+    /// Checks whether the whole frame is sent as immediate data.
     #[inline]
     pub const fn is_immediate(&self) -> bool {
         self.tso.is_none() && self.len as usize <= SwqeFormat::IMMEDIATE_MAX
     }
 
-    /// How many bytes at the start of the frame are sent as immediate data: the whole frame, or as
-    /// much of its linear part as fits, or exactly the headers if the adapter has to repeat them.
+    /// Returns the number of bytes at the start of the frame that are sent as immediate data: the
+    /// whole frame, or as much of its linear part as fits, or exactly the headers if the adapter
+    /// has to repeat them.
     #[inline]
     pub fn immediate_len(&self) -> usize {
         match self.tso {
@@ -152,15 +155,15 @@ impl Frame {
     }
 }
 
-/// Why a work request can't be written. The slot's contents are undefined then; it must not be
-/// announced.
+/// Reason why a work request cannot be written. The contents of the slot are then undefined, and it
+/// must not be announced to the adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwqeError {
-    /// The frame has more segments than fit: linearize or copy it.
+    /// The frame has more segments than fit. It must be linearized or copied.
     TooManySegments,
-    /// A segment has no adapter address: copy the frame, and report a miss.
+    /// A segment has no adapter address. The frame must be copied, and a miss reported.
     NotMapped(Segment),
-    /// The segments are not as long as the frame.
+    /// The lengths of the segments do not add up to the length of the frame.
     WrongLength,
     /// The slot is too small, or the immediate data could not be copied.
     OutOfSlot,
@@ -172,13 +175,13 @@ impl From<OutOfSlot> for SwqeError {
     }
 }
 
-/// Writes the work request for a frame that is sent as immediate data as a whole
-/// ([`Frame::is_immediate`]) into `slot`. `copy(slot, offset, len)` writes the first `len` bytes of the
-/// frame into the slot at `offset`.
+/// Writes the work request for a frame that is sent completely as immediate data
+/// ([`Frame::is_immediate`]) into `slot`. `copy(slot, offset, len)` writes the first `len` bytes of
+/// the frame into the slot at `offset`.
 ///
 /// # Errors
 ///
-/// [`OutOfSlot`] if the slot is too small, or the frame could not be copied.
+/// [`OutOfSlot`] if the slot is too small or the frame could not be copied.
 #[inline]
 pub fn write_immediate<S: Slot>(
     slot: &mut S,
@@ -193,17 +196,17 @@ pub fn write_immediate<S: Slot>(
     slot.write_words(0, head.words())
 }
 
-/// Writes the work request for a frame that the adapter reads into `slot`; what fits of its linear part
-/// is immediate data.
+/// Writes the work request for a frame that the adapter reads from memory into `slot`. As much of
+/// the frame's linear part as fits becomes immediate data.
 ///
 /// `segments` are the pieces of the whole frame in order, including what is sent as immediate data.
 /// `translate` returns the adapter address of a real address and length. `copy(slot, offset, len)`
-/// writes the first `len` bytes of the frame into the slot at `offset`. `lkey` names the memory region
-/// of the adapter addresses.
+/// writes the first `len` bytes of the frame into the slot at `offset`. `lkey` names the memory
+/// region of the adapter addresses.
 ///
 /// # Errors
 ///
-/// See [`SwqeError`].
+/// [`SwqeError`] if the work request cannot be written.
 #[inline]
 pub fn write_mixed<S: Slot>(
     slot: &mut S,
@@ -237,7 +240,7 @@ pub fn write_mixed<S: Slot>(
             translate(address, len.into()).ok_or(SwqeError::NotMapped(Segment { address, len }))?;
         slot.write_words(offset, Descriptor::words(bus, lkey, len))
             .map_err(|OutOfSlot| SwqeError::TooManySegments)?;
-        // Not more than fit the slot.
+        // Not more descriptors than fit the slot.
         descriptors = descriptors.wrapping_add(1);
         // The second one and those behind it follow the immediate data.
         offset = offset
@@ -255,7 +258,8 @@ pub fn write_mixed<S: Slot>(
     Ok(())
 }
 
-/// The head of a work request with so many bytes of immediate data and so many descriptors.
+/// Returns the header of a work request with `immediate` bytes of immediate data and `descriptors`
+/// descriptors.
 #[inline]
 fn head(
     format: SwqeFormat,

@@ -41,7 +41,7 @@ impl Slot for Bytes {
     }
 }
 
-/// A ring that the test writes as the adapter does.
+/// A ring that the test writes like the adapter.
 struct Ring {
     slots: Vec<Cqe>,
     position: usize,
@@ -97,7 +97,7 @@ fn queue(entries: u32, slot: SlotSize) -> WorkQueue {
 }
 
 proptest! {
-    /// Whatever the adapter writes is read once and in order, over many laps.
+    /// Everything that the adapter writes is read once and in order, over many laps.
     #[test]
     fn completions_arrive_in_order(
         slots in 1usize..70,
@@ -187,7 +187,7 @@ proptest! {
         }
     }
 
-    /// Buffers are posted in slot order, each slot once, and never more than the ring takes.
+    /// Buffers are posted in slot order, each slot once, and never more than fit the ring.
     #[test]
     fn buffers_follow_the_ring(steps in prop::collection::vec((0usize..200, 0usize..200), 1..40)) {
         let geometry = queue(127, SlotSize::B128);
@@ -249,7 +249,7 @@ fn receive_work_request() {
     assert_eq!(rwqe.wr_id, expected.wr_id);
 }
 
-/// A good completion of a frame in RQ2, and the queues it is parsed with.
+/// Returns a good completion of a frame in RQ2, and the queues with which it is parsed.
 fn good() -> (Cqe, PostedBuffers, PostedBuffers) {
     let cqe = Cqe {
         wr_id: U64::new(
@@ -311,7 +311,7 @@ fn received_frames() {
         Err(BadFrame::Checksum)
     );
     assert_eq!(frame(|cqe| cqe.status = status(0x5000)), Err(BadFrame::Crc));
-    // Without a header a wrong header checksum means nothing, but other errors do.
+    // Without a header, a wrong header checksum means nothing, but other errors do.
     let headless = |bits| {
         frame(|cqe| {
             cqe.header_length = 0;

@@ -6,7 +6,7 @@ use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// What the adapter has and how much of it is in use.
+/// Capacities of the adapter and their current use.
 #[derive(
     Clone,
     Copy,
@@ -22,47 +22,47 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 )]
 #[repr(C)]
 pub struct AdapterBlock {
-    /// Queue pairs in use.
+    /// Number of queue pairs in use.
     pub cur_qps: U32,
-    /// Completion queues in use.
+    /// Number of completion queues in use.
     pub cur_cqs: U32,
-    /// Event queues in use.
+    /// Number of event queues in use.
     pub cur_eqs: U32,
-    /// Memory regions in use.
+    /// Number of memory regions in use.
     pub cur_mrs: U32,
     /// Authority level.
     pub auth_level: U32,
-    /// Queue pairs that there can be.
+    /// Maximum number of queue pairs.
     pub max_qps: U32,
-    /// Completion queues that there can be.
+    /// Maximum number of completion queues.
     pub max_cqs: U32,
-    /// Event queues that there can be.
+    /// Maximum number of event queues.
     pub max_eqs: U32,
-    /// Memory regions that there can be, shared ones not counted.
+    /// Maximum number of memory regions; shared memory regions are not counted.
     pub max_mrs: U32,
     /// Reserved.
     pub reserved1: U32,
     /// Internal clock frequency.
     pub int_clock_freq: U32,
-    /// Protection domains that there can be.
+    /// Maximum number of protection domains.
     pub max_pds: U32,
-    /// Address handles that there can be.
+    /// Maximum number of address handles.
     pub max_address_handles: U32,
-    /// Entries of the largest completion queue.
+    /// Number of entries of the largest completion queue.
     pub max_cqes: U32,
-    /// Entries of the largest work queue.
+    /// Number of entries of the largest work queue.
     pub max_wqes: U32,
-    /// Scatter elements of an RQ1 entry.
+    /// Number of scatter elements of an RQ1 entry.
     pub max_sge_rq1: U32,
-    /// Scatter elements of an RQ2 entry.
+    /// Number of scatter elements of an RQ2 entry.
     pub max_sge_rq2: U32,
-    /// Scatter elements of an RQ3 entry.
+    /// Number of scatter elements of an RQ3 entry.
     pub max_sge_rq3: U32,
-    /// Page sizes that memory regions can be registered with: [`PageSizes`]. 0 means 4 KiB only.
+    /// Page sizes in which memory regions can be registered: [`PageSizes`]. 0 means 4 KiB only.
     pub mr_page_size: U32,
     /// Reserved.
     pub reserved2: U32,
-    /// Bytes of the largest memory region.
+    /// Size of the largest memory region in bytes.
     pub max_mr_size: U64,
     /// Reserved.
     pub reserved3: U64,
@@ -70,19 +70,19 @@ pub struct AdapterBlock {
     pub num_ports: U32,
     /// Reserved.
     pub reserved4: [U32; 3],
-    /// Multicast addresses that can be registered, plus one.
+    /// Number of multicast addresses that can be registered, plus one.
     pub max_mc_mac: U64,
-    /// Capability bits, not documented.
+    /// Capability bits, undocumented.
     pub ehea_cap: U64,
-    /// Interrupt sources of an event queue.
+    /// Number of interrupt sources of an event queue.
     pub max_isn_per_eq: U32,
-    /// Notification event queues that there can be.
+    /// Maximum number of notification event queues.
     pub max_neqs: U32,
-    /// VLAN identifiers that can be filtered.
+    /// Number of VLAN identifiers that can be filtered.
     pub max_vlan_ids: U64,
-    /// Port groups that there can be.
+    /// Maximum number of port groups.
     pub max_port_groups: U32,
-    /// Physical ports.
+    /// Number of physical ports.
     pub max_phys_ports: U32,
 }
 
@@ -103,7 +103,7 @@ const _: () = {
 /// A page size of memory region registration (§12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PageSize {
-    /// 4 KiB, always supported.
+    /// 4 KiB; always supported.
     K4,
     /// 64 KiB.
     K64,
@@ -117,7 +117,7 @@ impl PageSize {
     /// All sizes, largest first.
     pub const LARGEST_FIRST: [Self; 4] = [Self::M16, Self::M1, Self::K64, Self::K4];
 
-    /// The code in hypercall arguments: (log2(bytes) − 12) / 4.
+    /// Returns the code in hypercall arguments: (log2(bytes) − 12) / 4.
     pub const fn code(self) -> u8 {
         match self {
             Self::K4 => 0,
@@ -127,7 +127,7 @@ impl PageSize {
         }
     }
 
-    /// The size of that code, if it is known.
+    /// Returns the page size with the code `code`, or `None` if no size has it.
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             0 => Some(Self::K4),
@@ -138,7 +138,7 @@ impl PageSize {
         }
     }
 
-    /// Bytes of a page.
+    /// Returns the page size in bytes.
     pub const fn bytes(self) -> u64 {
         4096 << (4 * self.code())
     }
@@ -153,18 +153,18 @@ impl PageSizes {
         0x8000_0000 >> size.code()
     }
 
-    /// Whether the adapter takes pages of that size. 4 KiB is always taken.
+    /// Checks whether the adapter accepts pages of `size`. It always accepts 4 KiB.
     pub const fn contains(self, size: PageSize) -> bool {
         matches!(size, PageSize::K4) || self.0 & Self::bit(size) != 0
     }
 
-    /// The mask with that size added.
+    /// Returns the mask with `size` added.
     #[must_use]
     pub const fn with(self, size: PageSize) -> Self {
         Self(self.0 | Self::bit(size))
     }
 
-    /// The largest size that the adapter takes.
+    /// Returns the largest page size that the adapter accepts.
     pub fn largest(self) -> PageSize {
         PageSize::LARGEST_FIRST
             .into_iter()

@@ -8,7 +8,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::super::bits::Bits64;
 
-/// What the adapter knows of an error of a queue pair, completion queue or event queue.
+/// Error data of a queue pair, completion queue or event queue.
 #[derive(
     Clone,
     Copy,
@@ -24,23 +24,23 @@ use super::super::bits::Bits64;
 )]
 #[repr(C)]
 pub struct ErrorBlock {
-    /// Carries the length of the block in bytes.
+    /// Length of the block in bytes, in the low 12 bits.
     pub length: U64,
     /// Handle of the resource.
     pub resource: U64,
-    /// Carries the resource's type: [`ErrorBlock::resource_type`].
+    /// Word that holds the type of the resource; see [`ErrorBlock::resource_type`].
     pub resource_type: U64,
-    /// Not documented.
+    /// Undocumented.
     pub reserved1: [U64; 3],
     /// Affiliated error register.
     pub aer: U64,
-    /// Not documented.
+    /// Undocumented.
     pub reserved2: [U64; 5],
-    /// Affiliated error register, receive side (queue pairs).
+    /// Affiliated error register of the receive side (queue pairs only).
     pub aerr: U64,
-    /// Not documented.
+    /// Undocumented.
     pub reserved3: [U64; 9],
-    /// Logical port (queue pairs).
+    /// Logical port (queue pairs only).
     pub port: U64,
 }
 
@@ -51,7 +51,7 @@ const _: () = {
     assert!(offset_of!(ErrorBlock, port) == 0xb0);
 };
 
-/// The type of the resource that an [`ErrorBlock`] describes.
+/// Type of the resource that an [`ErrorBlock`] describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorResource(pub u8);
 
@@ -70,7 +70,7 @@ impl ErrorBlock {
     /// The bit of the affiliated error register that does not ask for a reset of the port.
     const AER_BENIGN: Bits64 = Bits64::bit(39);
 
-    /// A block about `resource`.
+    /// Returns an error block about `resource`, without error bits.
     pub fn new(resource: u64, kind: ErrorResource) -> Self {
         Self {
             length: U64::new(Self::LENGTH.set(size_of::<Self>() as u64)),
@@ -80,12 +80,12 @@ impl ErrorBlock {
         }
     }
 
-    /// The type of the resource.
+    /// Returns the type of the resource.
     pub fn resource_type(&self) -> ErrorResource {
         ErrorResource(Self::TYPE.get(self.resource_type.get()) as u8)
     }
 
-    /// Whether the error leaves the queue pair unusable until it is set up again (§9.7).
+    /// Checks whether the error leaves the queue pair unusable until it is set up again (§9.7).
     pub fn needs_reset(&self) -> bool {
         self.resource_type() != ErrorResource::QP
             || self.aer.get() & !Self::AER_BENIGN.mask() != 0

@@ -11,5 +11,5 @@ pub mod error;
 pub mod port;
 pub mod qp;
 
-/// Alignment and greatest length of a control block, in bytes.
+/// Alignment and maximum length of a control block, in bytes.
 pub const ALIGNMENT: usize = 4096;

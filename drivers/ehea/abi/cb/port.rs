@@ -8,7 +8,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::super::bits::{Bits64, Bits8};
 
-/// Queue pairs that a port can spread its frames over.
+/// Maximum number of queue pairs over which a port spreads its frames.
 pub const MAX_DEFAULT_QPS: usize = 16;
 
 /// Number of a port control block.
@@ -44,25 +44,25 @@ impl PortCategory {
 )]
 #[repr(C)]
 pub struct PortBlock0 {
-    /// [`MacAddress`] in the low 48 bits.
+    /// MAC address of the port: a [`MacAddress`] in the low 48 bits.
     pub port_mac_addr: U64,
-    /// [`ReceiveControl`].
+    /// Receive control register: [`ReceiveControl`].
     pub port_rc: U64,
     /// Reserved.
     pub reserved1: U64,
     /// Operational state of the logical port: 1 up, 0 down.
     pub port_op_state: U32,
-    /// [`PortSpeed`].
+    /// Speed of the port: [`PortSpeed`].
     pub port_speed: U32,
     /// Operational state of the external switch port: 1 up, 0 down.
     pub ext_swport_op_state: U32,
-    /// Negotiated pause, by name.
+    /// Negotiated pause, judging by its name.
     pub neg_tpf_prpf: U32,
-    /// Queue pairs that the driver should open, 1..=[`MAX_DEFAULT_QPS`].
+    /// Number of queue pairs that the driver should open, 1..=[`MAX_DEFAULT_QPS`].
     pub num_default_qps: U32,
     /// Reserved.
     pub reserved2: U32,
-    /// Numbers of the queue pairs that frames are spread over; 0 in unused entries.
+    /// Numbers of the queue pairs over which frames are spread; unused entries are 0.
     pub default_qpn_arr: [U64; MAX_DEFAULT_QPS],
 }
 
@@ -89,24 +89,24 @@ impl PortBlock0 {
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// The doubleword.
+    /// Returns the address as a doubleword.
     pub const fn pack(self) -> u64 {
         let [a, b, c, d, e, f] = self.0;
         u64::from_be_bytes([0, 0, a, b, c, d, e, f])
     }
 
-    /// The address in a doubleword; its upper 16 bits are not looked at.
+    /// Returns the address that the doubleword `dword` holds. The upper 16 bits are ignored.
     pub const fn unpack(dword: u64) -> Self {
         let [_, _, a, b, c, d, e, f] = dword.to_be_bytes();
         Self([a, b, c, d, e, f])
     }
 
-    /// Whether it is a group address (multicast or broadcast).
+    /// Checks whether this is a group address (multicast or broadcast).
     pub const fn is_multicast(self) -> bool {
         Bits8::bit(7).is_set(self.0[0] as u64)
     }
 
-    /// Whether a station can have it: no group address, not all zeros.
+    /// Checks whether a station can have this address: it is not a group address and not all zeros.
     pub const fn is_valid_station(self) -> bool {
         !self.is_multicast() && self.pack() != 0
     }
@@ -117,23 +117,24 @@ impl MacAddress {
 pub struct ReceiveControl(pub u64);
 
 impl ReceiveControl {
-    /// The register is valid.
+    /// Marks the register as valid.
     pub const VALID: Self = Self(Bits64::bit(49).mask());
-    /// Strip VLAN tags into the completion.
+    /// Moves VLAN tags of received frames into the completion.
     pub const VLAN_XTRACT: Self = Self(Bits64::bit(50).mask());
-    /// Accept jumbo frames.
+    /// Accepts jumbo frames.
     pub const JUMBO_FRAME: Self = Self(Bits64::bit(56).mask());
-    /// Check TCP and UDP checksums.
+    /// Checks TCP and UDP checksums.
     pub const TCP_UDP_CHKSUM: Self = Self(Bits64::bit(58).mask());
-    /// Check IPv4 header checksums.
+    /// Checks IPv4 header checksums.
     pub const IP_CHKSUM: Self = Self(Bits64::bit(59).mask());
-    /// Accept tagged frames whose VLAN is in the filter; without it all tagged frames are accepted.
+    /// Accepts only tagged frames whose VLAN is in the filter. Without this bit, all tagged frames
+    /// are accepted.
     pub const VLAN_FILTER: Self = Self(Bits64::range(62, 63).set(2));
 
     const VLAN_FILTER_MODE: Bits64 = Bits64::range(62, 63);
 
-    /// Whether tagged frames are filtered; none if the field has a value whose meaning is not
-    /// known.
+    /// Checks whether tagged frames are filtered. Returns `None` if the meaning of the field's
+    /// value is not known.
     pub const fn vlan_filter_mode(self) -> Option<bool> {
         match Self::VLAN_FILTER_MODE.get(self.0) {
             0 => Some(false),
@@ -142,12 +143,12 @@ impl ReceiveControl {
         }
     }
 
-    /// Whether all bits of `bits` are set.
+    /// Checks whether all bits of `bits` are set.
     pub const fn contains(self, bits: Self) -> bool {
         self.0 & bits.0 == bits.0
     }
 
-    /// The bits of both.
+    /// Returns the bits that are set in `self` or in `bits`.
     #[must_use]
     pub const fn with(self, bits: Self) -> Self {
         Self(self.0 | bits.0)
@@ -159,7 +160,7 @@ impl ReceiveControl {
 pub struct PortSpeed(pub u32);
 
 impl PortSpeed {
-    /// Requests autonegotiation.
+    /// Request for autonegotiation.
     pub const AUTONEG: Self = Self(0);
     /// 10 Mbit/s, half duplex.
     pub const M10_HALF: Self = Self(1);
@@ -174,7 +175,8 @@ impl PortSpeed {
     /// 10 Gbit/s, full duplex.
     pub const G10_FULL: Self = Self(8);
 
-    /// Speed in Mbit/s and whether the link is full duplex; none for an unknown code.
+    /// Returns the speed in Mbit/s and whether the link is full duplex, or `None` for an unknown
+    /// code.
     pub const fn decode(self) -> Option<(u32, bool)> {
         match self {
             Self::M10_HALF => Some((10, false)),
@@ -187,7 +189,8 @@ impl PortSpeed {
         }
     }
 
-    /// The code for a speed in Mbit/s; none if the adapter doesn't have it.
+    /// Returns the code for a speed of `mbps` Mbit/s, or `None` if the adapter does not have that
+    /// speed.
     pub const fn encode(mbps: u32, full_duplex: bool) -> Option<Self> {
         match (mbps, full_duplex) {
             (10, false) => Some(Self::M10_HALF),
@@ -207,7 +210,7 @@ impl PortSpeed {
 )]
 #[repr(C)]
 pub struct PortBlock1 {
-    /// One bit per VLAN identifier; a set bit accepts.
+    /// One bit for each VLAN identifier; frames of a VLAN are accepted if its bit is set.
     pub vlan_filter: [u8; 512],
 }
 
@@ -228,7 +231,8 @@ impl PortBlock1 {
         (vid / 8, Bits8::bit((vid % 8) as u32))
     }
 
-    /// Whether frames of that VLAN are accepted. The upper four bits of `vid` are not looked at.
+    /// Checks whether frames of the VLAN `vid` are accepted. The upper four bits of `vid` are
+    /// ignored.
     pub fn accepts(&self, vid: u16) -> bool {
         let (byte, bit) = Self::position(vid);
         self.vlan_filter
@@ -236,7 +240,7 @@ impl PortBlock1 {
             .is_some_and(|&b| bit.is_set(b.into()))
     }
 
-    /// Accepts or refuses frames of that VLAN. The upper four bits of `vid` are not looked at.
+    /// Accepts or refuses frames of the VLAN `vid`. The upper four bits of `vid` are ignored.
     pub fn set(&mut self, vid: u16, accept: bool) {
         let (byte, bit) = Self::position(vid);
         if let Some(b) = self.vlan_filter.get_mut(byte) {
@@ -261,27 +265,27 @@ impl PortBlock1 {
 )]
 #[repr(C)]
 pub struct PortBlock2 {
-    /// Octets received.
+    /// Number of octets received.
     pub rxo: U64,
-    /// Unicast packets received.
+    /// Number of unicast packets received.
     pub rxucp: U64,
-    /// Frames discarded for want of a buffer.
+    /// Number of frames discarded because no receive buffer was free.
     pub rxufd: U64,
-    /// Frames received with errors.
+    /// Number of frames received with errors.
     pub rxuerr: U64,
-    /// Frames too long.
+    /// Number of frames that were too long.
     pub rxftl: U64,
-    /// Multicast packets received.
+    /// Number of multicast packets received.
     pub rxmcp: U64,
-    /// Broadcast packets received.
+    /// Number of broadcast packets received.
     pub rxbcp: U64,
-    /// Octets sent.
+    /// Number of octets sent.
     pub txo: U64,
-    /// Unicast packets sent.
+    /// Number of unicast packets sent.
     pub txucp: U64,
-    /// Multicast packets sent.
+    /// Number of multicast packets sent.
     pub txmcp: U64,
-    /// Broadcast packets sent.
+    /// Number of broadcast packets sent.
     pub txbcp: U64,
 }
 
@@ -312,15 +316,15 @@ impl PortBlock2 {
 )]
 #[repr(C)]
 pub struct PortBlock4 {
-    /// [`PortSpeed`].
+    /// Speed of the port: [`PortSpeed`].
     pub port_speed: U32,
-    /// Not documented.
+    /// Undocumented.
     pub pause_frame: U32,
-    /// Not documented.
+    /// Undocumented.
     pub ens_port_op_state: U32,
-    /// Not 0: jumbo frames are enabled.
+    /// State of jumbo frames; they are enabled if it is not 0.
     pub jumbo_frame: U32,
-    /// Not documented.
+    /// Undocumented.
     pub ens_port_wrap: U32,
 }
 
@@ -342,7 +346,7 @@ impl PortBlock4 {
     pub const SELECT_ALL: Bits64 = Bits64::range(0, 3);
 }
 
-/// Port control block 7: where unicast frames for other stations go (promiscuous mode).
+/// Port control block 7: destination of unicast frames for other stations (promiscuous mode).
 #[derive(
     Clone,
     Copy,
@@ -358,7 +362,7 @@ impl PortBlock4 {
 )]
 #[repr(C)]
 pub struct PortBlock7 {
-    /// Number (or handle) of a queue pair; 0: such frames are dropped.
+    /// Number or handle of the queue pair that gets these frames. If it is 0, they are dropped.
     pub def_uc_qpn: U64,
 }
 
@@ -382,7 +386,7 @@ mod tests {
         assert!(MacAddress([0xff; 6]).is_multicast());
     }
 
-    /// The value that the bring-up of a port writes (§4.4).
+    /// Checks the value that the bring-up of a port writes (§4.4).
     #[test]
     fn receive_control() {
         let rc = ReceiveControl::VALID

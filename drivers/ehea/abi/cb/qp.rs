@@ -24,11 +24,11 @@ use super::super::bits::Bits64;
 )]
 #[repr(C)]
 pub struct QpBlock0 {
-    /// [`QpControl`].
+    /// Control register: [`QpControl`].
     pub control: U64,
-    /// Entries of the send queue.
+    /// Number of entries of the send queue.
     pub max_swqes: U32,
-    /// Entries of the receive queues.
+    /// Number of entries of the receive queues.
     pub max_rwqes: U32,
     /// Logical port number.
     pub port_number: U32,
@@ -64,7 +64,7 @@ impl QpBlock0 {
     pub const SELECT_ALL: Bits64 = Bits64::range(0, 5);
 }
 
-/// Queue pair control block 1: what the queue pair is bound to.
+/// Queue pair control block 1: the objects to which the queue pair is bound.
 #[derive(
     Clone,
     Copy,
@@ -88,9 +88,9 @@ pub struct QpBlock1 {
     pub send_cq: U64,
     /// Handle of the receive completion queue.
     pub recv_cq: U64,
-    /// Gather elements of the send queue.
+    /// Number of gather elements of the send queue.
     pub sge_sq: U32,
-    /// Scatter elements of RQ1, RQ2 and RQ3.
+    /// Number of scatter elements of RQ1, RQ2 and RQ3.
     pub sge_rq: [U32; 3],
 }
 
@@ -104,10 +104,10 @@ impl QpBlock1 {
 /// State of a queue pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QpState {
-    /// After allocation.
+    /// State after allocation.
     #[default]
     Reset,
-    /// Initialised.
+    /// Initialised, not yet ready to receive.
     Initialized,
     /// Ready to receive.
     ReadyToReceive,
@@ -117,11 +117,11 @@ pub enum QpState {
     Error,
 }
 
-/// The queue pair control register.
+/// Queue pair control register.
 ///
-/// A state is requested in one field and read back in another; the codes are the same, but the
-/// second field has seven bits and ERROR reads back as 0. Requesting code 0 leaves the state as it
-/// is and applies the enable bit only.
+/// One field requests a state and another field reports it. Both use the same codes, but the second
+/// has seven bits and reports ERROR as 0. Requesting code 0 leaves the state as it is and changes
+/// the enable bit only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QpControl(pub u64);
 
@@ -151,18 +151,18 @@ impl QpControl {
         }
     }
 
-    /// The value that requests `state`.
+    /// Returns the value that requests `state`.
     pub const fn request(state: QpState, enabled: bool) -> Self {
         Self(Self::REQUEST.set(Self::code(state)) | Self::ENABLED.flag(enabled))
     }
 
-    /// The value that requests the state that `self`, as read back, is in: only the enable bit
+    /// Returns the value that requests the state which `self` reports, so that only the enable bit
     /// changes.
     pub const fn same_state(self, enabled: bool) -> Self {
         Self(Self::REQUEST.set(Self::RESULT.get(self.0)) | Self::ENABLED.flag(enabled))
     }
 
-    /// The value that reads back for a queue pair in `state`.
+    /// Returns the value that a queue pair in `state` reports.
     pub const fn result(state: QpState, enabled: bool) -> Self {
         let code = match state {
             QpState::Error => 0,
@@ -171,12 +171,18 @@ impl QpControl {
         Self(Self::RESULT.set(code) | Self::ENABLED.flag(enabled))
     }
 
-    /// Whether the queue pair is, or shall be, enabled.
+    /// Checks whether the queue pair is enabled, or is requested to be.
     pub const fn is_enabled(self) -> bool {
         Self::ENABLED.is_set(self.0)
     }
 
-    /// The requested state: `Ok(None)` for "unchanged", `Err` for a code that doesn't exist.
+    /// Returns the requested state.
+    ///
+    /// `Ok(None)` means "unchanged".
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownState`] for a code that does not exist.
     pub const fn requested(self) -> Result<Option<QpState>, UnknownState> {
         match Self::REQUEST.get(self.0) {
             0 => Ok(None),
@@ -187,8 +193,8 @@ impl QpControl {
         }
     }
 
-    /// The state that was read back; [`QpState::Error`] for code 0, none for a code that doesn't
-    /// exist.
+    /// Returns the reported state, or `None` for a code that does not exist. Code 0 is
+    /// [`QpState::Error`].
     pub const fn current(self) -> Option<QpState> {
         match Self::RESULT.get(self.0) {
             0 => Some(QpState::Error),
@@ -197,7 +203,7 @@ impl QpControl {
     }
 }
 
-/// A state code that doesn't exist.
+/// A state code that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownState(pub u8);
 
@@ -205,7 +211,7 @@ pub struct UnknownState(pub u8);
 mod tests {
     use super::*;
 
-    /// The values of the bring-up sequence (§1.4).
+    /// Checks the values of the bring-up sequence (§1.4).
     #[test]
     fn bring_up() {
         assert_eq!(

@@ -16,12 +16,12 @@ pub struct QueryHea {
 }
 
 impl QueryHea {
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [self.adapter, self.block, 0, 0, 0, 0, 0, 0, 0]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, block, ..] = *regs;
         Self { adapter, block }
@@ -34,7 +34,7 @@ impl QueryHea {
 pub struct PortCall {
     /// Adapter handle.
     pub adapter: u64,
-    /// Which control block.
+    /// Number of the control block.
     pub category: PortCategory,
     /// Logical port number.
     pub port: u16,
@@ -48,7 +48,7 @@ impl PortCall {
     const CATEGORY: Bits64 = Bits64::range(40, 47);
     const PORT: Bits64 = Bits64::range(48, 63);
 
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [
             self.adapter,
@@ -63,7 +63,7 @@ impl PortCall {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, target, select, _, block, ..] = *regs;
         Self {
@@ -81,9 +81,9 @@ impl PortCall {
 pub struct QpCategory(pub u64);
 
 impl QpCategory {
-    /// [`super::super::cb::qp::QpBlock0`].
+    /// Block 0: [`super::super::cb::qp::QpBlock0`].
     pub const BLOCK0: Self = Self(0);
-    /// [`super::super::cb::qp::QpBlock1`].
+    /// Block 1: [`super::super::cb::qp::QpBlock1`].
     pub const BLOCK1: Self = Self(1);
 }
 
@@ -93,7 +93,7 @@ impl QpCategory {
 pub struct QpCall {
     /// Adapter handle.
     pub adapter: u64,
-    /// Which control block.
+    /// Number of the control block.
     pub category: QpCategory,
     /// Handle of the queue pair.
     pub qp: u64,
@@ -104,7 +104,7 @@ pub struct QpCall {
 }
 
 impl QpCall {
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [
             self.adapter,
@@ -119,7 +119,7 @@ impl QpCall {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, category, qp, select, block, ..] = *regs;
         Self {
@@ -132,21 +132,21 @@ impl QpCall {
     }
 }
 
-/// The answer of H_MODIFY_HEA_QP.
+/// Answer of H_MODIFY_HEA_QP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QpModified {
     /// Identifier of an attribute that was refused.
     pub invalid_attribute: u64,
-    /// Entries of the send queue.
+    /// Number of entries of the send queue.
     pub sq_entries: u16,
-    /// Entries of the receive queues.
+    /// Number of entries of the receive queues.
     pub rq_entries: u16,
-    /// Selection mask of what was applied.
+    /// Selection mask of the fields that were applied.
     pub processed: u64,
 }
 
 impl QpModified {
-    /// The registers of the answer.
+    /// Returns the registers of the answer.
     pub const fn pack(&self) -> Regs {
         [
             self.invalid_attribute,
@@ -162,28 +162,27 @@ impl QpModified {
     }
 }
 
-/// H_DISABLE_AND_GET_HEA: disables a queue pair; it touches no memory any more when the call
-/// returns.
+/// H_DISABLE_AND_GET_HEA: disables a queue pair. It no longer touches memory when the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DisableAndGetHea {
     /// Adapter handle.
     pub adapter: u64,
-    /// What to report; [`DisableAndGetHea::WQE_POINTERS`] is the one that is used.
+    /// Code of the requested report; [`DisableAndGetHea::WQE_POINTERS`] is the one in use.
     pub report: u64,
     /// Handle of the queue pair.
     pub qp: u64,
 }
 
 impl DisableAndGetHea {
-    /// Report the positions of the work queues.
+    /// Report of the positions of the work queues.
     pub const WQE_POINTERS: u64 = 1;
 
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [self.adapter, self.report, self.qp, 0, 0, 0, 0, 0, 0]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, report, qp, ..] = *regs;
         Self {
@@ -194,21 +193,21 @@ impl DisableAndGetHea {
     }
 }
 
-/// Which frames a broadcast or multicast registration is about.
+/// Set of frames that a broadcast or multicast registration covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BcmcScope {
-    /// All addresses, not a single one.
+    /// True for all addresses, false for a single one.
     pub all_addresses: bool,
-    /// Multicast, not broadcast.
+    /// True for multicast, false for broadcast.
     pub multicast: bool,
-    /// Untagged frames, not tagged ones.
+    /// True for untagged frames, false for tagged ones.
     pub untagged: bool,
-    /// All VLANs, not a single one.
+    /// True for all VLANs, false for a single one.
     pub all_vlans: bool,
 }
 
 impl BcmcScope {
-    /// The two registrations that broadcasts need: untagged, then in all VLANs.
+    /// The two registrations that broadcasts need: one for untagged frames, one for all VLANs.
     pub const BROADCAST: [Self; 2] = Self::pair(false, false);
     /// The two registrations that one multicast address needs.
     pub const MULTICAST: [Self; 2] = Self::pair(false, true);
@@ -233,19 +232,18 @@ impl BcmcScope {
     }
 }
 
-/// H_REG_BCMC and H_DEREG_BCMC: registers a broadcast or multicast address, or takes the
-/// registration back.
+/// H_REG_BCMC and H_DEREG_BCMC: registers or deregisters a broadcast or multicast address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BcmcArgs {
     /// Adapter handle.
     pub adapter: u64,
     /// Logical port number.
     pub port: u16,
-    /// Which frames.
+    /// Frames that the registration covers.
     pub scope: BcmcScope,
-    /// The address; the port's own for broadcast, zero for all addresses.
+    /// Address: the port's own for broadcasts, zero for all addresses.
     pub mac: MacAddress,
-    /// The VLAN, 12 bits; 0 with `all_vlans` or `untagged`.
+    /// VLAN identifier, 12 bits; 0 with `all_vlans` or `untagged`.
     pub vlan: u16,
 }
 
@@ -257,7 +255,7 @@ impl BcmcArgs {
     const ALL_VLANS: Bits64 = Bits64::bit(63);
     const VLAN: Bits64 = Bits64::range(52, 63);
 
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [
             self.adapter,
@@ -275,7 +273,7 @@ impl BcmcArgs {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, port, scope, mac, vlan, ..] = *regs;
         Self {
@@ -300,20 +298,20 @@ pub struct ResetEvents {
     pub adapter: u64,
     /// Handle of the notification event queue.
     pub neq: u64,
-    /// Which events: [`ResetEvents::ALL`] is what is used.
+    /// Mask of the events to withdraw; [`ResetEvents::ALL`] is the one in use.
     pub events: u64,
 }
 
 impl ResetEvents {
-    /// Port malfunction, adapter malfunction, port state change.
+    /// Mask of all events: port malfunction, adapter malfunction, port state change.
     pub const ALL: u64 = Bits64::range(61, 63).mask();
 
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [self.adapter, self.neq, self.events, 0, 0, 0, 0, 0, 0]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, neq, events, ..] = *regs;
         Self {
@@ -336,12 +334,12 @@ pub struct ErrorData {
 }
 
 impl ErrorData {
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [self.adapter, self.resource, self.block, 0, 0, 0, 0, 0, 0]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, resource, block, ..] = *regs;
         Self {
@@ -372,7 +370,7 @@ mod tests {
         assert_eq!(PortCall::unpack(&call.pack()), call);
     }
 
-    /// The registration types of §3.12.
+    /// Checks the registration types of §3.12.
     #[test]
     fn bcmc() {
         for (pair, types) in [

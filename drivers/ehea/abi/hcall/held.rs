@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What calls make firmware keep, until it is given back or the machine is reset.
+//! Record of what calls make firmware hold until it is given back or the machine is reset.
 
 use super::{BcmcArgs, FreeResource, Opcode, Regs};
 
-/// Something that firmware keeps for the owner of an adapter.
+/// Something that firmware holds for the owner of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
     /// A queue, queue pair or memory region, by its handle.
@@ -14,8 +14,8 @@ pub enum Held {
 }
 
 impl Held {
-    /// What a call has taken that was made with the registers `args`, and has succeeded with the
-    /// registers `results`.
+    /// Returns what a successful call took, given the registers `args` that it was made with and
+    /// the registers `results` that it returned. `None` if the call takes nothing.
     pub const fn taken(opcode: Opcode, args: &Regs, results: &Regs) -> Option<Self> {
         match opcode {
             // All of them return the handle first.
@@ -25,7 +25,8 @@ impl Held {
         }
     }
 
-    /// What a call gives back, if it succeeds, that is made with the registers `args`.
+    /// Returns what a successful call with the registers `args` gives back. `None` if the call
+    /// gives nothing back.
     pub const fn given_back(opcode: Opcode, args: &Regs) -> Option<Self> {
         match opcode {
             Opcode::FREE_RESOURCE => Some(Self::Resource(FreeResource::unpack(args).resource)),
@@ -34,7 +35,8 @@ impl Held {
         }
     }
 
-    /// The call that gives it back to the adapter with that handle, whatever depends on it.
+    /// Returns the call that gives this back to the adapter with the handle `adapter`, even if
+    /// something depends on it.
     pub const fn give_back(&self, adapter: u64) -> (Opcode, Regs) {
         match *self {
             Self::Resource(resource) => {
@@ -58,7 +60,8 @@ mod tests {
 
     const RESULTS: Regs = [0x70, 1, 2, 3, 4, 5, 6, 7, 8];
 
-    /// What is taken by one call is what the call that gives it back is about.
+    /// Takes with one call, asserts that the call that gives back names the same thing, and returns
+    /// that call.
     fn goes_back(opcode: Opcode, args: &Regs) -> (Opcode, Regs) {
         let held = Held::taken(opcode, args, &RESULTS).expect("it takes something");
         assert_eq!(Held::given_back(opcode, args), None);

@@ -8,14 +8,15 @@ use super::super::cb::adapter::PageSize;
 use super::alloc::MrAccess;
 use super::Regs;
 
-/// Pages that one call can register in a memory region: what fits a 4 KiB list of doublewords.
+/// Maximum number of pages that one call can register in a memory region: the doublewords of a 4
+/// KiB list.
 pub const MAX_PAGES_PER_CALL: usize = 512;
 
-/// Which queue of a queue pair pages belong to. 0 for everything that is no queue pair.
+/// Queue to which registered pages belong. 0 for everything that is not a queue pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueueSelect {
-    /// The only queue of an event or completion queue, the memory region, or the send queue of a
-    /// queue pair.
+    /// The only queue of an event queue or completion queue, the memory region, or the send queue
+    /// of a queue pair.
     #[default]
     Sq,
     /// Receive queue 1.
@@ -28,20 +29,20 @@ pub enum QueueSelect {
 
 /// H_REGISTER_HEA_RPAGES: registers pages of a queue or memory region, in ascending order.
 ///
-/// Answers [`super::ReturnCode::PAGE_REGISTERED`] while more pages are expected and
+/// Firmware answers [`super::ReturnCode::PAGE_REGISTERED`] while it expects more pages and
 /// [`super::ReturnCode::SUCCESS`] for the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegisterRpages {
     /// Adapter handle.
     pub adapter: u64,
-    /// Page size code; see [`PageSize`]. Queues take 4 KiB only.
+    /// Page size code; see [`PageSize`]. Queues accept 4 KiB only.
     pub page_size: u8,
-    /// Which queue of a queue pair.
+    /// Queue of a queue pair that the pages belong to.
     pub queue: QueueSelect,
     /// Handle of the queue, queue pair or memory region.
     pub resource: u64,
-    /// With a count of 1 the real address of the page, else the real address of a list of `count`
-    /// big-endian doublewords with the pages' real addresses, on a page boundary.
+    /// Real address of the page if `count` is 1. Otherwise, real address of a page-aligned list of
+    /// `count` big-endian doublewords, which hold the real addresses of the pages.
     pub address: u64,
     /// Number of pages, at most [`MAX_PAGES_PER_CALL`].
     pub count: u64,
@@ -51,12 +52,12 @@ impl RegisterRpages {
     const PAGE_SIZE: Bits64 = Bits64::range(48, 55);
     const QUEUE: Bits64 = Bits64::range(62, 63);
 
-    /// The page size, if its code is known.
+    /// Returns the page size, or `None` if its code is not known.
     pub const fn page_size(&self) -> Option<PageSize> {
         PageSize::from_code(self.page_size)
     }
 
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         let queue = match self.queue {
             QueueSelect::Sq => 0,
@@ -77,7 +78,7 @@ impl RegisterRpages {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, select, resource, address, count, ..] = *regs;
         Self {
@@ -96,7 +97,8 @@ impl RegisterRpages {
     }
 }
 
-/// H_REGISTER_SMR: makes a shared memory region, an alias of a memory region with a key of its own.
+/// H_REGISTER_SMR: makes a shared memory region, which is an alias of a memory region with a key of
+/// its own.
 ///
 /// The result is a [`super::MrAllocated`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +107,7 @@ pub struct RegisterSmr {
     pub adapter: u64,
     /// Handle of the memory region.
     pub mr: u64,
-    /// First address of the region as the adapter sees it.
+    /// First address of the region, as the adapter sees it.
     pub start: u64,
     /// Access control word.
     pub access: u32,
@@ -114,7 +116,7 @@ pub struct RegisterSmr {
 }
 
 impl RegisterSmr {
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [
             self.adapter,
@@ -129,7 +131,7 @@ impl RegisterSmr {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, mr, start, access, pd, ..] = *regs;
         Self {
@@ -150,12 +152,12 @@ pub struct FreeResource {
     pub adapter: u64,
     /// Handle of the resource.
     pub resource: u64,
-    /// Free it even if something depends on it.
+    /// True if the resource shall be freed even if something depends on it.
     pub force: bool,
 }
 
 impl FreeResource {
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [
             self.adapter,
@@ -170,7 +172,7 @@ impl FreeResource {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, resource, force, ..] = *regs;
         Self {

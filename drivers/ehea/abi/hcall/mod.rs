@@ -3,8 +3,9 @@
 //! Hypercalls (§3): opcodes, return codes, and the register images of arguments and results.
 //!
 //! A call has nine argument registers, 4 to 12, which also carry its results; both are [`Regs`].
-//! Each call has a type with the logical arguments, `pack`ed by the driver and `unpack`ed by the
-//! adapter, and, where it returns something, a type for the results that goes the other way.
+//! Each call has a type for its logical arguments, which the driver packs (`pack`) and the adapter
+//! unpacks (`unpack`). A call that returns something also has a type for its results, which the
+//! adapter packs and the driver unpacks.
 
 use core::fmt;
 
@@ -39,8 +40,8 @@ macro_rules! opcodes {
             /// All calls of the adapter.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The call's name in the platform's documentation, if it is one of the adapter's
-            /// calls.
+            /// Returns the call's name in the platform's documentation, or `None` if it is not one
+            /// of the adapter's calls.
             pub const fn name(self) -> Option<&'static str> {
                 match self {
                     $(Self::$name => Some($text),)*
@@ -72,20 +73,20 @@ opcodes! {
     MODIFY_HEA_PORT = 0x260, "H_MODIFY_HEA_PORT";
     /// Registers a broadcast or multicast address.
     REG_BCMC = 0x264, "H_REG_BCMC";
-    /// Takes a registration of a broadcast or multicast address back.
+    /// Withdraws the registration of a broadcast or multicast address.
     DEREG_BCMC = 0x268, "H_DEREG_BCMC";
     /// Registers pages of a queue or memory region.
     REGISTER_HEA_RPAGES = 0x26c, "H_REGISTER_HEA_RPAGES";
     /// Disables a queue pair and reports its positions.
     DISABLE_AND_GET_HEA = 0x270, "H_DISABLE_AND_GET_HEA";
-    /// Not documented; the adapter model answers `H_FUNCTION`.
+    /// Undocumented; the adapter model answers `H_FUNCTION`.
     GET_HEA_INFO = 0x274, "H_GET_HEA_INFO";
     /// Allocates a queue, queue pair or memory region.
     ALLOC_HEA_RESOURCE = 0x278, "H_ALLOC_HEA_RESOURCE";
 }
 
 impl Opcode {
-    /// The call of that name, if it is one of the adapter's calls.
+    /// Returns the call with the name `name`, or `None` if it is not one of the adapter's calls.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|op| op.name() == Some(name))
     }
@@ -100,7 +101,7 @@ impl fmt::Display for Opcode {
     }
 }
 
-/// The return code of a hypercall, register 3.
+/// Return code of a hypercall, in register 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReturnCode(pub i64);
 
@@ -112,7 +113,8 @@ macro_rules! return_codes {
             /// All codes that have a name here.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The code's name in the platform's documentation.
+            /// Returns the code's name in the platform's documentation, or `None` if it has no name
+            /// here.
             pub const fn name(self) -> Option<&'static str> {
                 match self {
                     $(Self::$name => Some($text),)*
@@ -124,9 +126,9 @@ macro_rules! return_codes {
 }
 
 return_codes! {
-    /// Done.
+    /// The call has done its work.
     SUCCESS = 0, "H_SUCCESS";
-    /// Not now; the caller may try again.
+    /// Firmware is busy; the caller may try again.
     BUSY = 1, "H_BUSY";
     /// Pages are registered, more are expected.
     PAGE_REGISTERED = 15, "H_PAGE_REGISTERED";
@@ -190,7 +192,7 @@ return_codes! {
     VL_PARM = -33, "H_VL_PARM";
     /// The selection mask is not valid.
     MASK_PARM = -37, "H_MASK_PARM";
-    /// There is no room for another multicast group.
+    /// The table of multicast groups is full.
     MCG_FULL = -38, "H_MCG_FULL";
     /// The alias exists.
     ALIAS_EXIST = -39, "H_ALIAS_EXIST";
@@ -198,7 +200,7 @@ return_codes! {
     TABLE_FULL = -41, "H_TABLE_FULL";
     /// The memory region is not in the condition for this.
     MR_CONDITION = -43, "H_MR_CONDITION";
-    /// There are not enough resources.
+    /// The adapter does not have enough resources.
     NOT_ENOUGH_RESOURCES = -44, "H_NOT_ENOUGH_RESOURCES";
     /// The resource is in the wrong state.
     R_STATE = -45, "H_R_STATE";
@@ -207,12 +209,14 @@ return_codes! {
 }
 
 impl ReturnCode {
-    /// Whether the call did what was asked. [`ReturnCode::PAGE_REGISTERED`] is not among these.
+    /// Checks whether the call has done all of its work. [`ReturnCode::PAGE_REGISTERED`] does not
+    /// count as such.
     pub const fn is_success(self) -> bool {
         self.0 == Self::SUCCESS.0
     }
 
-    /// For a long-busy answer, after how many milliseconds the same call should be repeated.
+    /// Returns the time in milliseconds after which the same call should be repeated, or `None` if
+    /// the code is not a long-busy answer.
     pub const fn long_busy_ms(self) -> Option<u32> {
         match self {
             Self::LONG_BUSY_ORDER_1_MSEC => Some(1),
@@ -225,7 +229,7 @@ impl ReturnCode {
         }
     }
 
-    /// The code of that name, if it has one here.
+    /// Returns the code with the name `name`, or `None` if no code here has it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|rc| rc.name() == Some(name))
     }

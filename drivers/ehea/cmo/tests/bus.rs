@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pools of the VIO bus, by the rules of eHEA ABI §11.
+//! Simulation of the pools of the VIO bus, by the rules of eHEA ABI §11.
 
 use super::super::MIN_ENTITLEMENT as MIN;
 
 const CHUNK: u64 = 131_072;
 
-/// What the bus knows of a device.
+/// State of a device on the bus.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Account {
     pub(super) entitled: u64,
     pub(super) allocated: u64,
     pub(super) desired: u64,
-    /// It has a driver.
+    /// True if the device has a driver.
     pub(super) bound: bool,
     pub(super) failed: u64,
 }
@@ -26,10 +26,10 @@ pub(super) struct Bus {
     excess: u64,
     excess_free: u64,
     desired: u64,
-    /// Nodes with a DMA window.
+    /// Number of nodes with a DMA window.
     nodes: u64,
     pub(super) devices: Vec<Account>,
-    /// A balance is scheduled.
+    /// True if a balance is scheduled.
     pub(super) due: bool,
 }
 
@@ -65,9 +65,11 @@ impl Bus {
         };
     }
 
-    /// A device that wasn't there at boot; whether there is enough for it. The bus would take the spare
-    /// if there is no excess, but then its unsigned sums may wrap around at the next balance: what
-    /// follows from that is not of interest here.
+    /// Plugs a device that was not there at boot. Returns false if the excess does not suffice for
+    /// it.
+    ///
+    /// The real bus would then take the spare, but its unsigned sums may wrap around at the next
+    /// balance. These consequences are not of interest here.
     pub(super) fn plug(&mut self, desired: u64) -> bool {
         if self.excess_free < MIN {
             return false;
@@ -164,13 +166,14 @@ impl Bus {
         self.due = true;
     }
 
-    /// Whether the change can be made; nothing changes if not.
+    /// Sets the entitlement. Returns false and changes nothing if that is impossible.
     pub(super) fn set_entitlement(&mut self, new: u64) -> bool {
         if new >= self.entitled {
             let filled = (new - self.entitled).min(MIN - self.spare);
             self.spare += filled;
             self.reserve += filled;
-            // As the kernel does: what fills the spare isn't counted before it has been asked again.
+            // Like the kernel, this does not count what fills the spare until it is asked for
+            // again.
             let more = new - self.entitled - filled;
             self.entitled += more;
             self.excess += more;
@@ -227,8 +230,8 @@ impl Bus {
                 let chunk = left.min(CHUNK).min(account.desired - account.entitled);
                 let before = account.allocated.max(account.entitled);
                 account.entitled += chunk;
-                // The kernel compares with `level` instead, which is the same unless the last chunk was
-                // a short one; then it hands out more than there is.
+                // The kernel compares with `level` instead. That makes a difference only if the
+                // last chunk was a short one: the kernel then hands out more than there is.
                 left -= account.allocated.max(account.entitled) - before;
             }
             if fulfilled {
@@ -252,7 +255,7 @@ impl Bus {
         self.excess_free = self.excess - over;
     }
 
-    /// What holds whatever devices do.
+    /// Asserts what holds whatever devices do.
     pub(super) fn check(&self) {
         assert!(self.current() <= self.entitled, "{self:?}");
         assert!(self.excess_free <= self.excess, "{self:?}");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the driver does with the policy, on the simulated bus: the same steps as `port/entitlement.rs`
-//! and `adapter/entitlement.rs` take, without the kernel.
+//! The steps of the driver on the simulated bus: those of `port/entitlement.rs` and
+//! `adapter/entitlement.rs`, without the kernel.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use super::super::{
 };
 use super::bus::Bus;
 
-/// Bytes of a frame's charge.
+/// Number of bytes charged for a frame.
 const FRAME: u64 = 4096;
 
 #[derive(Clone, Debug)]
@@ -20,11 +20,11 @@ pub(super) struct OpenPort {
     config: Configuration,
     pub(super) plan: Plan,
     limits: Limits,
-    /// Chunks in RQ2 and RQ3 of all queue pairs.
+    /// Numbers of chunks in RQ2 and RQ3 of all queue pairs.
     chunks: [u32; 2],
-    /// Charges of frames in flight.
+    /// Charges of the frames in flight; 0 for a frame in a bounce slot.
     in_flight: VecDeque<u64>,
-    /// Bounce slots in use.
+    /// Number of bounce slots in use.
     bounced: u32,
 }
 
@@ -47,19 +47,19 @@ impl Adapter {
         self.ports.iter().flatten()
     }
 
-    /// Binds the driver; none if it can't be.
+    /// Binds the driver. Returns `None` if that is impossible.
     pub(super) fn probe(bus: &mut Bus, device: usize, ports: usize) -> Option<Self> {
         let adapter = Self {
             device,
             ports: vec![None; ports],
         };
         bus.set_desired(device, adapter.desired());
-        // The driver waits for this.
+        // The driver waits for the balance.
         bus.balance();
         bus.alloc(device, DEVICE_BYTES).then_some(adapter)
     }
 
-    /// What each queue pair of a port may have mapped.
+    /// Returns the limits of each queue pair of a port.
     fn limits(&self, bus: &Bus, index: usize) -> Limits {
         let entitled = bus.devices[self.device].entitled;
         let Some(own) = &self.ports[index] else {
@@ -92,7 +92,8 @@ impl Adapter {
         }
     }
 
-    /// The limits never add up to more than there is, unless what the ports have in any case does.
+    /// Asserts that the limits do not add up to more than the entitlement, unless the minimums of
+    /// the ports do.
     pub(super) fn check_limits(&self, bus: &Bus) {
         let entitled = bus.devices[self.device].entitled;
         let sum = |flexible: &dyn Fn(usize, &OpenPort) -> u64| {
@@ -112,7 +113,7 @@ impl Adapter {
         );
     }
 
-    /// Opens a port; whether that worked.
+    /// Opens a port. Returns whether that worked.
     pub(super) fn open_port(
         &mut self,
         bus: &mut Bus,
@@ -141,7 +142,7 @@ impl Adapter {
                 port.plan = plan;
             }
             self.set_limits(bus);
-            // The other ports learn of it, and what they send is soon sent.
+            // The other ports notice the new limits; what they are sending is soon sent.
             for port in 0..self.ports.len() {
                 self.complete(bus, port, usize::MAX);
             }
@@ -209,7 +210,7 @@ impl Adapter {
         }
     }
 
-    /// The driver looks after its entitlement.
+    /// Adapts the driver to its entitlement.
     pub(super) fn tick(&mut self, bus: &mut Bus) {
         self.set_limits(bus);
         for index in 0..self.ports.len() {
@@ -217,7 +218,7 @@ impl Adapter {
         }
     }
 
-    /// A port receives frames: what is too much is given back.
+    /// Receives frames on a port, which returns buffers above the limit.
     pub(super) fn receive(&mut self, bus: &mut Bus, index: usize, frames: u32) {
         if let Some(port) = &mut self.ports[index] {
             assert!(port.chunks[0] > 0, "a ring without buffers");
@@ -238,7 +239,7 @@ impl Adapter {
         }
     }
 
-    /// A port sends a frame: mapped, or through a bounce slot, or when one is free again.
+    /// Sends a frame on a port: mapped, through a bounce slot, or when one of these is free again.
     pub(super) fn send(&mut self, bus: &mut Bus, index: usize) {
         loop {
             let Some(port) = &mut self.ports[index] else {
@@ -255,13 +256,13 @@ impl Adapter {
                 port.in_flight.push_back(0);
                 return;
             }
-            // The queue stops; it is woken when the adapter has sent something.
+            // The queue stops. It is woken when the adapter has sent something.
             assert!(!port.in_flight.is_empty(), "nobody wakes the queue");
             self.complete(bus, index, 1);
         }
     }
 
-    /// The adapter has sent frames of a port.
+    /// Completes frames that the adapter has sent.
     pub(super) fn complete(&mut self, bus: &mut Bus, index: usize, frames: usize) {
         if let Some(port) = &mut self.ports[index] {
             for _ in 0..frames.min(port.in_flight.len()) {
@@ -274,7 +275,7 @@ impl Adapter {
         }
     }
 
-    /// Everything that may be mapped is mapped, and nothing else.
+    /// Checks whether exactly what may be mapped is mapped.
     pub(super) fn is_settled(&self) -> bool {
         self.open().all(|port| {
             let pairs = u32::from(port.plan.queue_pairs);
@@ -286,7 +287,7 @@ impl Adapter {
         })
     }
 
-    /// What is mapped when all queues are full.
+    /// Returns the number of bytes that are mapped when all queues are full.
     pub(super) fn settled_bytes(&self) -> u64 {
         DEVICE_BYTES
             + self
@@ -298,13 +299,13 @@ impl Adapter {
                 .sum::<u64>()
     }
 
-    /// What the ports use that are full at their plans, or more.
+    /// Checks whether all open ports have the limits that their plans can use at most.
     pub(super) fn is_full(&self) -> bool {
         self.open()
             .all(|port| port.limits == Limits::full(&port.plan.rings, &port.config))
     }
 
-    /// The open ports, with what they were opened for.
+    /// Returns the open ports, with what they were opened for.
     pub(super) fn configurations(&self) -> Vec<(usize, u16, Configuration)> {
         let ports = self.ports.iter().enumerate();
         ports
@@ -315,7 +316,7 @@ impl Adapter {
             .collect()
     }
 
-    /// The bytes that are the device's in any case suffice for another port.
+    /// Checks whether the device's guaranteed bytes suffice for another port.
     pub(super) fn has_room_for_port(&self, config: &Configuration) -> bool {
         let least = |plan: &Plan, config: &Configuration| {
             plan.fixed_bytes() + u64::from(plan.queue_pairs) * Limits::floor(config).bytes(config)

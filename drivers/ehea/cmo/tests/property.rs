@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whatever two adapters, another device, the hypervisor and hotplug do: the driver never has more than
-//! it may, never gets stuck, and ends up with what it wants if there is enough.
+//! Property test: whatever two adapters, another device, the hypervisor and hotplug do, the driver
+//! never has more than it may, never gets stuck, and ends up with what it wants if there is enough.
 
 use proptest::prelude::*;
 
@@ -20,9 +20,9 @@ enum Step {
     Receive(usize, usize, u32),
     Send(usize, usize, u32),
     Complete(usize, usize, usize),
-    /// The other device maps or unmaps.
+    /// Mapping or unmapping of memory by the other device.
     Other(u64, bool),
-    /// The other device's wish.
+    /// Change of the other device's desired entitlement.
     Wish(u64),
     Entitlement(u64),
     Plug,
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// Time passes, and traffic flows.
+    /// Lets time pass and traffic flow.
     fn settle(&mut self) {
         for _ in 0..4 {
             self.bus.balance();
@@ -178,7 +178,7 @@ proptest! {
             world.check();
         }
 
-        // Within what there is, whatever it is.
+        // With the existing entitlement, everything settles within it.
         world.settle();
         for (device, adapter) in world.adapters.iter().enumerate() {
             prop_assert!(adapter.is_settled(), "device {device}: {adapter:?}");
@@ -186,7 +186,8 @@ proptest! {
             prop_assert!(account.allocated <= adapter.settled_bytes());
         }
 
-        // With plenty, all that the queues can use, and all that was wished after they are opened again.
+        // With plenty, the ports get all that their queues can use, and all that they wished for
+        // after they are opened again.
         world.bus.set_entitlement(2_000_000_000);
         world.settle();
         for device in 0..2 {

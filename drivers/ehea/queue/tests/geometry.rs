@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Answers of firmware to allocations.
+//! Tests of firmware's answers to allocations.
 
 use super::*;
 use crate::abi::hcall::{
@@ -52,7 +52,7 @@ fn queue_pair() {
     assert_eq!(geometry.rq3.receive_capacity(), 510);
 }
 
-/// Fewer or more entries than asked for, of the right slot size.
+/// Firmware may give fewer or more entries than asked for, with the right slot size.
 #[test]
 fn queue_pair_of_another_size() {
     for size in [6, 14] {
@@ -135,7 +135,7 @@ fn completion_queue() {
     let check = |pages| CqGeometry::check(&call, &CqAllocated { pages, ..good });
     let geometry = check(32).unwrap();
     assert_eq!((geometry.pages(), geometry.slots()), (32, 2048));
-    // The pages count, not the entries that firmware claims.
+    // The pages count, not the entries that firmware reports.
     assert_eq!(check(40).unwrap().slots(), 2560);
     assert_eq!(
         check(31),
@@ -190,7 +190,7 @@ fn event_queue() {
 }
 
 proptest! {
-    /// Whatever firmware answers, an accepted ring is consistent.
+    /// An accepted ring is consistent, whatever firmware answers.
     #[test]
     fn hostile_answers(answer in any::<[u64; 9]>(), small in any::<bool>()) {
         let mut answer = answer;

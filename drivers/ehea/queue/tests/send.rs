@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Send credits and send work requests.
+//! Tests of send credits and send work requests.
 
 use std::collections::VecDeque;
 
@@ -19,13 +19,14 @@ fn completion(wr_id: u64) -> SentWork {
 }
 
 proptest! {
-    /// Against the adapter's view: a ring of slots that are worked off in order. All slots come
-    /// back, none twice, and the last frame before a stop always reports.
+    /// Compares with the adapter's view: a ring of slots that are processed in order. All slots are
+    /// given back, none twice, and the last frame before a stop always reports completion.
     #[test]
     fn credits(steps in prop::collection::vec((0u32..200, any::<u32>(), 0usize..200), 1..60)) {
         let mut poster = SendPoster::new(&sq());
         let mut completer = SendCompleter::new(&sq());
-        // What the adapter has not worked off, and completions that the driver has not seen.
+        // Tickets that the adapter has not processed, and the number of completions that the driver
+        // has not seen.
         let mut ring: VecDeque<SendTicket> = VecDeque::new();
         let mut reported = 0;
         for (frames, kinds, work) in steps {
@@ -59,7 +60,7 @@ proptest! {
             prop_assert!((held as usize) < ring.len() + 126 / 10);
             prop_assert_eq!(poster.is_idle(completer.completed()), reported == 0);
         }
-        // Everything sent: the queue can always be woken.
+        // When everything is sent, the queue can always be woken.
         for ticket in ring.drain(..).filter(|ticket| ticket.signalled) {
             completer.complete(completion(ticket.wr_id), poster.posted()).unwrap();
         }
@@ -67,7 +68,7 @@ proptest! {
         prop_assert!(poster.free(completer.completed()) >= poster.wake_from());
     }
 
-    /// A completion of nothing that was posted is refused and changes nothing.
+    /// A completion that belongs to nothing that was posted is refused and changes nothing.
     #[test]
     fn hostile_completions(
         posted in 0u32..126,
@@ -95,7 +96,7 @@ proptest! {
         }
     }
 
-    /// The work request says the whole frame, byte for byte.
+    /// A work request describes the whole frame, byte for byte.
     #[test]
     fn work_requests(
         pieces in prop::collection::vec(1u32..600, 1..24),
@@ -103,7 +104,7 @@ proptest! {
         tso in prop::option::of((1u16..9000, 1u32..161)),
         size in prop_oneof![Just(512usize), Just(256)],
     ) {
-        // Frame bytes at real addresses that give away their offset in the frame.
+        // Frame bytes are at real addresses that reveal their offset in the frame.
         let base = |n: usize| (n as u64 + 1) << 32;
         let segments: Vec<Segment> = pieces
             .iter()
@@ -146,7 +147,7 @@ proptest! {
         if let Some((_, headers)) = tso.filter(|_| frame.tso.is_some()) {
             prop_assert_eq!(immediate, headers as usize);
         }
-        // Pieces that are not immediate data as a whole.
+        // Segments that are not completely immediate data.
         let mut before = 0;
         let behind = pieces.iter().filter(|&&len| {
             before += len as usize;
@@ -160,7 +161,7 @@ proptest! {
         }
         prop_assert_eq!(result, Ok(()));
 
-        // Read it back as the adapter does.
+        // Reads the work request back like the adapter.
         let header = SwqeHeader::read_from_prefix(&slot.0).unwrap().0;
         let control = header.control();
         let format = SwqeFormat::of(control).unwrap();
@@ -193,7 +194,7 @@ proptest! {
     }
 }
 
-/// The header of a frame with everything, byte for byte.
+/// The header of a frame with all offloads is right, byte for byte.
 #[test]
 fn header_bytes() {
     let frame = Frame {
@@ -224,7 +225,7 @@ fn header_bytes() {
 fn segmentation() {
     assert!(Tso::new(1448, 66, 67).is_some());
     assert!(Tso::new(1, 160, 65536).is_some());
-    // Headers that don't fit, no payload, or nonsense.
+    // The headers do not fit, there is no payload, or the values make no sense.
     for (mss, headers, len) in [
         (1448, 161, 9000),
         (1448, 66, 66),
@@ -313,13 +314,14 @@ fn frames_that_cannot_be_sent() {
     );
 }
 
-/// Small frames report every now and then only.
+/// Small frames report completion only now and then.
 #[test]
 fn signalling() {
     let mut poster = SendPoster::new(&queue(1023, SlotSize::B512));
     let mut refills = Vec::new();
     for n in 0..400 {
-        // A frame with descriptors always reports, and gives the small ones before it back.
+        // A frame with descriptors always reports completion and gives back the small ones before
+        // it.
         let ticket = poster.reserve(0, n != 250).unwrap();
         if ticket.signalled {
             refills.push((n, WrId::unpack(ticket.wr_id).refill));
@@ -338,7 +340,7 @@ fn reserve_is_no_promise() {
     assert_eq!((poster.posted(), poster.free(0)), (0, 126));
 }
 
-/// More frames than the running number in the identifiers counts.
+/// The running number in the identifiers wraps without harm.
 #[test]
 fn running_number_wraps() {
     let mut poster = SendPoster::new(&sq());
@@ -378,7 +380,7 @@ fn errors_of_sent_frames() {
     }
 }
 
-/// A stopped queue is woken when a quarter of it is free, and not while the queue pair pauses.
+/// A stopped queue is woken when a quarter of it is free, but not while the queue pair pauses.
 #[test]
 fn when_to_wake() {
     let progress = SendProgress::new(&sq());

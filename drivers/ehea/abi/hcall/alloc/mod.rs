@@ -18,7 +18,7 @@ const TYPE: Bits64 = Bits64::range(56, 63);
 const LOW_WORD: Bits64 = Bits64::range(32, 63);
 const HIGH_WORD: Bits64 = Bits64::range(0, 31);
 
-/// What H_ALLOC_HEA_RESOURCE allocates.
+/// Type of the object that H_ALLOC_HEA_RESOURCE allocates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourceType(pub u8);
 
@@ -32,7 +32,7 @@ impl ResourceType {
     /// A memory region.
     pub const MR: Self = Self(5);
 
-    /// The type that a call in registers asks for.
+    /// Returns the type that the call with the registers `regs` asks for.
     pub const fn of(regs: &Regs) -> Self {
         Self(TYPE.get(regs[1]) as u8)
     }

@@ -6,7 +6,7 @@ use super::super::super::bits::Bits64;
 use super::super::Regs;
 use super::{ResourceType, HIGH_WORD, LOW_WORD, TYPE};
 
-/// Where access control and protection domain stand in the calls about memory regions.
+/// Positions of the access control word and the protection domain in calls about memory regions.
 pub(in super::super) struct MrAccess;
 
 impl MrAccess {
@@ -14,10 +14,9 @@ impl MrAccess {
     pub(in super::super) const PD: Bits64 = LOW_WORD;
 }
 
-/// The access control word that the adapter's memory regions use: the adapter may write (and read)
-/// (§12).
+/// Access control word of the adapter's memory regions: the adapter may write and read (§12).
 pub const ACCESS_LOCAL_WRITE: u32 = 0x0080_0000;
-/// The bits of the access control word for remote access, which an Ethernet adapter refuses (§12).
+/// Bits of the access control word for remote access. An Ethernet adapter refuses them (§12).
 pub const ACCESS_REMOTE: u32 = 0x0078_0000;
 
 /// H_ALLOC_HEA_RESOURCE of a memory region.
@@ -25,14 +24,14 @@ pub const ACCESS_REMOTE: u32 = 0x0078_0000;
 pub struct AllocMr {
     /// Adapter handle.
     pub adapter: u64,
-    /// First address of the region as the adapter sees it.
+    /// First address of the region, as the adapter sees it.
     pub start: u64,
-    /// Length in bytes: as much as will be registered.
+    /// Length in bytes. Exactly this much memory is registered afterwards.
     pub length: u64,
     /// Access control word, without the page size.
     pub access: u32,
-    /// Page size code of the registrations that follow, in the top byte of the access control word
-    /// (§12).
+    /// Page size code of the registrations that follow. It is the top byte of the access control
+    /// word (§12).
     pub page_size: u8,
     /// Protection domain.
     pub pd: u32,
@@ -42,7 +41,7 @@ impl AllocMr {
     const PAGE_SIZE: Bits64 = Bits64::range(0, 7);
     const ACCESS: Bits64 = Bits64::range(8, 31);
 
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [
             self.adapter,
@@ -57,7 +56,7 @@ impl AllocMr {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, _, start, length, access, pd, ..] = *regs;
         Self {
@@ -71,22 +70,22 @@ impl AllocMr {
     }
 }
 
-/// An allocated memory region or shared memory region.
+/// Answer to the allocation of a memory region or shared memory region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MrAllocated {
     /// Handle of the region.
     pub handle: u64,
-    /// Key that descriptors name the region by.
+    /// Key by which descriptors name the region.
     pub lkey: u32,
 }
 
 impl MrAllocated {
-    /// The registers of the answer.
+    /// Returns the registers of the answer.
     pub const fn pack(&self) -> Regs {
         [self.handle, 0, self.lkey as u64, 0, 0, 0, 0, 0, 0]
     }
 
-    /// The answer in registers.
+    /// Returns the answer in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [handle, _, lkey, ..] = *regs;
         Self {

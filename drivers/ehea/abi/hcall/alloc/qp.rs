@@ -7,7 +7,7 @@ use super::super::super::ring::{QueueSize, SlotSize};
 use super::super::Regs;
 use super::{ResourceType, HIGH_WORD, LOW_WORD, TYPE};
 
-/// Size and slot size of the three receive queues, RQ1 first; codes as they stand in the registers.
+/// Sizes and slot sizes of the three receive queues, RQ1 first, as codes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RqSlots {
     /// Size codes: [`QueueSize::code`].
@@ -18,18 +18,18 @@ pub struct RqSlots {
 
 /// H_ALLOC_HEA_RESOURCE of a queue pair: one send queue and three receive queues.
 ///
-/// Always asks for low-latency receive (completions and small frames in RQ1) and completions only
-/// where a work request asks for one. The registers' remaining options have one value that is known
-/// to work, and no other.
+/// The call always asks for low-latency receive (completions and small frames in RQ1) and
+/// completions only for work requests that ask for one. The remaining options in the registers have
+/// one known working value each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocQp {
     /// Adapter handle.
     pub adapter: u64,
-    /// Low-latency receive.
+    /// True for low-latency receive.
     pub low_latency: bool,
-    /// Signalling type; 1: completions on request.
+    /// Signalling type; [`AllocQp::SIGNAL_ON_REQUEST`] is the one in use.
     pub signalling: u8,
-    /// Which receive queues there are; 6: all three.
+    /// Code of the receive queues that the pair has; see [`AllocQp::ALL_RECEIVE_QUEUES`].
     pub receive_queues: u8,
     /// Handle of the send completion queue.
     pub send_cq: u64,
@@ -37,7 +37,7 @@ pub struct AllocQp {
     pub recv_cq: u64,
     /// Handle of the affiliated event queue.
     pub affiliated_eq: u64,
-    /// Chosen by the driver; comes back in error events.
+    /// Token, chosen by the driver; error events carry it.
     pub token: u32,
     /// Protection domain.
     pub pd: u32,
@@ -45,7 +45,7 @@ pub struct AllocQp {
     pub sq_size: u8,
     /// Slot size code of the send queue: [`SlotSize::code`].
     pub sq_slot: u8,
-    /// Receive queues.
+    /// Sizes of the receive queues.
     pub rq: RqSlots,
     /// Logical port number.
     pub port: u16,
@@ -76,16 +76,16 @@ impl AllocQp {
     const THRESHOLD_RQ2: Bits64 = Bits64::range(0, 15);
     const THRESHOLD_RQ3: Bits64 = Bits64::range(16, 31);
 
-    /// The value of `receive_queues` that asks for all three.
+    /// Value of `receive_queues` for all three receive queues.
     pub const ALL_RECEIVE_QUEUES: u8 = 6;
-    /// The value of `signalling` that asks for completions on request.
+    /// Value of `signalling` for completions on request.
     pub const SIGNAL_ON_REQUEST: u8 = 1;
-    /// The value of `threshold_rq2` that is known to work.
+    /// Value of `threshold_rq2` that is known to work.
     pub const THRESHOLD_RQ2_DEFAULT: u16 = 1;
-    /// The value of `threshold_rq3` that is known to work; stands for 2048 bytes.
+    /// Value of `threshold_rq3` that is known to work. It stands for 2048 bytes.
     pub const THRESHOLD_RQ3_DEFAULT: u16 = 4;
 
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         let control = TYPE.set(ResourceType::QP.0 as u64)
             | Self::EQPO.set(1)
@@ -114,7 +114,7 @@ impl AllocQp {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, control, send_cq, recv_cq, affiliated_eq, token_pd, sizes, port, thresholds] =
             *regs;
@@ -149,22 +149,22 @@ impl AllocQp {
     }
 }
 
-/// An allocated queue pair.
+/// Answer to the allocation of a queue pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QpAllocated {
     /// Handle of the queue pair.
     pub handle: u64,
     /// Number of the queue pair, 24 bits.
     pub number: u32,
-    /// Usable entries of the send queue, a power of two minus one.
+    /// Number of usable entries of the send queue, a power of two minus one.
     pub sq_entries: u16,
-    /// Usable entries of RQ1, RQ2 and RQ3, likewise.
+    /// Numbers of usable entries of RQ1, RQ2 and RQ3, each a power of two minus one.
     pub rq_entries: [u16; 3],
     /// Slot size codes of the send queue, RQ1, RQ2 and RQ3.
     pub slots: [u8; 4],
-    /// Queue pages of the send queue.
+    /// Number of queue pages of the send queue.
     pub sq_pages: u32,
-    /// Queue pages of RQ1, RQ2 and RQ3.
+    /// Numbers of queue pages of RQ1, RQ2 and RQ3.
     pub rq_pages: [u32; 3],
     /// Real address of the register block.
     pub registers: u64,
@@ -184,7 +184,8 @@ impl QpAllocated {
         Bits64::range(24, 31),
     ];
 
-    /// What an allocation with those sizes returns; none if a code is not known.
+    /// Returns the answer to an allocation with the sizes in `call`, or `None` if one of its codes
+    /// is not known.
     pub fn for_sizes(handle: u64, number: u32, registers: u64, call: &AllocQp) -> Option<Self> {
         let sq = QueueSize::from_code(call.sq_size)?;
         let sq_slot = SlotSize::from_code(call.sq_slot)?;
@@ -212,7 +213,7 @@ impl QpAllocated {
         Some(answer)
     }
 
-    /// The registers of the answer.
+    /// Returns the registers of the answer.
     pub const fn pack(&self) -> Regs {
         [
             self.handle,
@@ -233,7 +234,7 @@ impl QpAllocated {
         ]
     }
 
-    /// The answer in registers.
+    /// Returns the answer in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [handle, number, entries, slots, pages1, pages2, registers, ..] = *regs;
         Self {
@@ -287,7 +288,7 @@ mod tests {
         threshold_rq3: AllocQp::THRESHOLD_RQ3_DEFAULT,
     };
 
-    /// The register images of §3.3.
+    /// Checks the register images of §3.3.
     #[test]
     fn qp() {
         assert_eq!(

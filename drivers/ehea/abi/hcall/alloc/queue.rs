@@ -6,14 +6,15 @@ use super::super::super::bits::Bits64;
 use super::super::Regs;
 use super::{ResourceType, LOW_WORD, TYPE};
 
-/// The kinds of event queues.
+/// Kind of an event queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EqKind {
-    /// Notification: port and adapter events.
+    /// Notification event queue: for port and adapter events.
     Notification,
-    /// Affiliated: asynchronous errors of queue pairs; entries are written.
+    /// Affiliated event queue: for asynchronous errors of queue pairs and completion queues.
+    /// Entries are written.
     Affiliated,
-    /// Completion: an interrupt source only; no entries are written.
+    /// Completion event queue: an interrupt source only. No entries are written.
     Completion,
 }
 
@@ -22,11 +23,11 @@ pub enum EqKind {
 pub struct AllocEq {
     /// Adapter handle.
     pub adapter: u64,
-    /// What it is for.
+    /// Kind of the queue.
     pub kind: EqKind,
     /// Number of interrupt sources, two bits.
     pub interrupt_sources: u8,
-    /// Entries at least.
+    /// Number of entries that the queue must have at least.
     pub max_eqes: u32,
 }
 
@@ -35,7 +36,7 @@ impl AllocEq {
     const SOURCES: Bits64 = Bits64::range(6, 7);
     const INHIBIT_EQES: Bits64 = Bits64::bit(16);
 
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         let (neq, inhibit) = match self.kind {
             EqKind::Notification => (true, false),
@@ -59,7 +60,7 @@ impl AllocEq {
         ]
     }
 
-    /// The call in registers; none for a notification queue that shall not notify.
+    /// Returns the call in registers, or `None` for a notification queue that inhibits its entries.
     pub const fn unpack(regs: &Regs) -> Option<Self> {
         let [adapter, control, max_eqes, ..] = *regs;
         let kind = match (
@@ -80,14 +81,14 @@ impl AllocEq {
     }
 }
 
-/// An allocated event queue.
+/// Answer to the allocation of an event queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EqAllocated {
     /// Handle of the queue.
     pub handle: u64,
-    /// Entries.
+    /// Number of entries.
     pub eqes: u32,
-    /// Queue pages to register.
+    /// Number of queue pages to register.
     pub pages: u32,
     /// Number of the interrupt, 24 bits.
     pub interrupt: u32,
@@ -97,7 +98,7 @@ impl EqAllocated {
     const SOURCES: Bits64 = Bits64::range(30, 31);
     const INTERRUPT: Bits64 = Bits64::range(40, 63);
 
-    /// The registers of the answer.
+    /// Returns the registers of the answer.
     pub const fn pack(&self) -> Regs {
         [
             self.handle,
@@ -112,7 +113,7 @@ impl EqAllocated {
         ]
     }
 
-    /// The answer in registers.
+    /// Returns the answer in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [handle, _, _, eqes, pages, interrupt, ..] = *regs;
         Self {
@@ -129,16 +130,16 @@ impl EqAllocated {
 pub struct AllocCq {
     /// Adapter handle.
     pub adapter: u64,
-    /// Handle of the event queue whose interrupt tells of completions.
+    /// Handle of the event queue whose interrupt reports completions.
     pub eq: u64,
-    /// Chosen by the driver; comes back in error events.
+    /// Token, chosen by the driver; error events carry it.
     pub token: u32,
-    /// Entries at least.
+    /// Number of entries that the queue must have at least.
     pub cqes: u32,
 }
 
 impl AllocCq {
-    /// The registers of the call.
+    /// Returns the registers of the call.
     pub const fn pack(&self) -> Regs {
         [
             self.adapter,
@@ -153,7 +154,7 @@ impl AllocCq {
         ]
     }
 
-    /// The call in registers.
+    /// Returns the call in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [adapter, _, eq, token, cqes, ..] = *regs;
         Self {
@@ -165,21 +166,21 @@ impl AllocCq {
     }
 }
 
-/// An allocated completion queue.
+/// Answer to the allocation of a completion queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CqAllocated {
     /// Handle of the queue.
     pub handle: u64,
-    /// Entries.
+    /// Number of entries.
     pub cqes: u32,
-    /// Queue pages to register.
+    /// Number of queue pages to register.
     pub pages: u32,
     /// Real address of the register block.
     pub registers: u64,
 }
 
 impl CqAllocated {
-    /// The registers of the answer.
+    /// Returns the registers of the answer.
     pub const fn pack(&self) -> Regs {
         [
             self.handle,
@@ -194,7 +195,7 @@ impl CqAllocated {
         ]
     }
 
-    /// The answer in registers.
+    /// Returns the answer in registers.
     pub const fn unpack(regs: &Regs) -> Self {
         let [handle, _, _, cqes, pages, registers, ..] = *regs;
         Self {
@@ -210,7 +211,7 @@ impl CqAllocated {
 mod tests {
     use super::*;
 
-    /// The register images of §3.1.
+    /// Checks the register images of §3.1.
     #[test]
     fn eq() {
         for (kind, control) in [
