@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of a generation: its last user gives it up while the memory notifier waits for it.
+//! End of a generation: its last user gives it up while the memory notifier waits for that.
 
 use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use loom::sync::Arc;
@@ -9,7 +9,7 @@ use loom::thread;
 use crate::alive::{Alive, AliveCount};
 use crate::interleave;
 
-/// A memory region; what firmware knows of it.
+/// A memory region, and whether firmware has freed it.
 struct Region {
     freed: Arc<AtomicBool>,
 }
@@ -20,13 +20,13 @@ impl Drop for Region {
     }
 }
 
-/// A generation, as the driver has it: the region goes before the count.
+/// A generation like the driver's: its region is dropped before its count.
 struct Generation {
     _region: Region,
     _alive: Alive<Arc<AliveCount>>,
 }
 
-/// Whoever sees a generation gone sees its region freed, whoever freed it.
+/// A thread that sees a generation gone sees its region freed, whichever thread freed it.
 #[test]
 fn who_sees_it_gone_sees_it_freed() {
     interleave(4, || {
@@ -38,7 +38,7 @@ fn who_sees_it_gone_sees_it_freed() {
                 _alive: Alive::new(count.clone()),
             })
         });
-        // Two queue pairs, one moved by the notifier, one closed by somebody else.
+        // There are two queue pairs: the notifier moves one, another thread closes the other.
         let closed = old.clone();
         let close = thread::spawn(move || drop(closed));
         drop(old);

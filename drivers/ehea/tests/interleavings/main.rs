@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All interleavings, and all values that a processor may read, of what runs at the same time
-//! without a lock: posting against completion, the packet path against the rebuild worker, the end
-//! of a generation against whoever waits for it.
+//! Checks of code that runs concurrently without a lock, in all interleavings and with all values
+//! that a processor may read: posting against completion, the packet path against the rebuild
+//! worker, and the end of a generation against the thread that waits for it.
 //!
-//! The files of the driver that do it are compiled here once more, with atomic variables that know
-//! all their past values. A missing barrier or a too weak order shows as a data race, as a queue that
-//! nobody wakes, or as a rebuild that nobody does.
+//! The files of the driver that contain this code are compiled here again, with atomic variables
+//! that know all their past values. A missing barrier or an ordering that is too weak shows as a
+//! data race, as a queue that nobody wakes, or as a rebuild that nobody does.
 
 #[allow(dead_code, unreachable_pub, reason = "as in the driver")]
 #[path = "../../mr/alive.rs"]
@@ -21,7 +21,7 @@ mod misses;
 mod progress;
 mod sending;
 
-/// What the files of the driver find their atomic variables in.
+/// Module in which the driver's files find their atomic variables.
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -31,11 +31,11 @@ mod sync {
     }
 }
 
-/// What the files of the driver find beside them.
+/// Module that the driver's files find next to them.
 use ehea_core::queue::{SendPoster, WorkQueue};
 
-/// Tries all interleavings of `scenario` in which no thread is interrupted more often than
-/// `preemptions` times in all, not counting where it waits.
+/// Tries all interleavings of `scenario` in which threads are interrupted at most `preemptions`
+/// times in total. Points at which a thread waits do not count.
 fn interleave(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);

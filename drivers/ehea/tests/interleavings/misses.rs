@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Buffers that are not in the map, reported while the rebuild worker runs.
+//! Reports of buffers that are not in the map, while the rebuild worker runs.
 
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use loom::sync::Arc;
@@ -9,7 +9,7 @@ use loom::thread;
 use crate::interleave;
 use crate::miss::MissReport;
 
-/// A work queue with one work item, as the kernel has them: an item that runs can be queued again.
+/// A work queue with one work item, like the kernel's: an item can be queued again while it runs.
 struct Worker {
     report: MissReport,
     queued: AtomicBool,
@@ -25,7 +25,7 @@ impl Worker {
         }
     }
 
-    /// The packet path misses; returns whether it has queued the worker.
+    /// Reports a miss of the packet path. Returns whether that has queued the worker.
     fn miss(&self, address: u64) -> bool {
         let queues = self.report.report(address);
         if queues {
@@ -35,7 +35,7 @@ impl Worker {
         queues
     }
 
-    /// The worker gets its turn.
+    /// Runs the worker if it is queued.
     fn run(&self) {
         if self.queued.swap(false, SeqCst) {
             let rebuilt = self.report.take(|address| {
@@ -47,7 +47,7 @@ impl Worker {
     }
 }
 
-/// However many miss at the same time, one of them queues the worker.
+/// One of several simultaneous misses queues the worker.
 #[test]
 fn one_of_many_queues_the_worker() {
     interleave(3, || {
@@ -66,8 +66,8 @@ fn one_of_many_queues_the_worker() {
     });
 }
 
-/// While the worker runs, too: it is never queued twice, and never when there is nothing to do; and
-/// whoever still misses afterwards is heard.
+/// Misses while the worker runs never queue it twice, and never when there is nothing to do. A miss
+/// after its run is heard.
 #[test]
 fn misses_while_the_worker_runs() {
     interleave(4, || {

@@ -22,15 +22,15 @@ fn queue() -> WorkQueue {
     WorkQueue::new(QueueSize::MIN, SlotSize::B512)
 }
 
-/// What is shared by both sides.
+/// State that both sides share.
 struct Ring {
     progress: SendProgress,
-    /// The transmit queue of the network device is stopped.
+    /// True if the transmit queue of the network device is stopped.
     stopped: AtomicBool,
-    /// What is in some slots, which are used in turn: the number of the frame. Read and written as
-    /// plain memory is.
+    /// Contents of two slots that are used in turn: the number of the frame. Read and written like
+    /// plain memory.
     slots: [AtomicU32; 2],
-    /// The same for a bounce slot.
+    /// Contents of a bounce slot.
     bounce: AtomicU32,
 }
 
@@ -45,7 +45,7 @@ impl Ring {
     }
 }
 
-/// The posting side: what is under the lock of the transmit queue.
+/// The posting side: what the lock of the transmit queue protects.
 struct Sender {
     ring: Arc<Ring>,
     poster: SendPoster,
@@ -54,7 +54,8 @@ struct Sender {
 }
 
 impl Sender {
-    /// After `posted` frames, none of which is in the slots that are looked at.
+    /// Returns a sender that has posted `posted` frames, none of them in the slots that are
+    /// examined.
     fn new(ring: &Arc<Ring>, posted: u32) -> Self {
         let mut poster = SendPoster::new(&queue());
         for _ in 0..posted {
@@ -70,7 +71,7 @@ impl Sender {
         }
     }
 
-    /// The stack hands a frame over. If it is refused, the queue is stopped.
+    /// Transmits a frame for the stack. Returns false and stops the queue if the frame is refused.
     fn transmit(&mut self) -> bool {
         let free = self.poster.free(self.ring.progress.completed());
         if self.paused || free == 0 {
@@ -99,13 +100,13 @@ impl Sender {
 /// The completing side.
 struct Completer {
     ring: Arc<Ring>,
-    /// Makes the same tickets as the posting side.
+    /// Copy of the posting side, which makes the same tickets.
     twin: SendPoster,
     completer: SendCompleter,
 }
 
 impl Completer {
-    /// After `completed` frames.
+    /// Returns a completer that has completed `completed` frames.
     fn new(ring: &Arc<Ring>, completed: u32) -> Self {
         let mut completer = Self {
             ring: ring.clone(),
@@ -119,7 +120,7 @@ impl Completer {
         completer
     }
 
-    /// The adapter has sent the next frame.
+    /// Completes the next frame, which the adapter has sent.
     fn complete(&mut self, posted: u32) {
         let ticket = self.twin.reserve(self.completer.completed(), false);
         let ticket = ticket.unwrap();
@@ -144,7 +145,7 @@ impl Completer {
         let completed = self.completer.completed();
         self.ring.progress.set_completed(completed);
         let may_wake = self.ring.progress.may_wake(completed);
-        // As the stack does it when it is told what was sent.
+        // The stack has this barrier when it is told what was sent.
         fence(SeqCst);
         if may_wake && self.ring.stopped.load(Relaxed) {
             self.ring.stopped.store(false, Relaxed);
@@ -152,7 +153,7 @@ impl Completer {
     }
 }
 
-/// A queue that was stopped because it was full is woken, whenever that is.
+/// A queue that was stopped because it was full is woken, whenever it was stopped.
 #[test]
 fn no_wake_is_lost() {
     let capacity = queue().send_capacity();
@@ -162,7 +163,7 @@ fn no_wake_is_lost() {
         let mut completer = Completer::new(&ring, 0);
         let sending = thread::spawn(move || {
             assert!(sender.transmit());
-            // Full, unless something is completed by now.
+            // The queue is full, unless something is completed by now.
             sender.transmit();
         });
         completer.poll(capacity / 8);
@@ -173,7 +174,8 @@ fn no_wake_is_lost() {
     });
 }
 
-/// As above, while the queue pair pauses and goes on.
+/// A queue that was stopped because it was full is woken, also if the queue pair pauses and
+/// resumes.
 #[test]
 fn no_wake_is_lost_in_a_pause() {
     let capacity = queue().send_capacity();
@@ -214,8 +216,8 @@ fn no_wake_is_lost_in_a_pause() {
     });
 }
 
-/// Whoever completes a frame sees what was written to its slot; whoever uses a slot again sees that
-/// it was emptied.
+/// The side that completes a frame sees what was written to its slot. The side that uses a slot
+/// again sees that it was emptied.
 #[test]
 fn slots_are_handed_over_whole() {
     interleave(3, || {
@@ -226,7 +228,7 @@ fn slots_are_handed_over_whole() {
             let ring = ring.clone();
             thread::spawn(move || {
                 for n in 0..4 {
-                    // Of the many slots of the ring, two count.
+                    // Of the many slots of the ring, two are examined.
                     let completed = ring.progress.completed();
                     if sender.poster.posted() - completed == 2 {
                         return;
@@ -252,7 +254,7 @@ fn slots_are_handed_over_whole() {
     });
 }
 
-/// The same for a bounce slot, which is free again before its frame counts as completed.
+/// The same holds for a bounce slot, which is free again before its frame counts as completed.
 #[test]
 fn bounce_slots_are_handed_over_whole() {
     interleave(3, || {

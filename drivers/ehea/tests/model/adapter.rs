@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An adapter with two open ports, whose memory map follows memory by the driver's own code:
-//! policy, order of a rebuild, maps, regions, queues.
+//! An adapter with two open ports, whose memory map follows memory by means of the driver's own
+//! code: policy, order of a rebuild, maps, regions, queues.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeSet;
@@ -23,26 +23,27 @@ use super::generation::Generation;
 use super::guest::{map_of, Guest, Map};
 use super::port::{Port, Stuck};
 
-/// Bytes of a memory block.
+/// Size of a memory block in bytes.
 pub(crate) const BLOCK: u64 = 2 * SECTION_SIZE;
-/// Memory that never leaves, from address 0; rings and control blocks are there.
+/// Size of the memory that is never removed, which begins at address 0 and holds rings and control
+/// blocks.
 pub(crate) const BASE: u64 = 8 * SECTION_SIZE;
 
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 
-/// Memory block number `block`, which may come and go.
+/// Returns the addresses of removable memory block `block`.
 pub(crate) fn block_range(block: u64) -> RealRange {
-    // A hole before every third.
+    // Every third block has a hole before it.
     let hole = BASE + block / 3 * BLOCK;
     RealRange::new(hole + block * BLOCK, BLOCK).unwrap()
 }
 
-/// A machine with two ports, the base memory and some blocks.
+/// Returns a machine with two ports, the base memory and the blocks `blocks`.
 pub(crate) fn machine(sizes: PageSizes, max_mrs: u32, blocks: &[u64]) -> TestMachine {
     tempered_machine(sizes, max_mrs, blocks, Temper::Calm)
 }
 
-/// As [`machine`], with an adapter of that temper.
+/// Returns the same as [`machine`], with an adapter of temper `temper`.
 pub(crate) fn tempered_machine(
     sizes: PageSizes,
     max_mrs: u32,
@@ -62,15 +63,15 @@ pub(crate) fn tempered_machine(
     TestMachine::with_ram(config, &ram)
 }
 
-/// Why the memory map can't be changed.
+/// Reason why the memory map cannot be changed.
 #[derive(Debug)]
 pub(crate) enum Error {
     Register(RegisterError),
-    /// A port doesn't move.
+    /// A port does not move.
     Move,
     /// The adapter may reach memory that is not in the map.
     Reach,
-    /// Policy refuses.
+    /// The policy refuses.
     Policy,
 }
 
@@ -81,13 +82,13 @@ pub(crate) struct Memory<'a> {
     pub(crate) policy: Policy,
     published: Option<Rc<Generation<'a>>>,
     alive: Rc<AliveCount>,
-    /// Blocks that are online.
+    /// Numbers of the blocks that are online.
     pub(crate) online: BTreeSet<u64>,
     pub(crate) broke_first: u64,
 }
 
 impl<'a> Memory<'a> {
-    /// All memory, as start and length of ranges.
+    /// Returns all memory, as start and length of ranges.
     fn ranges(&self) -> Vec<(u64, u64)> {
         let blocks = self.online.iter().map(|&block| block_range(block));
         let blocks = blocks.map(|range| (range.start(), range.len()));
@@ -101,7 +102,7 @@ impl<'a> Memory<'a> {
         }
     }
 
-    /// The map in use, made if there is none.
+    /// Returns the map in use, and makes one if there is none.
     fn current(&mut self) -> Result<Rc<Generation<'a>>, RegisterError> {
         if let Some(generation) = &self.published {
             return Ok(generation.clone());
@@ -180,18 +181,18 @@ impl<'a> mr::Regions for Memory<'a> {
 /// A port of the adapter.
 pub(crate) struct Member<'a> {
     pub(crate) number: u16,
-    /// None while it is closed, because it could not be opened again.
+    /// The open port, or `None` if it is closed because it could not be opened again.
     port: RefCell<Option<Port<'a>>>,
     reset: Cell<bool>,
 }
 
 impl<'a> Member<'a> {
-    /// The port, if it is open.
+    /// Returns the port if it is open.
     pub(crate) fn port(&self) -> Option<RefMut<'_, Port<'a>>> {
         RefMut::filter_map(self.port.borrow_mut(), Option::as_mut).ok()
     }
 
-    /// Whether it carries traffic.
+    /// Checks whether the port carries traffic.
     pub(crate) fn is_up(&self) -> bool {
         self.port().is_some() && !self.is_to_be_reset()
     }
@@ -207,7 +208,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// The address that frames to it have.
+    /// Returns the destination address of frames to the port.
     pub(crate) fn mac(&self) -> [u8; 6] {
         MACS[usize::from(self.number) - 1]
     }
@@ -267,7 +268,7 @@ pub(crate) struct Adapter<'a> {
     pub(crate) memory: Memory<'a>,
     pub(crate) members: Members<'a>,
     missed: MissReport,
-    /// The worker is queued.
+    /// True if the worker is queued.
     pub(crate) queued: bool,
 }
 
@@ -289,7 +290,7 @@ impl<'a> Adapter<'a> {
             members: Members([1, 2].map(|number| Member {
                 number,
                 port: RefCell::new(None),
-                // They come up by the same way as after an error.
+                // The ports come up in the same way as after an error.
                 reset: Cell::new(true),
             })),
             missed: MissReport::new(),
@@ -301,7 +302,7 @@ impl<'a> Adapter<'a> {
         adapter
     }
 
-    /// Resets ports for which that was asked; those that firmware doesn't let open stay closed.
+    /// Resets the ports that asked for it. A port stays closed if firmware does not let it open.
     pub(crate) fn reset_ports(&mut self) {
         for member in &self.members.0 {
             if !member.is_to_be_reset() && member.port().is_some() {
@@ -320,7 +321,7 @@ impl<'a> Adapter<'a> {
         }
     }
 
-    /// A buffer of a port is not mapped.
+    /// Reports that a buffer of a port is not mapped.
     pub(crate) fn miss(&mut self, address: u64) {
         if self.missed.report(address) {
             assert!(!self.queued, "queued twice");
@@ -328,7 +329,7 @@ impl<'a> Adapter<'a> {
         }
     }
 
-    /// The worker gets its turn.
+    /// Runs the worker if it is queued.
     pub(crate) fn work(&mut self) -> Result<(), Error> {
         if !std::mem::take(&mut self.queued) {
             return Ok(());
@@ -349,7 +350,7 @@ impl<'a> Adapter<'a> {
         result.expect("queued for nothing")
     }
 
-    /// The kernel tells what happens to memory.
+    /// Notifies the driver of what happens to memory.
     pub(crate) fn notify(&mut self, event: Event) -> Result<(), Error> {
         let map = self.memory.map();
         match self.memory.policy.handle(event, &map) {
@@ -382,7 +383,7 @@ impl<'a> Adapter<'a> {
         Ok(())
     }
 
-    /// Blocks in the map.
+    /// Returns the numbers of the blocks in the map.
     pub(crate) fn mapped(&self) -> BTreeSet<u64> {
         let map = self.memory.map();
         let online = self.memory.online.iter().copied();
@@ -400,7 +401,7 @@ impl<'a> Adapter<'a> {
         }
     }
 
-    /// What holds at any time.
+    /// Asserts what holds at any time.
     pub(crate) fn check(&self, leaving: &BTreeSet<u64>) {
         let map = self.memory.map();
         assert!(self.mapped().is_disjoint(leaving));
@@ -447,7 +448,7 @@ impl<'a> Adapter<'a> {
     }
 }
 
-/// Where a region's adapter address leads to.
+/// Returns the real address that the adapter address `bus` of a region leads to.
 fn resolve(runs: &[(u64, u64)], bus: u64) -> Option<u64> {
     let mut offset = bus - ehea_core::bmap::START;
     for &(real, len) in runs {
@@ -459,7 +460,7 @@ fn resolve(runs: &[(u64, u64)], bus: u64) -> Option<u64> {
     None
 }
 
-/// Does a rebuild and tells the policy how it ended.
+/// Does a rebuild and reports its outcome to the policy.
 fn rebuild_map<'a>(
     memory: &mut Memory<'a>,
     members: &Members<'a>,
@@ -472,7 +473,7 @@ fn rebuild_map<'a>(
         Err(_) => Outcome::Failed,
     };
     if outcome == Outcome::Published {
-        // All that there is, and nothing else.
+        // The map has all that there is, and nothing else.
         let expected = map_of(&memory.ranges(), rebuild.excluded());
         assert!(*memory.map() == expected);
     }

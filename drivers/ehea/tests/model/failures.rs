@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For every call of a rebuild, when memory is added, removed, and stays after all: firmware refuses
-//! it once, from then on, or is busy for a while.
+//! Refusal of every call of a rebuild, after memory is added, removed, or kept after all: firmware
+//! refuses a call once, refuses all calls from it on, or is busy for a while.
 
 use std::ops::RangeInclusive;
 
@@ -11,14 +11,14 @@ use super::adapter::{machine, Member};
 use super::guest::{Guest, Refusal};
 use super::hotplug::{large_pages, Step, Watch};
 
-/// What the calls are made for.
+/// Event for which the calls are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// Block 1 was added and is used.
     Add,
-    /// Block 0 goes away.
+    /// Block 0 is removed.
     Remove,
-    /// Block 0 was going away, stays, and is used again.
+    /// Block 0 was about to be removed, stays, and is used again.
     Cancel,
 }
 
@@ -46,7 +46,7 @@ impl What {
         });
     }
 
-    /// Whether it worked.
+    /// Checks whether the event has had its effect.
     fn is_done(self, watch: &Watch<'_>) -> bool {
         match self {
             Self::Add => watch.adapter.mapped().contains(&1),
@@ -66,7 +66,7 @@ const CODES: [ReturnCode; 7] = [
     ReturnCode::LONG_BUSY_ORDER_1_SEC,
 ];
 
-/// Those that firmware answers until it is told something else.
+/// Codes that firmware answers until the test tells it otherwise.
 const LASTING: [ReturnCode; 3] = [
     ReturnCode::HARDWARE,
     ReturnCode::NOT_ENOUGH_RESOURCES,
@@ -77,7 +77,7 @@ fn is_busy(code: ReturnCode) -> bool {
     code == ReturnCode::BUSY || code.long_busy_ms().is_some()
 }
 
-/// The calls of an undisturbed run.
+/// Returns the calls of an undisturbed run.
 fn script(what: What, max_mrs: u32) -> Vec<Opcode> {
     let guest = Guest::new(machine(large_pages(), max_mrs, &[0]));
     let mut watch = Watch::new(&guest, [0]);
@@ -90,7 +90,7 @@ fn script(what: What, max_mrs: u32) -> Vec<Opcode> {
     calls.into_iter().map(|(opcode, _)| opcode).collect()
 }
 
-/// A run in which these calls are refused; whether it worked all the same.
+/// Refuses the calls `calls` during a run. Returns whether the run had its effect all the same.
 fn refused_run(what: What, max_mrs: u32, calls: RangeInclusive<u64>, code: ReturnCode) -> bool {
     let guest = Guest::new(machine(large_pages(), max_mrs, &[0]));
     let mut watch = Watch::new(&guest, [0]);
@@ -107,7 +107,7 @@ fn refused_run(what: What, max_mrs: u32, calls: RangeInclusive<u64>, code: Retur
 
     let done = what.is_done(&watch);
     if is_busy(code) && calls.end() - calls.start() < 50 {
-        // Patience is all it takes.
+        // Busy firmware needs nothing but patience.
         assert!(done && watch.adapter.members.0.iter().all(Member::is_up));
     }
     // Ports that are not to be reset carry traffic, with the old map or the new one.
@@ -118,11 +118,12 @@ fn refused_run(what: What, max_mrs: u32, calls: RangeInclusive<u64>, code: Retur
     if lost == 0 {
         watch.recover();
         let refusals = &guest.machine.borrow().stats().refusals;
-        // What is freed twice, or was never there, would be refused by the adapter.
+        // The adapter would refuse to free something twice, or something that was never there.
         let expected = |name: &String| max_mrs == 1 && name == "MrLimit";
         assert!(refusals.keys().all(expected), "{refusals:?}");
     } else {
-        // Firmware has it until it is told to free all. No memory is given away meanwhile.
+        // Firmware holds the object until it is told to free everything. No memory is given away
+        // meanwhile.
         assert!(what != What::Remove || !done);
         guest.machine.borrow_mut().may_leak = true;
         watch.step(Step::Reset);

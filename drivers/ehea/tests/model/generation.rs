@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A memory map with its region, and keys to it, as the driver has them.
+//! A memory map with its region, and keys to it, like the driver's.
 
 use std::rc::Rc;
 
@@ -42,7 +42,7 @@ impl<'a> Generation<'a> {
 
 type Key<'a> = SharedRegion<&'a Guest, Rc<MemoryRegion<&'a Guest>>>;
 
-/// The keys that a queue pair's work requests name a generation by.
+/// Keys by which the work requests of a queue pair refer to a generation.
 pub(crate) struct Keys<'a> {
     pub(crate) send: Key<'a>,
     pub(crate) receive: Key<'a>,

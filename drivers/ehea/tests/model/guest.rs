@@ -28,7 +28,7 @@ impl RunStore for Runs {
 
 pub(crate) type Map = Busmap<Runs>;
 
-/// A map of some memory, given as start and length of ranges.
+/// Returns a map of the ranges in `memory`, each given as start and length.
 pub(crate) fn map_of(memory: &[(u64, u64)], excluded: &[RealRange]) -> Map {
     let mut builder = Builder::new(Runs::default(), excluded);
     for &(base, len) in memory {
@@ -37,13 +37,14 @@ pub(crate) fn map_of(memory: &[(u64, u64)], excluded: &[RealRange]) -> Map {
     builder.finish().unwrap()
 }
 
-/// Answers in place of the adapter: which calls, counted from 1, with which code.
+/// Refusal of calls: the calls, counted from 1, and the code that is answered in place of the
+/// adapter.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
-    /// Only these calls; all if there is none.
+    /// Opcode of the refused calls; `None` refuses calls with any opcode.
     pub(crate) opcode: Option<Opcode>,
     pub(crate) calls: RangeInclusive<u64>,
-    /// Not those that free something.
+    /// True if calls that free something are not refused.
     pub(crate) spare_free: bool,
     pub(crate) code: ReturnCode,
 }
@@ -53,12 +54,12 @@ pub(crate) struct Refusal {
 pub(crate) struct Guest {
     pub(crate) machine: RefCell<TestMachine>,
     refusal: RefCell<Option<Refusal>>,
-    /// Calls that match the refusal since it was set.
+    /// Number of calls that matched the refusal since it was set.
     seen: Cell<u64>,
-    /// All calls, those that were refused here included.
+    /// All calls, including those refused here.
     pub(crate) calls: RefCell<Vec<(Opcode, ReturnCode)>>,
     pub(crate) not_freed: RefCell<Vec<HcallError>>,
-    /// The most memory regions that there were at the same time.
+    /// Maximum number of memory regions that existed at the same time.
     pub(crate) most_regions: Cell<u64>,
     list: u64,
 }
@@ -76,28 +77,28 @@ impl Guest {
         }
     }
 
-    /// The interface of the adapter.
+    /// Returns the firmware interface of the adapter.
     pub(crate) fn firmware(&self) -> Firmware<&Self> {
         Firmware::new(self, self.machine.borrow().handle())
     }
 
-    /// The page for addresses of pages.
+    /// Returns the page that holds lists of pages.
     pub(crate) fn list(&self) -> List<'_> {
         List(self)
     }
 
-    /// The map of all memory.
+    /// Returns a map of all memory.
     pub(crate) fn map(&self) -> Map {
         map_of(self.machine.borrow().ram(), &[])
     }
 
-    /// Refuses calls from now on.
+    /// Refuses calls from now on, as `refusal` says.
     pub(crate) fn refuse(&self, refusal: Option<Refusal>) {
         *self.refusal.borrow_mut() = refusal;
         self.seen.set(0);
     }
 
-    /// Whether a refusal was met since it was set.
+    /// Checks whether a refusal was met since it was set.
     pub(crate) fn refused(&self) -> bool {
         self.refusal
             .borrow()
@@ -105,7 +106,7 @@ impl Guest {
             .is_some_and(|refusal| self.seen.get() >= *refusal.calls.start())
     }
 
-    /// How many calls of a kind were made.
+    /// Returns the number of calls with the opcode `opcode`.
     pub(crate) fn count(&self, opcode: Opcode) -> u64 {
         let calls = self.calls.borrow();
         calls.iter().filter(|call| call.0 == opcode).count() as u64

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that comes and goes in any order, while firmware may refuse any call, against a naive
-//! account of what must be mapped.
+//! Memory that is added and removed in any order while firmware may refuse any call, compared with
+//! a naive account of what must be mapped.
 
 use std::collections::BTreeSet;
 
@@ -16,39 +16,40 @@ use proptest::prelude::*;
 use super::adapter::{block_range, machine, tempered_machine, Adapter, Error, Member};
 use super::guest::{Guest, Refusal};
 
-/// Memory blocks that there can be.
+/// Maximum number of memory blocks.
 pub(crate) const BLOCKS: u64 = 8;
 
-/// Large pages, for speed.
+/// Returns the large page size, for speed.
 pub(crate) fn large_pages() -> PageSizes {
     PageSizes::default().with(PageSize::M16)
 }
 
-/// What happens in a step.
+/// An event of a test run.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// A block is added and goes online.
     Online(u64),
-    /// The kernel allocates buffers in a block, or in memory that stays, and sends and receives.
+    /// The kernel allocates buffers in a block (or, for `None`, in memory that stays), and sends
+    /// and receives.
     Use(Option<u64>),
-    /// The worker that rebuilds gets its turn.
+    /// The rebuild worker runs.
     Work,
     /// A block begins to go offline.
     GoingOffline(u64),
-    /// A block that was going offline is.
+    /// A block that was going offline is offline.
     Offline(u64),
-    /// A block stays online, also one that nobody heard of.
+    /// A block stays online; it may be one that was never announced to go.
     CancelOffline(u64),
-    /// Ports that need it are reset.
+    /// The ports that need it are reset.
     Reset,
 }
 
 /// A driver, and what an observer knows about it.
 pub(crate) struct Watch<'a> {
     pub(crate) adapter: Adapter<'a>,
-    /// Blocks that are on their way out.
+    /// Numbers of the blocks that are about to go offline.
     pub(crate) leaving: BTreeSet<u64>,
-    /// Where buffers come from.
+    /// Block from which buffers come; `None` for memory that stays.
     source: Option<u64>,
     frames: u32,
 }
@@ -71,7 +72,7 @@ impl<'a> Watch<'a> {
         &mut self.adapter.memory.online
     }
 
-    /// Buffers come from there from now on.
+    /// Makes buffers come from `source` from now on.
     fn allocate_at(&mut self, source: Option<u64>) {
         self.source = source;
         for member in &self.adapter.members.0 {
@@ -81,9 +82,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Some frames by each port in each direction: they arrive, unharmed, whatever is mapped.
+    /// Sends some frames through each port in each direction. They arrive unharmed, whatever is
+    /// mapped.
     pub(crate) fn traffic(&mut self) {
-        // A port that was closed in between has forgotten.
+        // A port that was closed in between does not remember the source.
         self.allocate_at(self.source);
         let mut missed = Vec::new();
         for member in &self.adapter.members.0 {
@@ -98,7 +100,7 @@ impl<'a> Watch<'a> {
     }
 
     fn going_offline(&mut self, block: u64) {
-        // No more is allocated there.
+        // Nothing more is allocated in this block.
         if self.source == Some(block) {
             self.allocate_at(None);
         }
@@ -176,8 +178,9 @@ impl<'a> Watch<'a> {
         self.adapter.check(&self.leaving);
     }
 
-    /// Whatever happened before, all works in the end, when firmware does: ports run, memory that
-    /// stays gets mapped when it is used, and memory that leaves may.
+    /// Lets firmware work again and checks that everything works in the end, whatever happened
+    /// before: ports run, memory that stays gets mapped when it is used, and memory that shall
+    /// leave may leave.
     pub(crate) fn recover(mut self) {
         self.step(Step::Work);
         self.step(Step::Reset);
@@ -186,7 +189,7 @@ impl<'a> Watch<'a> {
             self.step(Step::Offline(block));
         }
         for block in self.adapter.memory.online.clone() {
-            // After failures some misses are ignored, but not for ever.
+            // After failures, some misses are ignored, but not for ever.
             for _ in 0..1 << 17 {
                 if self.adapter.mapped().contains(&block) {
                     break;
@@ -247,7 +250,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         code,
     )
         .prop_map(|(first, more, code)| Refusal {
-            // What can't be freed is lost; that is looked at elsewhere.
+            // An object that cannot be freed is lost. Other tests look at that.
             spare_free: true,
             opcode: None,
             calls: first..=first + more,
@@ -282,7 +285,7 @@ proptest! {
         let guest = Guest::new(machine(large_pages(), max_mrs, &blocks));
         let mut watch = Watch::new(&guest, blocks);
         for (step, refusal) in steps {
-            // Opening of ports is not what this is about.
+            // The opening of ports is not the subject of this test.
             guest.refuse(refusal.filter(|_| !matches!(step, Step::Reset)));
             watch.step(step);
             guest.refuse(None);
@@ -290,8 +293,7 @@ proptest! {
         watch.recover();
     }
 
-    /// What the adapter does by itself, within what it promises, is no reason for anything to be
-    /// different in the end.
+    /// What an adapter does by itself, within what it promises, makes no difference in the end.
     #[test]
     fn any_sequence_of_events_with_a_rough_adapter(
         seed in any::<u64>(),
@@ -312,7 +314,7 @@ proptest! {
     }
 }
 
-/// The way of one block: added and used, then removed.
+/// One block is added, used and removed: each change takes one rebuild.
 #[test]
 fn one_rebuild_each_way() {
     let guest = Guest::new(machine(large_pages(), 8, &[0]));
@@ -327,7 +329,8 @@ fn one_rebuild_each_way() {
         assert!(watch.adapter.queued);
         assert_eq!(hcalls(&watch), before, "traffic makes calls");
         watch.step(Step::Work);
-        // Region, keys, queue pairs off and on, then the old ones.
+        // A rebuild registers the region and the keys, disables and enables the queue pairs, and
+        // frees the old keys and region.
         const REBUILD: usize = 2 + 2 * (2 + 6 + 2) + 1;
         assert_eq!(hcalls(&watch) - before, REBUILD);
         watch.step(Step::Use(Some(3)));
@@ -343,7 +346,7 @@ fn one_rebuild_each_way() {
     watch.recover();
 }
 
-/// Without room for a second region, too.
+/// The same works without room for a second region.
 #[test]
 fn no_room_for_a_second_region() {
     let guest = Guest::new(machine(large_pages(), 1, &[0]));

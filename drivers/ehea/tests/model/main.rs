@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver's own code for memory regions and queues, on the model of the adapter.
+//! Tests of the driver's own code for memory regions and queues, on the model of the adapter.
 //!
-//! The test machine panics when the adapter touches memory that was not registered, and at its end
-//! when anything is still allocated.
+//! The test machine panics if the adapter touches memory that was not registered. It also panics at
+//! its end if anything is still allocated.
 
 mod adapter;
 mod failures;

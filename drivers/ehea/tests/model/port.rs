@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An open port whose queues are run by the driver's code.
+//! An open port whose queues are operated by the driver's code.
 
 mod moving;
 
@@ -31,20 +31,21 @@ use super::generation::{Generation, Keys};
 use super::guest::Guest;
 use super::ring::{Ring, RingSlot};
 
-/// Bytes between the buffers of RQ2 and of RQ3, and of frames to be sent.
+/// Distances in bytes between buffers of RQ2, buffers of RQ3, and frames to be sent.
 const STRIDE: [u64; 3] = [4096, 12288, 16384];
-/// Bytes of memory that a port takes from one place: buffers of RQ2, of RQ3, and frames to be sent.
+/// Number of bytes that a port takes from one place for buffers of RQ2, buffers of RQ3, and frames
+/// to be sent.
 const MEMORY: u64 = 8 << 20;
 
-/// Where buffers come from.
+/// Place from which buffers come.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
-    /// Of RQ2, RQ3, and of frames to be sent.
+    /// First addresses of buffers of RQ2, of buffers of RQ3, and of frames to be sent.
     base: [u64; 3],
 }
 
 impl Memory {
-    /// `MEMORY` bytes at `start`.
+    /// Returns the place of `MEMORY` bytes at `start`.
     fn at(start: u64, slots: u64) -> Self {
         let [rq2, rq3, send] = STRIDE.map(|stride| stride * slots);
         assert!(rq2 + rq3 + send <= MEMORY);
@@ -62,11 +63,11 @@ impl Memory {
 pub(crate) struct Port<'a> {
     guest: &'a Guest,
     number: u16,
-    /// None while the queue pair pauses and there is no memory region.
+    /// Keys in use, or `None` while the queue pair pauses and there is no memory region.
     keys: Option<Keys<'a>>,
-    /// What is prepared for a change to another memory map.
+    /// Keys that are prepared for a change to another memory map.
     next: Option<Keys<'a>>,
-    /// Handles in the order in which they are freed; the queue pair first.
+    /// Handles in the order in which they are freed, the queue pair first.
     handles: Vec<u64>,
     qp_registers: u64,
     send_cq_registers: u64,
@@ -81,21 +82,21 @@ pub(crate) struct Port<'a> {
     recv_reader: CompletionReader,
     buffers2: PostedBuffers,
     buffers3: PostedBuffers,
-    /// The buffers of RQ2 and RQ3, by slot.
+    /// Buffers of RQ2 and RQ3, by slot.
     buffers: [Vec<Option<u64>>; 2],
-    /// Memory that is always mapped.
+    /// Place that is always mapped.
     memory: Memory,
-    /// Where the kernel allocates buffers, if it is elsewhere.
+    /// Place where the kernel allocates buffers, if it is another one.
     source: Option<Memory>,
-    /// Control block.
+    /// Address of the control block.
     block: u64,
     slots: u64,
     pub(crate) signalled: Cell<u64>,
-    /// The last buffer that was not mapped.
+    /// Address of the last buffer that was not mapped.
     pub(crate) missed: Cell<Option<u64>>,
-    /// The queue pair pauses.
+    /// True while the queue pair pauses.
     paused: bool,
-    /// It can't go on: the port must be closed and opened again.
+    /// True if the queue pair cannot resume, so that the port must be closed and opened again.
     pub(crate) needs_reset: bool,
 }
 
@@ -314,7 +315,7 @@ impl<'a> Port<'a> {
         self.guest.machine.borrow_mut().store(address, value);
     }
 
-    /// The kernel allocates buffers at `start` from now on, or where it did at first.
+    /// Makes the kernel allocate buffers at `start` from now on, or at its first place for `None`.
     pub(crate) fn allocate_at(&mut self, start: Option<u64>) {
         self.source = start.map(|start| Memory::at(start, self.slots));
     }
@@ -327,8 +328,8 @@ impl<'a> Port<'a> {
         self.keys().generation.map.translate(real, len)
     }
 
-    /// A buffer that is mapped. If the one that the kernel has is not, that is a miss, and another
-    /// one takes its place.
+    /// Returns a buffer that is mapped. A buffer of the kernel that is not mapped counts as a miss,
+    /// and another one takes its place.
     fn buffer(&self, queue: usize, slot: usize, len: u64) -> u64 {
         if let Some(source) = self.source {
             let real = source.buffer(queue, slot);
@@ -367,7 +368,8 @@ impl<'a> Port<'a> {
         }
     }
 
-    /// Sends a frame whose bytes are in pieces of these lengths; false if the queue is full.
+    /// Sends a frame whose bytes are in pieces of the lengths `pieces`. Returns false if the queue
+    /// is full.
     pub(crate) fn send(
         &mut self,
         bytes: &[u8],
@@ -389,7 +391,7 @@ impl<'a> Port<'a> {
                 address,
                 len: len as u32,
             });
-            // Pieces don't touch.
+            // The pieces do not touch.
             address += len as u64 + 7;
             rest = tail;
         }
@@ -409,7 +411,7 @@ impl<'a> Port<'a> {
         Ok(true)
     }
 
-    /// Lets the adapter work and reads all send completions.
+    /// Lets the adapter work, then reads all send completions.
     pub(crate) fn complete(&mut self) {
         self.guest.machine.borrow_mut().settle();
         let mut count = 0;
@@ -425,7 +427,7 @@ impl<'a> Port<'a> {
         self.signalled.set(self.signalled.get() - count);
     }
 
-    /// Receives all frames that are there.
+    /// Receives all frames that have arrived.
     pub(crate) fn receive(&mut self) -> Vec<(Location, Vec<u8>)> {
         self.guest.machine.borrow_mut().settle();
         let mut frames = Vec::new();
@@ -453,7 +455,7 @@ impl<'a> Port<'a> {
         frames
     }
 
-    /// Closes the port; all must have gone well.
+    /// Closes the port and asserts that nothing went wrong.
     pub(crate) fn close(self) {
         let guest = self.guest;
         self.shut();

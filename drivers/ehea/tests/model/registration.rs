@@ -21,7 +21,7 @@ fn machine(sizes: PageSizes, ram: &[(u64, u64)]) -> TestMachine {
     TestMachine::with_ram(config, ram)
 }
 
-/// 80 MiB in two pieces.
+/// Memory of 80 MiB, in two pieces.
 const RAM: [(u64, u64); 2] = [(0, 2 * SECTION_SIZE), (4 * SECTION_SIZE, 3 * SECTION_SIZE)];
 
 #[test]
@@ -57,7 +57,7 @@ fn all_memory_in_the_order_of_the_map() {
     }
 }
 
-/// 1 GiB with 4 KiB pages takes 512 calls, and one to allocate.
+/// Registering 1 GiB in 4 KiB pages takes 512 calls, besides the one that allocates.
 #[test]
 fn calls_for_a_gibibyte() {
     let guest = Guest::new(machine(PageSizes(0), &[(0, 1 << 30)]));
@@ -68,7 +68,7 @@ fn calls_for_a_gibibyte() {
     assert_eq!(guest.calls.borrow().len(), 513);
 }
 
-/// With 16 MiB pages a whole region can be one page, or one more than a page list takes.
+/// With 16 MiB pages, a whole region can be one page, or one page more than a page list holds.
 #[test]
 fn single_pages() {
     for (sections, calls) in [(1, 1), (512, 1), (513, 2), (514, 2)] {
@@ -82,7 +82,7 @@ fn single_pages() {
     }
 }
 
-/// The adapter does not keep what it promised about page sizes.
+/// An adapter that announces page sizes and refuses them gets smaller pages.
 #[test]
 fn falls_back_to_smaller_pages() {
     let guest = Guest::new(machine(PageSizes(0xc000_0000), &RAM));
@@ -102,7 +102,7 @@ fn no_memory() {
     assert!(guest.calls.borrow().is_empty());
 }
 
-/// Memory in the map that the machine does not have: the adapter refuses a page in the middle.
+/// The adapter refuses memory that the machine does not have, in the middle of a page list.
 #[test]
 fn memory_that_is_not_there() {
     let guest = Guest::new(machine(PageSizes(0), &RAM));
@@ -116,7 +116,7 @@ fn memory_that_is_not_there() {
     assert_eq!(guest.machine.borrow().stats().live.mr, 0);
 }
 
-/// A whole life of regions; what went wrong.
+/// Registers regions and frees them. Returns the error if something goes wrong.
 fn live(guest: &Guest) -> Result<(), RegisterError> {
     let map = guest.map();
     let region = MemoryRegion::register(&guest.firmware(), &mut guest.list(), &map, ALL_SIZES)?;
@@ -132,8 +132,8 @@ fn live(guest: &Guest) -> Result<(), RegisterError> {
     Ok(())
 }
 
-/// Each call of a region's life fails in turn, with each code. Whatever could not be made is
-/// reported by name and leaves nothing behind; whatever could not be freed is reported and lost.
+/// Each call in the life of a region fails in turn, with each code. What could not be made is
+/// reported by name and leaves nothing behind. What could not be freed is reported and lost.
 #[test]
 fn every_call_fails_with_every_code() {
     for sizes in [PageSizes(0xc000_0000), ALL_SIZES] {
@@ -146,8 +146,8 @@ fn every_call_fails_with_every_code() {
             let (opcode, good) = script[n as usize - 1];
             let codes = ReturnCode::ALL.iter().copied();
             let codes = codes.chain([ReturnCode(-55), ReturnCode(9906), ReturnCode(i64::MIN)]);
-            // Success without having done anything is beyond what a caller can see, except for
-            // pages.
+            // A caller cannot notice that a call reports success without having done anything,
+            // except for pages.
             let is_pages = opcode == Opcode::REGISTER_HEA_RPAGES;
             for code in codes.filter(|&code| code != good && (is_pages || !code.is_success())) {
                 check_refusal(sizes, n, opcode, code);
@@ -175,7 +175,7 @@ fn check_refusal(sizes: PageSizes, n: u64, opcode: Opcode, code: ReturnCode) {
         assert_eq!(result, Ok(()), "{context}");
         assert!(not_freed.is_empty(), "{context}");
     } else if opcode == Opcode::FREE_RESOURCE {
-        // Reported to the caller, or, on drop, to the hypervisor.
+        // The refusal is reported to the caller or, on drop, to the hypervisor.
         let reported = match result {
             Ok(()) => not_freed[0],
             Err(RegisterError::Hcall(error)) => error,
@@ -201,7 +201,7 @@ fn check_refusal(sizes: PageSizes, n: u64, opcode: Opcode, code: ReturnCode) {
         assert!(text.contains(opcode.name().unwrap()), "{text}");
         assert!(text.contains(&code.0.to_string()), "{text}");
     } else {
-        // Smaller pages did it.
+        // Smaller pages have made up for the refusal.
         let first_two = [Opcode::ALLOC_HEA_RESOURCE, Opcode::REGISTER_HEA_RPAGES];
         assert!(first_two.contains(&opcode), "{context}");
         assert!(guest.count(Opcode::ALLOC_HEA_RESOURCE) > 1, "{context}");
@@ -210,7 +210,7 @@ fn check_refusal(sizes: PageSizes, n: u64, opcode: Opcode, code: ReturnCode) {
     assert!(not_freed.is_empty(), "{context}");
 }
 
-/// A lasting refusal ends in an error, whatever page sizes there are to try.
+/// A lasting refusal ends in an error, whatever page sizes are left to try.
 #[test]
 fn lasting_refusals() {
     for opcode in [
@@ -241,7 +241,7 @@ fn lasting_refusals() {
     }
 }
 
-/// No second region fits: the first one is not affected, and can be freed.
+/// If no second region fits, the first one is not affected and can be freed.
 #[test]
 fn no_room_for_a_second_region() {
     let mut config = TestMachine::default_config();
@@ -260,7 +260,7 @@ fn no_room_for_a_second_region() {
     drop(register().unwrap());
 }
 
-/// A region lives as long as a shared region of it, whoever else gives it up.
+/// A region lives as long as a shared region of it, even if everything else gives it up.
 #[test]
 fn shared_regions_keep_the_region() {
     let guest = Guest::new(TestMachine::default());
@@ -284,7 +284,7 @@ fn shared_regions_keep_the_region() {
     assert_eq!(freed, [(Opcode::FREE_RESOURCE, ReturnCode::SUCCESS); 2]);
 }
 
-/// More and fewer pages than the adapter expects for a queue.
+/// A queue needs exactly the number of pages that the adapter expects.
 #[test]
 fn queue_pages_must_fit() {
     let guest = Guest::new(TestMachine::default());

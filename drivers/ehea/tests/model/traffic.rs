@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames through queues that the driver's code runs.
+//! Frames through queues that the driver's code operates.
 
 use ehea_core::abi::ring::QueueSize;
 use ehea_core::queue::{Frame, Location, Tso, TxChecksum, STOP_BELOW};
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::guest::Guest;
 use super::port::Port;
 
-/// Cuts a length in pieces, none of them empty.
+/// Cuts a length into pieces, none of them empty.
 fn cut(len: usize, cuts: &[prop::sample::Index]) -> Vec<usize> {
     let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(len)).collect();
     at.extend([0, len]);
@@ -22,8 +22,8 @@ fn cut(len: usize, cuts: &[prop::sample::Index]) -> Vec<usize> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Frames of all lengths and in all numbers of pieces leave as they are, in order, over many
-    /// laps of the rings; a full queue can always be woken.
+    /// Frames of all lengths, in any number of pieces, leave unchanged and in order, over many laps
+    /// of the rings. A full queue can always be woken.
     #[test]
     fn sending(
         frames in prop::collection::vec(
@@ -46,7 +46,7 @@ proptest! {
                 ..Frame::default()
             };
             if !port.send(&bytes, &pieces, frame).unwrap() {
-                // As the stack: wait for the queue to be woken.
+                // Like the stack, wait for the queue to be woken.
                 port.complete();
                 prop_assert!(port.poster.free(port.completer.completed()) >= port.poster.wake_from());
                 prop_assert!(port.send(&bytes, &pieces, frame).unwrap());
@@ -70,7 +70,7 @@ proptest! {
         port.close();
     }
 
-    /// Frames of all lengths arrive as they are, in order, whatever receive queue they come by.
+    /// Frames of all lengths arrive unchanged and in order, through whichever receive queue.
     #[test]
     fn receiving(
         lengths in prop::collection::vec(
@@ -93,7 +93,7 @@ proptest! {
                     received.extend(port.receive());
                 }
             }
-            // What does not fit the rings waits for the next round.
+            // Frames that do not fit the rings wait for the next round.
             loop {
                 let more = port.receive();
                 if more.is_empty() {
@@ -117,7 +117,7 @@ fn machine() -> TestMachine {
     TestMachine::new(TestMachine::default_config())
 }
 
-/// The adapter fills in checksums where the work request says they are, in both formats.
+/// The adapter fills in checksums at the places that the work request gives, in both formats.
 #[test]
 fn checksums() {
     let guest = Guest::new(machine());
@@ -146,7 +146,7 @@ fn checksums() {
     port.close();
 }
 
-/// The adapter cuts TCP packets, also short ones: that is what the stack relies on.
+/// The adapter also cuts TCP packets that are short. The stack relies on that.
 #[test]
 fn segmentation() {
     let guest = Guest::new(machine());
@@ -176,11 +176,11 @@ fn segmentation() {
         assert_eq!(sent.len(), expected.len());
         for (n, (frame, piece)) in sent.iter().zip(&expected).enumerate() {
             let sequence = 7 + n as u32 * u32::from(mss);
-            // PSH is for the last one.
+            // Only the last packet has PSH.
             let flags = if n + 1 == expected.len() { 0x18 } else { 0x10 };
             let mut alone = TestFrame::tcp(TestFrame::PEER, ports, sequence, flags, piece);
             assert!(TestFrame::is_intact(frame));
-            // Every packet has an identification of its own, and hence another header checksum.
+            // Every packet has its own identification, and hence another header checksum.
             alone[18..20].copy_from_slice(&frame[18..20]);
             alone[24..26].copy_from_slice(&frame[24..26]);
             assert_eq!(frame[..alone.len()], alone[..]);
@@ -209,7 +209,8 @@ fn vlan_tags() {
     port.close();
 }
 
-/// A full queue of small frames: the last one reports, so that the queue can be woken.
+/// In a full queue of small frames, the last one reports completion, so that the queue can be
+/// woken.
 #[test]
 fn queue_full_of_small_frames() {
     let guest = Guest::new(machine());
@@ -234,7 +235,7 @@ fn queue_full_of_small_frames() {
     port.close();
 }
 
-/// A queue pair of which the adapter gives only a part works as well.
+/// A queue pair works even if the adapter gives only a part of it.
 #[test]
 fn smaller_queues_than_asked_for() {
     let guest = Guest::new(machine());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The port moves from one memory map to another, step by step as the driver's queue pairs do.
+//! Move of a port from one memory map to another, step by step like the driver's queue pairs.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use ehea_core::mr::HcallError;
 use super::super::generation::{Generation, Keys};
 use super::Port;
 
-/// A port doesn't move: firmware refused something, or a frame doesn't leave.
+/// Failure of a port to move: firmware refused something, or a frame is never sent.
 #[derive(Debug)]
 pub(crate) struct Stuck;
 
@@ -93,7 +93,7 @@ impl<'a> Port<'a> {
         self.qp_call(Opcode::QUERY_HEA_QP, qp, QpBlock0::SELECT_ALL)
     }
 
-    /// Writes all work requests again. Buffers that are not in the new map are replaced.
+    /// Rewrites all work requests. Buffers that are not in the new map are replaced.
     fn exchange(&mut self, keys: Keys<'a>) {
         let queues = [(&self.buffers2, &self.rq2), (&self.buffers3, &self.rq3)];
         for (queue, (posted, ring)) in queues.into_iter().enumerate() {
@@ -111,15 +111,16 @@ impl<'a> Port<'a> {
         self.keys = Some(keys);
     }
 
-    /// The region that work requests refer to; none while there is none.
+    /// Returns the handle of the region that work requests refer to, or `None` if there is no
+    /// region.
     pub(crate) fn region(&self) -> Option<u64> {
         self.keys
             .as_ref()
             .map(|keys| keys.generation.region.handle())
     }
 
-    /// What the adapter may write to by now: the real address of each buffer, and the adapter address
-    /// in its work request, which must have the right key.
+    /// Returns what the adapter may write to now: the real address of each buffer, and the adapter
+    /// address in its work request. Asserts that the work request has the right key.
     pub(crate) fn posted(&self) -> Vec<(u64, u64)> {
         let Some(keys) = &self.keys else {
             return Vec::new();
