@@ -16,7 +16,7 @@ use crate::stats::{Counters, Stats};
 
 /// An adapter.
 ///
-/// Every call is handled completely before it returns. What happens later is asked for with
+/// Every call is handled completely before it returns. Work for later is requested with
 /// [`Host::timer_set`] and done in [`Adapter::run`]. The host must not call the adapter from inside
 /// a [`Host`] function.
 #[derive(Debug)]
@@ -25,11 +25,11 @@ pub struct Adapter {
     counters: Counters,
     faults: Faults,
     removed: Removed,
-    /// None outside CMO partitions.
+    /// Mappings of the adapter; `None` outside CMO partitions.
     mappings: Option<Mappings>,
 }
 
-/// The text that [`Adapter::port_link`] takes.
+/// The JSON text that [`Adapter::port_link`] takes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PortLink {
@@ -38,7 +38,11 @@ struct PortLink {
 }
 
 impl Adapter {
-    /// A new adapter without any objects, all links up.
+    /// Returns a new adapter without any objects and with all links up.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`] if the configuration is not valid.
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
         config.validate()?;
         Ok(Self {
@@ -50,7 +54,7 @@ impl Adapter {
         })
     }
 
-    /// Number of ports.
+    /// Returns the number of ports.
     pub fn num_ports(&self) -> usize {
         self.state.ports.len()
     }
@@ -73,40 +77,42 @@ impl Adapter {
         result
     }
 
-    /// A hypercall: registers 4 to 12 in and out, returns register 3.
+    /// Handles a hypercall and returns its return code (register 3). `regs` holds registers 4 to
+    /// 12, both arguments and results.
     pub fn hcall(&mut self, host: &mut dyn Host, opcode: Opcode, regs: &mut Regs) -> ReturnCode {
         self.enter(host, |state, env| state.hcall(env, opcode, regs))
     }
 
-    /// A load of `size` bytes at an offset of the register window.
+    /// Loads `size` bytes at the offset `offset` of the register window.
     pub fn mmio_read(&mut self, host: &mut dyn Host, offset: u64, size: u32) -> u64 {
         self.enter(host, |state, env| state.mmio_read(env, offset, size))
     }
 
-    /// A store of `size` bytes at an offset of the register window.
+    /// Stores `size` bytes at the offset `offset` of the register window.
     pub fn mmio_write(&mut self, host: &mut dyn Host, offset: u64, size: u32, value: u64) {
         self.enter(host, |state, env| {
             state.mmio_write(env, offset, size, value);
         });
     }
 
-    /// The time that was asked for with [`Host::timer_set`] has come. Earlier calls are harmless.
+    /// Does what is due. The host calls this at the time that it was given in [`Host::timer_set`].
+    /// Earlier calls are harmless.
     pub fn run(&mut self, host: &mut dyn Host) {
         self.enter(host, |state, env| state.run(env));
     }
 
-    /// Whether port index `port` takes a frame now. After a `false` [`Host::rx_flush`] will follow.
+    /// Checks whether port index `port` takes a frame now. If not, [`Host::rx_flush`] will follow.
     pub fn can_rx(&mut self, port: usize) -> bool {
         self.state.can_rx(port)
     }
 
-    /// A frame without CRC from the wire. `false`: it is to be offered again after
-    /// [`Host::rx_flush`].
+    /// Receives a frame, without its CRC, from the wire. Returns false if the frame must be offered
+    /// again after [`Host::rx_flush`].
     pub fn rx_frame(&mut self, host: &mut dyn Host, port: usize, frame: &[u8]) -> bool {
         self.enter(host, |state, env| state.rx_frame(env, port, frame))
     }
 
-    /// The backend of port index `port` takes frames again.
+    /// Notes that the backend of port index `port` accepts frames again.
     pub fn tx_ready(&mut self, host: &mut dyn Host, port: usize) {
         self.enter(host, |state, _| {
             if let Some(port) = state.ports.get_mut(port) {
@@ -115,13 +121,17 @@ impl Adapter {
         });
     }
 
-    /// The external link of port index `port` went up or down.
+    /// Sets the state of the external link of port index `port`.
     pub fn set_link(&mut self, host: &mut dyn Host, port: usize, up: bool) {
         self.enter(host, |state, env| state.set_link(env, port, up));
     }
 
-    /// As [`Adapter::set_link`], from a text such as `{"port": 1, "up": false}` with a logical port
-    /// number.
+    /// Sets the state of a link as [`Adapter::set_link`] does, from a text such as `{"port": 1,
+    /// "up": false}` with a logical port number.
+    ///
+    /// # Errors
+    ///
+    /// A message if the text is not valid or there is no such port.
     pub fn port_link(&mut self, host: &mut dyn Host, json: &str) -> Result<(), String> {
         let link: PortLink = serde_json::from_str(json).map_err(|error| error.to_string())?;
         let index = self
@@ -132,35 +142,36 @@ impl Adapter {
         Ok(())
     }
 
-    /// A range of guest memory left the machine or was given back by the guest. It is not touched
-    /// any more, even if the machine still has it, before [`Adapter::ram_returned`].
+    /// Notes that a range of guest memory left the machine or was given back by the guest. The
+    /// adapter does not touch it again before [`Adapter::ram_returned`], even if the machine still
+    /// has it.
     pub fn ram_removed(&mut self, host: &mut dyn Host, gpa: u64, len: u64) {
         self.removed.insert(gpa, len);
         self.enter(host, |state, env| state.ram_removed(env, gpa, len));
     }
 
-    /// The guest got a range of memory, maybe one that it had given back. Old registrations of it
-    /// stay without effect.
+    /// Notes that the guest got a range of memory, perhaps one that it had given back. Old
+    /// registrations of it remain without effect.
     pub fn ram_returned(&mut self, gpa: u64, len: u64) {
         self.removed.remove(gpa, len);
     }
 
-    /// An entry of the adapter's TCE table is about to change.
+    /// Notes that an entry of the adapter's TCE table changes from `from` to `to`.
     pub fn tce_put(&mut self, from: u64, to: u64) {
         if let Some(mappings) = &mut self.mappings {
             mappings.put(from, to);
         }
     }
 
-    /// All entries of the adapter's TCE table were cleared.
+    /// Notes that all entries of the adapter's TCE table were cleared.
     pub fn tce_clear(&mut self) {
         if let Some(mappings) = &mut self.mappings {
             mappings.clear();
         }
     }
 
-    /// A hypercall is about to map something for the adapter. Anything but success is its answer
-    /// instead: a fault.
+    /// Notes that a hypercall is about to map memory for the adapter. If this returns anything but
+    /// success, a fault is armed and the hypercall must return that code instead.
     pub fn tce_hcall(&mut self, host: &mut dyn Host, opcode: u64) -> ReturnCode {
         self.enter(host, |_, env| match env.faults.on_mapping(opcode) {
             Some(code) => {
@@ -174,14 +185,14 @@ impl Adapter {
         })
     }
 
-    /// Machine reset: no objects, no registrations, default attributes, and all memory is the guest's.
-    /// Links and armed faults stay.
+    /// Resets the adapter with the machine: no objects, no registrations, default attributes, and
+    /// all memory belongs to the guest. Links and armed faults stay.
     pub fn reset(&mut self, host: &mut dyn Host) {
         self.removed.clear();
         self.enter(host, |state, env| state.reset(env));
     }
 
-    /// What is counted.
+    /// Returns a snapshot of the statistics.
     pub fn stats(&self) -> Stats {
         let mappings = self.mappings.as_ref();
         Stats {
@@ -191,7 +202,11 @@ impl Adapter {
         }
     }
 
-    /// Arms a fault, or lets it happen if it is an event.
+    /// Arms a fault, or makes it happen at once if it is an event.
+    ///
+    /// # Errors
+    ///
+    /// A message if the fault names a port that does not exist.
     pub fn fault_add(&mut self, host: &mut dyn Host, fault: Fault) -> Result<(), String> {
         let notification = match fault {
             Fault::Event(EventFault::PortMalfunction { port }) => {
@@ -215,7 +230,7 @@ impl Adapter {
             }
             Fault::Event(EventFault::AdapterMalfunction {}) => Some(NeqEntry {
                 event: NeqEvent::ADAPTER_MALFUNCTION,
-                // The driver wants to know the port of every notification (§9.5).
+                // The driver needs a port number in every notification (§9.5).
                 port: 1,
                 ..NeqEntry::default()
             }),
@@ -228,7 +243,7 @@ impl Adapter {
         Ok(())
     }
 
-    /// The armed faults and how often they happened.
+    /// Returns the armed faults, with their counts of matches.
     pub fn faults(&self) -> Vec<ArmedFault> {
         self.faults.list()
     }
@@ -239,21 +254,21 @@ impl Adapter {
     }
 }
 
-/// What tests look at.
+/// Functions for tests.
 #[cfg(any(test, feature = "testkit"))]
 impl Adapter {
-    /// When the adapter must be called again at the latest, by the state of its objects. The deadline
-    /// that it asked for must not be later.
+    /// Returns the time at which the adapter must be called again at the latest, according to the
+    /// state of its objects. The deadline that the adapter asked for must not be later.
     pub fn owed(&self) -> Option<u64> {
         self.state.owed()
     }
 
-    /// Whether a turn of work would do anything.
+    /// Checks whether a turn of work would do anything.
     pub fn is_work_possible(&self) -> bool {
         self.state.is_work_possible()
     }
 
-    /// A turn of work out of turn. Returns how many frames and work requests it was.
+    /// Does a turn of work out of turn. Returns the number of frames and work requests in it.
     pub fn work(&mut self, host: &mut dyn Host) -> usize {
         self.enter(host, |state, env| state.work(env).frames)
     }

@@ -1,57 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an adapter is made with.
+//! Configuration of an adapter.
 
 use ehea_abi::cb::adapter::PageSizes;
 use ehea_abi::cb::port::{MacAddress, MAX_DEFAULT_QPS};
 
 use crate::temper::Temper;
 
-/// Ports that an adapter can have.
+/// Maximum number of ports of an adapter.
 pub const MAX_PORTS: usize = 16;
-/// Objects of one kind and register blocks that an adapter can have: handles carry 16 bits of index.
+/// Maximum number of register blocks, and of objects of one kind, of an adapter. Handles carry 16
+/// bits of index.
 const MAX_OBJECTS: u32 = 0xfffe;
 
-/// Limits and properties of an adapter; fixed for its life.
+/// Limits and properties of an adapter, fixed for its life.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Identifies the adapter in hypercalls; not 0.
+    /// Handle that identifies the adapter in hypercalls; not 0.
     pub adapter_handle: u64,
     /// Real address of the first register block.
     pub mmio_base: u64,
-    /// Register blocks, for queue pairs and completion queues together.
+    /// Number of register blocks, for queue pairs and completion queues together.
     pub mmio_slots: u32,
-    /// Event queues that there can be.
+    /// Maximum number of event queues.
     pub max_eqs: u32,
-    /// Queue pairs that there can be; there can be twice as many completion queues.
+    /// Maximum number of queue pairs. There can be twice as many completion queues.
     pub max_qps: u32,
-    /// Memory regions that there can be, shared ones not counted.
+    /// Maximum number of memory regions; shared memory regions are not counted.
     pub max_mrs: u32,
-    /// Page sizes that memory regions can be registered with.
+    /// Page sizes in which memory regions can be registered.
     pub mr_page_sizes: PageSizes,
-    /// Queue pairs that each port asks its driver to open.
+    /// Number of queue pairs that each port asks its driver to open.
     pub num_default_qps: u32,
-    /// A full receive FIFO holds frames back instead of dropping them.
+    /// True if a full receive FIFO holds frames back, false if it drops them.
     pub flow_control: bool,
-    /// Frames for a disabled queue pair are lost instead of waiting for it.
+    /// True if frames for a disabled queue pair are lost, false if they wait for it.
     pub disabled_drops: bool,
-    /// How it treats its driver.
+    /// Temper of the adapter towards its driver.
     pub temper: Temper,
-    /// In a CMO partition: the adapter reaches only what TCEs map for it.
+    /// True in a CMO partition, where the adapter reaches only memory that TCEs map for it.
     pub cmo: bool,
-    /// Addresses of the ports; logical port numbers count from 1 in this order.
+    /// MAC addresses of the ports. Logical port numbers count from 1 in this order.
     pub macs: Vec<MacAddress>,
 }
 
-/// What is wrong with a [`Config`].
+/// Reason why a [`Config`] is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidConfig(pub &'static str);
 
 impl Config {
-    /// Bytes of a register block's slot: guests may have pages of this size (§5.1, choice).
+    /// Distance in bytes between register blocks. Guests may have pages of this size (§5.1,
+    /// choice).
     pub const SLOT_SIZE: u64 = 0x1_0000;
 
     /// Checks everything that the model relies on.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`] with the first violation.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
         let countable = |n: u32| (1..=MAX_OBJECTS).contains(&n);
         if self.adapter_handle == 0 {

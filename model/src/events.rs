@@ -15,8 +15,9 @@ use crate::object::state::State;
 const COMPLETION: u8 = 0x01;
 
 impl Eq {
-    /// Writes an entry and raises the interrupt, one for each entry (§6.7, choice). The adapter
-    /// learns nothing of what the driver has read, so a slow driver can be overtaken (Q33).
+    /// Writes an entry and raises the interrupt, one interrupt for each entry (§6.7, choice). The
+    /// adapter does not learn which entries the driver has read, so it can overtake a slow driver
+    /// (Q33).
     pub(crate) fn post(&mut self, env: &mut Env<'_>, entry: u64) {
         let address = self.pages.address(self.cursor.offset());
         let valid = VALID.flag(self.cursor.toggle().bit());
@@ -90,7 +91,7 @@ impl State {
         }
     }
 
-    /// A completion of that queue became visible.
+    /// Handles a completion of queue `cq` that became visible.
     pub(crate) fn completed(&mut self, env: &mut Env<'_>, cq: u64) {
         let Some(cq) = self.cqs.get_mut(cq) else {
             return;
@@ -118,8 +119,8 @@ impl State {
         }
     }
 
-    /// Posts an entry to every notification event queue: that of a running kernel and, after a
-    /// crash, that of its predecessor (M20).
+    /// Posts an entry to every notification event queue. After a crash, these are the queue of the
+    /// running kernel and that of its predecessor (M20).
     pub(crate) fn post_notification(&mut self, env: &mut Env<'_>, entry: NeqEntry) {
         env.trace(TraceLevel::Event, format_args!("notification {entry:?}"));
         for eq in self.eqs.values_mut() {
@@ -143,8 +144,8 @@ impl State {
         }
     }
 
-    /// The physical link of a port changed. The logical port follows it (choice). Nobody waits for a
-    /// link that is down: frames are lost in both directions.
+    /// Sets the state of the physical link of a port, which the logical port follows (choice).
+    /// Nothing waits for a link that is down: frames are lost in both directions.
     pub(crate) fn set_link(&mut self, env: &mut Env<'_>, index: usize, up: bool) {
         let Some(port) = self.ports.get_mut(index) else {
             return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the adapter needs from the machine it is in.
+//! Services that the adapter needs from its machine.
 
 use std::fmt;
 
@@ -14,15 +14,15 @@ use crate::memory::Access;
 use crate::refusal::{Refusal, Violation};
 use crate::stats::Counters;
 
-/// A guest address that is not RAM (any more).
+/// Error of an access to a guest address that is not RAM, or is no longer RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRam;
 
-/// Why the adapter could not access memory of its own accord.
+/// Reason why the adapter could not access memory of its own accord.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DmaError {
     NotRam,
-    /// In a CMO partition: no TCE maps it, or not for this kind of access.
+    /// No TCE maps the memory, or not for this kind of access. Possible in a CMO partition only.
     NotMapped,
 }
 
@@ -33,7 +33,7 @@ impl From<NotRam> for DmaError {
 }
 
 impl DmaError {
-    /// It was memory behind a descriptor.
+    /// Returns the violation if the memory belonged to a descriptor.
     pub(crate) const fn of_data(self) -> Violation {
         match self {
             Self::NotRam => Violation::MemoryGone,
@@ -41,7 +41,7 @@ impl DmaError {
         }
     }
 
-    /// It was memory of a queue.
+    /// Returns the violation if the memory belonged to a queue.
     pub(crate) const fn of_queue(self) -> Violation {
         match self {
             Self::NotRam => Violation::QueueMemoryGone,
@@ -50,66 +50,67 @@ impl DmaError {
     }
 }
 
-/// Kinds of trace messages.
+/// Kind of a trace message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TraceLevel {
-    /// Something that the guest asked for was refused; says why.
+    /// A request of the guest was refused; the message says why.
     Refused,
     /// An object, a state or a link changed.
     Event,
-    /// Every frame.
+    /// A frame was sent, received or filtered.
     Verbose,
 }
 
-/// The machine. Addresses are guest real addresses; times are virtual nanoseconds.
+/// The machine. Addresses are guest real addresses; times are nanoseconds of virtual time.
 pub trait Host {
-    /// Copies guest memory into `buf`; after an error its contents are unspecified.
+    /// Copies guest memory into `buf`. After an error, the contents of `buf` are unspecified.
     fn mem_read(&mut self, gpa: u64, buf: &mut [u8]) -> Result<(), NotRam>;
     /// Copies `buf` into guest memory.
     fn mem_write(&mut self, gpa: u64, buf: &[u8]) -> Result<(), NotRam>;
-    /// One naturally aligned 64-bit big-endian store, after all earlier stores are visible.
+    /// Stores one naturally aligned 64-bit big-endian value, after all earlier stores are visible.
     fn mem_write_u64_be(&mut self, gpa: u64, value: u64) -> Result<(), NotRam>;
-    /// Whether all of the range is RAM.
+    /// Checks whether all of the range is RAM.
     fn mem_is_ram(&mut self, gpa: u64, len: u64) -> bool;
-    /// Bytes of RAM that the machine has now.
+    /// Returns the number of bytes of RAM that the machine has now.
     fn ram_size(&mut self) -> u64;
-    /// A free interrupt number, if there is one.
+    /// Allocates an interrupt number. Returns `None` if none is free.
     fn irq_alloc(&mut self) -> Option<u32>;
-    /// Gives an interrupt number back.
+    /// Frees an interrupt number.
     fn irq_free(&mut self, irq: u32);
     /// Raises an interrupt once.
     fn irq_pulse(&mut self, irq: u32);
-    /// Whether all processors of the guest wait for an interrupt and none has one: nothing that was asked of
-    /// it is still to be done.
+    /// Checks whether all processors of the guest wait for an interrupt and none is pending, so
+    /// that the guest has nothing left to do.
     fn guest_is_idle(&mut self) -> bool;
-    /// Virtual time.
+    /// Returns the virtual time in nanoseconds.
     fn now_ns(&mut self) -> u64;
-    /// Asks for a call of [`crate::Adapter::run`] at that time; none cancels.
+    /// Asks for a call of [`crate::Adapter::run`] at the time `deadline_ns`. `None` cancels it.
     fn timer_set(&mut self, deadline_ns: Option<u64>);
-    /// Sends a frame without CRC from port index `port`; `false`: the backend is busy and
-    /// [`crate::Adapter::tx_ready`] will follow.
+    /// Sends a frame, without its CRC, from port index `port`. Returns false if the backend is
+    /// busy; [`crate::Adapter::tx_ready`] will then follow.
     fn tx_frame(&mut self, port: usize, frame: &[u8]) -> bool;
-    /// [`crate::Adapter::can_rx`] of this port became true again.
+    /// Notes that [`crate::Adapter::can_rx`] of this port has become true again.
     fn rx_flush(&mut self, port: usize);
-    /// Whether messages of that level go anywhere.
+    /// Checks whether messages of level `level` are recorded anywhere.
     fn trace_enabled(&mut self, level: TraceLevel) -> bool;
-    /// A trace message.
+    /// Emits a trace message.
     fn trace(&mut self, level: TraceLevel, message: &str);
 }
 
-/// The host together with what is counted and injected on the way to it.
+/// The host, with the counters and faults on the way to it.
 pub(crate) struct Env<'a> {
     pub(crate) host: &'a mut dyn Host,
     pub(crate) counters: &'a mut Counters,
     pub(crate) faults: &'a mut Faults,
-    /// What is not the guest's memory any more.
+    /// Memory that no longer belongs to the guest.
     pub(crate) removed: &'a Removed,
-    /// What is mapped; none outside CMO partitions, where everything may be accessed.
+    /// Memory that is mapped for the adapter; `None` outside CMO partitions, where everything may
+    /// be accessed.
     pub(crate) mappings: Option<&'a Mappings>,
 }
 
 impl Env<'_> {
-    /// Fails for memory that the guest gave back, whether or not the machine still has it.
+    /// Checks that the guest did not give the memory back, whether or not the machine still has it.
     fn check(&self, gpa: u64, bytes: usize) -> Result<(), NotRam> {
         if self.removed.intersects(gpa, bytes as u64) {
             return Err(NotRam);
@@ -117,7 +118,7 @@ impl Env<'_> {
         Ok(())
     }
 
-    /// Whether all of a range that a hypercall names is memory of the guest.
+    /// Checks whether all of a range that a hypercall names is memory of the guest.
     pub(crate) fn is_ram(&mut self, gpa: u64, len: u64) -> bool {
         if self.removed.intersects(gpa, len) {
             self.counters.removed_access();
@@ -140,19 +141,20 @@ impl Env<'_> {
         }
     }
 
-    /// The adapter reads, on its own and not for a hypercall.
+    /// Reads memory for the adapter itself, not for a hypercall.
     pub(crate) fn dma_read(&mut self, gpa: u64, buf: &mut [u8]) -> Result<(), DmaError> {
         self.check_mapped(gpa, buf.len(), Access::Read)?;
         Ok(self.read(gpa, buf)?)
     }
 
-    /// The adapter writes, on its own and not for a hypercall.
+    /// Writes memory for the adapter itself, not for a hypercall.
     pub(crate) fn dma_write(&mut self, gpa: u64, buf: &[u8]) -> Result<(), DmaError> {
         self.check_mapped(gpa, buf.len(), Access::Write)?;
         Ok(self.write(gpa, buf)?)
     }
 
-    /// As [`Self::dma_write`]: one aligned 64-bit store, after all earlier ones are visible.
+    /// Stores like [`Self::dma_write`], with one aligned 64-bit store after all earlier ones are
+    /// visible.
     pub(crate) fn dma_write_u64(&mut self, gpa: u64, value: u64) -> Result<(), DmaError> {
         self.check_mapped(gpa, size_of::<u64>(), Access::Write)?;
         self.check(gpa, size_of::<u64>())?;
@@ -160,14 +162,14 @@ impl Env<'_> {
         Ok(self.host.mem_write_u64_be(gpa, value)?)
     }
 
-    /// Reads for a hypercall: no adapter's access, so nothing has to be mapped for it.
+    /// Reads memory for a hypercall. That is no access of the adapter, so it needs no mapping.
     pub(crate) fn read(&mut self, gpa: u64, buf: &mut [u8]) -> Result<(), NotRam> {
         self.check(gpa, buf.len())?;
         self.counters.dma_read(buf.len());
         self.host.mem_read(gpa, buf)
     }
 
-    /// Writes for a hypercall.
+    /// Writes memory for a hypercall.
     pub(crate) fn write(&mut self, gpa: u64, buf: &[u8]) -> Result<(), NotRam> {
         self.check(gpa, buf.len())?;
         self.counters.dma_written(buf.len());
@@ -180,7 +182,7 @@ impl Env<'_> {
         }
     }
 
-    /// The one place where a hypercall is refused.
+    /// Refuses a hypercall. This is the only place that does.
     pub(crate) fn refuse(&mut self, opcode: Opcode, regs: &Regs, why: Refusal) -> ReturnCode {
         self.counters.refused(why.name());
         let code = why.code();
@@ -191,7 +193,7 @@ impl Env<'_> {
         code
     }
 
-    /// The one place where an access or work request of a queue pair is refused.
+    /// Refuses an access or work request of a queue pair. This is the only place that does.
     pub(crate) fn refuse_work(&mut self, qp: u32, why: Violation) {
         self.counters.refused(why.name());
         if why.is_access() {
@@ -206,7 +208,7 @@ impl Env<'_> {
         );
     }
 
-    /// The one place where an access comes too late for what it is for.
+    /// Counts an access that arrived after its object was freed. This is the only place that does.
     pub(crate) fn late_access(&mut self, qp: u32, what: &str) {
         self.counters.late_access();
         self.trace(
@@ -215,7 +217,7 @@ impl Env<'_> {
         );
     }
 
-    /// The one place where a register access is ignored.
+    /// Ignores a register access. This is the only place that does.
     pub(crate) fn ignore_mmio(&mut self, offset: u64, why: &str) {
         self.counters.ignored_mmio();
         self.trace(
@@ -224,7 +226,7 @@ impl Env<'_> {
         );
     }
 
-    /// Checks the address of a control block or page list.
+    /// Checks the address of a control block or page list and returns it.
     pub(crate) fn block_address(&mut self, gpa: u64) -> Result<u64, Refusal> {
         if !gpa.is_multiple_of(cb::ALIGNMENT as u64) || !self.is_ram(gpa, cb::ALIGNMENT as u64) {
             return Err(Refusal::BlockAddress);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A model of the eHEA adapter: all that a guest can see of it.
+//! A model of the eHEA adapter: everything of it that a guest can see.
 //!
-//! [`Adapter`] is a state machine without threads or a clock of its own. A [`Host`] (QEMU through
-//! `ffi`, or a test through `testkit`) calls it with hypercalls, register accesses, frames and
-//! deadlines; the adapter answers at once and reaches guest memory, interrupts, the timer and the
-//! wire through the same trait. What the guest says is never trusted: a wrong call is a
-//! [`Refusal`] with its documented return code, a wrong work request a [`Violation`] that puts its
-//! queue pair in the error state.
+//! [`Adapter`] is a state machine without threads and without a clock of its own. A [`Host`] (QEMU
+//! through `ffi`, or a test through `testkit`) calls it with hypercalls, register accesses, frames
+//! and deadlines. The adapter answers at once and reaches guest memory, interrupts, the timer and
+//! the wire through the same trait. It never trusts what the guest says: a wrong call is a
+//! [`Refusal`] with its documented return code, and a wrong work request is a [`Violation`] that
+//! puts its queue pair into the error state.
 //!
 //! "§" in comments refers to the eHEA ABI, Documentation/abi.rst. Where that leaves something to
 //! the implementation, the comment says "choice".
@@ -16,16 +16,16 @@
 //!
 //! | files | what |
 //! |---|---|
-//! | `limits` | what a guest can make the adapter store, or do at a time |
-//! | `agenda`, `config`, `fault`, `refusal`, `stats`, `temper` | what is due; limits; faults on demand; what was refused; what is counted; what is left open |
-//! | `object/` | what a guest allocates, and what that is kept in: queues, memory regions, ports |
-//! | `memory/` | memory regions at work, memory that was given back, what a CMO partition maps |
+//! | `limits` | limits on what a guest can make the adapter store or do at a time |
+//! | `agenda`, `config`, `fault`, `refusal`, `stats`, `temper` | deadlines; configuration; faults on demand; refusals; statistics; behaviour that the interface leaves open |
+//! | `object/` | objects that a guest allocates and the tables that hold them; ports |
+//! | `memory/` | translation through memory regions, memory that was given back, mappings of a CMO partition |
 //! | `host` | calls out of the model |
 //! | `events` | notifications, completion events, interrupts |
-//! | `life` | objects that fail, go, or lose their memory |
+//! | `life` | objects that fail, are freed or lose their memory |
 //! | `traffic/` | sending and receiving |
 //! | `mmio`, `hcall/` | registers, hypercalls |
-//! | `run` | what is done when its time has come |
+//! | `run` | work that is done when its time has come |
 //! | `adapter`, `ffi` | calls into the model |
 
 #![deny(unsafe_code)]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects fail, go, or lose their memory: what spans several of them (§3.7, §8.4).
+//! Objects that fail, are freed or lose their memory, where that concerns several objects (§3.7,
+//! §8.4).
 
 use ehea_abi::bits::Bits64;
 use ehea_abi::eqe::Eqe;
@@ -10,13 +11,15 @@ use crate::object::port::Port;
 use crate::object::state::State;
 use crate::refusal::Violation;
 
-/// `identifier` of the event that a queue pair failed (choice).
+/// `identifier` of the event that reports the failure of a queue pair (choice).
 const QP_ERROR: u8 = 0x10;
-/// In the error data of a queue pair: not due to the driver (choice; above those of violations).
+/// Bit in the error data of a queue pair that stands for a failure not due to the driver (choice;
+/// it lies above those of violations).
 const HARDWARE_ERROR: Bits64 = Bits64::bit(32);
 
 impl State {
-    /// Stops a queue pair: error state, error data, an event on the affiliated event queue (§8.4).
+    /// Stops a queue pair: sets its error state and error data and posts an event to the affiliated
+    /// event queue (§8.4).
     pub(crate) fn fail_qp(&mut self, env: &mut Env<'_>, handle: u64, why: Violation) {
         let Some(qp) = self.qps.get_mut(handle) else {
             return;
@@ -25,7 +28,7 @@ impl State {
         self.stop_qp(env, handle, why.aer());
     }
 
-    /// The hardware of a port's queue pairs fails.
+    /// Makes the hardware of a port's queue pairs fail.
     pub(crate) fn fail_port(&mut self, env: &mut Env<'_>, index: usize) {
         for handle in self.qps.handles() {
             if self.qps.get_mut(handle).is_some_and(|qp| qp.port == index) {
@@ -52,8 +55,8 @@ impl State {
         self.update_port(port);
     }
 
-    /// Machine reset: as new, but the tables keep their generations, the links their state and the
-    /// ports their counters.
+    /// Resets the adapter with the machine. All is as new, except that the tables keep their
+    /// generations, the links their state and the ports their counters.
     pub(crate) fn reset(&mut self, env: &mut Env<'_>) {
         for handle in self.smrs.handles() {
             self.smrs.remove(handle);
@@ -108,9 +111,9 @@ impl State {
         }
     }
 
-    /// A queue pair of the port changed its state: drops what waits for one that is down, keeps track
-    /// of whether frames can still be received, and announces the port when a queue pair can send for
-    /// the first time (M12).
+    /// Updates a port after one of its queue pairs changed state. Drops frames that wait for a
+    /// queue pair that is down, notes whether frames can still be received, and announces the port
+    /// when a queue pair can send for the first time (M12).
     pub(crate) fn update_port(&mut self, index: usize) {
         let Some(port) = self.ports.get_mut(index) else {
             return;
@@ -128,7 +131,7 @@ impl State {
         }
     }
 
-    /// Memory left the machine: nothing of it is accessed any more.
+    /// Forgets memory that left the machine, so that nothing of it is accessed any more.
     pub(crate) fn ram_removed(&mut self, env: &mut Env<'_>, gpa: u64, len: u64) {
         let mut lost = 0u64;
         for mr in self.mrs.values_mut() {

@@ -9,11 +9,12 @@ use crate::host::Env;
 use crate::object::state::{Block, State};
 use crate::refusal::Violation;
 
-/// The only size of a legal access, in bytes.
+/// Size in bytes that a legal access must have.
 const REGISTER: u64 = 8;
 
 impl State {
-    /// The block and the offset in it of a legal access.
+    /// Returns the register block and the offset in it for a legal access. Ignores any other and
+    /// returns `None`.
     fn register(&self, env: &mut Env<'_>, offset: u64, size: u32) -> Option<(Block, usize)> {
         if u64::from(size) != REGISTER || !offset.is_multiple_of(REGISTER) {
             env.ignore_mmio(offset, "not eight aligned bytes");
@@ -30,7 +31,7 @@ impl State {
         }
     }
 
-    /// Registers that are not modelled, and adders, read as 0 (§5.1, choice).
+    /// Reads a register. Registers that are not modelled, and adders, read as 0 (§5.1, choice).
     pub(crate) fn mmio_read(&mut self, env: &mut Env<'_>, offset: u64, size: u32) -> u64 {
         match self.register(env, offset, size) {
             Some((Block::Qp(handle), register)) => {
@@ -67,7 +68,7 @@ impl State {
         }
     }
 
-    /// A doorbell. What it announces is looked at later (M10).
+    /// Handles a store to a register of a queue pair. Announced work is looked at later (M10).
     fn qp_register(
         &mut self,
         env: &mut Env<'_>,

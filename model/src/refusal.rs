@@ -9,24 +9,24 @@ use ehea_abi::hcall::ReturnCode;
 
 macro_rules! refusals {
     ($($name:ident => $code:ident, $text:literal;)*) => {
-        /// Why a hypercall was refused.
+        /// Reason why a hypercall was refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Refusal {
             $(#[doc = $text] $name,)*
         }
 
         impl Refusal {
-            /// All of them.
+            /// All reasons.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The return code; which mistake gives which code is the model's choice (§3.0).
+            /// Returns the return code. The model chooses which mistake gives which code (§3.0).
             pub const fn code(self) -> ReturnCode {
                 match self {
                     $(Self::$name => ReturnCode::$code,)*
                 }
             }
 
-            /// The name under which it is counted.
+            /// Returns the name under which the refusal is counted.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
@@ -108,18 +108,18 @@ impl fmt::Display for Refusal {
 
 macro_rules! violations {
     ($($name:ident => $side:ident, $bit:literal, $text:literal;)*) => {
-        /// Why a queue pair was stopped. Which bit of which error register stands for it is the
-        /// model's choice (§4.5).
+        /// Reason why a queue pair was stopped. The model chooses which bit of which error register
+        /// stands for it (§4.5).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Violation {
             $(#[doc = $text] $name,)*
         }
 
         impl Violation {
-            /// All of them.
+            /// All reasons.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The name under which it is counted.
+            /// Returns the name under which the violation is counted.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(all.len(), count);
     }
 
-    /// A guest tells success by the sign and by these two values.
+    /// A guest recognises success by the sign and by these two values.
     #[test]
     fn codes_are_errors() {
         assert!(Refusal::ALL.iter().all(|r| r.code().0 < 0));

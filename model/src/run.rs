@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done when its time has come.
+//! Work that is done when its time has come.
 
 use crate::host::Env;
 use crate::object::state::State;
 
 impl State {
-    /// What follows from the state that a call left behind: called at the end of every one.
+    /// Schedules what follows from the state that a call left behind. Every call ends with this.
     pub(crate) fn schedule(&mut self, env: &mut Env<'_>) {
         self.release_backends(env);
         if !self.agenda.has_work() && self.is_work_possible() {
@@ -17,7 +17,7 @@ impl State {
         }
     }
 
-    /// Does what is due.
+    /// Does the work that is due.
     pub(crate) fn run(&mut self, env: &mut Env<'_>) {
         let due = self.agenda.take_due(self.now);
         if due.arrival {
@@ -39,8 +39,8 @@ impl State {
         }
     }
 
-    /// When the adapter must have been called again at the latest, by what its objects are waiting
-    /// for. The deadline that the host was asked for is never later than this.
+    /// Returns the time at which the adapter must have been called again at the latest, according
+    /// to what its objects wait for. The deadline that the host was asked for is never later.
     #[cfg(any(test, feature = "testkit"))]
     pub(crate) fn owed(&self) -> Option<u64> {
         let work = self

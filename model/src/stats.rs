@@ -1,114 +1,120 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the model counts.
+//! Statistics of the model.
 //!
-//! [`Stats`] is what a test reads: through [`crate::Adapter::stats`], or as JSON through the
-//! `stats` property of the QEMU device. Objects are counted as they are now, everything else since
-//! the adapter was made; a reset of the machine does not clear it.
+//! A test reads [`Stats`] through [`crate::Adapter::stats`], or as JSON through the `stats`
+//! property of the QEMU device. Objects are counted as they are now. Everything else is counted
+//! since the adapter was made; a reset of the machine does not clear it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-/// A snapshot.
+/// A snapshot of the statistics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Objects that exist now.
+    /// Numbers of objects that exist now.
     pub live: Live,
-    /// Hypercalls by name, refused ones included.
+    /// Numbers of hypercalls by name, including refused ones.
     pub hcalls: BTreeMap<String, u64>,
-    /// Hypercalls by name that the firmware of a rough adapter didn't look at: it was busy, or had no room for
-    /// a second memory region. They are not among `hcalls`.
+    /// Numbers of hypercalls by name that the firmware of a rough adapter did not look at, because
+    /// it was busy or had no room for a second memory region. They are not included in `hcalls`.
     pub moody_answers: BTreeMap<String, u64>,
-    /// What was refused, by the name of the [`crate::Refusal`] or [`crate::Violation`].
+    /// Numbers of refusals, by the name of the [`crate::Refusal`] or [`crate::Violation`].
     pub refusals: BTreeMap<String, u64>,
-    /// Bytes of guest memory that are registered now, in memory regions and queues.
+    /// Number of bytes of guest memory that are registered now, in memory regions and queues.
     pub pinned_bytes: u64,
-    /// Accesses of queue pairs that were not made because translation failed.
+    /// Number of accesses of queue pairs that were not made because translation failed.
     pub refused_accesses: u64,
-    /// In a CMO partition: accesses of the adapter that were not made because no TCE maps the memory,
-    /// those to event queues included.
+    /// Number of accesses of the adapter, including those to event queues, that were not made
+    /// because no TCE maps the memory. Counted in CMO partitions.
     pub cmo_refused: u64,
-    /// In a CMO partition: TCEs that map something for the adapter now, 4 KiB each. A page that is
-    /// mapped twice counts twice, as it is charged twice.
+    /// Number of TCEs, of 4 KiB each, that map something for the adapter now. A page that is mapped
+    /// twice counts twice, as it is charged twice. Counted in CMO partitions.
     pub tce_mapped_pages: u64,
-    /// In a CMO partition: TCEs that mapped something for the adapter so far.
+    /// Number of TCEs that mapped something for the adapter so far. Counted in CMO partitions.
     pub tce_maps: u64,
-    /// Register accesses that did nothing: wrong size, no such block or register, wrong state.
+    /// Number of register accesses that did nothing because of a wrong size, block, register or
+    /// state.
     pub ignored_mmio: u64,
-    /// Calls into the adapter while another one ran, which had no effect: 0, or the machine around it
-    /// is at fault.
+    /// Number of calls into the adapter while another one ran. They had no effect. Anything but 0
+    /// is an error of the surrounding machine.
     pub reentries: u64,
-    /// Interrupts raised.
+    /// Number of interrupts raised.
     pub interrupts: u64,
-    /// Completion events raised once more because the driver left completions alone for 20 ms while its
-    /// machine had nothing to do, or for a second: an interrupt was lost.
+    /// Number of completion events that were raised once more, because the driver left completions
+    /// alone for 20 ms while its machine had nothing to do, or for a second. An interrupt was lost
+    /// in these cases.
     pub reraised: u64,
-    /// Frames of the largest turn of work, sent and received, work requests without frames among them.
+    /// Number of frames in the largest turn of work, sent and received. Work requests without
+    /// frames count.
     pub longest_work_frames: u64,
-    /// Bytes that were copied in the largest turn of work: read for sending, cut into segments, and
-    /// delivered.
+    /// Number of bytes that were copied in the largest turn of work: read for sending, cut into
+    /// segments, and delivered.
     pub longest_work_bytes: u64,
-    /// How often registered memory left the machine, once for each object and range: from then on
-    /// until it was registered no more, an adapter that isn't as careful could have reached it.
+    /// Number of times that registered memory left the machine, counted once for each object and
+    /// range. A less careful adapter could have reached this memory from then on, until it was no
+    /// longer registered.
     pub removed_while_registered: u64,
-    /// Accesses and registrations that were refused because the memory had left the machine, or the
-    /// guest had given it back.
+    /// Number of accesses and registrations that were refused because the memory had left the
+    /// machine or the guest had given it back.
     pub removed_accesses: u64,
-    /// Accesses of queue pairs that were under way when the guest freed the queue pair, the queue or the
-    /// memory region that they were for. None was made.
+    /// Number of accesses of queue pairs that were under way when the guest freed the queue pair,
+    /// queue or memory region that they were for. None of them was made.
     pub late_accesses: u64,
-    /// The last [`Stats::PAUSES`] times that a queue pair was disabled and enabled again, oldest first.
+    /// The last [`Stats::PAUSES`] periods from disabling a queue pair to enabling it again, oldest
+    /// first.
     pub pauses: Vec<PauseStats>,
-    /// The memory regions.
+    /// Statistics of the memory regions.
     pub mrs: Vec<MrStats>,
-    /// The queue pairs.
+    /// Statistics of the queue pairs.
     pub qps: Vec<QpStats>,
-    /// The ports, by number.
+    /// Statistics of the ports, by number.
     pub ports: Vec<PortStats>,
-    /// Guest memory traffic of all kinds.
+    /// Traffic to and from guest memory of all kinds.
     pub dma: DmaStats,
 }
 
 impl Stats {
-    /// So many pauses are remembered.
+    /// Maximum number of pauses that are remembered.
     pub const PAUSES: usize = 64;
-    /// So many pieces of a memory region are listed.
+    /// Maximum number of pieces of a memory region that are listed.
     pub const RUNS: usize = 4096;
 }
 
-/// A time in which a queue pair that was set up neither sent nor received, because it was disabled.
+/// A period in which a queue pair that was set up neither sent nor received, because it was
+/// disabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseStats {
-    /// Its number, counted from 1.
+    /// Number of the pause, counted from 1.
     pub number: u64,
     /// Number of the queue pair.
     pub qp: u32,
-    /// Length in nanoseconds of the machine's clock.
+    /// Length in nanoseconds of virtual time.
     pub ns: u64,
 }
 
 /// Numbers of objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
-    /// Event queues, notification ones not counted.
+    /// Number of event queues other than notification event queues.
     pub eq: u64,
-    /// Notification event queues.
+    /// Number of notification event queues.
     pub neq: u64,
-    /// Completion queues.
+    /// Number of completion queues.
     pub cq: u64,
-    /// Queue pairs.
+    /// Number of queue pairs.
     pub qp: u64,
-    /// Memory regions.
+    /// Number of memory regions.
     pub mr: u64,
-    /// Shared memory regions.
+    /// Number of shared memory regions.
     pub smr: u64,
-    /// Broadcast and multicast registrations.
+    /// Number of broadcast and multicast registrations.
     pub bcmc: u64,
 }
 
 impl Live {
-    /// Objects of all kinds.
+    /// Returns the number of objects of all kinds.
     pub fn total(&self) -> u64 {
         [
             self.eq, self.neq, self.cq, self.qp, self.mr, self.smr, self.bcmc,
@@ -118,111 +124,115 @@ impl Live {
     }
 }
 
-/// A memory region.
+/// Statistics of a memory region.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MrStats {
-    /// Its handle.
+    /// Handle of the region.
     pub handle: u64,
     /// Length in bytes.
     pub bytes: u64,
-    /// Bytes of a page.
+    /// Page size in bytes.
     pub page_bytes: u64,
-    /// Pages registered.
+    /// Number of pages registered.
     pub pages: u64,
-    /// H_REGISTER_HEA_RPAGES calls that succeeded.
+    /// Number of H_REGISTER_HEA_RPAGES calls that succeeded.
     pub register_calls: u64,
-    /// Contiguous guest memory in the order of the region: real address and bytes. Memory that left
-    /// the machine is missing. The first [`Stats::RUNS`] of them.
+    /// Contiguous pieces of guest memory in the order of the region, each as real address and
+    /// bytes. Memory that left the machine is missing. At most [`Stats::RUNS`] pieces are listed.
     pub runs: Vec<(u64, u64)>,
-    /// All of them.
+    /// Number of all pieces.
     pub run_count: u64,
-    /// Shared memory regions of it.
+    /// Number of shared memory regions of this region.
     pub smrs: u64,
 }
 
-/// A port. Frame bytes are counted without CRC and padding.
+/// Statistics of a port. Frame bytes are counted without CRC and padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStats {
     /// Logical port number.
     pub port: u16,
-    /// The external link is up.
+    /// True if the external link is up.
     pub link: bool,
-    /// Frames given to the driver.
+    /// Number of frames given to the driver.
     pub rx_frames: u64,
-    /// Bytes of these, VLAN tags included.
+    /// Number of bytes of these frames, including VLAN tags.
     pub rx_bytes: u64,
-    /// Frames lost: no queue pair, FIFO full, too long. Filtered frames are not lost.
+    /// Number of frames lost because there was no queue pair, the FIFO was full or the frame was
+    /// too long. Filtered frames are not lost.
     pub rx_dropped: u64,
-    /// Bytes that wait in the receive FIFO now.
+    /// Number of bytes that wait in the receive FIFO now.
     pub rx_fifo_bytes: u64,
-    /// Frames sent.
+    /// Number of frames sent.
     pub tx_frames: u64,
-    /// Bytes of these.
+    /// Number of bytes of these frames.
     pub tx_bytes: u64,
-    /// Frames not sent because the link was down.
+    /// Number of frames not sent because the link was down.
     pub tx_errors: u64,
-    /// Work requests carried out for which the adapter computed TCP or UDP checksums.
+    /// Number of executed work requests for which the adapter computed TCP or UDP checksums.
     pub tx_checksums: u64,
-    /// Work requests carried out that the adapter cut into segments.
+    /// Number of executed work requests that the adapter cut into segments.
     pub tx_segmented: u64,
-    /// The backend takes no frames: queue pairs with announced work requests wait for it.
+    /// True if the backend takes no frames, so that queue pairs with announced work requests wait
+    /// for it.
     pub tx_busy: bool,
-    /// The FIFO is full: the sender at the other end waits for the driver.
+    /// True if the FIFO is full, so that the sender at the other end waits for the driver.
     pub held_back: bool,
 }
 
-/// A queue pair: what the driver asked of it, and how far it is. If nothing goes on, this tells where: work
-/// that is not announced (a doorbell was lost), announced but not executed (the backend is busy, or the queue
-/// pair disabled), or executed but unconsumed (an interrupt was lost).
+/// Statistics of a queue pair: the driver's requests and the progress of the adapter.
+///
+/// They show why a queue pair makes no progress. Work may be not announced (a doorbell was lost),
+/// announced but not executed (the backend is busy, or the queue pair is disabled), or executed but
+/// not consumed (an interrupt was lost).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QpStats {
-    /// Its number.
+    /// Number of the queue pair.
     pub qp: u32,
     /// Logical port number.
     pub port: u16,
-    /// What the driver calls it.
+    /// Token that the driver gave to the queue pair.
     pub token: u32,
-    /// Its state, without regard to whether it is enabled.
+    /// State of the queue pair, regardless of whether it is enabled.
     pub state: String,
-    /// It is enabled.
+    /// True if the queue pair is enabled.
     pub enabled: bool,
-    /// Send work requests that the driver has announced so far.
+    /// Number of send work requests that the driver has announced so far.
     pub sq_announced: u64,
-    /// Those that were carried out.
+    /// Number of send work requests that were executed so far.
     pub sq_executed: u64,
-    /// Send completions that were written; only some work requests ask for one.
+    /// Number of send completions that were written. Only some work requests ask for one.
     pub sq_completed: u64,
-    /// Slots that receive queues 1, 2 and 3 have left.
+    /// Numbers of slots that receive queues 1, 2 and 3 have left.
     pub rq_credits: [u32; 3],
-    /// Writes to memory that are under way.
+    /// Number of writes to memory that are under way.
     pub in_flight: u64,
-    /// Its send completion queue.
+    /// Send completion queue.
     pub send: CqStats,
-    /// Its receive completion queue.
+    /// Receive completion queue.
     pub receive: CqStats,
-    /// Frames given to the driver.
+    /// Number of frames given to the driver.
     pub rx_frames: u64,
-    /// Frames lost: it was disabled, or its buffer too short.
+    /// Number of frames lost because the queue pair was disabled or its buffer was too short.
     pub rx_dropped: u64,
 }
 
-/// A completion queue.
+/// Statistics of a completion queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CqStats {
-    /// The next completion raises an event.
+    /// True if the next completion raises an event.
     pub armed: bool,
-    /// An event was raised and not acknowledged.
+    /// True if an event was raised and not acknowledged.
     pub event_pending: bool,
-    /// Completions that the driver did not give back yet.
+    /// Number of completions that the driver has not given back yet.
     pub unconsumed: u32,
 }
 
-/// Guest memory traffic in bytes.
+/// Traffic to and from guest memory in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DmaStats {
-    /// Bytes read.
+    /// Number of bytes read.
     pub read_bytes: u64,
-    /// Bytes written.
+    /// Number of bytes written.
     pub write_bytes: u64,
 }
 
@@ -314,7 +324,7 @@ impl Counters {
         increment(&mut self.interrupts);
     }
 
-    /// A turn of work was done.
+    /// Records the amount of a finished turn of work.
     pub(crate) fn worked(&mut self, frames: usize, bytes: usize) {
         self.longest_work_frames = self.longest_work_frames.max(frames as u64);
         self.longest_work_bytes = self.longest_work_bytes.max(bytes as u64);
@@ -332,7 +342,7 @@ impl Counters {
         increment(&mut self.removed_accesses);
     }
 
-    /// Queue pair `qp` was enabled again after so many nanoseconds.
+    /// Records that queue pair `qp` was enabled again after `ns` nanoseconds.
     pub(crate) fn paused(&mut self, qp: u32, ns: u64) {
         let number = self.pauses.back().map_or(0, |last| last.number);
         let number = number.saturating_add(1);

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How an adapter treats its driver, within what the interface allows (Documentation/abi.rst, "Choices").
+//! Behaviour of an adapter towards its driver, within what the interface allows
+//! (Documentation/abi.rst, "Choices").
 //!
-//! Nothing here depends on anything but the seed and the sequence of questions, so a sequence of calls
-//! into the model can be repeated.
+//! It depends on nothing but the seed and the sequence of questions, so a sequence of calls into
+//! the model can be repeated.
 
 use ehea_abi::hcall::{Opcode, ReturnCode};
 
-/// What an adapter is like.
+/// Temper of an adapter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Temper {
-    /// All goes as expected, at once or at its fixed time.
+    /// Everything happens as expected, at once or at a fixed time.
     #[default]
     Calm,
-    /// Firmware is busy now and then, and the adapter is slow and out of order.
+    /// Firmware is busy now and then, and the adapter is slow and works out of order.
     Rough(Rough),
 }
 
@@ -26,39 +27,40 @@ impl Temper {
     }
 }
 
-/// A rough one.
+/// Properties of a rough adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rough {
-    /// What it does depends on this.
+    /// Seed on which the adapter's decisions depend.
     pub seed: u64,
-    /// Where firmware is busy by itself.
+    /// Calls in which firmware is busy of its own accord.
     pub busy: Busy,
 }
 
-/// Where firmware is busy by itself.
+/// Set of calls in which firmware is busy of its own accord.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Busy {
-    /// In all calls: long busy, or `H_BUSY`.
+    /// All calls; the answer is long busy or `H_BUSY`.
     #[default]
     Anywhere,
-    /// Long busy, in those calls alone that the C driver makes where it may sleep (M3).
+    /// Only calls that the C driver makes where it may sleep; the answer is long busy (M3).
     Sleeping,
 }
 
-/// Of so many calls firmware is busy for one.
+/// Number of calls of which firmware is busy for one, on average.
 const BUSY_ONE_IN: u64 = 16;
-/// So many busy answers follow each other at most: the C driver gives up after five.
+/// Maximum number of consecutive busy answers. The C driver gives up after five.
 const BUSY_IN_A_ROW: u32 = 3;
-/// Of so many allocations of a memory region beside another one is refused.
+/// Number of allocations of a memory region beside another of which one is refused, on average.
 const REGION_ONE_IN: u64 = 8;
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000_000;
 
-/// Work is begun after so many nanoseconds at the latest.
+/// Maximum delay in nanoseconds until work is begun.
 const LONGEST_WORK_DELAY: u64 = 2 * MILLISECOND;
 
-/// Calls that the C driver makes where it may sleep, and repeats when firmware is busy for long.
+/// Calls that the C driver makes where it may sleep, and that it repeats when firmware answers long
+/// busy.
 const SLEEPING: [Opcode; 7] = [
     Opcode::ALLOC_HEA_RESOURCE,
     Opcode::REGISTER_HEA_RPAGES,
@@ -69,7 +71,7 @@ const SLEEPING: [Opcode; 7] = [
     Opcode::DISABLE_AND_GET_HEA,
 ];
 
-/// Numbers that look random (SplitMix64).
+/// Generator of numbers that look random (SplitMix64).
 #[derive(Debug)]
 struct Random(u64);
 
@@ -82,7 +84,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`, 0 if that is 0.
+    /// Returns a number below `end`, or 0 if `end` is 0.
     fn below(&mut self, end: u64) -> u64 {
         self.next().checked_rem(end).unwrap_or(0)
     }
@@ -91,13 +93,14 @@ impl Random {
         self.below(count) == 0
     }
 
-    /// A number from `from` to just below `to`.
+    /// Returns a number from `from` up to but not including `to`.
     fn between(&mut self, from: u64, to: u64) -> u64 {
         from.saturating_add(self.below(to.saturating_sub(from)))
     }
 }
 
-/// Kinds of decisions. Each has numbers of its own, so that one more of a kind changes none of another.
+/// Kind of a decision. Each kind has its own numbers, so that an additional decision of one kind
+/// changes no decision of another.
 #[derive(Clone, Copy)]
 enum Kind {
     Calls,
@@ -116,7 +119,7 @@ impl Rough {
     }
 }
 
-/// What a rough adapter decides by.
+/// State from which a rough adapter makes its decisions.
 #[derive(Debug)]
 struct Decisions {
     busy: Busy,
@@ -126,7 +129,8 @@ struct Decisions {
     busy_in_a_row: u32,
 }
 
-/// The mood of an adapter and of its firmware: decides what is left open, except for times.
+/// Mood of an adapter and of its firmware. It decides what the interface leaves open, except for
+/// times.
 #[derive(Debug)]
 pub(crate) struct Mood(Option<Decisions>);
 
@@ -141,7 +145,8 @@ impl Mood {
         }))
     }
 
-    /// What firmware answers instead of carrying out a call, if it is busy.
+    /// Returns the busy answer with which firmware refuses to execute a call, or `None` if it
+    /// executes the call.
     pub(crate) fn busy(&mut self, opcode: Opcode) -> Option<ReturnCode> {
         let rough = self.0.as_mut()?;
         let spared = rough.busy == Busy::Sleeping && !SLEEPING.contains(&opcode);
@@ -158,26 +163,26 @@ impl Mood {
         })
     }
 
-    /// Whether there is no room for a memory region beside another.
+    /// Returns true if there is no room for a memory region beside another.
     pub(crate) fn lacks_region(&mut self) -> bool {
         let rough = self.0.as_mut();
         rough.is_some_and(|rough| rough.regions.one_in(REGION_ONE_IN))
     }
 
-    /// Changes the order in which what can be done is done.
+    /// Changes the order in which possible work is done.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         let Some(rough) = &mut self.0 else {
             return;
         };
         for last in (1..items.len()).rev() {
             let end = (last as u64).saturating_add(1);
-            // Below the length of a slice.
+            // The value is below the length of a slice.
             items.swap(last, rough.order.below(end) as usize);
         }
     }
 }
 
-/// The pace of an adapter: decides about times that are left open.
+/// Pace of an adapter. It decides about times that the interface leaves open.
 #[derive(Debug)]
 pub(crate) struct Pace(Option<Random>);
 
@@ -186,7 +191,7 @@ impl Pace {
         Self(temper.rough().map(|rough| rough.numbers(Kind::Times)))
     }
 
-    /// The longest of what [`Self::work_delay`] says.
+    /// Returns the maximum of what [`Self::work_delay`] returns.
     #[cfg(any(test, feature = "testkit"))]
     pub(crate) const fn longest_work_delay(&self, calm: u64) -> u64 {
         match self.0 {
@@ -195,7 +200,7 @@ impl Pace {
         }
     }
 
-    /// After how many nanoseconds work is begun that would be after `calm` ones.
+    /// Returns the delay in nanoseconds until work is begun. `calm` is the delay of a calm adapter.
     pub(crate) fn work_delay(&mut self, calm: u64) -> u64 {
         let Some(times) = &mut self.0 else {
             return calm;
@@ -207,7 +212,8 @@ impl Pace {
         }
     }
 
-    /// After how many nanoseconds a port is announced that would be after `calm` ones.
+    /// Returns the delay in nanoseconds until a port is announced. `calm` is the delay of a calm
+    /// adapter.
     pub(crate) fn announcement(&mut self, calm: u64) -> u64 {
         match &mut self.0 {
             None => calm,
@@ -215,7 +221,8 @@ impl Pace {
         }
     }
 
-    /// For how many nanoseconds a write to memory is under way; none: not at all.
+    /// Returns the time in nanoseconds that a write to memory is under way, or `None` if it arrives
+    /// at once.
     pub(crate) fn flight(&mut self) -> Option<u64> {
         let times = self.0.as_mut()?;
         Some(match times.below(16) {
@@ -264,7 +271,7 @@ mod tests {
         };
         assert_eq!(answers(1), answers(1));
         assert_ne!(answers(1), answers(2));
-        // One kind of decision leaves the others alone.
+        // Decisions of one kind do not affect those of another.
         let mut mood = Mood::new(rough(1, Busy::Anywhere));
         let mut other = Mood::new(rough(1, Busy::Anywhere));
         for _ in 0..100 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Armed faults: what they match, how often they happen.
+//! Armed faults: what they match, and how often they happen.
 
 use ehea_abi::hcall::{EqKind, Opcode, ReturnCode};
 
@@ -9,14 +9,14 @@ use super::{Action, ArmedFault, EventFault, Fault, QueueKind, Resource};
 #[derive(Debug)]
 struct Armed {
     public: ArmedFault,
-    /// Long-busy answers still to come for the call that is being repeated.
+    /// Number of long-busy answers still to come for the call that is being repeated.
     busy_left: u64,
-    /// The next matching call is the last repetition and is carried out.
+    /// True if the next matching call is the last repetition and is carried out.
     let_through: bool,
 }
 
 impl Armed {
-    /// Another match: says whether the fault happens.
+    /// Counts another match. Returns whether the fault happens.
     fn meets(&mut self) -> bool {
         let Some((nth, count)) = self.public.fault.window() else {
             return false;
@@ -30,14 +30,14 @@ impl Armed {
     }
 }
 
-/// What a call is about, for [`super::HcallFault`].
+/// Object of a call, for [`super::HcallFault`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CallSubject {
     pub(crate) resource: Option<Resource>,
     pub(crate) category: Option<u64>,
 }
 
-/// What a fault makes of a call.
+/// Effect of a fault on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Injected {
     Return(ReturnCode),
@@ -72,7 +72,7 @@ impl Faults {
         self.armed.iter().map(|a| a.public.clone()).collect()
     }
 
-    /// What happens to a call. The first fault that meets it counts.
+    /// Returns the effect of the first matching fault on a call.
     pub(crate) fn on_hcall(&mut self, opcode: Opcode, subject: CallSubject) -> Option<Injected> {
         for armed in &mut self.armed {
             let Fault::Hcall(fault) = &armed.public.fault else {
@@ -114,7 +114,7 @@ impl Faults {
         None
     }
 
-    /// Whether an interrupt of such a queue is lost.
+    /// Returns true if an interrupt of an event queue of kind `kind` is lost.
     pub(crate) fn drops_interrupt(&mut self, kind: EqKind) -> bool {
         if self.drop_next > 0 {
             self.drop_next = self.drop_next.saturating_sub(1);
@@ -136,7 +136,7 @@ impl Faults {
         drops
     }
 
-    /// Whether the completion of a frame that a port has sent is lost.
+    /// Returns true if the completion of a frame that port `of_port` has sent is lost.
     pub(crate) fn drops_completion(&mut self, of_port: u16) -> bool {
         let mut drops = false;
         for armed in &mut self.armed {
@@ -149,8 +149,8 @@ impl Faults {
         drops
     }
 
-    /// What a hypercall that maps memory for the adapter returns instead. The first fault that meets it
-    /// counts.
+    /// Returns the code with which the first matching fault answers a hypercall that maps memory
+    /// for the adapter.
     pub(crate) fn on_mapping(&mut self, of_opcode: u64) -> Option<ReturnCode> {
         for armed in &mut self.armed {
             if let Fault::Event(EventFault::RefuseMapping { opcode, code, .. }) = armed.public.fault
@@ -163,7 +163,7 @@ impl Faults {
         None
     }
 
-    /// Status bits to add to a receive completion of a port.
+    /// Returns the status bits that faults add to a receive completion of port `of_port`.
     pub(crate) fn corrupt_status(&mut self, of_port: u16) -> u16 {
         let mut bits = 0;
         for armed in &mut self.armed {

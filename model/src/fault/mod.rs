@@ -25,9 +25,10 @@
 //! {"event": "refuse_mapping", "opcode": "H_PUT_TCE", "nth": 2, "code": "H_NOT_ENOUGH_RESOURCES"}
 //! ```
 //!
-//! `nth` counts matching calls (completions, interrupts, mappings) from 1 since the fault was armed, `count`
-//! is how many from there on are met; both are 1 if they are missing. `fired` in the list of armed
-//! faults tells a test whether its fault happened at all.
+//! `nth` counts matching calls (completions, interrupts, mappings) from 1 since the fault was
+//! armed. `count` is the number of matches, from that one on, that the fault meets. Both are 1 if
+//! they are missing. `fired` in the list of armed faults tells a test whether its fault happened at
+//! all.
 
 use ehea_abi::hcall::{Opcode, ReturnCode};
 use serde::{Deserialize, Serialize};
@@ -40,9 +41,9 @@ pub(crate) use armed::{CallSubject, Faults, Injected};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "serde_json::Value", into = "FaultText")]
 pub enum Fault {
-    /// Meets hypercalls.
+    /// A fault that meets hypercalls.
     Hcall(HcallFault),
-    /// Happens now, or meets something else than hypercalls.
+    /// A fault that happens at once or meets something other than hypercalls.
     Event(EventFault),
 }
 
@@ -52,43 +53,43 @@ pub enum Fault {
 pub struct HcallFault {
     /// Name of the call.
     pub opcode: OpcodeName,
-    /// Only calls about such an object.
+    /// Type of the object of the calls that are met; any if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<Resource>,
-    /// Only port or queue pair calls about this control block.
+    /// Number of the port or queue pair control block of the calls that are met; any if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<u64>,
-    /// The first call that is met.
+    /// Number of the first matching call that is met, from 1.
     #[serde(default = "one")]
     pub nth: u64,
-    /// How many calls are met.
+    /// Number of calls that are met.
     #[serde(default = "one")]
     pub count: u64,
-    /// What happens.
+    /// Effect on the calls.
     pub action: Action,
 }
 
-/// What happens to a hypercall.
+/// Effect of a fault on a hypercall.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// It does nothing and returns this code.
+    /// The call does nothing and returns this code.
     Return(Code),
-    /// It answers long busy some times before it does what was asked.
+    /// The call answers long busy several times before it does its work.
     LongBusy {
-        /// The answer, 9900 to 9905.
+        /// Return code of these answers, 9900 to 9905.
         code: Code,
-        /// How often.
+        /// Number of these answers.
         times: u64,
     },
-    /// It is done, and the next interrupt is lost.
+    /// The call does its work, and the next interrupt is lost.
     DropInterrupt,
-    /// Allocations: queues are halved that often, down to the smallest size. H_QUERY_HEA_PORT: the
-    /// port asks for that many queue pairs fewer.
+    /// The queues of an allocation are halved this many times, but not below the smallest size. The
+    /// answer of H_QUERY_HEA_PORT asks for this many queue pairs fewer.
     Fewer(u32),
 }
 
-/// A fault that is no hypercall's.
+/// A fault that does not belong to a hypercall.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EventFault {
@@ -97,63 +98,63 @@ pub enum EventFault {
         /// Logical port number.
         port: u16,
     },
-    /// The queue pairs of a port fail, for no fault of the driver's.
+    /// The queue pairs of a port fail without fault of the driver.
     QueuePairError {
         /// Logical port number.
         port: u16,
     },
     /// The adapter reports that it malfunctions.
     AdapterMalfunction {},
-    /// A receive completion has status bits that the frame gave no reason for.
+    /// A receive completion has status bits for which the frame gave no reason.
     CorruptCompletion {
-        /// Only completions of this logical port.
+        /// Logical port whose completions are met; any if missing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         port: Option<u16>,
-        /// The first completion that is met.
+        /// Number of the first matching completion that is met, from 1.
         #[serde(default = "one")]
         nth: u64,
-        /// How many completions are met.
+        /// Number of completions that are met.
         #[serde(default = "one")]
         count: u64,
         /// Bits to set.
         status: u16,
     },
-    /// A work request is carried out that asked for a completion of its sending, and gets none.
+    /// A work request that asks for a completion is carried out and gets none.
     DropCompletion {
-        /// Only work requests of this logical port.
+        /// Logical port whose work requests are met; any if missing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         port: Option<u16>,
-        /// The first completion that is met.
+        /// Number of the first matching completion that is met, from 1.
         #[serde(default = "one")]
         nth: u64,
-        /// How many completions are met.
+        /// Number of completions that are met.
         #[serde(default = "one")]
         count: u64,
     },
     /// Interrupts are not raised.
     DropInterrupt {
-        /// Only interrupts of such event queues.
+        /// Kind of the event queues whose interrupts are met; any if missing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queue: Option<QueueKind>,
-        /// The first interrupt that is met.
+        /// Number of the first matching interrupt that is met, from 1.
         #[serde(default = "one")]
         nth: u64,
-        /// How many interrupts are met.
+        /// Number of interrupts that are met.
         #[serde(default = "one")]
         count: u64,
     },
-    /// In a CMO partition, hypercalls that map memory for the adapter do nothing and return a code.
+    /// Hypercalls that map memory for the adapter in a CMO partition do nothing and return a code.
     RefuseMapping {
-        /// Only this call.
+        /// Hypercall that is met; any if missing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         opcode: Option<MappingCall>,
-        /// The first call that is met.
+        /// Number of the first matching call that is met, from 1.
         #[serde(default = "one")]
         nth: u64,
-        /// How many calls are met.
+        /// Number of calls that are met.
         #[serde(default = "one")]
         count: u64,
-        /// What they return.
+        /// Return code of these calls.
         code: Code,
     },
 }
@@ -166,7 +167,7 @@ const fn one() -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
-    /// Event queue, not a notification one.
+    /// Event queue other than a notification event queue.
     Eq,
     /// Notification event queue.
     Neq,
@@ -184,21 +185,21 @@ pub enum Resource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueKind {
-    /// Notifications.
+    /// Notification event queue.
     Notification,
-    /// Errors.
+    /// Affiliated event queue, for errors.
     Affiliated,
-    /// Completions.
+    /// Completion event queue.
     Completion,
 }
 
-/// Hypercalls that put entries into a TCE table; the adapter's own are not among them.
+/// Hypercalls that put entries into a TCE table. The adapter's own hypercalls are not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MappingCall {
-    /// One entry. To clear one this way counts as no mapping.
+    /// One entry. Clearing an entry this way does not count as mapping.
     #[serde(rename = "H_PUT_TCE")]
     PutTce,
-    /// As many as fit a page.
+    /// Several entries: as many as fit a page.
     #[serde(rename = "H_PUT_TCE_INDIRECT")]
     PutTceIndirect,
 }
@@ -299,7 +300,7 @@ impl TryFrom<serde_json::Value> for Fault {
 }
 
 impl Fault {
-    /// `nth` and `count`; events that happen at once have none.
+    /// Returns `nth` and `count`, or `None` for events that happen at once.
     const fn window(&self) -> Option<(u64, u64)> {
         match self {
             Self::Hcall(HcallFault { nth, count, .. })
@@ -332,13 +333,13 @@ impl Fault {
     }
 }
 
-/// An armed fault and what became of it.
+/// An armed fault and its counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArmedFault {
     /// The fault.
     pub fault: Fault,
-    /// Calls, completions or interrupts that matched since it was armed.
+    /// Number of calls, completions or interrupts that matched since the fault was armed.
     pub seen: u64,
-    /// How often it happened.
+    /// Number of times that the fault happened.
     pub fired: u64,
 }

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The functions that the device gives to the model, `struct ehea_model_host`.
+//! Functions that the device gives to the model: `struct ehea_model_host`.
 
 use std::ffi::{c_char, c_int, c_void};
 
 use crate::host::{Host, NotRam, TraceLevel};
 
-/// EHEA_MODEL_NO_DEADLINE.
+/// Value of `EHEA_MODEL_NO_DEADLINE`.
 const NO_DEADLINE: u64 = u64::MAX;
 
 macro_rules! host_table {
     ($($name:ident: fn($($arg:ty),*) $(-> $ret:ty)?;)*) => {
-        /// `struct ehea_model_host`.
+        /// The C type `struct ehea_model_host`.
         #[repr(C)]
         #[derive(Clone, Copy)]
         pub struct CHost {
             $(pub(super) $name: Option<unsafe extern "C" fn(*mut c_void $(, $arg)*) $(-> $ret)?>,)*
         }
 
-        /// The same, checked for null pointers.
+        /// The functions of [`CHost`], checked for null pointers.
         #[derive(Clone, Copy)]
         pub(super) struct Callbacks {
             $($name: unsafe extern "C" fn(*mut c_void $(, $arg)*) $(-> $ret)?,)*
@@ -50,7 +50,7 @@ host_table! {
     trace: fn(u32, *const c_char, usize);
 }
 
-/// The host behind the table.
+/// The host that the table of functions reaches.
 #[derive(Clone, Copy)]
 pub(super) struct CallbackHost {
     pub(super) callbacks: Callbacks,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The C interface, qemu/ehea_model.h: the only module with `unsafe`.
+//! C interface of the model, qemu/ehea_model.h. This is the only module with `unsafe`.
 //!
-//! QEMU calls everything with its big lock held. A call from inside a callback of the same model is
-//! answered without effect, counted and traced; see the header. A panic aborts (profile of the
-//! workspace).
+//! QEMU makes all calls with its big lock held. A call from inside a callback of the same model has
+//! no effect and is counted and traced; the header says what it returns. A panic aborts (profile of
+//! the workspace).
 
 #![allow(unsafe_code)]
 
@@ -28,10 +28,10 @@ use crate::stats::Stats;
 use crate::temper::{Busy, Rough, Temper};
 use host::{CHost, CallbackHost, Callbacks};
 
-/// EHEA_MODEL_ABI.
+/// Value of `EHEA_MODEL_ABI`.
 const ABI_VERSION: u32 = 5;
 
-/// `struct ehea_model_config`.
+/// The C type `struct ehea_model_config`.
 #[repr(C)]
 pub struct CConfig {
     abi_version: u32,
@@ -61,7 +61,7 @@ const _: () = {
     assert!(size_of::<CHost>() == size_of::<[usize; 15]>());
 };
 
-/// A value of `enum ehea_temper`.
+/// Returns the temper for a value of `enum ehea_temper`, or `None` for an unknown one.
 fn temper(temper: u8, seed: u32) -> Option<Temper> {
     let rough = |busy| {
         let seed = seed.into();
@@ -75,11 +75,11 @@ fn temper(temper: u8, seed: u32) -> Option<Temper> {
     }
 }
 
-/// `struct ehea_model`.
+/// The C type `struct ehea_model`.
 pub struct CModel {
-    /// Borrowed while a function of the model runs.
+    /// The model; borrowed while one of its functions runs.
     inner: RefCell<Inner>,
-    /// For the traces of calls that find it borrowed.
+    /// Host for the traces of calls that find `inner` borrowed.
     host: CallbackHost,
     /// Number of these calls.
     reentries: Cell<u64>,
@@ -89,7 +89,7 @@ pub struct CModel {
 struct Inner {
     adapter: Adapter,
     host: CallbackHost,
-    /// The text that the last function returned.
+    /// Text that the last function returned.
     text: CString,
 }
 
@@ -108,11 +108,11 @@ impl Inner {
     }
 }
 
-/// Why a text could not be taken: the model is not there, or is being called.
+/// Answer of a function that takes a text, if the model is missing or is being called.
 const BUSY: &CStr = c"the adapter cannot be called now";
 
-/// Calls the model behind a pointer. None for null, and for a call while another one runs, which
-/// is counted.
+/// Calls the model behind the pointer `model`. Returns `None` if the pointer is null, and for a
+/// call while another one runs, which is counted.
 ///
 /// # Safety
 ///
@@ -136,7 +136,7 @@ unsafe fn enter<R>(
     None
 }
 
-/// The text behind a pointer.
+/// Returns the text behind the pointer `text`.
 ///
 /// # Safety
 ///
@@ -150,13 +150,13 @@ unsafe fn text<'a>(text: *const c_char) -> Result<&'a str, String> {
     text.to_str().map_err(|error| error.to_string())
 }
 
-/// The version of this interface.
+/// Returns the version of this interface.
 #[no_mangle]
 pub extern "C" fn ehea_model_abi_version() -> u32 {
     ABI_VERSION
 }
 
-/// Makes a model; null if the configuration is not valid.
+/// Makes a model. Returns null if the configuration is not valid.
 ///
 /// # Safety
 ///
@@ -218,7 +218,7 @@ pub unsafe extern "C" fn ehea_model_create(
     }
 }
 
-/// Releases everything, the model included.
+/// Releases everything, including the model.
 ///
 /// # Safety
 ///
@@ -234,7 +234,7 @@ pub unsafe extern "C" fn ehea_model_destroy(model: *mut CModel) {
     }
 }
 
-/// Machine reset.
+/// Resets the model with the machine.
 ///
 /// # Safety
 ///
@@ -245,7 +245,7 @@ pub unsafe extern "C" fn ehea_model_reset(model: *mut CModel) {
     unsafe { enter(model, "a reset", |m| m.adapter.reset(&mut m.host)) };
 }
 
-/// A hypercall; the value is the return code.
+/// Handles a hypercall and returns its return code.
 ///
 /// # Safety
 ///
@@ -262,7 +262,7 @@ pub unsafe extern "C" fn ehea_model_hcall(model: *mut CModel, opcode: u64, args:
     code.unwrap_or(ReturnCode::HARDWARE).0
 }
 
-/// A load from the register window.
+/// Loads from the register window.
 ///
 /// # Safety
 ///
@@ -278,7 +278,7 @@ pub unsafe extern "C" fn ehea_model_mmio_read(model: *mut CModel, offset: u64, s
     .unwrap_or(0)
 }
 
-/// A store to the register window.
+/// Stores to the register window.
 ///
 /// # Safety
 ///
@@ -298,7 +298,7 @@ pub unsafe extern "C" fn ehea_model_mmio_write(
     };
 }
 
-/// Does the work that is due. The time is asked for again through the table.
+/// Does the work that is due. The model asks for the time again through its table of functions.
 ///
 /// # Safety
 ///
@@ -309,7 +309,7 @@ pub unsafe extern "C" fn ehea_model_run(model: *mut CModel, _now_ns: u64) {
     unsafe { enter(model, "the timer", |m| m.adapter.run(&mut m.host)) };
 }
 
-/// Whether a port takes a frame.
+/// Checks whether a port takes a frame.
 ///
 /// # Safety
 ///
@@ -325,7 +325,7 @@ pub unsafe extern "C" fn ehea_model_can_rx(model: *mut CModel, port: u32) -> boo
     .unwrap_or(false)
 }
 
-/// A frame from the wire.
+/// Receives a frame from the wire.
 ///
 /// # Safety
 ///
@@ -348,7 +348,7 @@ pub unsafe extern "C" fn ehea_model_rx_frame(
     unsafe { enter(model, "a frame", call) }.unwrap_or(false)
 }
 
-/// The backend of a port takes frames again.
+/// Notes that the backend of a port accepts frames again.
 ///
 /// # Safety
 ///
@@ -363,7 +363,7 @@ pub unsafe extern "C" fn ehea_model_tx_ready(model: *mut CModel, port: u32) {
     };
 }
 
-/// The external link of a port changed.
+/// Sets the state of the external link of a port.
 ///
 /// # Safety
 ///
@@ -378,7 +378,7 @@ pub unsafe extern "C" fn ehea_model_set_link(model: *mut CModel, port: u32, up: 
     };
 }
 
-/// Guest memory went away.
+/// Notes that guest memory left the machine or was given back by the guest.
 ///
 /// # Safety
 ///
@@ -393,7 +393,7 @@ pub unsafe extern "C" fn ehea_model_ram_removed(model: *mut CModel, gpa: u64, le
     };
 }
 
-/// The guest got memory.
+/// Notes that the guest got memory.
 ///
 /// # Safety
 ///
@@ -408,7 +408,7 @@ pub unsafe extern "C" fn ehea_model_ram_returned(model: *mut CModel, gpa: u64, l
     };
 }
 
-/// An entry of the adapter's TCE table is about to change.
+/// Notes that an entry of the adapter's TCE table is about to change.
 ///
 /// # Safety
 ///
@@ -419,7 +419,7 @@ pub unsafe extern "C" fn ehea_model_tce_put(model: *mut CModel, from: u64, to: u
     unsafe { enter(model, "a change of a TCE", |m| m.adapter.tce_put(from, to)) };
 }
 
-/// All entries of the adapter's TCE table were cleared.
+/// Notes that all entries of the adapter's TCE table were cleared.
 ///
 /// # Safety
 ///
@@ -430,7 +430,8 @@ pub unsafe extern "C" fn ehea_model_tce_clear(model: *mut CModel) {
     unsafe { enter(model, "a clearing of the TCEs", |m| m.adapter.tce_clear()) };
 }
 
-/// A hypercall is about to map something for the adapter; the value is 0 or what it returns instead.
+/// Notes that a hypercall is about to map memory for the adapter. Returns 0, or the code that the
+/// hypercall must return instead.
 ///
 /// # Safety
 ///
@@ -443,7 +444,7 @@ pub unsafe extern "C" fn ehea_model_tce_hcall(model: *mut CModel, opcode: u64) -
     code.unwrap_or(ReturnCode::HARDWARE).0
 }
 
-/// Everything that is counted, as JSON. Valid until the next call.
+/// Returns the statistics as JSON. The text is valid until the next call.
 ///
 /// # Safety
 ///
@@ -463,7 +464,7 @@ pub unsafe extern "C" fn ehea_model_stats_json(model: *mut CModel) -> *const c_c
     unsafe { enter(model, "a question for the statistics", call) }.unwrap_or(ptr::null())
 }
 
-/// The armed faults, as JSON. Valid until the next call.
+/// Returns the armed faults as JSON. The text is valid until the next call.
 ///
 /// # Safety
 ///
@@ -478,7 +479,7 @@ pub unsafe extern "C" fn ehea_model_faults_json(model: *mut CModel) -> *const c_
     unsafe { enter(model, "a question for the faults", call) }.unwrap_or(ptr::null())
 }
 
-/// Arms a fault; null on success, else why not.
+/// Arms a fault. Returns null on success, else a message.
 ///
 /// # Safety
 ///
@@ -511,7 +512,7 @@ pub unsafe extern "C" fn ehea_model_fault_clear(model: *mut CModel) {
     unsafe { enter(model, "an end of faults", |m| m.adapter.fault_clear()) };
 }
 
-/// Sets the external link of a port; null on success, else why not.
+/// Sets the external link of a port. Returns null on success, else a message.
 ///
 /// # Safety
 ///

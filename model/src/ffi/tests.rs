@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use super::*;
 use crate::stats::Stats;
 
-/// QEMU checks its own pointers; the model does not rely on it.
+/// QEMU checks its own pointers, but the model does not rely on that.
 #[test]
 fn null_pointers() {
     let null = ptr::null_mut();
@@ -33,10 +33,10 @@ fn null_pointers() {
     }
 }
 
-/// A call of the model whose result is told as text.
+/// A call of the model that returns its result as text.
 type Call = fn(*mut CModel) -> String;
 
-/// A device whose clock calls into the model once when it is asked.
+/// A device whose clock calls into the model once when it is asked for the time.
 struct Device {
     model: Cell<*mut CModel>,
     reenter: Cell<Option<Call>>,
@@ -146,7 +146,8 @@ fn config() -> CConfig {
     }
 }
 
-/// Calls `outer`, and `inner` while that runs.
+/// Calls `outer`, and `inner` while `outer` runs. Returns the answer to `inner`, the statistics and
+/// the traces.
 fn nested(outer: fn(*mut CModel), inner: Call) -> (String, Stats, Vec<String>) {
     let device = Device {
         model: Cell::new(ptr::null_mut()),
@@ -173,7 +174,7 @@ fn nested(outer: fn(*mut CModel), inner: Call) -> (String, Stats, Vec<String>) {
     (device.answer.take(), stats, traces)
 }
 
-/// A call of a function of the interface with the model that [`nested`] made.
+/// Makes a closure that calls a function of the interface with the model of [`nested`].
 macro_rules! call {
     ($model:ident => $call:expr) => {
         |$model| {
@@ -189,7 +190,7 @@ macro_rules! call {
     };
 }
 
-/// An entry while another runs has no effect and is counted, traced, and answered.
+/// A call while another one runs has no effect and is counted, traced and answered.
 #[test]
 fn reentry_is_answered() {
     let outer: [fn(*mut CModel); 4] = [

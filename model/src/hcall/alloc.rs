@@ -2,7 +2,7 @@
 
 //! H_ALLOC_HEA_RESOURCE and H_REGISTER_SMR (§3.1 to §3.4, §3.6).
 //!
-//! Everything is checked before anything is taken.
+//! Everything is checked before anything is allocated.
 
 use std::collections::VecDeque;
 
@@ -27,10 +27,11 @@ use crate::object::state::{Block, State};
 use crate::object::table::Kind;
 use crate::refusal::Refusal;
 
-/// Memory regions are limited to the machine's memory, rounded up to this.
+/// Unit to which the maximum length of a memory region is rounded up, in bytes.
 const SECTION: u64 = 16 << 20;
 
-/// Pages for a ring with room for `entries` and one more.
+/// Returns the number of pages of a ring with room for `entries` entries and one more. `fewer` is
+/// the number of times that a fault halves the entries.
 fn pages_for(entries: u32, per_page: u32, fewer: Fewer) -> u32 {
     let entries = entries.checked_shr(fewer).unwrap_or(0).max(1);
     entries.saturating_add(1).div_ceil(per_page)
@@ -199,7 +200,7 @@ impl State {
         })
     }
 
-    /// The largest memory region: all memory that the machine has now.
+    /// Returns the maximum length of a memory region: all memory that the machine has now.
     pub(crate) fn max_mr_length(env: &mut Env<'_>) -> u64 {
         let size = env.host.ram_size();
         size.checked_next_multiple_of(SECTION).unwrap_or(size)
@@ -269,7 +270,8 @@ impl State {
     }
 }
 
-/// Whether an access control word allows writing; no other right is supported (§12, choice).
+/// Returns whether an access control word allows writing. No other right is supported (§12,
+/// choice).
 fn access(word: u32) -> Result<bool, Refusal> {
     if word & !ACCESS_LOCAL_WRITE != 0 {
         return Err(Refusal::MrAccess);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hypercalls: what comes in, what is counted, who does it (§3).
+//! Hypercalls: dispatch and counting (§3).
 
 mod alloc;
 mod pages;
@@ -21,11 +21,11 @@ use crate::object::state::State;
 use crate::object::table::Kind;
 use crate::refusal::Refusal;
 
-/// How often an injected fault halves what is allocated.
+/// Number of times that an injected fault halves what is allocated.
 pub(crate) type Fewer = u32;
 
 impl State {
-    /// A hypercall. Registers without result keep their arguments.
+    /// Handles a hypercall. Registers that hold no result keep their arguments.
     pub(crate) fn hcall(
         &mut self,
         env: &mut Env<'_>,
@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// What firmware answers instead of looking at a call, if that is its mood.
+    /// Returns the answer of firmware that refuses a call unseen because of its mood.
     fn moody_answer(&mut self, opcode: Opcode, regs: &Regs) -> Option<ReturnCode> {
         let of_region =
             opcode == Opcode::ALLOC_HEA_RESOURCE && ResourceType::of(regs) == ResourceType::MR;
@@ -104,7 +104,7 @@ impl State {
         Ok(ReturnCode::SUCCESS)
     }
 
-    /// What a call is about.
+    /// Returns the object of a call.
     fn subject(&self, opcode: Opcode, regs: &Regs) -> CallSubject {
         let of_handle = |handle: u64| {
             Some(match Kind::of(handle)? {
@@ -156,7 +156,7 @@ impl State {
         Ok(())
     }
 
-    /// Idempotent; positions are not reported (§3.11, choice).
+    /// Disables a queue pair. The call is idempotent and does not report positions (§3.11, choice).
     fn disable_qp(&mut self, env: &mut Env<'_>, call: &DisableAndGetHea) -> Result<(), Refusal> {
         if !(1..=3).contains(&call.report) {
             return Err(Refusal::DisableReport);

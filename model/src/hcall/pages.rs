@@ -79,7 +79,8 @@ impl State {
                     .map_err(|_| Refusal::BlockAddress)?;
             }
         }
-        // Neighbours are merged before the machine is asked about them: one call stays cheap (M23).
+        // Adjacent pages are merged before the machine is asked about them, so that one call stays
+        // cheap (M23).
         let mut runs: Vec<(u64, u64)> = Vec::new();
         for page in list.iter().map(|page| page.get()) {
             if !page.is_multiple_of(page_bytes) {

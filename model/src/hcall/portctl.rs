@@ -21,7 +21,8 @@ use crate::object::port::Port;
 use crate::object::state::State;
 use crate::refusal::Refusal;
 
-/// Selection bits 2 to 6 are not documented: the fields in their order (choice).
+/// Fields of port control block 0. Selection bits 2 to 6 are undocumented; they stand for the
+/// fields in their order (choice).
 const FIELDS0: [Field; 8] = fields!(PortBlock0:
     0 port_mac_addr 8, 1 port_rc 8, 2 port_op_state 4, 3 port_speed 4, 4 ext_swport_op_state 4,
     5 neg_tpf_prpf 4, 6 num_default_qps 4, 7 default_qpn_arr 128);
@@ -81,7 +82,7 @@ impl State {
         }
     }
 
-    /// Applies all selected fields or none.
+    /// Applies all selected fields or, on error, none.
     pub(crate) fn modify_port(
         &mut self,
         env: &mut Env<'_>,
@@ -137,7 +138,8 @@ impl State {
         port.bcmc.insert(entry)
     }
 
-    /// Taking back what is not registered is no mistake (M15).
+    /// Deregisters a broadcast or multicast address. Deregistering what is not registered is no
+    /// error (M15).
     pub(crate) fn deregister_bcmc(&mut self, regs: &Regs) -> Result<(), Refusal> {
         let call = BcmcArgs::unpack(regs);
         let index = self.port_index(call.port)?;
@@ -203,7 +205,7 @@ fn modify_link(port: &mut Port, select: u64, block: &PortBlock4) -> Result<(), R
     }
     let requested = PortSpeed(block.port_speed.get());
     let speed = match requested {
-        // What both ends of the link can do.
+        // Speed that both ends of the link support.
         PortSpeed::AUTONEG => PortSpeed::G10_FULL,
         speed => speed,
     };

@@ -19,14 +19,14 @@ use crate::object::qp::{Qp, WorkQueue};
 use crate::object::state::State;
 use crate::refusal::Refusal;
 
-/// A field of a control block: the bit that selects it, and where it is.
+/// A field of a control block: the bit that selects it, its offset and its length.
 pub(crate) struct Field {
     pub(crate) select: Bits64,
     pub(crate) offset: usize,
     pub(crate) len: usize,
 }
 
-/// Fields of a control block, in the order of their selection bits.
+/// Lists the fields of a control block in the order of their selection bits.
 macro_rules! fields {
     ($block:ty: $($bit:literal $name:ident $len:literal),* $(,)?) => {
         [$(Field {
@@ -46,7 +46,7 @@ pub(crate) fn check_mask(select: u64, all: Bits64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Writes the selected fields of a control block; the others are left untouched.
+/// Writes the selected fields of a control block and leaves the others untouched.
 pub(crate) fn write_selected(
     env: &mut Env<'_>,
     gpa: u64,
@@ -69,7 +69,7 @@ const QP_FIELDS0: [Field; 6] = fields!(QpBlock0:
     0 control 8, 1 max_swqes 4, 2 max_rwqes 4, 3 port_number 4, 4 aer 8, 5 tenure 8);
 const QP_FIELDS1: [Field; 5] = fields!(QpBlock1:
     0 qp_number 4, 1 async_eq 4, 2 send_cq 8, 3 recv_cq 8, 4 sge_sq 4);
-/// The receive queues' fields are one array, selected one by one.
+/// Fields of the receive queues, which are one array whose elements are selected one by one.
 const QP_SGE_RQ: [Field; 3] = {
     const AT: usize = offset_of!(QpBlock1, sge_rq);
     [
@@ -96,7 +96,8 @@ fn entries(queue: &WorkQueue) -> u32 {
 }
 
 impl State {
-    /// Fills the block truthfully where its meaning is known (§4.1, choice).
+    /// Fills the adapter block with true values where the meaning of the field is known (§4.1,
+    /// choice).
     pub(crate) fn query_adapter(&mut self, env: &mut Env<'_>, regs: &Regs) -> Result<(), Refusal> {
         let gpa = env.block_address(QueryHea::unpack(regs).block)?;
         let number = |n: usize| U32::new(u32::try_from(n).unwrap_or(u32::MAX));

@@ -2,15 +2,16 @@
 
 //! Memory that the guest gave back.
 //!
-//! A machine may keep memory in its map for a while after the guest gave it back: a DIMM is gone when
-//! its last LMB is. The adapter must not touch it from the moment on when the guest lets go.
+//! A machine may keep memory in its map for a while after the guest gave it back: a DIMM is removed
+//! only when its last LMB is given back. The adapter must not touch the memory from the moment at
+//! which the guest gives it back.
 
 use std::collections::BTreeMap;
 
-/// Ranges of guest memory that are not the guest's any more.
+/// Ranges of guest memory that no longer belong to the guest.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
-    /// Ends by start; they neither overlap nor touch.
+    /// End of each range, by its start. Ranges neither overlap nor touch.
     ranges: BTreeMap<u64, u64>,
 }
 
@@ -32,7 +33,7 @@ impl Removed {
         self.ranges.insert(start, end);
     }
 
-    /// Takes a range out: it is the guest's again.
+    /// Removes a range, which belongs to the guest again.
     pub(crate) fn remove(&mut self, gpa: u64, len: u64) {
         let end = gpa.saturating_add(len);
         if gpa == end {
@@ -53,10 +54,10 @@ impl Removed {
         self.ranges.clear();
     }
 
-    /// Whether any byte of a range is in one of them.
+    /// Checks whether any byte of a range is in one of the ranges.
     pub(crate) fn intersects(&self, gpa: u64, len: u64) -> bool {
         let end = gpa.saturating_add(len);
-        // The last that starts below the end has the highest end of those.
+        // Of the ranges that start below the end, the last has the highest end.
         let below = self.ranges.range(..end).next_back();
         below.is_some_and(|(_, &to)| to > gpa)
     }
@@ -80,7 +81,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a set of bytes.
+        /// Compares with a set of bytes.
         #[test]
         fn like_a_set(steps in proptest::collection::vec((any::<bool>(), 0u64..60, 0u64..20), 0..20),
                       gpa in 0u64..90, len in 1u64..20) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the VIO bus maps for the adapter: in a CMO partition it reaches nothing else (§11).
+//! Memory that the VIO bus maps for the adapter. In a CMO partition, the adapter reaches nothing
+//! else (§11).
 //!
-//! The adapter's DMA window is a table of translation control entries (TCEs). Its work requests name
-//! real memory through memory regions, so where in the window a page is mapped means nothing to it:
-//! only whether it is mapped, and for what.
+//! The adapter's DMA window is a table of translation control entries (TCEs). Its work requests
+//! name real memory through memory regions, so it does not matter where in the window a page is
+//! mapped. It only matters whether the page is mapped, and for which access.
 
 use std::collections::HashMap;
 
@@ -32,7 +33,7 @@ impl Tce {
     }
 }
 
-/// How many entries let the adapter read and write a page.
+/// Number of entries that let the adapter read a page, and number that let it write the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Uses {
     read: u32,
@@ -46,18 +47,18 @@ impl Uses {
     }
 }
 
-/// The mappings of an adapter: the entries of its table, by page.
+/// Mappings of an adapter: the entries of its table, by page.
 #[derive(Debug, Default)]
 pub(crate) struct Mappings {
     pages: HashMap<u64, Uses>,
-    /// Entries that map something.
+    /// Number of entries that map something now.
     mapped: u64,
-    /// Entries that ever did.
+    /// Number of entries that ever mapped something.
     made: u64,
 }
 
 impl Mappings {
-    /// An entry of the table changes.
+    /// Changes an entry of the table from `from` to `to`.
     pub(crate) fn put(&mut self, from: u64, to: u64) {
         let (from, to) = (Tce(from), Tce(to));
         if to.maps() {
@@ -77,13 +78,13 @@ impl Mappings {
         }
     }
 
-    /// All entries of the table were cleared.
+    /// Clears all entries of the table.
     pub(crate) fn clear(&mut self) {
         self.pages.clear();
         self.mapped = 0;
     }
 
-    /// Whether all of a range may be accessed.
+    /// Checks whether all of a range may be accessed.
     pub(crate) fn allow(&self, gpa: u64, len: usize, access: Access) -> bool {
         let Some(last) = (len as u64).checked_sub(1) else {
             return true;
@@ -101,12 +102,12 @@ impl Mappings {
             })
     }
 
-    /// Entries that map something now.
+    /// Returns the number of entries that map something now.
     pub(crate) const fn mapped(&self) -> u64 {
         self.mapped
     }
 
-    /// Entries that mapped something since the adapter was made.
+    /// Returns the number of entries that mapped something since the adapter was made.
     pub(crate) const fn made(&self) -> u64 {
         self.made
     }
@@ -140,7 +141,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the table itself, looked through.
+        /// Compares with a search of the table itself.
         #[test]
         fn counts_what_is_in_the_table(changes in vec((0usize..6, 0u64..4, 0u64..4, 0u8..20), 1..60)) {
             let mut table = [0u64; 6];

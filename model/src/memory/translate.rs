@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory regions at work: keys and addresses of descriptors (§8, M16).
+//! Translation through memory regions: keys and addresses of descriptors (§8, M16).
 
 use ehea_abi::wqe::Descriptor;
 
@@ -24,14 +24,18 @@ pub(crate) struct Regions<'a> {
 }
 
 impl Regions<'_> {
-    /// Whether a key names a region.
+    /// Checks whether a key names a region.
     pub(crate) fn contains(&self, key: u32) -> bool {
         self.smrs.by_key(key).is_some() || self.mrs.by_key(key).is_some()
     }
 
-    /// Appends the pieces of guest memory behind a descriptor that a queue pair of protection
-    /// domain `pd` uses. Nothing was accessed if this fails. Of what is longer than `limit` bytes, the
-    /// rest is checked to be inside the region only.
+    /// Appends the pieces of guest memory behind a descriptor, for a queue pair of protection
+    /// domain `pd`. Of a descriptor longer than `limit` bytes, only the first `limit` bytes yield
+    /// pieces; the rest is checked to be inside the region.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] if the descriptor is not valid. No guest memory was accessed then.
     pub(crate) fn translate(
         &self,
         pd: u32,

@@ -10,7 +10,7 @@ use ehea_abi::hcall::BcmcArgs;
 use crate::limits::{MAX_MULTICAST, MAX_REGISTRATIONS};
 use crate::refusal::Refusal;
 
-/// Addresses that frames go to.
+/// Addresses whose frames a registration covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Group {
     Broadcast,
@@ -18,7 +18,7 @@ enum Group {
     Multicast([u8; 6]),
 }
 
-/// VLANs that frames are in.
+/// VLANs whose frames a registration covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Vlans {
     Untagged,
@@ -31,12 +31,13 @@ enum Vlans {
 pub(crate) struct Registration {
     group: Group,
     vlans: Vlans,
-    /// Of a broadcast: the port's address at that time.
+    /// Address of the port at the time of the registration, for broadcasts.
     mac: [u8; 6],
 }
 
 impl Registration {
-    /// What a call is about. A registration is for untagged frames, for all VLANs, or for one.
+    /// Returns the registration that a call describes. It is for untagged frames, for all VLANs, or
+    /// for one VLAN.
     pub(crate) fn new(call: &BcmcArgs) -> Result<Self, Refusal> {
         let scope = call.scope;
         let group = match (scope.multicast, scope.all_addresses) {
@@ -61,7 +62,7 @@ impl Registration {
 /// The registrations of a port.
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
-    /// In an order in which all that are for the same frames are side by side.
+    /// All registrations, in an order that puts those for the same frames side by side.
     all: BTreeSet<Registration>,
 }
 
@@ -70,7 +71,7 @@ impl Registrations {
         self.all.len()
     }
 
-    /// Adds a registration. That of a crashed kernel may still be there.
+    /// Adds a registration. The registration of a crashed kernel may still be present.
     pub(crate) fn insert(&mut self, new: Registration) -> Result<(), Refusal> {
         if self.all.contains(&new) {
             return Ok(());
@@ -83,17 +84,18 @@ impl Registrations {
         Ok(())
     }
 
-    /// Takes a registration back, if it is there.
+    /// Removes a registration, if it is present.
     pub(crate) fn remove(&mut self, registration: Registration) {
         self.all.remove(&registration);
     }
 
-    /// Whether broadcasts are received, untagged or of a VLAN.
+    /// Checks whether broadcasts are received: untagged ones, or those of a VLAN.
     pub(crate) fn take_broadcast(&self, vlan: Option<u16>) -> bool {
         self.take(Group::Broadcast, vlan)
     }
 
-    /// Whether frames to a multicast address are received, untagged or of a VLAN.
+    /// Checks whether frames to a multicast address are received: untagged ones, or those of a
+    /// VLAN.
     pub(crate) fn take_multicast(&self, mac: MacAddress, vlan: Option<u16>) -> bool {
         self.take(Group::Multicast(mac.0), vlan) || self.take(Group::AllMulticast, vlan)
     }
@@ -121,7 +123,7 @@ impl Registrations {
         next.is_some_and(|next| next.group == group)
     }
 
-    /// Number of multicast addresses.
+    /// Returns the number of multicast addresses.
     fn groups(&self) -> usize {
         let mut groups: Vec<_> = self.all.iter().map(|entry| entry.group).collect();
         groups.dedup();
@@ -157,7 +159,7 @@ mod tests {
         })
     }
 
-    /// Whether a registration is for a frame, by the words of the interface.
+    /// Checks whether a registration is for a frame, according to the text of the interface.
     fn is_for(call: &BcmcArgs, mac: Option<MacAddress>, vlan: Option<u16>) -> bool {
         let group = match mac {
             None => !call.scope.multicast,
@@ -171,7 +173,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a list that is looked through.
+        /// Compares with a search of a list.
         #[test]
         fn like_a_list(steps in proptest::collection::vec((any::<bool>(), registration()), 0..40)) {
             let mut registrations = Registrations::default();

@@ -7,8 +7,8 @@ use ehea_abi::ring::{CQES_PER_PAGE, CQE_SIZE};
 use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
-/// The interrupt is raised again if the driver neither consumed nor armed for this long, and the guest has
-/// nothing else to do (M10).
+/// Time in nanoseconds after which the interrupt is raised again, if the driver has neither
+/// consumed entries nor armed the queue and the guest has nothing else to do (M10).
 pub(crate) const RERAISE_NS: u64 = 20_000_000;
 
 /// A completion queue.
@@ -19,25 +19,25 @@ pub(crate) struct Cq {
     pub(crate) eq: u64,
     pub(crate) token: u32,
     pub(crate) pages: QueuePages,
-    /// Register block.
+    /// Index of the register block.
     pub(crate) slot: u32,
     cursor: Cursor,
-    /// FEC: free entries.
+    /// Number of free entries (FEC).
     free: u32,
-    /// EP: an event was raised and not acknowledged.
+    /// True if an event was raised and not acknowledged (EP).
     event_pending: bool,
-    /// N1: the next completion raises an event.
+    /// True if the next completion raises an event (N1).
     armed: bool,
-    /// Completions that the driver did not give back yet.
+    /// Number of completions that the driver has not given back yet.
     unconsumed: u32,
-    /// When the event was raised, or after it the driver last made progress or was first given
-    /// something again.
+    /// Time at which the event was raised, or later at which the driver last made progress or got
+    /// its first new completion.
     raised_ns: Option<u64>,
-    /// How often it was not raised again since then, because the guest was busy.
+    /// Number of times that the event was not raised again since then because the guest was busy.
     waited: u32,
 }
 
-/// So often a busy guest is waited for: for a second in all.
+/// Number of times that a busy guest is waited for; they add up to one second.
 const WAITS: u32 = 50;
 
 impl Cq {
@@ -59,7 +59,7 @@ impl Cq {
         }
     }
 
-    /// The address of the next entry and the toggle bit of its lap.
+    /// Returns the address of the next entry and the toggle bit of its lap.
     pub(crate) fn next_entry(&self) -> Result<(u64, bool), Violation> {
         if self.free == 0 {
             return Err(Violation::CompletionQueueFull);
@@ -71,13 +71,13 @@ impl Cq {
         Ok((gpa, self.cursor.toggle().bit()))
     }
 
-    /// The next entry was written.
+    /// Moves past the next entry, which was written.
     pub(crate) fn wrote(&mut self) {
         self.cursor.advance();
         self.free = self.free.saturating_sub(1);
     }
 
-    /// A completion of this queue became visible. Says whether that is an event.
+    /// Counts a completion that became visible. Returns whether it raises an event.
     pub(crate) fn completed(&mut self, now: u64) -> bool {
         if self.unconsumed == 0 && self.raised_ns.is_some() {
             self.raised_ns = Some(now);
@@ -92,7 +92,7 @@ impl Cq {
         event
     }
 
-    /// The driver gave entries back.
+    /// Notes that the driver gave back `count` entries.
     pub(crate) fn consumed(&mut self, count: u32, now: u64) {
         self.unconsumed = self.unconsumed.saturating_sub(count);
         if count > 0 && self.raised_ns.is_some() {
@@ -100,7 +100,8 @@ impl Cq {
         }
     }
 
-    /// FECA. Says whether the count was plausible; what exceeds the queue is ignored.
+    /// Adds to the free entries (register FECA). Returns whether the count was plausible; what
+    /// exceeds the queue is ignored.
     pub(crate) fn add_free(&mut self, count: u32, now: u64) -> bool {
         self.consumed(count, now);
         let free = self.free.saturating_add(count);
@@ -112,7 +113,7 @@ impl Cq {
         self.free
     }
 
-    /// Completions that the driver did not give back yet.
+    /// Returns the number of completions that the driver has not given back yet.
     pub(crate) const fn unconsumed(&self) -> u32 {
         self.unconsumed
     }
@@ -125,21 +126,21 @@ impl Cq {
         self.armed
     }
 
-    /// EP.
+    /// Sets register EP.
     pub(crate) fn set_event_pending(&mut self, pending: bool) {
         self.event_pending = pending;
         self.raised_ns = None;
         self.waited = 0;
     }
 
-    /// N1. Completions that are there already raise no event (§6.7, choice).
+    /// Sets register N1. Completions that are already there raise no event (§6.7, choice).
     pub(crate) fn set_armed(&mut self, armed: bool) {
         self.armed = armed;
         self.raised_ns = None;
         self.waited = 0;
     }
 
-    /// When the event is due once more, if the driver does nothing until then.
+    /// Returns the time at which the event is due once more if the driver does nothing until then.
     pub(crate) fn reraise_at(&self) -> Option<u64> {
         if self.unconsumed == 0 {
             return None;
@@ -147,7 +148,7 @@ impl Cq {
         self.raised_ns.map(|at| at.saturating_add(RERAISE_NS))
     }
 
-    /// Waits once more for a guest that is busy, unless it was waited for long enough.
+    /// Waits once more for a guest that is busy. Returns false if it was waited for long enough.
     pub(crate) fn waits(&mut self, now: u64) -> bool {
         if self.waited >= WAITS {
             return false;
@@ -157,7 +158,7 @@ impl Cq {
         true
     }
 
-    /// The event is raised once more.
+    /// Notes that the event was raised once more.
     pub(crate) fn reraised(&mut self, now: u64) {
         self.raised_ns = Some(now);
         self.waited = 0;

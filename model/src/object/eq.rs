@@ -15,7 +15,7 @@ pub(crate) struct Eq {
     pub(crate) irq: u32,
     pub(crate) pages: QueuePages,
     pub(crate) cursor: Cursor,
-    /// An entry was written and its interrupt was not raised.
+    /// True if an entry was written and its interrupt was not raised.
     pub(crate) withheld: bool,
 }
 

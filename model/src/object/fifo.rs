@@ -11,7 +11,7 @@ pub(crate) struct Fifo {
 }
 
 impl Fifo {
-    /// The frame that is next.
+    /// Returns the frame that is next.
     pub(crate) fn front(&self) -> Option<&[u8]> {
         self.frames.front().map(Vec::as_slice)
     }

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a queue pair has begun to write to memory, and what arrives there later.
+//! Writes to memory that a queue pair has begun and that arrive later.
 
 use ehea_abi::cqe::Cqe;
 
-/// Something under way to memory.
+/// A write that is under way to memory.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     /// A received frame and its completion.
     Received {
-        /// Pieces of guest memory, address and bytes, that the frame goes to; none if it goes into the slot.
+        /// Pieces of guest memory, address and bytes, that the frame goes to; empty if the frame
+        /// goes into the slot.
         buffer: Vec<(u64, usize)>,
-        /// Keys of the memory regions of these.
+        /// Keys of the memory regions of these pieces.
         keys: Vec<u32>,
-        /// With CRC.
+        /// The frame, with CRC.
         frame: Vec<u8>,
         /// Address of the slot of RQ1, and the toggle bit of its lap.
         slot: (u64, bool),
@@ -24,7 +25,7 @@ pub(crate) enum Arrival {
 }
 
 impl Arrival {
-    /// Bytes of the frame.
+    /// Returns the length of the frame in bytes; 0 if there is none.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Received { frame, .. } => frame.len(),
@@ -33,7 +34,7 @@ impl Arrival {
     }
 }
 
-/// Something that arrives at a time of the machine's clock.
+/// A write that arrives at the virtual time `due`.
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) due: u64,

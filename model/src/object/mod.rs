@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an adapter consists of: the objects that a guest allocates, and its ports.
+//! Objects of an adapter: those that a guest allocates, and its ports.
 
 pub(crate) mod bcmc;
 pub(crate) mod cq;

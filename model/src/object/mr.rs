@@ -6,7 +6,7 @@ use ehea_abi::cb::adapter::PageSize;
 
 use crate::refusal::{Refusal, Violation};
 
-/// A contiguous piece of a region: bytes from `offset` on are guest memory from `gpa` on.
+/// A contiguous piece of a region: the bytes from `offset` on are guest memory from `gpa` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) offset: u64,
@@ -24,7 +24,7 @@ impl Run {
     }
 }
 
-/// A memory region: a translation table, as ranges.
+/// A memory region: a translation table, stored as ranges.
 #[derive(Debug)]
 pub(crate) struct Mr {
     pub(crate) start: u64,
@@ -32,12 +32,12 @@ pub(crate) struct Mr {
     pub(crate) page: PageSize,
     pub(crate) pd: u32,
     pub(crate) writable: bool,
-    /// The key and who may use it are the same for a region and its aliases.
+    /// Key of the region itself. Its aliases have keys of their own.
     pub(crate) key: u32,
     pub(crate) register_calls: u64,
-    /// Bytes registered so far.
+    /// Number of bytes registered so far.
     pub(crate) registered: u64,
-    /// By ascending offset; a gap is memory that left the machine.
+    /// Pieces by ascending offset. A gap is memory that left the machine.
     runs: Vec<Run>,
 }
 
@@ -78,12 +78,12 @@ impl Mr {
         }
     }
 
-    /// Bytes that the adapter can reach.
+    /// Returns the number of bytes that the adapter can reach.
     pub(crate) fn reachable(&self) -> u64 {
         self.runs.iter().fold(0, |sum, r| sum.saturating_add(r.len))
     }
 
-    /// Checks that so many more bytes fit.
+    /// Checks that `bytes` more bytes fit.
     pub(crate) fn check_room(&self, bytes: u64) -> Result<(), Refusal> {
         match self.registered.checked_add(bytes) {
             Some(total) if total <= self.length => Ok(()),
@@ -91,7 +91,7 @@ impl Mr {
         }
     }
 
-    /// Appends memory; the caller checked that there is room.
+    /// Appends memory. The caller has checked that there is room.
     pub(crate) fn append(&mut self, gpa: u64, len: u64) {
         let offset = self.registered;
         self.registered = self.registered.saturating_add(len);
@@ -103,7 +103,7 @@ impl Mr {
         }
     }
 
-    /// Forgets what lies in a range of guest memory; says whether there was any.
+    /// Forgets what lies in a range of guest memory. Returns whether there was any.
     pub(crate) fn forget(&mut self, gpa: u64, len: u64) -> bool {
         let end = gpa.saturating_add(len);
         if !self.runs.iter().any(|r| r.gpa < end && r.gpa_end() > gpa) {
@@ -132,8 +132,8 @@ impl Mr {
         true
     }
 
-    /// Calls `piece` with each contiguous piece of guest memory behind `len` bytes from `offset`, as far
-    /// as they are the first `limit` of these.
+    /// Calls `piece` with each contiguous piece of guest memory behind `len` bytes from `offset`,
+    /// but only for the first `limit` of these bytes.
     pub(crate) fn pieces(
         &self,
         mut offset: u64,
@@ -167,7 +167,7 @@ impl Mr {
 /// A shared memory region: an alias with a key, a start and a protection domain of its own.
 #[derive(Debug)]
 pub(crate) struct Smr {
-    /// Handle of the region; it may be gone.
+    /// Handle of the region, which may have been freed.
     pub(crate) mr: u64,
     pub(crate) start: u64,
     pub(crate) pd: u32,
@@ -211,7 +211,8 @@ mod tests {
         assert_eq!(mr.check_room(4096), Err(Refusal::PagesExceed));
     }
 
-    /// However long a descriptor is, only so much of it is looked at; all of it must be in the region.
+    /// Only the first `limit` bytes of a descriptor are looked at, but all of it must be in the
+    /// region.
     #[test]
     fn pieces_are_limited() {
         let mr = region(&[0x1000, 0x3000, 0x5000, 0x7000]);
@@ -249,7 +250,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a list of pages.
+        /// Compares with a list of pages.
         #[test]
         fn like_a_page_list(pages in proptest::collection::vec(0u64..64, 1..80),
                             gone in proptest::collection::vec((0u64..66, 1u64..8), 0..4),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Logical ports: attributes, filters, memory for frames that wait (§4.4, §7.1).
+//! Logical ports: attributes, filters, and memory for frames that wait (§4.4, §7.1).
 
 use ehea_abi::cb::port::{
     MacAddress, PortBlock1, PortBlock2, PortSpeed, ReceiveControl, MAX_DEFAULT_QPS,
@@ -12,9 +12,10 @@ use super::fifo::Fifo;
 use crate::limits::PORT_FIFO_BYTES;
 use crate::stats::PortCounters;
 
-/// The longest frame on the wire, CRC included (M21).
+/// Length in bytes of the longest frame on the wire, including CRC (M21).
 pub(crate) const MAX_WIRE_FRAME: usize = 9022;
-/// The longest frame on the wire while jumbo frames are off, VLAN tag and CRC included.
+/// Length in bytes of the longest frame on the wire while jumbo frames are off, including VLAN tag
+/// and CRC.
 pub(crate) const MAX_WIRE_FRAME_STANDARD: usize = 1522;
 /// A logical port.
 #[derive(Debug)]
@@ -29,21 +30,21 @@ pub(crate) struct Port {
     pub(crate) speed: PortSpeed,
     pub(crate) pause: u32,
     pub(crate) jumbo: u32,
-    /// Number or handle of the queue pair for frames to other stations; 0: none.
+    /// Number or handle of the queue pair for frames to other stations; 0 if there is none.
     pub(crate) def_uc_qpn: u64,
     pub(crate) bcmc: Registrations,
-    /// The physical link.
+    /// True if the physical link is up.
     pub(crate) link: bool,
-    /// A queue pair can receive, or could if it were enabled.
+    /// True if a queue pair can receive, or could if it were enabled.
     pub(crate) operational: bool,
-    /// The backend has a frame of ours and cannot take another.
+    /// True if the backend has a frame of this port and cannot take another.
     pub(crate) tx_busy: bool,
-    /// The backend was told to wait.
+    /// True if the backend was told to wait.
     pub(crate) held_back: bool,
     pub(crate) counters: PortCounters,
-    /// When it had its last part of a turn of work, as a number that grows.
+    /// Ordinal of the port's last part of a turn of work.
     pub(crate) served: u64,
-    /// Bytes of frames that wait for the port's queue pairs.
+    /// Number of bytes of frames that wait for the port's queue pairs.
     fifo_bytes: usize,
 }
 
@@ -71,13 +72,13 @@ impl Port {
         }
     }
 
-    /// Receive control, or nothing while the register is not valid.
+    /// Checks whether a receive option is set. No option is set while the register is not valid.
     pub(crate) fn receive_option(&self, option: ReceiveControl) -> bool {
         self.receive_control
             .contains(ReceiveControl::VALID.with(option))
     }
 
-    /// The longest frame on the wire, CRC included.
+    /// Returns the length in bytes of the longest frame on the wire, including CRC.
     pub(crate) const fn max_wire_frame(&self) -> usize {
         if self.jumbo != 0 {
             MAX_WIRE_FRAME
@@ -90,30 +91,31 @@ impl Port {
         self.fifo_bytes
     }
 
-    /// Whether there is room for any frame.
+    /// Checks whether there is room for any frame.
     pub(crate) const fn fifo_has_room(&self) -> bool {
         self.fifo_bytes.saturating_add(MAX_WIRE_FRAME) <= PORT_FIFO_BYTES
     }
 
-    /// Whether a backend with flow control has to wait: nothing is lost on a port that is up.
+    /// Checks whether a backend with flow control has to wait, so that nothing is lost on a port
+    /// that is up.
     pub(crate) const fn must_hold_back(&self) -> bool {
         self.link && self.operational && !self.fifo_has_room()
     }
 
-    /// A frame waits for its queue pair.
+    /// Makes a frame wait for its queue pair.
     pub(crate) fn hold(&mut self, fifo: &mut Fifo, frame: Vec<u8>) {
         self.fifo_bytes = self.fifo_bytes.saturating_add(frame.len());
         fifo.push(frame);
     }
 
-    /// The frame that has waited longest leaves.
+    /// Removes the frame that has waited longest and returns it.
     pub(crate) fn release(&mut self, fifo: &mut Fifo) -> Option<Vec<u8>> {
         let frame = fifo.pop()?;
         self.fifo_bytes = self.fifo_bytes.saturating_sub(frame.len());
         Some(frame)
     }
 
-    /// Nobody gets what waits. Returns how many frames that were.
+    /// Drops all waiting frames of a queue pair. Returns their number.
     pub(crate) fn lose(&mut self, fifo: &mut Fifo) -> u64 {
         let mut lost = 0u64;
         while self.release(fifo).is_some() {
@@ -123,13 +125,13 @@ impl Port {
         lost
     }
 
-    /// A received frame is lost for want of a buffer or queue pair.
+    /// Counts a received frame that is lost because no buffer or queue pair takes it.
     pub(crate) fn drop_frame(&mut self) {
         bump(&mut self.statistics.rxufd, 1);
         self.counters.rx_dropped = self.counters.rx_dropped.saturating_add(1);
     }
 
-    /// A received frame is lost because it is too long.
+    /// Counts a received frame that is lost because it is too long.
     pub(crate) fn drop_long_frame(&mut self) {
         bump(&mut self.statistics.rxftl, 1);
         self.counters.rx_dropped = self.counters.rx_dropped.saturating_add(1);

@@ -14,13 +14,14 @@ use crate::limits::MAX_IN_FLIGHT;
 use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
-/// A send or receive queue: pages, a position, and how many slots the driver announced.
+/// A send or receive queue: its pages, its position, and the number of slots that the driver
+/// announced.
 #[derive(Debug)]
 pub(crate) struct WorkQueue {
     pub(crate) pages: QueuePages,
     pub(crate) cursor: Cursor,
     credits: u32,
-    /// Slots that were announced so far, and those of them that were used.
+    /// Number of slots that were announced so far, and number of these that were used.
     announced: u64,
     used: u64,
 }
@@ -36,22 +37,23 @@ impl WorkQueue {
         }
     }
 
-    /// Slots that were announced since the queue was made.
+    /// Returns the number of slots that were announced since the queue was made.
     pub(crate) const fn announced(&self) -> u64 {
         self.announced
     }
 
-    /// Slots that were used since the queue was made.
+    /// Returns the number of slots that were used since the queue was made.
     pub(crate) const fn used(&self) -> u64 {
         self.used
     }
 
-    /// Slots that the adapter may use.
+    /// Returns the number of slots that the adapter may use.
     pub(crate) const fn credits(&self) -> u32 {
         self.credits
     }
 
-    /// A doorbell. False: a ring is never completely full, so the count can't be true.
+    /// Adds announced slots for a doorbell. Returns false if the count cannot be true, because a
+    /// ring is never completely full.
     #[must_use]
     pub(crate) fn announce(&mut self, count: u32) -> bool {
         let credits = self.credits.saturating_add(count);
@@ -63,14 +65,14 @@ impl WorkQueue {
         true
     }
 
-    /// Address of the current slot.
+    /// Returns the address of the current slot.
     pub(crate) fn address(&self) -> Result<u64, Violation> {
         self.pages
             .address(self.cursor.offset())
             .ok_or(Violation::QueueMemoryGone)
     }
 
-    /// The current slot was used.
+    /// Moves past the current slot, which was used.
     pub(crate) fn take(&mut self) {
         self.credits = self.credits.saturating_sub(1);
         self.used = self.used.saturating_add(1);
@@ -88,38 +90,38 @@ impl WorkQueue {
 pub(crate) struct Uncut {
     /// The work request.
     pub(crate) header: SwqeHeader,
-    /// Headers and payload.
+    /// Headers and payload of the packet.
     pub(crate) packet: Vec<u8>,
-    /// Segments that were cut.
+    /// Number of segments cut so far.
     pub(crate) segments: u16,
-    /// Bytes of payload in these.
+    /// Number of bytes of payload in these segments.
     pub(crate) offset: usize,
 }
 
 /// A send work request that is on its way out.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    /// The next frame, which the backend did not take yet.
+    /// Next frame, which the backend has not taken yet.
     pub(crate) frame: Option<Vec<u8>>,
-    /// What follows, to be cut as it is sent.
+    /// Rest of the packet, which is cut while it is sent.
     pub(crate) uncut: Option<Uncut>,
     pub(crate) wr_id: u64,
-    /// A completion follows the last frame.
+    /// True if a completion follows the last frame.
     pub(crate) signalled: bool,
-    /// The adapter fills in a TCP or UDP checksum.
+    /// True if the adapter fills in a TCP or UDP checksum.
     pub(crate) checksum: bool,
-    /// The adapter cuts a packet into segments.
+    /// True if the adapter cuts a packet into segments.
     pub(crate) segmented: bool,
 }
 
-/// What a queue pair has done so far.
+/// Counts of what a queue pair has done so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct QpCounters {
-    /// Completions of send work requests.
+    /// Number of completions of send work requests.
     pub(crate) completed: u64,
-    /// Frames given to the driver.
+    /// Number of frames given to the driver.
     pub(crate) received: u64,
-    /// Frames that were for it and are lost.
+    /// Number of frames for this queue pair that were lost.
     pub(crate) dropped: u64,
 }
 
@@ -135,7 +137,7 @@ pub(crate) struct Qp {
     pub(crate) pd: u32,
     /// Index of the port.
     pub(crate) port: usize,
-    /// Register block.
+    /// Index of the register block.
     pub(crate) slot: u32,
     pub(crate) sq: WorkQueue,
     pub(crate) rq1: WorkQueue,
@@ -143,28 +145,31 @@ pub(crate) struct Qp {
     pub(crate) rq3: WorkQueue,
     pub(crate) state: QpState,
     pub(crate) enabled: bool,
-    /// When the queue pair, set up, was disabled, if it was and is not enabled yet.
+    /// Time at which the queue pair was disabled after it was set up; `None` if it was not or is
+    /// enabled again.
     pub(crate) paused_ns: Option<u64>,
-    /// The driver was told that the port is up.
+    /// True if the driver was told that the port is up.
     pub(crate) announced: bool,
     pub(crate) aer: u64,
     pub(crate) outgoing: Option<Outgoing>,
     /// Frames that were received for this queue pair.
     pub(crate) fifo: Fifo,
-    /// In the order of arrival.
+    /// Writes under way to memory, in the order of arrival.
     pub(crate) in_flight: VecDeque<Flight>,
     pub(crate) counters: QpCounters,
-    /// When it had its last part of a turn of work, as a number that grows.
+    /// Ordinal of the queue pair's last part of a turn of work.
     pub(crate) served: u64,
 }
 
 impl Qp {
-    /// Whether frames that arrive are for this queue pair, now or as soon as it is enabled again.
+    /// Checks whether arriving frames are for this queue pair, now or as soon as it is enabled
+    /// again.
     pub(crate) const fn is_operational(&self) -> bool {
         matches!(self.state, QpState::ReadyToReceive | QpState::ReadyToSend)
     }
 
-    /// Whether frames may wait for this queue pair; for a disabled one not if `disabled_drops`.
+    /// Checks whether frames may wait for this queue pair. They may not wait for a disabled one if
+    /// `disabled_drops`.
     pub(crate) const fn lets_wait(&self, disabled_drops: bool) -> bool {
         self.is_operational() && (self.enabled || !disabled_drops)
     }
@@ -177,12 +182,12 @@ impl Qp {
         self.enabled && matches!(self.state, QpState::ReadyToSend)
     }
 
-    /// Whether more can be under way to memory.
+    /// Checks whether one more write may be under way to memory.
     pub(crate) fn has_flight_room(&self) -> bool {
         self.in_flight.len() < MAX_IN_FLIGHT
     }
 
-    /// Whether doorbells count.
+    /// Checks whether doorbells have an effect.
     pub(crate) const fn takes_doorbells(&self) -> bool {
         !matches!(self.state, QpState::Reset | QpState::Error)
     }
@@ -199,8 +204,8 @@ impl Qp {
         self.queues().iter().all(|q| q.pages.is_complete())
     }
 
-    /// Whether the state machine has that edge: bring-up goes through INITIALIZED, RESET and ERROR
-    /// are reached from everywhere (choice).
+    /// Checks whether the state machine has a transition to `next`. Bring-up goes through
+    /// INITIALIZED; RESET and ERROR can be entered from everywhere (choice).
     pub(crate) const fn may_become(&self, next: QpState) -> bool {
         use QpState::*;
         matches!(
@@ -212,8 +217,9 @@ impl Qp {
         )
     }
 
-    /// Enables or disables the queue pair at a time of the machine's clock. A queue pair that failed, or
-    /// was never set up, has nothing to enable. Says how long it was disabled in between.
+    /// Enables or disables the queue pair at the virtual time `now_ns`. A queue pair that failed or
+    /// was never set up cannot be enabled. Returns how long it was disabled, when it is enabled
+    /// again.
     pub(crate) fn set_enabled(&mut self, enabled: bool, now_ns: u64) -> Option<u64> {
         self.enabled = enabled && !matches!(self.state, QpState::Reset | QpState::Error);
         if self.can_receive() {
@@ -228,8 +234,8 @@ impl Qp {
         None
     }
 
-    /// Enters another state. Positions, credits and toggle bits survive all but RESET (M8); the error
-    /// register is cleared when the queue pair is set up again (choice).
+    /// Enters another state. Positions, credits and toggle bits survive all states but RESET (M8).
+    /// The error register is cleared when the queue pair is set up again (choice).
     pub(crate) fn enter(&mut self, next: QpState) {
         self.state = next;
         match next {
@@ -251,13 +257,14 @@ impl Qp {
         }
     }
 
-    /// H_DISABLE_AND_GET_HEA: nothing is left that could touch memory.
+    /// Disables the queue pair for good (H_DISABLE_AND_GET_HEA), so that nothing is left that could
+    /// touch memory.
     pub(crate) fn disable(&mut self) {
         self.enabled = false;
         self.enter(QpState::Reset);
     }
 
-    /// Stops on an error.
+    /// Stops the queue pair because of an error.
     pub(crate) fn fail(&mut self, aer: u64) {
         self.aer |= aer;
         self.enter(QpState::Error);

@@ -7,7 +7,7 @@ use ehea_abi::ring::{Toggle, QUEUE_PAGE_SIZE};
 /// The pages of one queue.
 #[derive(Debug)]
 pub(crate) struct QueuePages {
-    /// None: the page left the machine.
+    /// Addresses of the pages; `None` for a page that left the machine.
     pages: Vec<Option<u64>>,
     expected: u32,
 }
@@ -28,7 +28,8 @@ impl QueuePages {
         self.pages.push(Some(gpa));
     }
 
-    /// The guest address of a byte of the ring, if its page is registered and still there.
+    /// Returns the guest address of a byte of the ring, or `None` if its page is not registered or
+    /// left the machine.
     pub(crate) fn address(&self, offset: usize) -> Option<u64> {
         let page = *self.pages.get(offset / QUEUE_PAGE_SIZE)?;
         page?.checked_add((offset % QUEUE_PAGE_SIZE) as u64)
@@ -39,7 +40,7 @@ impl QueuePages {
         pages.saturating_mul(QUEUE_PAGE_SIZE as u64)
     }
 
-    /// Forgets the pages in a range of guest memory; says whether there were any.
+    /// Forgets the pages in a range of guest memory. Returns whether there were any.
     pub(crate) fn forget(&mut self, gpa: u64, len: u64) -> bool {
         let end = gpa.saturating_add(len);
         let mut any = false;
@@ -86,12 +87,12 @@ impl Cursor {
         self.toggle
     }
 
-    /// Offset of the current slot in the ring.
+    /// Returns the offset of the current slot in the ring.
     pub(crate) const fn offset(&self) -> usize {
         (self.position as usize).saturating_mul(self.slot_bytes)
     }
 
-    /// Goes to the next slot, from the last to the first of the next lap.
+    /// Moves to the next slot. Behind the last slot of a lap comes the first of the next lap.
     pub(crate) fn advance(&mut self) {
         self.position = self.position.saturating_add(1);
         if self.position >= self.slots {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state as statistics.
+//! Statistics of the adapter's state.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::state::State;
 use crate::stats::{Counters, CqStats, Live, MrStats, PortStats, QpStats, Stats};
 
 impl State {
-    /// All that is known of the objects, and what was counted. TCEs are not among it.
+    /// Returns all that is known of the objects, and the counters. TCEs are not included.
     pub(crate) fn stats(&self, counters: &Counters) -> Stats {
         let neqs = self.neqs() as u64;
         let own = |map: &BTreeMap<&'static str, u64>| {

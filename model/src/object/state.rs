@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All objects of an adapter in one place.
+//! State of an adapter: all of its objects in one place.
 
 use ehea_abi::hcall::EqKind;
 
@@ -15,15 +15,15 @@ use crate::object::table::{Kind, Table};
 use crate::refusal::Refusal;
 use crate::temper::{Mood, Pace};
 
-/// What a register block belongs to: the handle of a queue pair or completion queue.
+/// Owner of a register block: the handle of a queue pair or completion queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Block {
     Qp(u64),
     Cq(u64),
 }
 
-/// The register blocks. Freed ones are given out again as late as possible, so that a late access
-/// to a freed one is noticed.
+/// The register blocks. A freed block is given out again as late as possible, so that a late access
+/// to it is noticed.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     blocks: Vec<Option<Block>>,
@@ -38,7 +38,7 @@ impl Blocks {
         }
     }
 
-    /// A free block.
+    /// Returns the index of a free block.
     pub(crate) fn find_free(&self) -> Result<u32, Refusal> {
         let (before, after) = self
             .blocks
@@ -83,7 +83,7 @@ pub(crate) struct State {
     pub(crate) ports: Vec<Port>,
     pub(crate) agenda: Agenda,
     pub(crate) mood: Mood,
-    /// Parts of turns of work so far.
+    /// Number of parts of turns of work so far.
     pub(crate) served: u64,
     /// Virtual time of the call that is being handled.
     pub(crate) now: u64,
@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    /// The port with a logical number.
+    /// Returns the index of the port with the logical number `number`.
     pub(crate) fn port_index(&self, number: u16) -> Result<usize, Refusal> {
         usize::from(number)
             .checked_sub(1)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables of objects, and the numbers that name objects to the guest.
+//! Tables of objects, and the numbers by which the guest names objects.
 //!
-//! A handle carries the kind of the object and the generation of its place in the table, so that a
-//! handle of another kind or of a freed object finds nothing.
+//! A handle carries the kind of the object and the generation of its place in the table. A handle
+//! of another kind or of a freed object therefore finds nothing.
 
 /// The kinds of objects that have handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Kind {
         }
     }
 
-    /// The kind of object that a handle claims to be of.
+    /// Returns the kind of object that a handle claims to name.
     pub(crate) fn of(handle: u64) -> Option<Self> {
         let [code, ..] = handle.to_be_bytes();
         [Self::Eq, Self::Cq, Self::Qp, Self::Mr, Self::Smr]
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// Where an object is: its place in the table, counted from 1, and the place's generation.
+/// Identity of an object: its place in the table, counted from 1, and the generation of the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Id {
     place: u16,
@@ -43,7 +43,7 @@ pub(crate) struct Id {
 }
 
 impl Id {
-    /// The 64-bit handle.
+    /// Returns the 64-bit handle.
     pub(crate) const fn handle(self, kind: Kind) -> u64 {
         let [a, b] = self.generation.to_be_bytes();
         let [c, d] = self.place.to_be_bytes();
@@ -58,14 +58,14 @@ impl Id {
         }
     }
 
-    /// The 24-bit number of a queue; unique among live objects of a kind, never 0.
+    /// Returns the 24-bit number of a queue. It is unique among live objects of a kind and never 0.
     pub(crate) const fn number(self) -> u32 {
         let [_, b] = self.generation.to_be_bytes();
         let [c, d] = self.place.to_be_bytes();
         u32::from_be_bytes([0, b, c, d])
     }
 
-    /// The 32-bit key of a memory region.
+    /// Returns the 32-bit key of a memory region.
     pub(crate) const fn key(self, kind: Kind) -> u32 {
         let [_, b] = self.generation.to_be_bytes();
         let [c, d] = self.place.to_be_bytes();
@@ -84,7 +84,7 @@ struct Place<T> {
     item: Option<T>,
 }
 
-/// At most `limit` objects of one kind.
+/// A table of at most `limit` objects of one kind.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     kind: Kind,
@@ -115,7 +115,7 @@ impl<T> Table<T> {
         self.live >= self.limit
     }
 
-    /// Adds the object that `make` returns for its identity, and returns its handle; none if the
+    /// Adds the object that `make` returns for its identity. Returns its handle, or `None` if the
     /// table is full.
     pub(crate) fn insert(&mut self, make: impl FnOnce(Id) -> T) -> Option<u64> {
         if self.is_full() {
@@ -148,7 +148,7 @@ impl<T> Table<T> {
         let id = Id::from_handle(handle);
         let index = usize::from(id.place).checked_sub(1)?;
         let place = self.places.get(index)?;
-        // Also refuses handles with bits that no handle has.
+        // This also refuses handles with bits that no handle has.
         (place.generation == id.generation && id.handle(self.kind) == handle).then_some(index)
     }
 
@@ -169,7 +169,7 @@ impl<T> Table<T> {
         let index = self.index(handle)?;
         let place = self.places.get_mut(index)?;
         let item = place.item.take()?;
-        // 0 is not a generation, so that no handle is ever without one.
+        // 0 is not a generation, so that every handle has one.
         place.generation = place.generation.checked_add(1).unwrap_or(1);
         self.live = self.live.saturating_sub(1);
         Some(item)
@@ -185,13 +185,13 @@ impl<T> Table<T> {
         found.item.as_ref().map(|item| (id, item))
     }
 
-    /// The handle of the object with that number.
+    /// Returns the handle of the object with the number `number`.
     pub(crate) fn by_number(&self, number: u32) -> Option<u64> {
         let (id, _) = self.at(Id::place_of_number(number))?;
         (id.number() == number).then(|| id.handle(self.kind))
     }
 
-    /// The object with that key.
+    /// Returns the object with the key `key`.
     pub(crate) fn by_key(&self, key: u32) -> Option<&T> {
         let (id, item) = self.at(Id::place_of_number(key))?;
         (id.key(self.kind) == key).then_some(item)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a guest allocates objects and registers their memory.
+//! Allocation of objects by a guest, and registration of their memory.
 
 use ehea_abi::cb::adapter::PageSize;
 use ehea_abi::hcall::{
@@ -22,7 +22,7 @@ impl TestGuest {
         }
     }
 
-    /// Registers fresh pages for a queue.
+    /// Registers newly allocated pages for a queue.
     fn register_ring(
         machine: &mut TestMachine,
         resource: u64,
@@ -85,7 +85,7 @@ impl TestGuest {
         }
     }
 
-    /// The call that allocates a memory region for all memory of the machine.
+    /// Returns the call that allocates a memory region for all memory of the machine.
     pub fn alloc_mr_call(machine: &TestMachine, page: PageSize) -> AllocMr {
         AllocMr {
             adapter: machine.handle(),
@@ -129,7 +129,7 @@ impl TestGuest {
         mr
     }
 
-    /// The adapter's address of guest memory.
+    /// Returns the adapter's address of the guest address `gpa`.
     pub fn bus(ram: &[(u64, u64)], gpa: u64) -> u64 {
         let mut before = START;
         for &(start, bytes) in ram {
@@ -152,7 +152,7 @@ impl TestGuest {
         MrAllocated::unpack(&Self::must(machine, Opcode::REGISTER_SMR, call.pack()))
     }
 
-    /// The call that allocates a queue pair as a driver does.
+    /// Returns the call by which a driver allocates a queue pair.
     pub fn alloc_qp_call(&self, port: u16, send_cq: u64, recv_cq: u64, eq: u64) -> AllocQp {
         let size = self.options.size.code();
         AllocQp {

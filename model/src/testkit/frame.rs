@@ -2,7 +2,7 @@
 
 //! Frames for tests, built independently of the model's own parsers.
 
-/// The Internet checksum, word by word (RFC 1071).
+/// Returns the Internet checksum, calculated word by word (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum = 0u32;
     for pair in bytes.chunks(2) {
@@ -12,22 +12,22 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// Builders and checkers of frames.
+/// Functions that build and check frames.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame;
 
 impl Frame {
-    /// The address of the first port of [`super::TestMachine::default_config`].
+    /// MAC address of the first port of [`super::TestMachine::default_config`].
     pub const STATION: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
-    /// Another station.
+    /// MAC address of another station.
     pub const PEER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 
-    /// The Internet checksum of some bytes.
+    /// Returns the Internet checksum of `bytes`.
     pub fn checksum(bytes: &[u8]) -> u16 {
         checksum(bytes)
     }
 
-    /// `len` bytes of a pattern that differs from offset to offset and from seed to seed.
+    /// Returns `len` bytes of a pattern that differs from offset to offset and from seed to seed.
     pub fn pattern(len: usize, seed: u32) -> Vec<u8> {
         let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
         (0..len)
@@ -40,7 +40,7 @@ impl Frame {
             .collect()
     }
 
-    /// A frame of an experimental EtherType, `len` bytes in all.
+    /// Returns a frame of `len` bytes with an experimental EtherType.
     pub fn raw(to: [u8; 6], len: usize, seed: u32) -> Vec<u8> {
         let mut frame = [&to[..], &Self::PEER, &[0x88, 0xb5]].concat();
         frame.extend(Self::pattern(len.saturating_sub(14), seed));
@@ -63,7 +63,7 @@ impl Frame {
         pseudo
     }
 
-    /// An IPv4 UDP frame with correct checksums.
+    /// Returns an IPv4 UDP frame with correct checksums.
     pub fn udp(to: [u8; 6], ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
         let len = 8 + payload.len();
         let mut udp = Vec::new();
@@ -80,7 +80,7 @@ impl Frame {
         Self::ipv4(to, 17, &udp)
     }
 
-    /// An IPv4 TCP frame with correct checksums and these flags.
+    /// Returns an IPv4 TCP frame with the flags `flags` and correct checksums.
     pub fn tcp(
         to: [u8; 6],
         ports: (u16, u16),
@@ -100,7 +100,7 @@ impl Frame {
         Self::ipv4(to, 6, &tcp)
     }
 
-    /// The frame with an 802.1Q tag.
+    /// Returns the frame `frame` with an 802.1Q tag added.
     pub fn tagged(frame: &[u8], tci: u16) -> Vec<u8> {
         [
             &frame[..12],
@@ -111,7 +111,8 @@ impl Frame {
         .concat()
     }
 
-    /// Whether the checksums of an untagged IPv4 TCP or UDP frame without options are correct.
+    /// Checks whether the checksums of an untagged IPv4 TCP or UDP frame without options are
+    /// correct.
     pub fn is_intact(frame: &[u8]) -> bool {
         let total = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
         let l4 = &frame[34..14 + total];

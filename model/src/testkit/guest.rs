@@ -16,12 +16,12 @@ use zerocopy::byteorder::big_endian::{U32, U64};
 use super::{TestEq, TestMachine, TestPort};
 use crate::config::Config;
 
-/// What a guest brings up.
+/// Options for the objects that a guest brings up.
 #[derive(Clone, Debug)]
 pub struct GuestOptions {
     /// Logical ports to open.
     pub ports: Vec<u16>,
-    /// Queue pairs for each port.
+    /// Number of queue pairs for each port.
     pub queue_pairs: usize,
     /// Size of all queues.
     pub size: QueueSize,
@@ -47,12 +47,12 @@ impl Default for GuestOptions {
     }
 }
 
-/// A guest with everything up. Takes it down when it is dropped.
+/// A guest with everything brought up. It takes everything down when it is dropped.
 #[derive(Debug)]
 pub struct TestGuest {
     /// The machine.
     pub machine: TestMachine,
-    /// What was brought up.
+    /// Options with which everything was brought up.
     pub options: GuestOptions,
     /// Notification event queue.
     pub neq: TestEq,
@@ -60,7 +60,7 @@ pub struct TestGuest {
     pub mr: MrAllocated,
     /// The open ports.
     pub ports: Vec<TestPort>,
-    /// A page for control blocks.
+    /// Address of a page for control blocks.
     pub block: u64,
 }
 
@@ -70,18 +70,18 @@ impl Default for TestGuest {
     }
 }
 
-/// Start of the memory region in the adapter's view.
+/// Start of the memory region, as the adapter sees it.
 pub(super) const START: u64 = 0x8000_0000_0000_0000;
-/// The protection domain.
+/// Protection domain of all objects.
 pub(crate) const PD: u32 = 0xaabc_deff;
 
 impl TestGuest {
-    /// Brings everything up on a machine with that adapter.
+    /// Brings everything up on a new machine with an adapter of configuration `config`.
     pub fn new(config: Config, options: GuestOptions) -> Self {
         Self::on(TestMachine::new(config), options)
     }
 
-    /// Brings everything up on that machine.
+    /// Brings everything up on `machine`.
     pub fn on(mut machine: TestMachine, options: GuestOptions) -> Self {
         let block = machine.alloc_pages(1);
         let neq = Self::alloc_eq(&mut machine, EqKind::Notification);
@@ -102,12 +102,13 @@ impl TestGuest {
         guest
     }
 
-    /// Opens a port: the order of §1.3.
+    /// Opens a port, in the order of §1.3.
     pub fn open(&mut self, number: u16) {
         self.open_on(number, None);
     }
 
-    /// As [`TestGuest::open`], with completion events of its one queue pair on that event queue.
+    /// Opens a port as [`TestGuest::open`] does. If `events` is given, the completion queues of its
+    /// only queue pair use that event queue.
     pub fn open_on(&mut self, number: u16, events: Option<&TestEq>) {
         let affiliated = Self::alloc_eq(&mut self.machine, EqKind::Affiliated);
         let qps: Vec<_> = (0..self.options.queue_pairs as u32)
@@ -150,7 +151,7 @@ impl TestGuest {
         );
     }
 
-    /// The configured address of a port.
+    /// Returns the configured MAC address of a port.
     pub fn mac(&self, number: u16) -> MacAddress {
         self.machine.config().macs[usize::from(number) - 1]
     }
@@ -176,7 +177,7 @@ impl TestGuest {
         .expect("default queue pairs");
     }
 
-    /// Queries or modifies a port with the block in [`TestGuest::block`].
+    /// Queries or modifies a port by means of the control block in [`TestGuest::block`].
     pub fn port_call(
         &mut self,
         opcode: Opcode,
@@ -222,7 +223,7 @@ impl TestGuest {
         )
     }
 
-    /// Queries or modifies block 0 of a queue pair in [`TestGuest::block`].
+    /// Queries or modifies a queue pair by means of control block 0 in [`TestGuest::block`].
     pub fn qp_call(&mut self, opcode: Opcode, qp: u64, select: u64) -> Result<(), ReturnCode> {
         let call = QpCall {
             adapter: self.machine.handle(),
@@ -234,14 +235,14 @@ impl TestGuest {
         self.machine.call(opcode, call.pack()).map(|_| ())
     }
 
-    /// The control register of a queue pair.
+    /// Returns the control register of a queue pair.
     pub fn qp_control(&mut self, handle: u64) -> QpControl {
         self.qp_call(Opcode::QUERY_HEA_QP, handle, QpBlock0::SELECT_ALL.mask())
             .expect("query");
         QpControl(self.machine.read::<QpBlock0>(self.block).control.get())
     }
 
-    /// Brings a queue pair to RDY2SND as §1.4 says.
+    /// Brings a queue pair to the state RDY2SND, as described in §1.4.
     pub fn activate(&mut self, port: usize, qp: usize) {
         let handle = self.ports[port].qps[qp].handle;
         for control in [
@@ -295,7 +296,7 @@ impl TestGuest {
             .map(|_| ())
     }
 
-    /// Closes a port: the order of §1.3.
+    /// Closes a port, in the order of §1.3.
     pub fn close(&mut self, port: usize) {
         let port = self.ports.remove(port);
         let mac = self.mac(port.number);

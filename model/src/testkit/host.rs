@@ -7,21 +7,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::host::{Host, NotRam, TraceLevel};
 
 const PAGE: u64 = 4096;
-/// First interrupt number.
+/// Number of the first interrupt.
 const IRQ_BASE: u32 = 0x1280;
 
-/// The host side of a [`super::TestMachine`].
+/// Host side of a [`super::TestMachine`].
 #[derive(Debug, Default)]
 pub struct TestHost {
-    /// RAM: start and bytes, ascending.
+    /// Ranges of RAM as start and length in bytes, ascending.
     pub(super) ram: Vec<(u64, u64)>,
     pages: BTreeMap<u64, Box<[u8]>>,
-    /// What calls registered: by handle, start and bytes.
+    /// Ranges that calls registered, as start and length in bytes, by handle.
     pub(super) registered: BTreeMap<u64, Vec<(u64, u64)>>,
-    /// Pages that the call being handled may touch.
+    /// Addresses of pages that the call being handled may touch.
     pub(super) call_pages: Vec<u64>,
     pub(super) irq_limit: u32,
-    /// The guest's processors have something to do.
+    /// True if the guest's processors have something to do.
     pub guest_is_busy: bool,
     irqs: BTreeSet<u32>,
     pulses: BTreeMap<u32, u64>,
@@ -33,13 +33,13 @@ pub struct TestHost {
     pub(super) tx_busy: BTreeSet<usize>,
     pub(super) flushes: BTreeMap<usize, u64>,
     pub(super) traces: Vec<(TraceLevel, String)>,
-    /// Accesses that the adapter made: address, bytes, whether it wrote.
+    /// Accesses that the adapter made, as address, length in bytes, and whether it wrote.
     pub(super) accesses: Vec<(u64, u64, bool)>,
-    /// What the adapter wrote: address and bytes, while this is recorded.
+    /// Writes of the adapter, as address and bytes, while they are recorded.
     pub(super) writes: Option<Vec<(u64, Vec<u8>)>>,
     /// The adapter's TCE table in a CMO partition.
     pub(super) tces: Option<BTreeMap<u64, u64>>,
-    /// Bytes of RAM that the machine claims to have, if not the sum of its RAM.
+    /// Number of bytes of RAM that the machine claims to have, if that is not the sum of its RAM.
     pub(super) claimed_ram: Option<u64>,
 }
 
@@ -57,7 +57,7 @@ impl TestHost {
         at >= end
     }
 
-    /// Whether some call made this memory known to the adapter.
+    /// Checks whether a call made this memory known to the adapter.
     fn is_known(&self, gpa: u64, len: u64) -> bool {
         let end = gpa + len;
         let in_call = |page| self.call_pages.contains(&(page * PAGE));
@@ -80,7 +80,7 @@ impl TestHost {
         true
     }
 
-    /// Whether the adapter may access a page by its table, if it has one.
+    /// Checks whether the adapter may access a page according to its table, if it has one.
     fn is_mapped(&self, page: u64, write: bool) -> bool {
         let bit = if write { 2 } else { 1 };
         self.tces.as_ref().is_none_or(|table| {
@@ -109,7 +109,7 @@ impl TestHost {
         }
     }
 
-    /// Copies guest memory, as the guest.
+    /// Copies guest memory, on behalf of the guest.
     pub fn peek(&self, gpa: u64, buf: &mut [u8]) {
         assert!(self.is_ram(gpa, buf.len() as u64), "peek at {gpa:#x}");
         let mut at = gpa;
@@ -127,7 +127,7 @@ impl TestHost {
         }
     }
 
-    /// Writes guest memory, as the guest.
+    /// Writes guest memory, on behalf of the guest.
     pub fn poke(&mut self, gpa: u64, bytes: &[u8]) {
         assert!(self.is_ram(gpa, bytes.len() as u64), "poke at {gpa:#x}");
         let mut at = gpa;
@@ -145,22 +145,23 @@ impl TestHost {
         }
     }
 
-    /// How often an interrupt was raised since this was last asked.
+    /// Returns the number of times that an interrupt was raised since the last call.
     pub fn take_pulses(&mut self, irq: u32) -> u64 {
         self.pulses.remove(&irq).unwrap_or(0)
     }
 
-    /// Interrupt numbers in use.
+    /// Returns the number of interrupt numbers in use.
     pub fn irqs_in_use(&self) -> usize {
         self.irqs.len()
     }
 
-    /// The trace messages so far.
+    /// Returns the trace messages so far.
     pub fn traces(&self) -> &[(TraceLevel, String)] {
         &self.traces
     }
 
-    /// Forgets and returns the accesses so far: address, bytes, whether the adapter wrote.
+    /// Returns the accesses since the last call, as address, length in bytes, and whether the
+    /// adapter wrote.
     pub fn take_accesses(&mut self) -> Vec<(u64, u64, bool)> {
         std::mem::take(&mut self.accesses)
     }
@@ -170,7 +171,7 @@ impl TestHost {
         self.writes = Some(Vec::new());
     }
 
-    /// What the adapter wrote since recording started, in order: address and bytes.
+    /// Ends the recording of writes and returns them in order, as address and bytes.
     pub fn take_writes(&mut self) -> Vec<(u64, Vec<u8>)> {
         self.writes.take().unwrap_or_default()
     }
@@ -182,7 +183,7 @@ impl TestHost {
         self.poke(gpa, bytes);
     }
 
-    /// Takes memory out of the machine; its contents are lost.
+    /// Removes memory from the machine. Its contents are lost.
     pub(super) fn remove(&mut self, gpa: u64, len: u64) {
         let end = gpa + len;
         let mut kept = Vec::new();

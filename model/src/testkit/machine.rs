@@ -17,21 +17,21 @@ use crate::temper::Temper;
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
 
-/// A machine with one adapter and an eye on it.
+/// A machine with one adapter, which it watches.
 #[derive(Debug)]
 pub struct TestMachine {
-    /// The adapter; calls through the methods below are watched, calls around them are not.
+    /// The adapter. Calls through the methods below are watched; direct calls are not.
     pub adapter: Adapter,
     /// Memory and the rest of the machine.
     pub host: TestHost,
     config: Config,
     next_page: u64,
-    /// Do not check for live objects at the end.
+    /// True if live objects at the end are no error.
     pub may_leak: bool,
 }
 
 impl TestMachine {
-    /// One port, 4 KiB pages, flow control.
+    /// Returns a configuration with one port, pages of 4 KiB and flow control.
     pub fn default_config() -> Config {
         Config {
             adapter_handle: 0x4845_4100_7100_0003,
@@ -50,12 +50,12 @@ impl TestMachine {
         }
     }
 
-    /// 64 MiB of memory with a hole in the middle.
+    /// Returns a machine with 64 MiB of memory, which has a hole in the middle.
     pub fn new(config: Config) -> Self {
         Self::with_ram(config, &[(0, 32 * MIB), (48 * MIB, 32 * MIB)])
     }
 
-    /// A machine with that memory: start and bytes of each range, ascending.
+    /// Returns a machine with the memory `ram`: ranges as start and length in bytes, ascending.
     pub fn with_ram(config: Config, ram: &[(u64, u64)]) -> Self {
         let mut host = TestHost::default();
         host.ram = ram.to_vec();
@@ -71,39 +71,40 @@ impl TestMachine {
         }
     }
 
-    /// What the adapter was made with.
+    /// Returns the configuration of the adapter.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The adapter's handle.
+    /// Returns the adapter's handle.
     pub fn handle(&self) -> u64 {
         self.config.adapter_handle
     }
 
-    /// RAM: start and bytes of each range, ascending.
+    /// Returns the ranges of RAM as start and length in bytes, ascending.
     pub fn ram(&self) -> &[(u64, u64)] {
         &self.host.ram
     }
 
-    /// Bytes of RAM that the adapter is told from now on.
+    /// Makes the machine claim to have `bytes` bytes of RAM from now on.
     pub fn claim_ram(&mut self, bytes: u64) {
         self.host.claimed_ram = Some(bytes);
     }
 
-    /// Interrupt numbers that the machine can give out.
+    /// Limits the number of interrupts that the machine can give out.
     pub fn limit_irqs(&mut self, count: u32) {
         self.host.irq_limit = count;
     }
 
-    /// Contiguous pages of 4 KiB that nothing else uses.
+    /// Allocates contiguous pages of 4 KiB that nothing else uses. Returns the address of the
+    /// first.
     pub fn alloc_pages(&mut self, count: u64) -> u64 {
         let gpa = self.next_page;
         self.next_page += count * PAGE;
         gpa
     }
 
-    /// A hypercall, repeated while the firmware of a rough adapter is busy.
+    /// Makes a hypercall and repeats it while the firmware of a rough adapter is busy.
     pub fn hcall(&mut self, opcode: Opcode, regs: &mut Regs) -> ReturnCode {
         let rough = self.config.temper != Temper::Calm;
         loop {
@@ -114,7 +115,7 @@ impl TestMachine {
         }
     }
 
-    /// A hypercall.
+    /// Makes a hypercall once.
     pub fn hcall_once(&mut self, opcode: Opcode, regs: &mut Regs) -> ReturnCode {
         let call = *regs;
         self.host.call_pages = call[1..]
@@ -129,7 +130,7 @@ impl TestMachine {
         code
     }
 
-    /// A hypercall that returns its results or the return code.
+    /// Makes a hypercall. Returns its results, or its return code if that is not success.
     pub fn call(&mut self, opcode: Opcode, mut regs: Regs) -> Result<Regs, ReturnCode> {
         match self.hcall(opcode, &mut regs) {
             ReturnCode::SUCCESS => Ok(regs),
@@ -137,7 +138,7 @@ impl TestMachine {
         }
     }
 
-    /// Keeps the books of what is registered, from what the guest sees.
+    /// Keeps track of registered memory, from what the guest can see.
     fn watch(&mut self, opcode: Opcode, call: &Regs, code: ReturnCode) {
         let done = code == ReturnCode::SUCCESS || code == ReturnCode::PAGE_REGISTERED;
         if opcode == Opcode::REGISTER_HEA_RPAGES && done {
@@ -168,19 +169,19 @@ impl TestMachine {
         }
     }
 
-    /// A store to a register at a real address.
+    /// Stores to a register at a real address.
     pub fn store(&mut self, address: u64, value: u64) {
         self.store_sized(address, 8, value);
     }
 
-    /// A store of any size.
+    /// Stores `size` bytes to a register at a real address.
     pub fn store_sized(&mut self, address: u64, size: u32, value: u64) {
         let offset = address - self.config.mmio_base;
         self.adapter.mmio_write(&mut self.host, offset, size, value);
         self.check();
     }
 
-    /// A load from a register at a real address.
+    /// Loads from a register at a real address.
     pub fn load(&mut self, address: u64) -> u64 {
         let offset = address - self.config.mmio_base;
         let value = self.adapter.mmio_read(&mut self.host, offset, 8);
@@ -188,7 +189,7 @@ impl TestMachine {
         value
     }
 
-    /// Lets virtual time pass and all that is due happen.
+    /// Lets virtual time pass, and all that becomes due happen.
     pub fn advance(&mut self, ns: u64) {
         let end = self.host.now + ns;
         while let Some(deadline) = self.host.deadline.filter(|&deadline| deadline <= end) {
@@ -200,8 +201,7 @@ impl TestMachine {
         self.host.now = end;
     }
 
-    /// Lets time pass until the adapter is to run next, and what is due then happen. Panics if nothing
-    /// is.
+    /// Lets time pass until the adapter is to run next, and lets it run. Panics if nothing is due.
     pub fn run_next(&mut self) {
         let deadline = self.host.deadline.expect("nothing is due");
         self.advance(deadline.saturating_sub(self.host.now));
@@ -216,24 +216,25 @@ impl TestMachine {
         self.advance(milliseconds * 1_000_000);
     }
 
-    /// When the adapter wants to run next.
+    /// Returns the time at which the adapter wants to run next.
     pub fn deadline(&self) -> Option<u64> {
         self.host.deadline
     }
 
-    /// A frame from the wire at a port index; false if it was not taken.
+    /// Delivers a frame from the wire to the port index `port`. Returns false if the frame was not
+    /// accepted.
     pub fn inject(&mut self, port: usize, frame: &[u8]) -> bool {
         let taken = self.adapter.rx_frame(&mut self.host, port, frame);
         self.check();
         taken
     }
 
-    /// The frames that a port index sent since this was last asked.
+    /// Returns the frames that port index `port` sent since the last call.
     pub fn take_sent(&mut self, port: usize) -> Vec<Vec<u8>> {
         self.host.sent.remove(&port).unwrap_or_default().into()
     }
 
-    /// Makes the backend of a port index busy or ready.
+    /// Makes the backend of port index `port` busy or ready.
     pub fn set_tx_busy(&mut self, port: usize, busy: bool) {
         if busy {
             self.host.tx_busy.insert(port);
@@ -243,12 +244,12 @@ impl TestMachine {
         self.check();
     }
 
-    /// How often a port index asked for frames that were held back.
+    /// Returns the number of times that port index `port` asked for frames that were held back.
     pub fn flushes(&self, port: usize) -> u64 {
         self.host.flushes.get(&port).copied().unwrap_or(0)
     }
 
-    /// Takes memory out of the machine.
+    /// Removes memory from the machine.
     pub fn remove_ram(&mut self, gpa: u64, len: u64) {
         self.host.remove(gpa, len);
         self.adapter.ram_removed(&mut self.host, gpa, len);
@@ -263,13 +264,13 @@ impl TestMachine {
         self.check();
     }
 
-    /// The guest gives memory back that the machine keeps for now.
+    /// Makes the guest give memory back that the machine keeps for now.
     pub fn give_back(&mut self, gpa: u64, len: u64) {
         self.adapter.ram_removed(&mut self.host, gpa, len);
         self.check();
     }
 
-    /// The guest gets memory again that the machine has kept.
+    /// Gives the guest memory again that the machine has kept.
     pub fn take_back(&mut self, gpa: u64, len: u64) {
         self.adapter.ram_returned(gpa, len);
         self.check();
@@ -283,7 +284,7 @@ impl TestMachine {
         self.check();
     }
 
-    /// Maps all RAM for the adapter, each page at the index that is its number.
+    /// Maps all RAM for the adapter. The index of each entry is the number of its page.
     pub fn map_ram(&mut self) {
         for (start, bytes) in self.host.ram.clone() {
             for page in start / PAGE..(start + bytes) / PAGE {
@@ -292,7 +293,7 @@ impl TestMachine {
         }
     }
 
-    /// Clears all entries of the adapter's TCE table at once, as a reset does.
+    /// Clears all entries of the adapter's TCE table at once, like a reset.
     pub fn clear_tces(&mut self) {
         if let Some(table) = &mut self.host.tces {
             table.clear();
@@ -301,7 +302,7 @@ impl TestMachine {
         self.check();
     }
 
-    /// Machine reset.
+    /// Resets the machine.
     pub fn reset(&mut self) {
         self.clear_tces();
         self.adapter.reset(&mut self.host);
@@ -318,8 +319,9 @@ impl TestMachine {
         self.check();
     }
 
-    /// Panics unless the adapter sees to it that everything happens that can happen: what its objects
-    /// wait for has a deadline, and when it says that no work is possible, none is done.
+    /// Asserts that the adapter will do everything that it can do: there is a deadline for
+    /// everything that its objects wait for, and no work is done when it says that none is
+    /// possible.
     fn check(&mut self) {
         let now = self.host.now;
         if let Some(by) = self.adapter.owed() {
@@ -338,24 +340,24 @@ impl TestMachine {
         }
     }
 
-    /// What the adapter counts.
+    /// Returns a snapshot of the adapter's statistics.
     pub fn stats(&self) -> Stats {
         self.adapter.stats()
     }
 
-    /// How often something was refused for that reason.
+    /// Returns the number of refusals for the reason `name`.
     pub fn refusals(&self, name: &str) -> u64 {
         self.stats().refusals.get(name).copied().unwrap_or(0)
     }
 
-    /// Guest memory as a value.
+    /// Reads a value from guest memory.
     pub fn read<T: FromBytes + IntoBytes>(&self, gpa: u64) -> T {
         let mut value = T::new_zeroed();
         self.host.peek(gpa, value.as_mut_bytes());
         value
     }
 
-    /// Guest memory as bytes.
+    /// Reads bytes from guest memory.
     pub fn read_bytes(&self, gpa: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.host.peek(gpa, &mut bytes);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A machine around the adapter and a guest that uses it well, for tests of this and other crates.
+//! A machine around the adapter, and a guest that uses the adapter well, for tests of this and
+//! other crates.
 //!
-//! [`TestMachine`] has sparse memory with holes and is an oracle: it panics when the adapter touches
-//! memory that no successful call registered or, in a CMO partition, no TCE maps, and when it is
-//! dropped while objects are alive.
-//! [`TestGuest`] brings everything up as a driver does, sends and receives, and takes it down again.
+//! [`TestMachine`] has sparse memory with holes. It is also an oracle: it panics if the adapter
+//! touches memory that no successful call registered or, in a CMO partition, no TCE maps. It also
+//! panics if it is dropped while objects are alive. [`TestGuest`] brings everything up like a
+//! driver, sends and receives, and takes everything down again.
 //!
-//! Nothing depends on the wall clock: virtual time passes in [`TestMachine::advance`] only.
+//! Nothing depends on real time: virtual time passes only in [`TestMachine::advance`].
 
 #![allow(
     clippy::arithmetic_side_effects,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Queues and ports as a driver sees them.
+//! Queues and ports from a driver's point of view.
 
 use ehea_abi::cqe::{Cqe, ReceiveQueue};
 use ehea_abi::eqe;
@@ -11,23 +11,23 @@ use zerocopy::FromBytes as _;
 
 use super::TestMachine;
 
-/// A ring in contiguous pages and the guest's position in it.
+/// A ring in contiguous pages, and the guest's position in it.
 #[derive(Clone, Debug)]
 pub struct TestRing {
     /// Real address of the first page.
     pub base: u64,
-    /// Slots.
+    /// Number of slots.
     pub slots: u32,
-    /// Bytes of a slot.
+    /// Size of a slot in bytes.
     pub slot_bytes: usize,
-    /// The guest's position.
+    /// Index of the guest's current slot.
     pub position: u32,
     /// Toggle bit of the guest's lap.
     pub toggle: Toggle,
 }
 
 impl TestRing {
-    /// A ring of `pages` queue pages.
+    /// Returns a ring of `pages` queue pages.
     pub fn new(base: u64, pages: u32, slot_bytes: usize) -> Self {
         Self {
             base,
@@ -38,12 +38,12 @@ impl TestRing {
         }
     }
 
-    /// Address of the current slot.
+    /// Returns the address of the current slot.
     pub fn address(&self) -> u64 {
         self.base + u64::from(self.position) * self.slot_bytes as u64
     }
 
-    /// Goes to the next slot.
+    /// Moves to the next slot.
     pub fn advance(&mut self) {
         self.position += 1;
         if self.position == self.slots {
@@ -56,16 +56,16 @@ impl TestRing {
 /// An event queue.
 #[derive(Clone, Debug)]
 pub struct TestEq {
-    /// Handle.
+    /// Handle of the queue.
     pub handle: u64,
-    /// Interrupt number.
+    /// Number of the interrupt.
     pub irq: u32,
-    /// Entries.
+    /// Ring of the entries.
     pub ring: TestRing,
 }
 
 impl TestEq {
-    /// The new entries.
+    /// Returns the new entries.
     pub fn take(&mut self, machine: &TestMachine) -> Vec<u64> {
         let mut entries = Vec::new();
         loop {
@@ -82,21 +82,21 @@ impl TestEq {
 /// A completion queue.
 #[derive(Clone, Debug)]
 pub struct TestCq {
-    /// Handle.
+    /// Handle of the queue.
     pub handle: u64,
     /// Real address of the register block.
     pub registers: u64,
-    /// Entries.
+    /// Ring of the entries.
     pub ring: TestRing,
 }
 
 impl TestCq {
-    /// A store to a register.
+    /// Stores to a register.
     pub fn store(&self, machine: &mut TestMachine, register: usize, value: u64) {
         machine.store(self.registers + register as u64, value);
     }
 
-    /// Clears the pending event and asks for the next one.
+    /// Clears the pending event and requests the next one.
     pub fn arm(&self, machine: &mut TestMachine) {
         self.store(machine, regs::cq::EP, 0);
         self.store(machine, regs::cq::N1, regs::N1_ARM.mask());
@@ -106,7 +106,7 @@ impl TestCq {
         );
     }
 
-    /// The new entries, without giving them back.
+    /// Returns the new entries, without giving them back.
     pub fn peek(&mut self, machine: &TestMachine) -> Vec<Cqe> {
         let mut entries = Vec::new();
         loop {
@@ -119,7 +119,7 @@ impl TestCq {
         }
     }
 
-    /// The new entries, given back.
+    /// Returns the new entries and gives them back.
     pub fn take(&mut self, machine: &mut TestMachine) -> Vec<Cqe> {
         let entries = self.peek(machine);
         self.store(machine, regs::cq::FECA, entries.len() as u64);
@@ -134,16 +134,16 @@ pub struct Received {
     pub cqe: Cqe,
     /// The frame without CRC.
     pub frame: Vec<u8>,
-    /// The CRC as it was stored.
+    /// The CRC that the adapter stored.
     pub crc: [u8; 4],
 }
 
 /// A queue pair with its completion queues and buffers.
 #[derive(Debug)]
 pub struct TestQp {
-    /// Handle.
+    /// Handle of the queue pair.
     pub handle: u64,
-    /// Number.
+    /// Number of the queue pair.
     pub number: u32,
     /// Real address of the register block.
     pub registers: u64,
@@ -155,36 +155,36 @@ pub struct TestQp {
     pub recv_cq: TestCq,
     /// Send queue.
     pub sq: TestRing,
-    /// Receive queues.
+    /// Receive queue 1.
     pub rq1: TestRing,
-    /// RQ2.
+    /// Receive queue 2.
     pub rq2: TestRing,
-    /// RQ3.
+    /// Receive queue 3.
     pub rq3: TestRing,
-    /// Handles of the shared memory regions for sending and receiving.
+    /// Handles of the shared memory regions, for sending and for receiving.
     pub smrs: [u64; 2],
-    /// Their keys.
+    /// Keys of the shared memory regions.
     pub lkeys: [u32; 2],
-    /// Real addresses of one buffer for each slot of RQ2 and RQ3.
+    /// Real addresses of the buffers of RQ2 and of RQ3, one buffer for each slot.
     pub buffers: [u64; 2],
     /// Real address of memory for frames to be sent: one page-aligned area for each slot.
     pub tx_memory: u64,
 }
 
 impl TestQp {
-    /// Bytes of a buffer of RQ2 and of RQ3.
+    /// Sizes in bytes of a buffer of RQ2 and of RQ3.
     pub const BUFFER: [u32; 2] = [2048, 9022];
-    /// Bytes from one buffer to the next.
+    /// Distances in bytes from one buffer to the next.
     pub const STRIDE: [u64; 2] = [2048, 3 * 4096];
-    /// Bytes of memory for one frame to be sent.
+    /// Size in bytes of the memory for one frame to be sent.
     pub const TX_STRIDE: u64 = 4 * 4096;
 
-    /// A store to a register.
+    /// Stores to a register.
     pub fn store(&self, machine: &mut TestMachine, register: usize, value: u64) {
         machine.store(self.registers + register as u64, value);
     }
 
-    /// A load from a register.
+    /// Loads from a register.
     pub fn load(&self, machine: &mut TestMachine, register: usize) -> u64 {
         machine.load(self.registers + register as u64)
     }
@@ -193,7 +193,8 @@ impl TestQp {
         self.buffers[queue] + u64::from(index) * Self::STRIDE[queue]
     }
 
-    /// Posts `count` buffers to RQ2 (`queue` 0) or RQ3 (1), without ringing. `bus` translates.
+    /// Posts `count` buffers to RQ2 (`queue` is 0) or RQ3 (`queue` is 1), without ringing the
+    /// doorbell. `bus` translates addresses.
     pub fn post(
         &mut self,
         machine: &mut TestMachine,
@@ -220,14 +221,14 @@ impl TestQp {
         }
     }
 
-    /// Posts a send work request of raw bytes and rings.
+    /// Posts a send work request of raw bytes and rings the doorbell.
     pub fn post_raw(&mut self, machine: &mut TestMachine, entry: &[u8]) {
         machine.write(self.sq.address(), entry);
         self.sq.advance();
         self.store(machine, regs::qp::SQA, 1);
     }
 
-    /// The frames received since this was last asked, without giving slots back.
+    /// Returns the frames received since the last call, without giving slots back.
     pub fn peek(&mut self, machine: &TestMachine) -> Vec<Received> {
         let mut frames = Vec::new();
         loop {

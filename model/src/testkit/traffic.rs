@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a guest sends and receives.
+//! Sending and receiving by a guest.
 
 use ehea_abi::cqe::{Cqe, ReceiveQueue};
 use ehea_abi::regs;
@@ -11,13 +11,15 @@ use zerocopy::IntoBytes as _;
 use super::{Received, TestGuest, TestQp};
 
 impl TestGuest {
-    /// Sends a frame as the old driver does: format 3 up to 224 bytes, else format 2; signalled.
+    /// Sends a frame like the old driver, with a request for a completion: in format 3 up to 224
+    /// bytes, else in format 2.
     pub fn send(&mut self, port: usize, qp: usize, frame: &[u8]) {
         self.send_with(port, qp, frame, SwqeHeader::default(), 160, &[]);
     }
 
-    /// Sends a frame with flags and offsets of `header`, `immediate` bytes in the work request of a
-    /// frame of more than 224 bytes and descriptors that end at `cuts`.
+    /// Sends a frame with the flags and offsets of `header`. If it has more than 224 bytes, the
+    /// first `immediate` are in the work request, and the rest is in descriptors that end at
+    /// `cuts`.
     pub fn send_with(
         &mut self,
         port: usize,
@@ -73,7 +75,7 @@ impl TestGuest {
         qp.post_raw(&mut self.machine, &entry);
     }
 
-    /// Frames received by a queue pair; their slots and buffers are given back.
+    /// Returns the frames that a queue pair received, and gives their slots and buffers back.
     pub fn receive(&mut self, port: usize, qp: usize) -> Vec<Received> {
         let ram = self.machine.ram().to_vec();
         let qp = &mut self.ports[port].qps[qp];
@@ -95,7 +97,7 @@ impl TestGuest {
         frames
     }
 
-    /// Send completions of a queue pair, given back.
+    /// Returns the send completions of a queue pair and gives them back.
     pub fn completions(&mut self, port: usize, qp: usize) -> Vec<Cqe> {
         self.ports[port].qps[qp].send_cq.take(&mut self.machine)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Control blocks, registers, statistics.
+//! Tests of control blocks, registers and statistics.
 
 use ehea_abi::cb::port::{PortBlock0, PortBlock2, PortBlock4, PortCategory, PortSpeed};
 use ehea_abi::cb::qp::QpBlock0;
@@ -10,7 +10,7 @@ use zerocopy::byteorder::big_endian::U64;
 
 use crate::testkit::{Frame, TestGuest};
 
-/// M13: what drivers rely on in the control blocks.
+/// M13: control blocks have what drivers rely on.
 #[test]
 fn control_blocks() {
     let mut guest = TestGuest::default();
@@ -84,7 +84,7 @@ fn control_blocks() {
     assert_eq!(received, [9 * 64, 4, 5, 0, 0, 0, 0]);
 }
 
-/// Registers: sizes, alignment, gaps.
+/// Register accesses of a wrong size or alignment, or to gaps, are ignored.
 #[test]
 fn register_accesses() {
     let mut guest = TestGuest::default();
@@ -108,13 +108,14 @@ fn register_accesses() {
     assert_eq!(machine.load(qp + regs::qp::RQ1C as u64), 127);
     assert_eq!(machine.load(qp + regs::qp::RQ1A as u64), 0);
     assert_eq!(machine.load(cq + regs::cq::FEC as u64), 256);
-    // Returning what was never taken does not make the queue larger.
+    // Giving back what was never taken does not make the queue larger.
     machine.store(cq + regs::cq::FECA as u64, 1);
     assert_eq!(machine.load(cq + regs::cq::FEC as u64), 256);
     assert_eq!(machine.stats().ignored_mmio, 9);
 }
 
-/// The statistics survive the way to a test in another process.
+/// Statistics survive the conversion to and from JSON, by which they reach tests in other
+/// processes.
 #[test]
 fn statistics_as_json() {
     let guest = TestGuest::default();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CMO partitions: the adapter reaches only what TCEs map for it. The test machine is an oracle here
-//! too: it looks the table through and panics at an access to a page that is not in it.
+//! Tests of CMO partitions: the adapter reaches only what TCEs map for it. The test machine is an
+//! oracle here, too: it searches the table and panics at an access to a page that is not in it.
 
 use ehea_abi::hcall::ReturnCode;
 use proptest::prelude::*;
@@ -13,7 +13,8 @@ const PAGE: u64 = 4096;
 const READ: u64 = 1;
 const WRITE: u64 = 2;
 
-/// A guest whose memory is all mapped: each page at the index that is its number.
+/// Returns a guest whose memory is completely mapped: the index of each entry is the number of its
+/// page.
 pub(super) fn cmo_guest() -> TestGuest {
     let mut machine = TestMachine::new(Config {
         cmo: true,
@@ -33,7 +34,7 @@ fn frame(len: usize) -> Vec<u8> {
     Frame::raw(Frame::STATION, len, 7)
 }
 
-/// Sends and receives one frame of each size class; both ways work.
+/// Sends and receives one frame of each size class, and asserts that both directions work.
 fn traffic(guest: &mut TestGuest) {
     for len in [100, 1000, 5000] {
         let frame = frame(len);
@@ -46,15 +47,15 @@ fn traffic(guest: &mut TestGuest) {
     }
 }
 
-/// What the driver does to make the adapter touch memory.
+/// Action of the driver that makes the adapter touch memory.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Send(usize),
     Receive(usize),
 }
 
-/// Where in a queue pair's memory, what makes the adapter touch it, how it touches it, what is
-/// refused.
+/// A case: the place in a queue pair's memory, the action that makes the adapter touch it, the kind
+/// of access, and the name of the refusal.
 type Case = (fn(&TestQp) -> u64, Deed, u64, &'static str);
 
 const CASES: [Case; 9] = [
@@ -117,7 +118,7 @@ fn what_is_mapped_can_be_used() {
     assert_eq!((stats.tce_mapped_pages, stats.tce_maps), (16384, 16384));
 }
 
-/// Each kind of memory is checked, and for the kind of access that is made.
+/// Each kind of memory is checked, for the kind of access that is made.
 #[test]
 fn what_is_not_mapped_is_refused() {
     for (index, (place, deed, needed, name)) in CASES.into_iter().enumerate() {
@@ -146,7 +147,8 @@ fn what_is_not_mapped_is_refused() {
     }
 }
 
-/// An event whose queue is not mapped is lost, as without memory; no queue pair is to blame.
+/// An event whose queue is not mapped is lost, as if there were no memory. No queue pair is to
+/// blame.
 #[test]
 fn events_need_a_mapping() {
     let mut guest = cmo_guest();
@@ -169,7 +171,7 @@ fn events_need_a_mapping() {
     assert_eq!((stats.cmo_refused, stats.refused_accesses), (1, 0));
 }
 
-/// Everything is set up with nothing mapped: hypercalls are no adapter's accesses.
+/// Everything can be set up with nothing mapped, because hypercalls are no accesses of the adapter.
 #[test]
 fn hypercalls_need_no_mapping() {
     let config = Config {
@@ -179,11 +181,11 @@ fn hypercalls_need_no_mapping() {
     let guest = TestGuest::on(TestMachine::new(config), GuestOptions::default());
     let stats = guest.machine.stats();
     assert_eq!((stats.live.qp, stats.live.mr), (1, 1));
-    // Two notifications about the port.
+    // The two are notifications about the port.
     assert_eq!((stats.cmo_refused, stats.refused_accesses), (2, 0));
 }
 
-/// A page is there as long as any entry maps it.
+/// A page is mapped as long as any entry maps it.
 #[test]
 fn mappings_are_counted() {
     let mut guest = cmo_guest();
@@ -203,13 +205,13 @@ fn mappings_are_counted() {
     assert_eq!((stats.tce_mapped_pages, stats.tce_maps), (16384, 16386));
 }
 
-/// A reset or the firmware's quiesce clears the table as a whole.
+/// A reset, or firmware that quiesces the adapter, clears the table as a whole.
 #[test]
 fn a_cleared_table_maps_nothing() {
     let mut guest = cmo_guest();
     guest.machine.clear_tces();
     act(&mut guest, Deed::Send(100));
-    // The work request, and the event about it.
+    // The work request was refused, and the event about it.
     let stats = guest.machine.stats();
     assert_eq!((stats.cmo_refused, stats.refused_accesses), (2, 1));
     assert_eq!((stats.tce_mapped_pages, stats.tce_maps), (0, 16384));
@@ -261,7 +263,7 @@ fn mappings_can_be_refused_by_a_fault() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// A guest that unmaps what is in use, at any time. The oracle sees every access.
+    /// A guest may unmap at any time what is in use. The oracle sees every access.
     #[test]
     fn unmapping_in_use(steps in proptest::collection::vec((0usize..CASES.len(), 0u64..4, any::<bool>()), 1..20)) {
         let mut guest = cmo_guest();

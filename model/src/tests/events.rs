@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts, notifications, links, faults.
+//! Tests of interrupts, notifications, links and faults.
 
 use ehea_abi::cb::port::{PortBlock0, PortBlock4, PortCategory, PortSpeed};
 use ehea_abi::cb::qp::QpState;
@@ -17,7 +17,7 @@ use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 
 const MS: u64 = 1_000_000;
 
-/// The notifications since this was last asked, each of which raised an interrupt.
+/// Returns the notifications since the last call and asserts that each raised an interrupt.
 fn notifications(guest: &mut TestGuest) -> Vec<NeqEntry> {
     let entries = guest.neq.take(&guest.machine);
     let pulses = guest.machine.host.take_pulses(guest.neq.irq);
@@ -52,12 +52,13 @@ fn reset_events(guest: &mut TestGuest) {
         .unwrap();
 }
 
-/// M12: up a few milliseconds after the first queue pair can send, and once more after a second.
+/// M12: a port is announced a few milliseconds after its first queue pair can send, and once more
+/// after a second.
 #[test]
 fn ports_are_announced() {
     let mut guest = TestGuest::default();
     assert_eq!(notifications(&mut guest), [state(1, true); 2]);
-    // No port-down for teardown; announced again after the next open.
+    // Teardown does not announce the port as down; the next open announces it as up.
     guest.close(0);
     guest.machine.advance(2000 * MS);
     assert_eq!(notifications(&mut guest), []);
@@ -66,7 +67,7 @@ fn ports_are_announced() {
     assert_eq!(notifications(&mut guest), []);
     guest.machine.advance(20 * MS);
     assert_eq!(notifications(&mut guest), [state(1, true)]);
-    // Disable and enable is no event.
+    // Disabling and enabling is no event.
     let handle = guest.ports[0].qps[0].handle;
     guest.machine.advance(2000 * MS);
     notifications(&mut guest);
@@ -103,7 +104,7 @@ fn links_go_down_and_up() {
     assert_eq!(notifications(&mut guest), [state(1, false), state(1, true)]);
     guest.machine.settle();
     assert_eq!(guest.receive(0, 0).len(), 1);
-    // What is sent while the link is down is lost, but completed.
+    // Frames that are sent while the link is down are lost, but completed.
     guest
         .machine
         .adapter
@@ -147,7 +148,7 @@ fn a_new_speed_is_a_new_state() {
     }
 }
 
-/// §6.7: one event for each time the queue is armed; EP must be clear.
+/// §6.7: an armed queue raises one event, and only if EP is clear.
 #[test]
 fn completion_events_are_one_shot() {
     let mut guest = TestGuest::default();
@@ -173,13 +174,13 @@ fn completion_events_are_one_shot() {
     guest.machine.settle();
     assert_eq!(pulses(&mut guest), 1);
     assert_eq!(guest.completions(0, 0).len(), 6);
-    // Receive and send are armed one by one.
+    // The queues for receiving and sending are armed separately.
     guest.machine.inject(0, &Frame::raw(Frame::STATION, 100, 1));
     guest.machine.settle();
     assert_eq!(pulses(&mut guest), 1);
 }
 
-/// M10: no interrupt, no DMA inside a doorbell.
+/// M10: a doorbell raises no interrupt and makes no DMA.
 #[test]
 fn doorbells_are_asynchronous() {
     let mut guest = TestGuest::default();
@@ -194,7 +195,7 @@ fn doorbells_are_asynchronous() {
     assert_eq!(pulses(&mut guest), 2);
 }
 
-/// M10: a lost interrupt comes again after 20 ms, until the driver makes progress.
+/// M10: a lost interrupt is raised again every 20 ms, until the driver makes progress.
 #[test]
 fn lost_interrupts_are_raised_again() {
     let mut guest = TestGuest::default();
@@ -212,7 +213,7 @@ fn lost_interrupts_are_raised_again() {
     guest.machine.advance(200 * MS);
     assert_eq!(pulses(&mut guest), 0);
     assert_eq!(guest.machine.deadline(), None, "an idle adapter sleeps");
-    // The same for receiving, with RQ1A as the sign of life.
+    // The same holds for receiving, with RQ1A as the sign of life.
     guest.machine.inject(0, &Frame::raw(Frame::STATION, 100, 1));
     guest.machine.advance(41 * MS);
     assert_eq!(pulses(&mut guest), 2 + 1);
@@ -236,8 +237,9 @@ fn lost_interrupts_are_raised_again() {
     assert_eq!(guest.machine.stats().reraised, 4);
 }
 
-/// A driver that was told once, has consumed all and has not armed since then is told again of what
-/// comes later, 20 ms after that came; each time is counted.
+/// A driver that was interrupted once, has consumed everything and has not armed the queue since
+/// then is interrupted for later completions, 20 ms after they became visible. Each such interrupt
+/// is counted.
 #[test]
 fn a_driver_that_stopped_looking_is_told_again() {
     let mut guest = TestGuest::default();
@@ -260,7 +262,7 @@ fn a_driver_that_stopped_looking_is_told_again() {
     assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (0, 3));
 }
 
-/// A guest that is busy may be about to look: it is waited for, but not for ever.
+/// A busy guest may be about to look. It is waited for, but not for ever.
 #[test]
 fn a_busy_guest_is_waited_for() {
     let mut guest = TestGuest::default();
@@ -281,7 +283,7 @@ fn a_busy_guest_is_waited_for() {
     assert_eq!(pulses(&mut guest), 0);
 }
 
-/// M19: an interrupt that was withheld is raised by H_RESET_EVENTS, none otherwise.
+/// M19: H_RESET_EVENTS raises an interrupt that was withheld, and no other.
 #[test]
 fn reset_events_makes_up_for_a_lost_interrupt() {
     let mut guest = TestGuest::default();
@@ -349,7 +351,7 @@ fn queue_pairs_fail() {
     let event = Eqe::unpack(events[0]);
     assert_eq!((event.token, event.is_cq), (token, false));
     assert_eq!(guest.qp_control(handle).current(), Some(QpState::Error));
-    // It was no mistake of the driver's.
+    // The driver made no mistake.
     assert!(guest.machine.stats().refusals.is_empty());
     assert_eq!(guest.machine.adapter.faults()[0].fired, 1);
 }
@@ -370,7 +372,8 @@ fn corrupt_completions() {
     assert_eq!(status, [good, CqeStatus::ERR_CRC, good]);
 }
 
-/// A lost completion is lost for good: the frame went out, and the next completion is the next one's.
+/// A lost completion is lost for good: the frame was sent, and the next completion belongs to the
+/// next frame.
 #[test]
 fn lost_completions() {
     let mut guest = TestGuest::default();
@@ -390,7 +393,7 @@ fn lost_completions() {
     assert_eq!(guest.machine.adapter.faults()[0].fired, 1);
 }
 
-/// Fewer resources than asked for; the answer says so, and the queues work.
+/// An adapter that gives fewer resources than asked for says so, and the queues work.
 #[test]
 fn fewer_resources() {
     let mut machine = TestMachine::default();
@@ -445,7 +448,8 @@ fn fewer_queue_pairs_for_a_port() {
     assert_eq!([ask(), ask()], [4, 1]);
 }
 
-/// An injected code does nothing else: nothing is allocated, counted as refused, or left behind.
+/// A call that is answered with an injected code does nothing else: it allocates nothing, is not
+/// counted as refused, and leaves nothing behind.
 #[test]
 fn injected_codes() {
     let mut machine = TestMachine::default();
@@ -473,7 +477,7 @@ fn injected_codes() {
     machine.reset();
 }
 
-/// A completion queue on an event queue that writes entries gets one for each event.
+/// A completion queue whose event queue writes entries gets one entry for each event.
 #[test]
 fn completion_events_with_entries() {
     let mut guest = TestGuest::default();
@@ -494,7 +498,7 @@ fn completion_events_with_entries() {
     guest.close(0);
 }
 
-/// A call can take the next interrupt with it.
+/// A call can make the next interrupt get lost.
 #[test]
 fn a_call_that_costs_an_interrupt() {
     let mut guest = TestGuest::default();

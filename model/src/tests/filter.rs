@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which frames a port takes, and which queue pair gets them.
+//! Tests of the frames that a port accepts, and of the queue pairs that get them.
 
 use ehea_abi::cb::port::{MacAddress, PortBlock1, PortBlock7, PortCategory, ReceiveControl};
 use ehea_abi::hcall::{BcmcScope, Opcode};
@@ -44,7 +44,7 @@ fn groups_need_a_registration() {
     guest.bcmc(Opcode::DEREG_BCMC, 1, BcmcScope::ALL_MULTICAST, none);
     assert!(!takes(&mut guest, &group));
     assert_eq!(guest.machine.stats().live.bcmc, 2);
-    // Taking back twice is no mistake (M15).
+    // Withdrawing a registration twice is no error (M15).
     guest.bcmc(Opcode::DEREG_BCMC, 1, BcmcScope::ALL_MULTICAST, none);
 }
 
@@ -78,7 +78,7 @@ fn vlan_filter() {
         .unwrap();
     assert!(takes(&mut guest, &Frame::tagged(&frame, 0x6064)));
     assert!(!takes(&mut guest, &Frame::tagged(&frame, 101)));
-    // The filter outlives close and open (§4.4).
+    // The filter survives close and open (§4.4).
     guest.close(0);
     guest.open(1);
     guest.machine.write(guest.block, &PortBlock1::default());
@@ -116,7 +116,8 @@ fn default_unicast_queue_pair() {
     }
 }
 
-/// Flows stay together, different flows spread, everything else goes to the first queue pair.
+/// The frames of a flow stay together, different flows are spread, and everything else goes to the
+/// first queue pair.
 #[test]
 fn flows_are_spread() {
     let options = GuestOptions {

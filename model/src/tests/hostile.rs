@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that does anything at all. The oracle is the test machine: it panics when memory that no
-//! call registered is touched, when an interrupt is freed twice or used after it was freed. The
-//! model must not panic either, and everything must be gone after a reset.
+//! Tests with a guest that does anything at all. The test machine is the oracle: it panics if the
+//! adapter touches memory that no call registered, frees an interrupt twice, or uses one after it
+//! was freed. The model must not panic either, and everything must be gone after a reset.
 
 use ehea_abi::hcall::{Opcode, Regs};
 use ehea_abi::regs;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use crate::config::Config;
 use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 
-/// Numbers that are likely to mean something.
+/// Number that is likely to mean something.
 #[derive(Clone, Debug)]
 enum Number {
     Any(u64),
@@ -63,7 +63,7 @@ enum Action {
     Call(usize, Vec<Number>),
     Store(u64, u32, Number),
     Load(u64, u32),
-    /// Writes into a queue of the well-behaved guest: which, where, what.
+    /// A write into a queue of the well-behaved guest: the queue, the offset, and the bytes.
     Scribble(usize, u64, Vec<u8>),
     /// A descriptor in a send work request.
     Send(Vec<u8>, Number, u32),
@@ -73,7 +73,7 @@ enum Action {
     Link(bool),
     TxBusy(bool),
     Remove(u64, u64),
-    /// Changes an entry of the TCE table: one of those that map RAM, or another.
+    /// A change of an entry of the TCE table: one of those that map RAM, or another.
     Tce(u64, Number, u64),
     ClearTces,
 }
@@ -83,7 +83,7 @@ fn action() -> impl Strategy<Value = Action> {
         10 => (0usize..17, vec(number(), 8)).prop_map(|(op, args)| Action::Call(op, args)),
         3 => (0u64..0x8_0000, prop_oneof![5 => Just(8u32), 1 => 0u32..16], number())
             .prop_map(|(at, size, value)| Action::Store(at, size, value)),
-        // The registers that do something.
+        // Registers that have an effect.
         6 => (0u64..8, 0usize..7, number()).prop_map(|(slot, register, value)| {
             let registers = [
                 regs::qp::SQA, regs::qp::RQ1A, regs::qp::RQ2A, regs::qp::RQ3A,
@@ -277,7 +277,8 @@ proptest! {
         attack.end();
     }
 
-    /// The same in a CMO partition. The oracle panics also when memory is touched that is not mapped.
+    /// Anything goes in a CMO partition, too. The oracle also panics if the adapter touches memory
+    /// that is not mapped.
     #[test]
     fn anything_goes_in_a_cmo_partition(actions in vec(action(), 1..80)) {
         let mut attack = Attack::on(Config {
@@ -290,7 +291,7 @@ proptest! {
         attack.end();
     }
 
-    /// Random send work requests of plausible shape, one after the other on fresh queue pairs.
+    /// Random send work requests of plausible shape, each on a new queue pair, do no harm.
     #[test]
     fn send_work_requests(flags: u16, bytes in vec(any::<u8>(), 30), body in vec(any::<u8>(), 480),
                           key: bool, length in 0u32..70_000) {
@@ -313,7 +314,7 @@ proptest! {
         attack.end();
     }
 
-    /// Headers that look right until the last moment.
+    /// Headers that look right up to a late check do no harm.
     #[test]
     fn offload_headers(tso: bool, ip: bool, l4: bool, vlan: bool, mss in 0u16..3000,
                        start in 0u8..40, end in 0u8..80, tcp in 0u8..120, immediate in 0u8..=160,
@@ -345,7 +346,7 @@ proptest! {
         attack.end();
     }
 
-    /// Any bytes from the wire.
+    /// Any bytes from the wire do no harm.
     #[test]
     fn frames(frames in vec((vec(any::<u8>(), 0..120), 0usize..9100, any::<bool>()), 1..20)) {
         let mut attack = Attack::new();

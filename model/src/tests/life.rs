@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bring-up, disable and enable, teardown, reset, two kernels: requirements M1 to M23.
+//! Tests of bring-up, disable and enable, teardown, reset, and two kernels: requirements M1 to M23.
 
 use ehea_abi::cb::port::{MacAddress, PortBlock0, PortCategory};
 use ehea_abi::cb::qp::{QpControl, QpState};
@@ -16,7 +16,7 @@ use zerocopy::IntoBytes as _;
 
 use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 
-/// M22: the least that an adapter must have is enough for one port.
+/// M22: the minimum that an adapter must have is enough for one port.
 #[test]
 fn the_smallest_adapter() {
     let mut config = TestMachine::default_config();
@@ -26,14 +26,14 @@ fn the_smallest_adapter() {
     let live = guest.machine.stats().live;
     assert_eq!((live.eq, live.neq, live.cq, live.qp), (2, 1, 2, 1));
     assert_eq!((live.mr, live.smr, live.bcmc), (1, 2, 2));
-    // And again, any number of times.
+    // The port can be closed and opened again any number of times.
     for _ in 0..5 {
         guest.close(0);
         guest.open(1);
     }
 }
 
-/// M4: the geometry of every size that drivers ask for.
+/// M4: the geometry is right for every size that drivers ask for.
 #[test]
 fn geometry() {
     let mut guest = TestGuest::default();
@@ -62,7 +62,8 @@ fn geometry() {
     }
 }
 
-/// M3: 15 for all pages but the last, nothing after the last, nothing twice.
+/// M3: 15 is the answer for all pages but the last. After the last, no page is accepted, and none
+/// is accepted twice.
 #[test]
 fn page_registration_answers() {
     let mut guest = TestGuest::default();
@@ -79,7 +80,8 @@ fn page_registration_answers() {
     assert_eq!(code, ReturnCode::PARAMETER);
 }
 
-/// M8: disable and enable keep positions, credits and toggle bits, in the middle of traffic.
+/// M8: disabling and enabling keeps positions, credits and toggle bits, also in the middle of
+/// traffic.
 #[test]
 fn disable_and_enable() {
     let mut guest = TestGuest::default();
@@ -115,8 +117,8 @@ fn disable_and_enable() {
     assert_eq!(guest.machine.stats().ports[0].rx_dropped, 0);
 }
 
-/// How long a queue pair was disabled is told once it is enabled again, whatever was asked meanwhile;
-/// what happens before its life and after its end is no pause.
+/// The length of a pause is known once the queue pair is enabled again, whatever was asked for
+/// meanwhile. The time before the queue pair is set up and after its end is no pause.
 #[test]
 fn pauses() {
     let mut guest = TestGuest::default();
@@ -144,7 +146,7 @@ fn pauses() {
     );
 }
 
-/// M11: PURGE counts when the request is carried out, not when it is announced.
+/// M11: PURGE counts when the request is executed, not when it is announced.
 #[test]
 fn purge() {
     let mut guest = TestGuest::default();
@@ -171,7 +173,8 @@ fn purge() {
     );
     assert!(done.iter().all(|c| c.status().0 == 0));
 
-    // The probe of the old driver: purged, signalled, immediate data of 80 bytes, not looked at.
+    // The probe of the old driver: purged, with a completion, and with 80 bytes of immediate data
+    // that nothing looks at.
     let probe = SwqeHeader {
         wr_id: U64::new(0xdead_beaf_f00d_0000),
         tx_control: U16::new(
@@ -191,7 +194,7 @@ fn purge() {
     assert_eq!(guest.completions(0, 0)[0].wr_id, probe.wr_id);
 }
 
-/// Unsignalled work requests complete silently, but give their slots back.
+/// Work requests without a request for a completion complete silently, but give their slots back.
 #[test]
 fn unsignalled() {
     let mut guest = TestGuest::default();
@@ -212,7 +215,7 @@ fn unsignalled() {
     assert_eq!(guest.completions(0, 0).len(), 0);
 }
 
-/// A new address: registered and filtered.
+/// A new address of a port is registered and filtered.
 #[test]
 fn a_new_address() {
     let mut guest = TestGuest::default();
@@ -241,7 +244,7 @@ fn a_new_address() {
     guest.bcmc(Opcode::DEREG_BCMC, 1, BcmcScope::BROADCAST, new);
 }
 
-/// M17: normal frees work in the order of teardown only, forced ones in any.
+/// M17: normal frees work only in the order of teardown, forced ones in any order.
 #[test]
 fn frees() {
     let mut guest = TestGuest::default();
@@ -260,7 +263,7 @@ fn frees() {
     for handle in &stale[..6] {
         assert_eq!(guest.free(*handle, false), Err(ReturnCode::R_STATE));
     }
-    // Traffic is under way while everything is torn away the wrong way round (9.8).
+    // Everything is freed in the wrong order while traffic is under way (9.8).
     guest.send(0, 0, &Frame::raw(Frame::PEER, 1000, 1));
     guest
         .machine
@@ -278,7 +281,7 @@ fn frees() {
     guest.free(guest.neq.handle, false).unwrap();
 }
 
-/// M18: idempotent, and nothing touches memory afterwards.
+/// M18: the call is idempotent, and nothing touches memory afterwards.
 #[test]
 fn disable_and_get() {
     let mut guest = TestGuest::default();
@@ -298,7 +301,7 @@ fn disable_and_get() {
         assert!(guest.machine.host.take_accesses().is_empty());
     }
     assert!(guest.machine.take_sent(0).is_empty());
-    // Nor is anything left for a later life of the queue pair.
+    // Nothing is left for a later life of the queue pair, either.
     guest.activate(0, 0);
     guest.ports[0].qps[0].sq.position = 0;
     let fresh = Frame::raw(Frame::PEER, 1000, 2);
@@ -315,7 +318,7 @@ fn disable_and_get() {
     assert_eq!(result, Err(ReturnCode::R_STATE));
 }
 
-/// M20: reset releases everything, whatever was going on.
+/// M20: a reset releases everything, whatever was going on.
 #[test]
 fn reset() {
     let mut guest = TestGuest::default();
@@ -330,7 +333,7 @@ fn reset() {
     assert_eq!((stats.live.total(), stats.pinned_bytes), (0, 0));
     assert_eq!(guest.machine.host.irqs_in_use(), 0);
     assert_eq!(guest.machine.deadline(), None);
-    // Doorbells of the past hit nothing, and count.
+    // Doorbells for objects before the reset hit nothing, and are counted.
     let registers = guest.ports[0].qps[0].registers;
     guest.machine.store(registers + regs::qp::SQA as u64, 1);
     guest.machine.settle();
@@ -338,8 +341,8 @@ fn reset() {
     guest.ports.clear();
 }
 
-/// M20: the kernel of a crash dump finds room beside what its predecessor left, and is told of its
-/// port.
+/// M20: the kernel of a crash dump finds room beside what its predecessor left, and learns the
+/// state of its port.
 #[test]
 fn a_second_kernel() {
     let mut config = TestMachine::default_config();
@@ -350,7 +353,7 @@ fn a_second_kernel() {
     }
     old.machine.settle();
     assert_eq!(old.ports[0].qps[0].peek(&old.machine).len(), 3);
-    // The machine goes over to the new kernel; the old one frees nothing.
+    // The machine passes to the new kernel, while the old one frees nothing.
     let machine = std::mem::take(&mut old.machine);
     let mut new = TestGuest::on(machine, GuestOptions::default());
     assert_eq!(new.neq.take(&new.machine).len(), 2);
@@ -363,7 +366,7 @@ fn a_second_kernel() {
     new.machine.reset();
 }
 
-/// Several ports share nothing.
+/// Ports share nothing.
 #[test]
 fn two_ports() {
     let mut config = TestMachine::default_config();
@@ -382,7 +385,7 @@ fn two_ports() {
         assert_eq!(guest.receive(1 - index, 0).len(), 0);
         assert_eq!(guest.machine.take_sent(index).len(), 1);
     }
-    // A queue pair of one port is no queue pair of the other.
+    // A queue pair of one port is not a queue pair of the other.
     let number = guest.ports[0].qps[0].number;
     guest.set_default_qps(2, &[number]);
     guest
@@ -392,8 +395,8 @@ fn two_ports() {
     assert_eq!(guest.machine.stats().ports[1].rx_dropped, 1);
 }
 
-/// §6.1: the toggle bit is stored last, with the aligned doubleword it stands in; until then an
-/// entry looks old.
+/// §6.1: the toggle bit is stored last, together with its aligned doubleword. Until then, the entry
+/// looks old.
 #[test]
 fn entries_become_visible_at_once() {
     let mut guest = TestGuest::default();

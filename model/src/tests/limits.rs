@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a guest can make the adapter store has an end.
+//! Tests of the limits on what a guest can make the adapter store.
 
 use ehea_abi::cb::adapter::PageSize;
 use ehea_abi::cb::port::{MacAddress, PortBlock0, PortCategory};
@@ -14,9 +14,9 @@ use zerocopy::IntoBytes as _;
 
 use crate::testkit::{TestGuest, TestMachine};
 
-/// Registrations of a port (abi.rst).
+/// Maximum number of registrations of a port (abi.rst).
 const REGISTRATIONS: u64 = 256;
-/// Pieces of guest memory in all regions.
+/// Maximum number of pieces of guest memory in all regions.
 const PIECES: u64 = 1 << 18;
 
 fn register(guest: &mut TestGuest, vlan: u16, mac: MacAddress) -> ReturnCode {
@@ -30,7 +30,8 @@ fn register(guest: &mut TestGuest, vlan: u16, mac: MacAddress) -> ReturnCode {
     guest.machine.hcall(Opcode::REG_BCMC, &mut call.pack())
 }
 
-/// Broadcasts of a single VLAN, under one address of the port after the other.
+/// Broadcast registrations of a single VLAN, under one address of the port after the other, have a
+/// limit.
 #[test]
 fn broadcast_registrations() {
     let mut guest = TestGuest::default();
@@ -55,7 +56,7 @@ fn broadcast_registrations() {
         assert_eq!(register(&mut guest, vlan, mac), expected, "{count}");
     }
     assert_eq!(guest.machine.stats().live.bcmc, REGISTRATIONS);
-    // What is there already needs no room, and what goes makes some.
+    // A registration that exists needs no room, and one that is removed makes room.
     let mac = MacAddress([2, 0, 0, 0, 1, (599u16 % 256) as u8]);
     assert_eq!(register(&mut guest, 9, mac), ReturnCode::MCG_FULL);
     guest.bcmc(Opcode::DEREG_BCMC, 1, BcmcScope::BROADCAST, old);
@@ -66,8 +67,8 @@ fn broadcast_registrations() {
     guest.ports.clear();
 }
 
-/// Registers memory of which no page follows the one before until that is refused. Returns how many
-/// pages it was, and the call that is refused.
+/// Registers memory in which no page follows the one before, until that is refused. Returns the
+/// number of pages, and the call that is refused.
 pub(super) fn fill(machine: &mut TestMachine) -> (u64, Regs) {
     machine.claim_ram(16 << 30);
     let list = machine.alloc_pages(1);
@@ -118,8 +119,8 @@ fn pieces_of_memory() {
     machine.reset();
 }
 
-/// The lengths of descriptors are added up before any of them is translated: what may be long is a list
-/// of pieces of memory.
+/// The lengths of descriptors are added up before any of them is translated, because a translation
+/// may yield a long list of pieces of memory.
 #[test]
 fn descriptors_are_bounded_before_they_are_translated() {
     let mut guest = TestGuest::default();

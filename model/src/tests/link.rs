@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A link that goes down, however the device is told, ends every wait for the other side.
+//! Tests of a link that goes down: however the device reports it, every wait for the other side
+//! ends.
 
 use crate::testkit::{Frame, TestGuest};
 
 const DOWN: &str = r#"{"port": 1, "up": false}"#;
 const UP: &str = r#"{"port": 1, "up": true}"#;
 
-/// The two ways in which a device says that a link changed.
+/// The two ways in which a device reports that a link changed.
 const WAYS: [fn(&mut TestGuest, bool); 2] = [
     |guest, up| {
         let machine = &mut guest.machine;
@@ -20,7 +21,7 @@ const WAYS: [fn(&mut TestGuest, bool); 2] = [
     },
 ];
 
-/// Frames that wait for a busy backend are lost, and their work requests complete; the backend may
+/// Frames that wait for a busy backend are lost, and their work requests complete. The backend may
 /// still be busy when the link comes back.
 #[test]
 fn ends_the_wait_for_the_backend() {
@@ -48,7 +49,7 @@ fn ends_the_wait_for_the_backend() {
     }
 }
 
-/// A sender that a full FIFO holds back is told to go on; its frames are lost.
+/// A sender that a full FIFO holds back is told to continue, and its frames are lost.
 #[test]
 fn ends_the_wait_of_the_backend() {
     for way in WAYS {

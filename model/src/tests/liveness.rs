@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Nothing that could be done is left undone: queue pairs don't hold each other up, and whatever
+//! Tests that nothing possible is left undone: queue pairs do not hold each other up, and whatever
 //! makes work possible makes it happen.
 
 use ehea_abi::cb::port::{PortBlock7, PortCategory};
@@ -14,9 +14,9 @@ use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 /// A port with two queue pairs, the first of which has used up its slots and has a frame waiting.
 struct Siblings {
     guest: TestGuest,
-    /// What goes to the first queue pair.
+    /// Frame for the first queue pair.
     first: Vec<u8>,
-    /// What goes to the second.
+    /// Frame for the second queue pair.
     second: Vec<u8>,
 }
 
@@ -57,7 +57,7 @@ impl Siblings {
         self.guest.machine.stats().ports[0].rx_fifo_bytes
     }
 
-    /// A frame for the second queue pair arrives.
+    /// Delivers a frame for the second queue pair and asserts that it is received.
     fn second_receives(&mut self) {
         self.guest.machine.inject(0, &self.second);
         self.guest.machine.settle();
@@ -66,13 +66,13 @@ impl Siblings {
     }
 }
 
-/// A queue pair without room holds up itself alone.
+/// A queue pair without room holds up only itself.
 #[test]
 fn siblings_have_queues_of_their_own() {
     let mut siblings = Siblings::new();
     siblings.second_receives();
     assert_eq!((siblings.waiting(), siblings.dropped()), (100, 0));
-    // What waited comes first when there is room.
+    // The waiting frame comes first when there is room.
     let guest = &mut siblings.guest;
     guest.ports[0].qps[0].store(&mut guest.machine, regs::qp::RQ1A, 127);
     guest.machine.settle();
@@ -80,7 +80,7 @@ fn siblings_have_queues_of_their_own() {
     assert_eq!((siblings.waiting(), siblings.dropped()), (0, 0));
 }
 
-/// What waits for a queue pair that goes down is dropped, whatever takes it down.
+/// Frames that wait for a queue pair are dropped when it goes down, whatever takes it down.
 #[test]
 fn frames_of_a_queue_pair_that_goes_down() {
     let ways: [fn(&mut TestGuest, u64); 5] = [
@@ -91,7 +91,7 @@ fn frames_of_a_queue_pair_that_goes_down() {
         },
         |guest, qp| guest.free(qp, true).unwrap(),
         |guest, _| guest.ports[0].qps[0].store(&mut guest.machine, regs::qp::RQ1A, 0xffff),
-        // A work request without anything to send.
+        // A work request that sends nothing is an error.
         |guest, _| {
             guest.ports[0].qps[0].post_raw(&mut guest.machine, &[0; 512]);
             guest.machine.settle();
@@ -111,7 +111,8 @@ fn frames_of_a_queue_pair_that_goes_down() {
     }
 }
 
-/// Frames are for the queue pair that was chosen when they arrived, however the port chooses by now.
+/// A frame goes to the queue pair that was chosen when it arrived, even if the port chooses
+/// otherwise now.
 #[test]
 fn frames_of_a_queue_pair_that_is_chosen_no_more() {
     let mut siblings = Siblings::new();
@@ -128,7 +129,7 @@ fn frames_of_a_queue_pair_that_is_chosen_no_more() {
     assert_eq!((siblings.waiting(), siblings.dropped()), (0, 0));
 }
 
-/// The same for frames to other stations.
+/// The same holds for frames to other stations.
 #[test]
 fn frames_of_promiscuous_mode() {
     let mut siblings = Siblings::new();
@@ -157,7 +158,7 @@ fn frames_of_promiscuous_mode() {
     siblings.second_receives();
 }
 
-/// A queue pair that is disabled keeps its frames, and only its own.
+/// A disabled queue pair keeps its frames, and only its own.
 #[test]
 fn frames_of_a_disabled_queue_pair() {
     let mut siblings = Siblings::new();
@@ -176,17 +177,17 @@ fn frames_of_a_disabled_queue_pair() {
     assert_eq!(guest.receive(0, 0).len(), 1);
 }
 
-/// What a driver does to its queue pairs.
+/// Action of a driver on its queue pairs.
 #[derive(Clone, Debug)]
 enum Step {
     /// Frames of a flow arrive.
     Arrive(u16, usize, usize),
-    /// A queue pair takes what it received, and gives its slots back.
+    /// A queue pair takes what it received and gives its slots back.
     Take(usize),
     Enable(usize, bool),
-    /// The port chooses among the first, the second or both.
+    /// The port chooses among the first queue pair, the second, or both.
     Choose(usize),
-    /// For frames to other stations.
+    /// A queue pair is chosen for frames to other stations.
     Promiscuous(usize),
     Send(usize, usize),
     TxBusy(bool),
@@ -207,7 +208,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a guest did, and what became of it.
+/// A guest, and the counts of what it did and what happened then.
 struct Life {
     guest: TestGuest,
     arrived: usize,
@@ -248,7 +249,7 @@ impl Life {
                     0 => Frame::raw([2, 0, 0, 0, 0, 0x77], len, 1),
                     1 => Frame::raw([0xff; 6], len, 1),
                     flow => {
-                        // What is left for the payload.
+                        // Length of the payload behind the headers.
                         let payload = Frame::pattern(len.saturating_sub(42), 1);
                         Frame::udp(Frame::STATION, (flow, 2), &payload)
                     }
@@ -282,8 +283,8 @@ impl Life {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Whatever a driver does to its queue pairs: once all are enabled and have room, every frame that
-    /// arrived was received and every work request completed.
+    /// Whatever a driver does to its queue pairs, every frame that arrived is received and every
+    /// work request completes once all queue pairs are enabled and have room.
     #[test]
     fn nothing_is_left_undone(steps in proptest::collection::vec(step(), 1..60)) {
         let options = GuestOptions {
@@ -305,7 +306,7 @@ proptest! {
         for qp in 0..2 {
             life.enable(qp, true);
         }
-        // All that the port can hold, one ring after the other.
+        // The rounds suffice for all that the port can hold, one ring after the other.
         for _ in 0..100 {
             life.guest.machine.settle();
             life.take(0);

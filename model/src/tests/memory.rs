@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory regions: limits, page sizes, cost, memory that comes and goes.
+//! Tests of memory regions: limits, page sizes, cost, and memory that comes and goes.
 
 use ehea_abi::cb::adapter::{AdapterBlock, PageSize, PageSizes};
 use ehea_abi::hcall::{
@@ -24,7 +24,7 @@ fn config(sizes: u32) -> Config {
     }
 }
 
-/// Traffic works with every page size; the larger, the fewer calls.
+/// Traffic works with every page size. Larger pages need fewer calls.
 #[test]
 fn page_sizes() {
     for (page, calls) in [
@@ -56,7 +56,8 @@ fn page_sizes() {
     }
 }
 
-/// §12: a size that the adapter doesn't have, or not the region's, is refused.
+/// §12: a page size is refused if the adapter does not have it or the region was not allocated with
+/// it.
 #[test]
 fn page_sizes_are_checked() {
     let mut machine = TestMachine::new(config(0xc000_0000));
@@ -89,7 +90,7 @@ fn the_adapter_tells_what_it_has() {
     assert_eq!((info.cur_mrs.get(), info.cur_qps.get()), (0, 0));
 }
 
-/// The limit is memory as it is now, in sections (§8, brief of the model).
+/// The limit is the current size of memory, in sections (§8).
 #[test]
 fn a_region_is_not_larger_than_memory() {
     let mut machine = TestMachine::default();
@@ -137,7 +138,7 @@ fn free(machine: &mut TestMachine, resource: u64) -> Result<(), ReturnCode> {
     machine.call(Opcode::FREE_RESOURCE, call.pack()).map(|_| ())
 }
 
-/// All pages of a call are registered or none.
+/// Either all pages of a call are registered, or none.
 #[test]
 fn a_bad_page_spoils_the_call() {
     let mut machine = TestMachine::default();
@@ -184,7 +185,7 @@ fn a_bad_page_spoils_the_call() {
     assert_eq!(free(&mut machine, mr.handle), Err(ReturnCode::RH_PARM));
 }
 
-/// Sends 1000 bytes at an adapter address with a key; says whether they went out.
+/// Sends 1000 bytes from an adapter address with a key. Returns whether they were sent.
 fn send_from(guest: &mut TestGuest, vaddr: u64, key: u32) -> bool {
     let mut entry = [0u8; 512];
     let header = SwqeHeader {
@@ -199,7 +200,7 @@ fn send_from(guest: &mut TestGuest, vaddr: u64, key: u32) -> bool {
     guest.machine.take_sent(0).len() == 1
 }
 
-/// Memory that leaves while it is registered is counted, once, and not touched any more.
+/// Memory that leaves while it is registered is counted once and not touched any more.
 #[test]
 fn memory_that_leaves() {
     let mut guest = TestGuest::default();
@@ -224,8 +225,8 @@ fn memory_that_leaves() {
     );
 }
 
-/// What the guest has given back is not touched any more, though the machine still has it: neither
-/// through a region, nor can it be registered anew, nor hold a control block.
+/// Memory that the guest has given back is not touched any more, though the machine still has it.
+/// It is not reached through a region, cannot be registered again, and cannot hold a control block.
 #[test]
 fn memory_that_was_given_back() {
     let mut guest = TestGuest::default();
@@ -254,13 +255,13 @@ fn memory_that_was_given_back() {
         (code, guest.machine.stats().removed_accesses)
     };
     assert_eq!(register(&mut guest, page), (ReturnCode::MEM_PARM, 1));
-    // A list of pages in the memory.
+    // The memory cannot hold a list of pages.
     let list = RegisterRpages { count: 2, ..page };
     let (code, removed) = register(&mut guest, list);
     assert_eq!((code == ReturnCode::PAGE_REGISTERED, removed), (false, 2));
     assert_eq!(guest.machine.stats().refused_accesses, 0);
 
-    // The guest has it again: it can be registered, but the old registration is void.
+    // When the guest has the memory again, it can be registered, but the old registration is void.
     guest.machine.take_back(48 * MIB, 16 * MIB);
     assert_eq!(register(&mut guest, page), (ReturnCode::PAGE_REGISTERED, 2));
     assert!(!send_from(&mut guest, START + 34 * MIB, key));
@@ -269,7 +270,7 @@ fn memory_that_was_given_back() {
     assert_eq!((stats.refused_accesses, stats.removed_accesses), (1, 3));
 }
 
-/// A work request that was on its way when its memory was given back is not carried out.
+/// A work request is not executed if its memory was given back before.
 #[test]
 fn queues_that_were_given_back() {
     let mut guest = TestGuest::default();
@@ -285,14 +286,14 @@ fn queues_that_were_given_back() {
         (stats.removed_while_registered, stats.removed_accesses),
         (2, 1)
     );
-    // After a reset all memory is the guest's.
+    // After a reset, all memory belongs to the guest.
     guest.machine.reset();
     let mut guest = TestGuest::default();
     let key = guest.ports[0].qps[0].lkeys[0];
     assert!(send_from(&mut guest, START, key));
 }
 
-/// Make before break: two regions at once; work requests choose by their key.
+/// Make before break: there are two regions at once, and the key in a work request chooses one.
 #[test]
 fn two_regions_at_once() {
     let mut guest = TestGuest::default();
@@ -317,7 +318,7 @@ fn two_regions_at_once() {
         send_from(&mut guest, START, new.lkey),
         "a region's own key works too"
     );
-    // Forced: the alias stays behind, useless.
+    // A region is freed by force; its alias stays behind and is useless.
     assert_eq!(guest.free(new.handle, false), Err(ReturnCode::R_STATE));
     guest.free(new.handle, true).unwrap();
     assert!(send_from(&mut guest, START, old));
@@ -325,7 +326,7 @@ fn two_regions_at_once() {
     guest.free(shared.handle, true).unwrap();
 }
 
-/// An alias has no rights that its region has not.
+/// An alias has no rights that its region does not have.
 #[test]
 fn a_read_only_region() {
     let mut machine = TestMachine::default();

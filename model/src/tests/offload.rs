@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the adapter does to frames it sends: checksums, segmentation, VLAN tags.
+//! Tests of what the adapter does to frames that it sends: checksums, segmentation, VLAN tags.
 
 use ehea_abi::wqe::{Descriptor, SwqeFormat, SwqeHeader, TxControl};
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use crate::testkit::{Frame, TestGuest};
 
 const PSH_FIN: u8 = 0x19;
 
-/// The header that a driver writes for an IPv4 frame without options.
+/// Returns the header that a driver writes for an IPv4 frame without options.
 fn header(frame: &[u8], flags: TxControl) -> SwqeHeader {
     SwqeHeader {
         tx_control: U16::new(flags.0),
@@ -22,7 +22,7 @@ fn header(frame: &[u8], flags: TxControl) -> SwqeHeader {
     }
 }
 
-/// The frame with garbage where the adapter fills in checksums.
+/// Returns the frame with wrong values where the adapter fills in checksums.
 fn spoiled(frame: &[u8], ip: bool) -> Vec<u8> {
     let mut frame = frame.to_vec();
     let l4 = if frame[23] == 6 { 50 } else { 40 };
@@ -82,7 +82,7 @@ fn only_the_checksum_that_is_asked_for() {
 #[test]
 fn a_checksum_of_zero() {
     let mut guest = TestGuest::default();
-    // Choose the payload so that the sum is 0xffff before the complement.
+    // The payload is chosen so that the sum is 0xffff before the complement.
     let base = Frame::udp(Frame::PEER, (9, 9), &[0; 20]);
     let sum = [base[40], base[41]];
     let mut payload = [0; 20];
@@ -124,7 +124,7 @@ fn vlan_tags_are_inserted() {
     assert_eq!(guest.machine.refusals("FrameTooLong"), 1);
 }
 
-/// What segmentation must make of a packet, built anew.
+/// Returns the segments into which a packet must be cut, built from scratch.
 fn expected_segments(payload: &[u8], mss: usize, sequence: u32) -> Vec<Vec<u8>> {
     let count = payload.len().div_ceil(mss);
     payload
@@ -147,7 +147,8 @@ fn expected_segments(payload: &[u8], mss: usize, sequence: u32) -> Vec<Vec<u8>> 
         .collect()
 }
 
-/// A packet that is longer than an IPv4 length can say; only its headers are built.
+/// Returns a packet that may be longer than an IPv4 length can express: the headers of an empty
+/// packet, followed by `payload`.
 fn large_packet(payload: &[u8], sequence: u32) -> Vec<u8> {
     let mut frame = Frame::tcp(Frame::PEER, (5, 6), sequence, PSH_FIN, &[]);
     frame.extend(payload);
@@ -188,7 +189,7 @@ proptest! {
         prop_assert_eq!((port.tx_checksums, port.tx_segmented), (1, 1));
     }
 
-    /// However a frame is cut into descriptors, the same frame is sent.
+    /// The same frame is sent, however it is cut into descriptors.
     #[test]
     fn gathering(len in 225usize..9018, immediate in 0usize..160,
                  cuts in proptest::collection::btree_set(1usize..9000, 0..18)) {
@@ -203,7 +204,7 @@ proptest! {
     }
 }
 
-/// Segments wait for a busy backend one by one, and the completion for the last of them.
+/// Segments wait for a busy backend one by one, and the completion waits for the last of them.
 #[test]
 fn a_busy_backend_loses_nothing() {
     let mut guest = TestGuest::default();
@@ -226,7 +227,7 @@ fn a_busy_backend_loses_nothing() {
     assert_eq!(guest.completions(0, 0).len(), 2);
 }
 
-/// The bytes of a packet to be segmented are bounded before they are read.
+/// The length of a packet to be segmented is limited before the packet is read.
 #[test]
 fn segmentation_has_a_limit() {
     let mut guest = TestGuest::default();
@@ -249,11 +250,11 @@ fn segmentation_has_a_limit() {
     guest.machine.host.take_accesses();
     guest.machine.settle();
     assert_eq!(guest.machine.refusals("FrameTooLong"), 1);
-    // The work request, and the event that tells of it.
+    // The accesses are to the work request and to the event that reports it.
     assert_eq!(guest.machine.host.take_accesses().len(), 2);
 }
 
-/// An IPv4 header in the place of the Ethernet header is none.
+/// An IPv4 header in the place of the Ethernet header does not count as one.
 #[test]
 fn headers_start_behind_the_ethernet_header() {
     let mut guest = TestGuest::default();

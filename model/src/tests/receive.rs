@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which frames are received, where, and with what completion.
+//! Tests of which frames are received, where, and with what completion.
 
 use ehea_abi::cb::port::{PortBlock2, PortCategory, ReceiveControl};
 use ehea_abi::cb::qp::{QpControl, QpState};
@@ -55,7 +55,8 @@ fn the_queue_goes_by_the_size() {
     assert_eq!(stats.ports[0].rx_bytes, 60 + 188 + 189 + 2044 + 2045 + 9018);
 }
 
-/// A checksum result means: verified and right, verified and wrong, or blind with a sum (§7.4).
+/// A checksum result means one of three things: verified and right, verified and wrong, or not
+/// verified, with a sum (§7.4).
 #[test]
 fn checksum_results() {
     let mut guest = TestGuest::default();
@@ -67,7 +68,7 @@ fn checksum_results() {
         for (frame, header) in [(&tcp, 20), (&udp, 8)] {
             let cqe = one(&mut guest, frame).cqe;
             assert_eq!((cqe.status().0, cqe.header_length), (0, header));
-            // The last byte of the payload, then of the IP header.
+            // First the last byte of the payload is wrong, then a byte of the IP header.
             let mut bad = frame.clone();
             *bad.last_mut().unwrap() ^= 1;
             let cqe = one(&mut guest, &bad).cqe;
@@ -80,7 +81,7 @@ fn checksum_results() {
             let cqe = one(&mut guest, &bad).cqe;
             assert_eq!(cqe.status(), CqeStatus::ERR_IP);
         }
-        // No checksum; a fragment; no IP; IPv4 with another protocol.
+        // The packets are: no checksum, a fragment, no IP, and IPv4 with another protocol.
         let mut unchecked = udp.clone();
         unchecked[40..42].fill(0);
         let mut fragment = udp.clone();
@@ -104,7 +105,8 @@ fn checksum_results() {
     }
 }
 
-/// Padding behind the packet is no part of it, and a packet longer than its frame is not verified.
+/// Padding behind a packet does not belong to it, and a packet that claims to be longer than its
+/// frame is not verified.
 #[test]
 fn lengths_that_lie() {
     let mut guest = TestGuest::default();
@@ -132,7 +134,7 @@ fn checks_can_be_off() {
         bad[60] ^= 1;
         let received = one(&mut guest, &bad);
         assert_eq!(received.cqe.status(), CqeStatus::BLIND_CKSUM);
-        // Tags stay where they are; jumbo frames are too long.
+        // Tags stay where they are, and jumbo frames are too long.
         let tagged = Frame::tagged(&bad, 5);
         assert_eq!(one(&mut guest, &tagged).frame, tagged);
         assert!(takes(&mut guest, &Frame::raw(Frame::STATION, 1518, 1)));
@@ -171,7 +173,7 @@ fn frames_wait_for_credits() {
         if queue < 2 {
             assert_eq!((got.len(), refused), (127, 0));
         } else {
-            // The FIFO held back what it had no room for.
+            // The FIFO held back the frames for which it had no room.
             assert_eq!(got.len() + refused, 140);
             assert!(refused > 0 && guest.machine.flushes(0) == 1);
             for frame in &frames[140 - refused..] {
@@ -186,7 +188,7 @@ fn frames_wait_for_credits() {
     }
 }
 
-/// With flow control the FIFO holds frames back, without it drops them.
+/// A full FIFO holds frames back with flow control, and drops them without it.
 #[test]
 fn a_full_fifo() {
     for flow_control in [true, false] {
@@ -215,7 +217,7 @@ fn a_full_fifo() {
             assert_eq!((taken, stats.ports[0].rx_dropped), (100, 100 - waiting));
             assert!(guest.machine.adapter.can_rx(0));
         }
-        // They are all there when the queue pair is enabled again.
+        // All frames are there when the queue pair is enabled again.
         let control = guest.qp_control(handle).same_state(true);
         guest.set_qp(handle, control).unwrap();
         guest.machine.settle();
@@ -228,7 +230,7 @@ fn a_full_fifo() {
     }
 }
 
-/// A frame that its buffer has no room for is dropped; the buffer waits for the next one.
+/// A frame that does not fit its buffer is dropped. The buffer waits for the next frame.
 #[test]
 fn a_short_buffer() {
     let mut guest = TestGuest::default();
@@ -248,7 +250,7 @@ fn a_short_buffer() {
     assert_eq!((counters.rxftl.get(), counters.rxucp.get()), (1, 1));
 }
 
-/// Scattered over several descriptors.
+/// A frame is scattered over several descriptors.
 #[test]
 fn scattering() {
     let mut guest = TestGuest::default();
@@ -304,7 +306,7 @@ fn frames_for_nobody_are_dropped() {
     assert_eq!(guest.machine.stats().ports[0].rx_dropped, 4);
 }
 
-/// What waits is dropped when the last queue pair goes, and the backend hears of it.
+/// Waiting frames are dropped when the last queue pair is freed, and the backend is told.
 #[test]
 fn closing_empties_the_fifo() {
     let mut guest = TestGuest::default();
@@ -327,7 +329,7 @@ fn closing_empties_the_fifo() {
     assert_eq!(guest.machine.flushes(0), 1);
 }
 
-/// Rings wrap many times: positions and toggle bits stay together.
+/// Rings wrap many times, and positions and toggle bits stay consistent.
 #[test]
 fn rings_wrap() {
     let mut guest = TestGuest::default();
@@ -351,7 +353,7 @@ fn rings_wrap() {
     assert_eq!(qp.load(&mut guest.machine, regs::qp::RQ1C), 127);
 }
 
-/// Buffers run out one queue at a time; a waiting frame holds up those behind it, in order.
+/// Buffers run out for one queue at a time. A waiting frame holds up those behind it, in order.
 #[test]
 fn each_queue_has_its_own_credits() {
     for (len, register) in [(1000, regs::qp::RQ2A), (5000, regs::qp::RQ3A)] {
@@ -364,7 +366,7 @@ fn each_queue_has_its_own_credits() {
         }
         let qp = &mut guest.ports[0].qps[0];
         assert_eq!(qp.peek(&guest.machine).len(), 127);
-        // Slots of RQ1 come back, buffers do not.
+        // Slots of RQ1 are given back, buffers are not.
         qp.store(&mut guest.machine, regs::qp::RQ1A, 127);
         guest.machine.inject(0, &frame(127));
         guest.machine.inject(0, &small);

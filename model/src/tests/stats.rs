@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The statistics of queue pairs tell where one stands that makes no progress.
+//! Tests that the statistics of a queue pair without progress show where it is stuck.
 
 use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 
@@ -27,7 +27,7 @@ fn where_a_queue_pair_stands() {
     assert_eq!(stand(&guest), ([1, 0, 0], 0, true));
     guest.machine.set_tx_busy(0, false);
     guest.machine.settle();
-    // The driver doesn't look.
+    // The driver does not look.
     assert_eq!(stand(&guest), ([1, 1, 1], 1, false));
     let send = guest.machine.stats().qps[1].send;
     assert!(send.event_pending && !send.armed);
@@ -39,7 +39,7 @@ fn where_a_queue_pair_stands() {
     let send = guest.machine.stats().qps[1].send;
     assert!(!send.event_pending && send.armed);
     assert_eq!(stand(&guest), ([1, 1, 1], 0, false));
-    // The other queue pair, which gets what has no flow.
+    // The other queue pair gets frames that belong to no flow.
     guest
         .machine
         .inject(0, &Frame::raw(Frame::STATION, 1000, 1));

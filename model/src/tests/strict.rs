@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every refusal can be reached, gives its code and is counted under its name.
+//! Tests that every refusal can be reached, gives its code and is counted under its name.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ impl Case<'_> {
         (CALL, call.pack())
     }
 
-    /// A new memory region of 4 pages without any.
+    /// Returns the handle of a new memory region for four pages, none of which is registered.
     fn empty_mr(&mut self) -> u64 {
         let (opcode, regs) = self.alloc_mr(|call| call.length = 0x4000);
         MrAllocated::unpack(&self.guest.machine.call(opcode, regs).unwrap()).handle
@@ -363,7 +363,7 @@ fn every_refusal_is_reachable() {
     }
 }
 
-/// What only the registers as such can get wrong.
+/// Mistakes that only raw registers can express are refused.
 #[test]
 fn more_mistakes() {
     let mut guest = TestGuest::default();
@@ -417,7 +417,7 @@ fn more_mistakes() {
             .pack(),
         ),
     ];
-    // Unknown speed; a VLAN filter mode that nobody knows.
+    // The speed is unknown, and so is the VLAN filter mode.
     let speed = PortBlock4 {
         port_speed: U32::new(5),
         ..PortBlock4::default()
@@ -447,7 +447,7 @@ fn more_mistakes() {
     assert_eq!(guest.machine.stats().live, before);
 }
 
-/// Handles are refused by their bits, not by luck: none of a well-behaved guest's neighbours.
+/// The handles, keys and register blocks of a guest's objects all differ.
 #[test]
 fn handles_are_unique() {
     let guest = TestGuest::new(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an adapter does that is rough, or that drops the frames of disabled queue pairs.
+//! Tests of adapters that are rough or that drop the frames of disabled queue pairs.
 
 use ehea_abi::cb::qp::QpState;
 use ehea_abi::hcall::{MrAllocated, Opcode, ReturnCode};
@@ -26,7 +26,7 @@ fn pair(guest: &TestGuest) -> QpStats {
     guest.machine.stats().qps[0].clone()
 }
 
-/// Has frames on their way to the guest's memory; says how many.
+/// Sends frames until some are under way to the guest's memory. Returns their number.
 fn under_way(guest: &mut TestGuest) -> u64 {
     for n in 0..100 {
         let frame = Frame::raw(Frame::STATION, [500, 5000, 60][n % 3], n as u32);
@@ -53,7 +53,7 @@ fn writes_arrive_later() {
     assert_eq!(pair(&guest).in_flight, 0);
 }
 
-/// Disabled with the modify call, the queue pair is quiet once a query is answered (§1.4).
+/// A queue pair that was disabled with the modify call is quiet once a query is answered (§1.4).
 #[test]
 fn a_query_waits_for_what_is_under_way() {
     let mut guest = rough(2);
@@ -89,8 +89,8 @@ fn disabling_for_good_waits_for_what_is_under_way() {
     assert_eq!(guest.machine.stats().late_accesses, 0);
 }
 
-/// A queue pair that is freed without being disabled leaves accesses behind, which the driver's memory
-/// is not safe from.
+/// A queue pair that is freed without being disabled leaves accesses under way, from which the
+/// driver's memory is not safe.
 #[test]
 fn freed_without_being_disabled() {
     let mut guest = rough(4);
@@ -112,7 +112,7 @@ fn freed_without_being_disabled() {
     guest.machine.reset();
 }
 
-/// A region that is freed while the queue pair may still write to it.
+/// A region is freed while the queue pair may still write to it.
 #[test]
 fn a_region_freed_too_early() {
     let mut guest = rough(5);
@@ -132,7 +132,8 @@ fn a_region_freed_too_early() {
     guest.machine.reset();
 }
 
-/// All that goes in and out with several queue pairs, in any order among them, and in order in each.
+/// Sends and receives with several queue pairs, and asserts that each keeps its order. Returns the
+/// statistics and the frames sent.
 fn exercise(seed: u64) -> (Stats, Vec<Vec<u8>>) {
     let options = GuestOptions {
         queue_pairs: 3,
@@ -180,7 +181,7 @@ fn exercise(seed: u64) -> (Stats, Vec<Vec<u8>>) {
     (stats, sent)
 }
 
-/// What distinguishes the frames of a queue pair.
+/// Returns the byte by which the frames of a queue pair can be told apart.
 fn sent_mark(qp: u8) -> u8 {
     Frame::raw(Frame::STATION, 60, qp.into())[14]
 }
@@ -193,7 +194,7 @@ fn everything_arrives_and_can_be_repeated() {
     assert_ne!(exercise(7).1, sent);
 }
 
-/// Firmware that was busy did nothing; counted are the calls that it carried out.
+/// Firmware that was busy did nothing. Only calls that it executed are counted.
 #[test]
 fn moody_answers_are_no_calls() {
     let mut machine = TestMachine::new(config(8));
@@ -213,7 +214,7 @@ fn moody_answers_are_no_calls() {
     assert!(busy > 0);
 }
 
-/// There may be no room for a region beside another, but there is for one.
+/// Firmware may have no room for a region beside another, but always has room for one.
 #[test]
 fn a_second_region_is_refused_now_and_then() {
     let mut guest = rough(9);

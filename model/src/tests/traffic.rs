@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames both ways through a well-behaved guest.
+//! Tests of frames in both directions through a well-behaved guest.
 
 use crate::testkit::{Frame, TestGuest};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A turn of work is bounded, in frames and in bytes, and everybody gets one.
+//! Tests that a turn of work is limited in frames and bytes, and that every queue pair gets one.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ use zerocopy::byteorder::big_endian::U16;
 use crate::temper::{Busy, Rough, Temper};
 use crate::testkit::{Frame, GuestOptions, TestGuest, TestMachine};
 
-/// The limits, from the outside (abi.rst).
+/// Limits of a turn, as documented (abi.rst).
 const FRAMES: usize = 1024;
 const BYTES: usize = 2 << 20;
 const QUANTUM: usize = 64;
-/// Frames and completions of a queue pair that are under way to memory.
+/// Maximum number of frames and completions of a queue pair that are under way to memory.
 const IN_FLIGHT: u64 = 256;
-/// What the last packet of a turn may add.
+/// Number of bytes that the last packet of a turn may add.
 const PACKET: usize = 65_536 + 256 + 9022;
 
 /// Memory for many queue pairs.
 const RAM: [(u64, u64); 1] = [(0, 256 << 20)];
 
-/// Lets exactly one turn of work happen, and returns what each port sent in it.
+/// Lets exactly one turn of work happen. Returns the frames that each port sent in it.
 fn one_turn(guest: &mut TestGuest) -> Vec<Vec<u8>> {
     guest.machine.run_next();
     let ports = guest.machine.config().macs.len();
@@ -48,7 +48,7 @@ fn send_segmented(guest: &mut TestGuest, port: usize, qp: usize, payload: &[u8],
     guest.send_with(port, qp, &packet, header, 54, &[]);
 }
 
-/// Payload of TCP segments, put together.
+/// Returns the payload of TCP segments, put together.
 fn payload(frames: &[Vec<u8>], mss: usize) -> Vec<u8> {
     frames
         .iter()
@@ -109,7 +109,7 @@ fn the_largest_packets() {
     assert!((BYTES..=BYTES + PACKET).contains(&longest), "{longest}");
 }
 
-/// However many queue pairs there are, all of them move on, and none gets more than another.
+/// All queue pairs make progress, however many there are, and none gets more than another.
 #[test]
 fn queue_pairs_take_turns() {
     let options = GuestOptions {
@@ -142,7 +142,7 @@ fn queue_pairs_take_turns() {
     }
 }
 
-/// A port with many queue pairs gets no more than one with a single one.
+/// A port with many queue pairs gets no more than a port with one.
 #[test]
 fn ports_take_turns() {
     let mut config = TestMachine::default_config();
@@ -166,7 +166,7 @@ fn ports_take_turns() {
     assert_eq!((frames.len(), first), (FRAMES, FRAMES / 2));
 }
 
-/// Sending doesn't hold up receiving.
+/// Sending does not hold up receiving.
 #[test]
 fn both_directions_take_turns() {
     let mut guest = TestGuest::default();
@@ -182,7 +182,7 @@ fn both_directions_take_turns() {
     assert_eq!(guest.receive(0, 0).len(), 20);
 }
 
-/// What is under way to memory is bounded, too, and so is what arrives at a time.
+/// The number of writes under way to memory is limited, and so is the number that arrive at a time.
 #[test]
 fn arrivals_are_bounded() {
     let mut config = TestMachine::default_config();
@@ -210,7 +210,7 @@ fn arrivals_are_bounded() {
         let stats = guest.machine.stats();
         most = most.max(stats.qps.iter().map(|qp| qp.in_flight).max().unwrap());
         assert!(most <= IN_FLIGHT, "{most}");
-        // 64 bytes each, written in two parts.
+        // Each completion has 64 bytes and is written in two parts.
         let arrived = (stats.dma.write_bytes - interrupts) / (64 + 8);
         assert!(arrived <= FRAMES as u64, "{arrived}");
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every violation stops the queue pair, with error data, an event and a name in the statistics.
+//! Tests that every violation stops the queue pair, with error data, an event and a name in the
+//! statistics.
 
 use ehea_abi::cb::error::ErrorBlock;
 use ehea_abi::cb::qp::{QpBlock0, QpControl, QpState};
@@ -19,7 +20,8 @@ use crate::Violation;
 
 const START: u64 = 0x8000_0000_0000_0000;
 
-/// A send work request of format 1 with these descriptors, counted as `count`.
+/// Returns a send work request of format 1 with the descriptors `list`, whose count field is
+/// `count`.
 fn descriptors(list: &[Descriptor], count: u8) -> [u8; 512] {
     let mut entry = [0u8; 512];
     let header = SwqeHeader {
@@ -34,7 +36,7 @@ fn descriptors(list: &[Descriptor], count: u8) -> [u8; 512] {
     entry
 }
 
-/// A send work request of format 3 with these flags and bytes.
+/// Returns a send work request of format 3 with the flags `flags` and the bytes `bytes`.
 fn immediate(flags: TxControl, header: SwqeHeader, bytes: &[u8], length: u8) -> [u8; 512] {
     let mut entry = [0u8; 512];
     let header = SwqeHeader {
@@ -55,7 +57,8 @@ fn ring(guest: &mut TestGuest, register: usize, count: u64) {
     guest.ports[0].qps[0].store(&mut guest.machine, register, count);
 }
 
-/// A shared region with that start, access and protection domain.
+/// Registers a shared memory region with the access control word `access` and the protection domain
+/// `pd`. Returns its key.
 fn smr(guest: &mut TestGuest, access: u32, pd: u32) -> u32 {
     let call = RegisterSmr {
         adapter: guest.machine.handle(),
@@ -71,7 +74,7 @@ fn smr(guest: &mut TestGuest, access: u32, pd: u32) -> u32 {
     MrAllocated::unpack(&regs).lkey
 }
 
-/// Replaces the next buffer of RQ2 and lets a frame arrive for it.
+/// Replaces the next buffer of RQ2 and delivers a frame for it.
 fn receive_into(guest: &mut TestGuest, count: u8, descriptor: Descriptor) {
     let at = guest.ports[0].qps[0].rq2.base;
     let entry = Rwqe {
@@ -124,7 +127,7 @@ fn provoke(guest: &mut TestGuest, violation: Violation) {
             let at = guest.ports[0].qps[0].sq.base;
             post(guest, &sized(60, present, plain));
             guest.machine.remove_ram(at, 4096);
-            // What comes back at the same place is not what was registered.
+            // New memory at the same place is not the memory that was registered.
             guest.machine.add_ram(at, 4096);
         }
         V::NotMapped => {
@@ -197,17 +200,17 @@ fn every_violation_is_reachable() {
         );
         assert_eq!(stats.refused_accesses, u64::from(violation.is_access()));
         assert_eq!(stats.cmo_refused, u64::from(cmo));
-        // One event, one interrupt.
+        // There is one event and one interrupt.
         let events = guest.ports[0].affiliated.take(&guest.machine);
         assert_eq!(events.len(), 1, "{violation:?}");
         let event = Eqe::unpack(events[0]);
         assert_eq!((event.number, event.token, event.is_cq), (number, 0, false));
         assert_eq!(guest.machine.host.take_pulses(irq), 1);
-        // ERROR reads back as 0, not enabled.
+        // ERROR is reported as 0, not enabled.
         let control = guest.qp_control(handle);
         assert_eq!(control.current(), Some(QpState::Error));
         assert!(!control.is_enabled());
-        // Error data that ask for a reset.
+        // The error data ask for a reset.
         let block = guest.block;
         let call = ErrorData {
             adapter: guest.machine.handle(),
@@ -219,7 +222,7 @@ fn every_violation_is_reachable() {
         assert!(data.needs_reset());
         assert_eq!(data.aer.get(), violation.aer());
         assert_eq!((data.resource.get(), data.port.get()), (handle, 1));
-        // Doorbells and frames move nothing any more.
+        // Doorbells and frames have no effect any more.
         guest.machine.host.take_accesses();
         guest.machine.inject(0, &Frame::raw(Frame::STATION, 100, 1));
         ring(&mut guest, regs::qp::SQA, 1);
@@ -233,7 +236,7 @@ fn every_violation_is_reachable() {
     }
 }
 
-/// A queue pair comes back through RESET, with fresh rings.
+/// A failed queue pair becomes usable again through RESET, with new rings.
 #[test]
 fn a_failed_queue_pair_can_be_set_up_again() {
     let mut guest = TestGuest::default();
@@ -243,7 +246,7 @@ fn a_failed_queue_pair_can_be_set_up_again() {
     assert_eq!(guest.qp_control(handle).current(), Some(QpState::Error));
     let again = QpControl::request(QpState::ReadyToSend, true);
     assert_eq!(guest.set_qp(handle, again), Err(ReturnCode::R_STATE));
-    // "Same state, enabled" is legal and does not help.
+    // A request for "same state, enabled" is legal and does not help.
     guest.set_qp(handle, QpControl(1 << 63)).unwrap();
     assert!(!guest.qp_control(handle).is_enabled());
 
@@ -269,7 +272,7 @@ fn a_failed_queue_pair_can_be_set_up_again() {
     assert_eq!(guest.machine.take_sent(0), [frame]);
 }
 
-/// Data with a length field that no flag announces are not sent.
+/// Data that no flag marks as present are not sent, even if a length field counts them.
 #[test]
 fn only_what_is_announced_counts() {
     let mut guest = TestGuest::default();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How much is done in a turn of work.
+//! Limits of a turn of work.
 
 use crate::limits::{QUANTUM_BYTES, QUANTUM_FRAMES, TURN_BYTES, TURN_FRAMES};
 
@@ -16,9 +16,9 @@ const QUANTUM: Amount = Amount {
 /// An amount of work.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Amount {
-    /// Frames of both directions; a work request without a frame counts as one.
+    /// Number of frames in both directions. A work request without a frame counts as one.
     pub(crate) frames: usize,
-    /// Bytes that are copied: read for sending, cut into segments, delivered.
+    /// Number of bytes that are copied: read for sending, cut into segments, or delivered.
     pub(crate) bytes: usize,
 }
 
@@ -44,19 +44,19 @@ impl Amount {
         }
     }
 
-    /// Whether it is as much as there may be in a turn.
+    /// Checks whether this is as much as a turn may have.
     pub(crate) const fn is_a_turn(self) -> bool {
         self.reaches(TURN)
     }
 
-    /// Whether work of this amount has reached a limit.
+    /// Checks whether work of this amount has reached a limit.
     const fn reaches(self, limit: Self) -> bool {
         self.frames >= limit.frames || self.bytes >= limit.bytes
     }
 }
 
-/// What may be done before others get their turn, and what was done. The last packet may exceed the
-/// bytes.
+/// Limit of the work before others get their turn, and the work done so far. The last packet may
+/// exceed the limit of bytes.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: Amount,
@@ -64,7 +64,8 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// What one direction of a queue pair gets in a turn of work of which so much is done.
+    /// Returns the budget of one direction of a queue pair in a turn of work of which `done` is
+    /// already done.
     pub(crate) fn quantum(done: Amount) -> Self {
         Self {
             limit: QUANTUM.min(TURN.minus(done)),
@@ -72,7 +73,7 @@ impl Budget {
         }
     }
 
-    /// A whole turn.
+    /// Returns the budget of a whole turn.
     pub(crate) const fn turn() -> Self {
         Self {
             limit: TURN,
@@ -83,7 +84,7 @@ impl Budget {
         }
     }
 
-    /// Whatever there is, which is bounded by something else.
+    /// Returns a budget without limit, for work that something else limits.
     pub(crate) const fn unlimited() -> Self {
         Self {
             limit: Amount {
@@ -94,7 +95,7 @@ impl Budget {
         }
     }
 
-    /// What was done.
+    /// Returns the work done so far.
     pub(crate) const fn spent(&self) -> Amount {
         self.spent
     }
@@ -103,12 +104,12 @@ impl Budget {
         self.spent.reaches(self.limit)
     }
 
-    /// Bytes were copied.
+    /// Counts bytes that were copied.
     pub(crate) const fn spend(&mut self, bytes: usize) {
         self.spent.bytes = self.spent.bytes.saturating_add(bytes);
     }
 
-    /// A frame is done with, after so many more bytes were copied.
+    /// Counts a frame that is finished, and `bytes` more bytes that were copied for it.
     pub(crate) const fn spend_frame(&mut self, bytes: usize) {
         self.spent.frames = self.spent.frames.saturating_add(1);
         self.spend(bytes);

@@ -6,7 +6,7 @@ use zerocopy::byteorder::big_endian::{U16, U32};
 use zerocopy::FromBytes as _;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// A running sum of big-endian words. Pieces must be added at even offsets.
+/// Running sum of big-endian words. Pieces must be added at even offsets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sum(u64);
 
@@ -34,7 +34,7 @@ impl Sum {
         Self(self.0.wrapping_add(word.into()))
     }
 
-    /// The folded sum.
+    /// Returns the folded sum.
     fn fold(self) -> u16 {
         let mut sum = self.0;
         while sum > 0xffff {
@@ -43,12 +43,12 @@ impl Sum {
         sum as u16
     }
 
-    /// What goes into a checksum field: the complement of the folded sum.
+    /// Returns the value for a checksum field: the complement of the folded sum.
     pub(crate) fn checksum(self) -> u16 {
         !self.fold()
     }
 
-    /// Whether bytes that contain their own checksum are intact.
+    /// Checks whether bytes that contain their own checksum are intact.
     pub(crate) fn is_intact(self) -> bool {
         self.fold() == 0xffff
     }
@@ -80,17 +80,17 @@ impl Ipv4 {
         self.version_ihl >> 4 == 4
     }
 
-    /// Bytes of the header, as it says.
+    /// Returns the length in bytes that the header gives for itself.
     pub(crate) const fn header_length(&self) -> usize {
         ((self.version_ihl & 0xf) as usize).saturating_mul(4)
     }
 
-    /// Whether the packet is a fragment, the first included.
+    /// Checks whether the packet is a fragment; the first fragment counts.
     pub(crate) fn is_fragment(&self) -> bool {
         self.fragment.get() & 0x3fff != 0
     }
 
-    /// The sum of the pseudo header in front of `length` bytes of TCP or UDP.
+    /// Returns the sum of the pseudo header in front of `length` bytes of TCP or UDP.
     pub(crate) fn pseudo_header(&self, length: usize) -> Sum {
         Sum::default()
             .bytes(&self.source)
@@ -120,18 +120,18 @@ impl Tcp {
     pub(crate) const FIN: u8 = 0x01;
     pub(crate) const PSH: u8 = 0x08;
 
-    /// Bytes of the header, as it says.
+    /// Returns the length in bytes that the header gives for itself.
     pub(crate) const fn header_length(&self) -> usize {
         ((self.offset >> 4) as usize).saturating_mul(4)
     }
 }
 
-/// Bytes of a UDP header.
+/// Length of a UDP header in bytes.
 pub(crate) const UDP_HEADER: usize = 8;
 /// Position of the checksum in a UDP header.
 pub(crate) const UDP_CHECKSUM: usize = 6;
 
-/// Stores a big-endian word in a frame; nothing happens if it is not inside.
+/// Stores a big-endian word in a frame. Nothing happens if it is outside the frame.
 pub(crate) fn store(frame: &mut [u8], at: usize, word: u16) {
     let field = frame.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
     if let Some(field) = field {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// RFC 1071, word by word.
+    /// Returns the Internet checksum, calculated word by word (RFC 1071).
     pub(crate) fn naive(bytes: &[u8]) -> u16 {
         let mut sum = 0u32;
         for pair in bytes.chunks(2) {

@@ -10,7 +10,7 @@ use crate::object::cq::Cq;
 use crate::refusal::Violation;
 
 impl Cq {
-    /// Writes a completion; the word with the toggle bit last.
+    /// Writes a completion, with its toggle bit last.
     pub(crate) fn write(&mut self, env: &mut Env<'_>, cqe: Cqe) -> Result<(), Violation> {
         let (gpa, toggle) = self.next_entry()?;
         write_entry(env, gpa, cqe, toggle, &[])?;
@@ -19,7 +19,7 @@ impl Cq {
     }
 }
 
-/// Writes an entry, with `data` behind it, so that a reader who sees its toggle bit sees all of it.
+/// Writes an entry, with `data` behind it. A reader who sees the entry's toggle bit sees all of it.
 pub(crate) fn write_entry(
     env: &mut Env<'_>,
     gpa: u64,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which frames a port takes, and which queue pair gets them (§7.1).
+//! Choice of the frames that a port accepts, and of the queue pairs that get them (§7.1).
 
 use ehea_abi::cb::port::{MacAddress, ReceiveControl};
 
@@ -10,18 +10,18 @@ use crate::object::table::Table;
 use crate::traffic::checksum::Ipv4;
 use zerocopy::FromBytes as _;
 
-/// Bytes of an Ethernet header.
+/// Length of an Ethernet header in bytes.
 pub(crate) const ETHER_HEADER: usize = 14;
-/// Where the EtherType, or the VLAN tag in front of it, stands.
+/// Offset of the EtherType, or of the VLAN tag in front of it.
 pub(crate) const ETHER_TYPE: usize = 12;
-/// Bytes of an 802.1Q tag.
+/// Length of an 802.1Q tag in bytes.
 pub(crate) const VLAN_TAG: usize = 4;
 /// EtherTypes.
 pub(crate) const TPID_8021Q: u16 = 0x8100;
 pub(crate) const TYPE_IPV4: u16 = 0x0800;
 const TYPE_IPV6: u16 = 0x86dd;
 
-/// The big-endian word at an offset of a frame.
+/// Returns the big-endian word at the offset `at` of a frame.
 pub(crate) fn word(frame: &[u8], at: usize) -> Option<u16> {
     frame
         .get(at..)?
@@ -30,7 +30,7 @@ pub(crate) fn word(frame: &[u8], at: usize) -> Option<u16> {
         .map(u16::from_be_bytes)
 }
 
-/// The tag control information of a tagged frame.
+/// Returns the tag control information of a tagged frame.
 pub(crate) fn vlan_tci(frame: &[u8]) -> Option<u16> {
     if word(frame, ETHER_TYPE)? != TPID_8021Q {
         return None;
@@ -38,19 +38,19 @@ pub(crate) fn vlan_tci(frame: &[u8]) -> Option<u16> {
     word(frame, ETHER_HEADER)
 }
 
-/// The VLAN of a frame; a tag without VLAN only carries a priority.
+/// Returns the VLAN of a frame. A tag without a VLAN identifier only carries a priority.
 fn vlan(frame: &[u8]) -> Option<u16> {
     vlan_tci(frame)
         .map(|tci| tci & 0xfff)
         .filter(|&vid| vid != 0)
 }
 
-/// Destination address of a frame.
+/// Returns the destination address of a frame.
 pub(crate) fn destination(frame: &[u8]) -> MacAddress {
     MacAddress(frame.first_chunk().copied().unwrap_or_default())
 }
 
-/// Kinds of destinations.
+/// Kind of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cast {
     Unicast,
@@ -71,7 +71,7 @@ impl Cast {
 }
 
 impl Port {
-    /// Whether the filters let a frame pass.
+    /// Checks whether the filters let a frame pass.
     pub(crate) fn accepts(&self, frame: &[u8]) -> bool {
         let vlan = vlan(frame);
         if let Some(vid) = vlan {
@@ -89,8 +89,9 @@ impl Port {
         }
     }
 
-    /// The queue pair number or handle that the port's settings choose for a frame. Broadcasts,
-    /// multicasts and what is no IP go to the first default queue pair (choice).
+    /// Returns the queue pair number or handle that the port's settings choose for a frame.
+    /// Broadcasts, multicasts and everything that is not IP go to the first default queue pair
+    /// (choice).
     fn queue_pair_for(&self, frame: &[u8]) -> Option<u64> {
         let mac = destination(frame);
         let cast = Cast::of(mac);
@@ -107,7 +108,7 @@ impl Port {
     }
 }
 
-/// The queue pair that a number or handle stands for (M14).
+/// Returns the handle of the queue pair that a number or handle names (M14).
 fn resolve(qps: &Table<Qp>, name: u64) -> Option<u64> {
     if qps.contains(name) {
         return Some(name);
@@ -115,14 +116,15 @@ fn resolve(qps: &Table<Qp>, name: u64) -> Option<u64> {
     qps.by_number(u32::try_from(name).ok()?)
 }
 
-/// The queue pair that gets a frame of port index `index`, if there is one that could.
+/// Returns the queue pair that gets a frame of port index `index`, or `None` if none can get it.
 pub(crate) fn route(qps: &Table<Qp>, index: usize, port: &Port, frame: &[u8]) -> Option<u64> {
     let handle = resolve(qps, port.queue_pair_for(frame)?)?;
     let qp = qps.get(handle)?;
     (qp.port == index && qp.is_operational()).then_some(handle)
 }
 
-/// The same for all frames of a flow; 0 for what is no IP (§7.1, choice).
+/// Returns the same number for all frames of a flow, and 0 for everything that is not IP (§7.1,
+/// choice).
 fn flow_hash(frame: &[u8]) -> usize {
     let at = match vlan_tci(frame) {
         Some(_) => ETHER_TYPE.saturating_add(VLAN_TAG),

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From the adapter to memory: what a queue pair writes arrives in order, at once or, if the adapter is
-//! rough, later.
+//! The way from the adapter to memory. A queue pair's writes arrive in order: at once or, if the
+//! adapter is rough, later.
 //!
-//! What is under way keeps arriving while a queue pair is disabled. It has arrived when H_QUERY_HEA_QP or
-//! H_DISABLE_AND_GET_HEA answers H_SUCCESS. If it is for something that was freed, it is late: nothing is
-//! written, but it is counted.
+//! Writes under way keep arriving while a queue pair is disabled. They have arrived when
+//! H_QUERY_HEA_QP or H_DISABLE_AND_GET_HEA answers H_SUCCESS. A write for something that was freed
+//! is late: it is not done, but counted.
 
 use crate::host::{DmaError, Env};
 use crate::memory::translate::Regions;
@@ -17,7 +17,7 @@ use crate::traffic::budget::Budget;
 use crate::traffic::complete::write_entry;
 
 impl State {
-    /// Begins to write. What begins while something is under way arrives together with that.
+    /// Begins a write. If others are under way, it arrives together with the last of them.
     pub(super) fn depart(
         &mut self,
         env: &mut Env<'_>,
@@ -39,7 +39,7 @@ impl State {
         Ok(())
     }
 
-    /// Has arrive what is due, as much as there may be in a turn.
+    /// Completes the writes that are due, as many as a turn may have.
     pub(crate) fn arrive_due(&mut self, env: &mut Env<'_>) {
         let mut budget = Budget::turn();
         for handle in self.qps.handles() {
@@ -53,7 +53,8 @@ impl State {
         }
     }
 
-    /// Has arrive what is under way from a queue pair: it is quiet then, if it begins nothing.
+    /// Completes all writes under way from a queue pair. The queue pair is then quiet until it
+    /// begins another.
     pub(crate) fn arrive_all(&mut self, env: &mut Env<'_>, handle: u64) {
         self.arrive_until(env, handle, u64::MAX, &mut Budget::unlimited());
     }

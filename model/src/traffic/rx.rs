@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receiving: from the wire into the FIFO of a queue pair, from there into its queues (§6.5, §7).
+//! Reception: from the wire into the FIFO of a queue pair, and from there into its queues (§6.5,
+//! §7).
 
 use ehea_abi::cb::port::ReceiveControl;
 use ehea_abi::cqe::{Cqe, CqeStatus, ReceiveQueue};
@@ -23,20 +24,21 @@ use crate::traffic::filter::{
     destination, route, vlan_tci, word, Cast, ETHER_HEADER, ETHER_TYPE, TYPE_IPV4, VLAN_TAG,
 };
 
-/// The shortest frame on the wire, without CRC; the backend's may be shorter.
+/// Length in bytes of the shortest frame on the wire, without CRC. Frames from the backend may be
+/// shorter.
 pub(crate) const MIN_FRAME: usize = 60;
-/// Bytes of CRC.
+/// Length of the CRC in bytes.
 pub(crate) const CRC: usize = Cqe::CRC_LENGTH as usize;
-/// What is stored as CRC, which the backend does not have (§7.4, choice): something that a driver
-/// that takes it for data notices.
+/// Bytes stored as the CRC, which the backend does not provide (§7.4, choice). A driver that
+/// mistakes them for data notices.
 const CRC_BYTES: [u8; CRC] = [0xc5; CRC];
-/// Frames up to this length with CRC go into RQ1 (§7.2, choice).
+/// Length in bytes, with CRC, up to which frames go into RQ1 (§7.2, choice).
 const RQ1_MAX: usize = 192;
-/// Frames up to this length with CRC go into RQ2.
+/// Length in bytes, with CRC, up to which frames go into RQ2.
 const RQ2_MAX: usize = 2048;
 
 impl State {
-    /// Whether the backend may deliver a frame.
+    /// Checks whether the backend may deliver a frame.
     pub(crate) fn can_rx(&mut self, index: usize) -> bool {
         let flow_control = self.config.flow_control;
         let Some(port) = self.ports.get_mut(index) else {
@@ -46,7 +48,7 @@ impl State {
         !port.held_back
     }
 
-    /// A frame from the wire. False: the backend keeps it.
+    /// Receives a frame from the wire. Returns false if the backend must keep it.
     pub(crate) fn rx_frame(&mut self, env: &mut Env<'_>, index: usize, frame: &[u8]) -> bool {
         if !self.can_rx(index) {
             return false;
@@ -75,8 +77,8 @@ impl State {
         true
     }
 
-    /// Chooses a queue pair for a frame, which waits for it. The choice is made when a frame arrives
-    /// and holds whatever changes later (§7.1, choice).
+    /// Chooses a queue pair for a frame and makes the frame wait for it. The choice is made when a
+    /// frame arrives and is not affected by later changes (§7.1, choice).
     fn hold(&mut self, index: usize, frame: &[u8]) {
         let Some(port) = self.ports.get_mut(index) else {
             return;
@@ -98,7 +100,7 @@ impl State {
         }
     }
 
-    /// Tells the backends that were told to wait and need not any more.
+    /// Tells the backends to continue that were told to wait and need not wait any more.
     pub(crate) fn release_backends(&mut self, env: &mut Env<'_>) {
         for (index, port) in self.ports.iter_mut().enumerate() {
             if port.held_back && !port.must_hold_back() {
@@ -118,8 +120,8 @@ impl State {
         }
     }
 
-    /// Delivers the next frame of a queue pair and returns its bytes; none if there is no frame, or if
-    /// it must wait.
+    /// Delivers the next frame of a queue pair and returns its length in bytes. Returns `None` if
+    /// there is no frame, or if it must wait.
     fn deliver_next(&mut self, env: &mut Env<'_>, handle: u64) -> Option<usize> {
         let qp = self.qps.get_mut(handle)?;
         let port = self.ports.get_mut(qp.port)?;
@@ -196,12 +198,12 @@ impl State {
     }
 }
 
-/// Whether something can be done about the frames that wait for a queue pair.
+/// Checks whether a frame that waits for a queue pair can be delivered.
 pub(crate) fn may_receive(qp: &Qp, port: &Port) -> bool {
     ready_queue(qp, port).is_some()
 }
 
-/// The receive queue that can take the next frame of a queue pair now.
+/// Returns the receive queue that can take the next frame of a queue pair now.
 fn ready_queue(qp: &Qp, port: &Port) -> Option<ReceiveQueue> {
     let frame = qp.fifo.front()?;
     let tag = stripped_tag(port, frame).map_or(0, |_| VLAN_TAG);
@@ -209,13 +211,13 @@ fn ready_queue(qp: &Qp, port: &Port) -> Option<ReceiveQueue> {
     choose_queue(qp, stored.saturating_add(CRC))
 }
 
-/// The VLAN tag of a frame that goes into the completion and not into memory.
+/// Returns the VLAN tag that is moved from a frame into its completion.
 fn stripped_tag(port: &Port, frame: &[u8]) -> Option<u16> {
     vlan_tci(frame).filter(|_| port.receive_option(ReceiveControl::VLAN_XTRACT))
 }
 
-/// The receive queue for a frame of `length` bytes with CRC; none if the frame has to wait. Every
-/// frame takes a slot of RQ1.
+/// Returns the receive queue for a frame of `length` bytes with CRC, or `None` if the frame has to
+/// wait. Every frame takes a slot of RQ1.
 fn choose_queue(qp: &Qp, length: usize) -> Option<ReceiveQueue> {
     if !qp.can_receive() || qp.rq1.credits() == 0 || !qp.has_flight_room() {
         return None;
@@ -229,7 +231,8 @@ fn choose_queue(qp: &Qp, length: usize) -> Option<ReceiveQueue> {
     }
 }
 
-/// Takes what a frame and its completion go to. None: its buffer is too short; nothing was used.
+/// Takes the slots and buffer for a frame and its completion. Returns `None` if the buffer is too
+/// short; nothing is taken then.
 fn place(
     env: &mut Env<'_>,
     regions: Regions<'_>,
@@ -246,7 +249,8 @@ fn place(
     };
     let mut buffer = Buffer::default();
     if let Some(work_queue) = work_queue {
-        // The largest slot; a copy, so that the guest cannot change it while it is looked at.
+        // The array has the size of the largest slot. It is a copy, so that the guest cannot change
+        // it during the check.
         let mut entry = [0u8; 512];
         let bytes = work_queue.cursor.slot_bytes();
         let entry = entry.get_mut(..bytes).unwrap_or_default();
@@ -284,7 +288,7 @@ impl Buffer {
     }
 }
 
-/// The buffer that a work request describes.
+/// Returns the buffer that a work request describes.
 fn receive_buffer(regions: Regions<'_>, pd: u32, entry: &[u8]) -> Result<Buffer, Violation> {
     let (rwqe, _) = Rwqe::ref_from_prefix(entry).map_err(|_| Violation::ReceiveDescriptors)?;
     let count = usize::from(rwqe.data_segments);
@@ -305,15 +309,15 @@ fn receive_buffer(regions: Regions<'_>, pd: u32, entry: &[u8]) -> Result<Buffer,
     })
 }
 
-/// What the adapter found out about a frame.
+/// Result of the adapter's checks of a frame.
 struct Check {
     status: CqeStatus,
     checksum: u16,
     header_length: u8,
 }
 
-/// Checks an unfragmented IPv4 TCP or UDP frame; everything else is "blind" and comes with the
-/// checksum of all behind the Ethernet header (§7.4, choice).
+/// Checks an unfragmented IPv4 TCP or UDP frame. For every other frame, the result is the checksum
+/// of everything behind the Ethernet header (§7.4, choice).
 fn check(frame: &[u8], control: ReceiveControl) -> Check {
     let packet = frame.get(ETHER_HEADER..).unwrap_or_default();
     let verified = match word(frame, ETHER_TYPE) {
@@ -344,12 +348,12 @@ fn check(frame: &[u8], control: ReceiveControl) -> Check {
     }
 }
 
-/// None: nothing that could be verified.
+/// Results of the verification; `None` for a part that could not be verified.
 #[derive(Default)]
 struct Verified {
     header_is_intact: Option<bool>,
     payload_is_intact: Option<bool>,
-    /// Of the TCP or UDP header.
+    /// Length of the TCP or UDP header in bytes.
     header_length: u8,
 }
 

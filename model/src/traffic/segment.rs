@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the adapter does to a frame before it sends it: checksums, segmentation, VLAN tag (§6.2).
+//! Processing of a frame before it is sent: checksums, segmentation, VLAN tag (§6.2).
 
 use ehea_abi::wqe::{SwqeHeader, TxControl};
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -10,8 +10,9 @@ use crate::refusal::Violation;
 use crate::traffic::checksum::{store, Ipv4, Sum, Tcp, UDP_CHECKSUM};
 use crate::traffic::filter::{ETHER_HEADER, ETHER_TYPE, TPID_8021Q, VLAN_TAG};
 
-/// What a send work request asks for, made from its bytes: the first frame, and what is still to be
-/// cut. `longest` is the longest frame that the port sends, without CRC.
+/// Returns the first frame for a send work request, made from its bytes `frame`, and the rest that
+/// is still to be cut. `longest` is the length of the longest frame that the port sends, without
+/// CRC.
 pub(crate) fn first_frame(
     header: &SwqeHeader,
     mut frame: Vec<u8>,
@@ -51,8 +52,8 @@ pub(crate) fn first_frame(
     Ok((frame, None))
 }
 
-/// The next segment of a packet, and what is left of it then. All segments have the same headers, so
-/// that only the first can fail.
+/// Returns the next segment of a packet and the rest of the packet. All segments have the same
+/// headers, so only the first can fail.
 pub(crate) fn next_frame(mut uncut: Uncut) -> Result<(Vec<u8>, Option<Uncut>), Violation> {
     let (mut frame, last) = segment(&uncut)?;
     insert_tag(&uncut.header, &mut frame);
@@ -73,14 +74,15 @@ fn insert_tag(header: &SwqeHeader, frame: &mut Vec<u8>) {
     }
 }
 
-/// Where a frame's IPv4 header starts and where what follows it starts, as the work request says.
+/// Returns the offset of a frame's IPv4 header and the offset of what follows it, according to the
+/// work request.
 fn ip_range(header: &SwqeHeader) -> (usize, usize) {
     let end = usize::from(header.ip_end).saturating_add(1);
     (header.ip_start.into(), end)
 }
 
-/// Computes checksums from scratch; what stands in the fields is ignored (§6.2, choice). None if the
-/// frame is not what the work request says.
+/// Computes checksums from scratch and ignores the old values of the fields (§6.2, choice). Returns
+/// `None` if the frame does not match the work request.
 fn fill_checksums(header: &SwqeHeader, frame: &mut [u8], ip: bool, l4: bool) -> Option<()> {
     let (start, end) = ip_range(header);
     let (head, payload) = frame.split_at_mut_checked(end)?;
@@ -109,7 +111,7 @@ fn fill_checksums(header: &SwqeHeader, frame: &mut [u8], ip: bool, l4: bool) -> 
         payload.get(field..field.checked_add(2)?)?;
         store(payload, field, 0);
         let checksum = ip_header.pseudo_header(length).bytes(payload).checksum();
-        // UDP: 0 means "no checksum".
+        // In UDP, 0 means "no checksum".
         let checksum = match (ip_header.protocol, checksum) {
             (Ipv4::UDP, 0) => 0xffff,
             (_, checksum) => checksum,
@@ -119,7 +121,7 @@ fn fill_checksums(header: &SwqeHeader, frame: &mut [u8], ip: bool, l4: bool) -> 
     Some(())
 }
 
-/// Cuts the next segment of `mss` bytes out of a TCP packet; says whether it is the last.
+/// Cuts the next segment of `mss` bytes out of a TCP packet. Returns whether it is the last.
 fn segment(uncut: &Uncut) -> Result<(Vec<u8>, bool), Violation> {
     let header = &uncut.header;
     let headers = usize::from(header.immediate_data_length);

@@ -37,8 +37,8 @@ impl State {
         }
     }
 
-    /// Sends the next frame, or reads the next send work request before that; false if there is
-    /// nothing to send, or if it must wait.
+    /// Sends the next frame. If none is under way, it first reads the next send work request.
+    /// Returns false if there is nothing to send, or if it must wait.
     fn send_next(
         &mut self,
         env: &mut Env<'_>,
@@ -57,7 +57,8 @@ impl State {
         let mut outgoing = match qp.outgoing.take() {
             Some(outgoing) => outgoing,
             None => {
-                // The largest slot; a copy, so that the guest cannot change it while it is looked at.
+                // The array has the size of the largest slot. It is a copy, so that the guest
+                // cannot change it during the check.
                 let mut slot = [0u8; 512];
                 let slot = slot
                     .get_mut(..qp.sq.cursor.slot_bytes())
@@ -105,12 +106,12 @@ impl State {
     }
 }
 
-/// Whether the next send work request of a queue pair can be carried out, or gone on with.
+/// Checks whether the next send work request of a queue pair can be executed or continued.
 pub(crate) fn may_send(qp: &Qp, port: &Port) -> bool {
     qp.can_send() && qp.sq.credits() > 0 && !port.tx_busy && qp.has_flight_room()
 }
 
-/// Gives a frame to the backend; false if that is busy.
+/// Gives a frame to the backend. Returns false if the backend is busy.
 fn send(env: &mut Env<'_>, port: &mut Port, index: usize, frame: &[u8]) -> bool {
     if !port.link {
         port.counters.tx_errors = port.counters.tx_errors.saturating_add(1);
@@ -143,7 +144,7 @@ fn send(env: &mut Env<'_>, port: &mut Port, index: usize, frame: &[u8]) -> bool 
     true
 }
 
-/// Reads a send work request and what it sends. PURGE counts at this moment (M11).
+/// Reads a send work request and the data that it sends. PURGE counts at this moment (M11).
 fn fetch(
     env: &mut Env<'_>,
     regions: Regions<'_>,
@@ -181,7 +182,7 @@ fn fetch(
     Ok(outgoing)
 }
 
-/// The bytes of a work request: immediate data, then descriptors.
+/// Returns the data of a work request: immediate data, then the memory of the descriptors.
 fn gather(
     env: &mut Env<'_>,
     regions: Regions<'_>,
@@ -191,7 +192,7 @@ fn gather(
     format: SwqeFormat,
     limit: usize,
 ) -> Result<Vec<u8>, Violation> {
-    // What the flags do not announce does not count, whatever its length field says.
+    // Data that the flags do not mark as present do not count, whatever the length field says.
     let immediate: &[u8] = match format {
         SwqeFormat::Descriptors => &[],
         SwqeFormat::Mixed | SwqeFormat::Immediate => {
@@ -220,7 +221,7 @@ fn gather(
         })
         .collect::<Option<_>>()
         .ok_or(Violation::SendDescriptors)?;
-    // All is bounded before it is translated, and translated before anything is read.
+    // Everything is limited before it is translated, and translated before anything is read.
     let length = descriptors.iter().fold(immediate.len(), |sum, descriptor| {
         sum.saturating_add(descriptor.length.get() as usize)
     });

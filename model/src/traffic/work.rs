@@ -2,9 +2,9 @@
 
 //! Turns of work: who sends and receives how much.
 //!
-//! A turn is bounded, so that whoever waits for the machine's lock waits for little. In it the ports
-//! take turns, and the queue pairs of a port, each with a quantum for either direction. Who was served
-//! least recently comes first, also in the next turn of work.
+//! A turn is limited, so that others who wait for the machine's lock do not wait long. Within a
+//! turn, the ports take turns, and so do the queue pairs of a port, each with a quantum for either
+//! direction. Those that were served least recently come first, also in the next turn of work.
 
 use std::collections::VecDeque;
 
@@ -16,18 +16,18 @@ use crate::traffic::rx::may_receive;
 use crate::traffic::tx::may_send;
 
 impl State {
-    /// Whether a turn of work would do anything.
+    /// Checks whether a turn of work would do anything.
     pub(crate) fn is_work_possible(&self) -> bool {
         self.qps.values().any(|qp| self.can_move(qp))
     }
 
-    /// Whether a queue pair can send or receive something.
+    /// Checks whether a queue pair can send or receive something.
     fn can_move(&self, qp: &Qp) -> bool {
         let port = self.ports.get(qp.port);
         port.is_some_and(|port| may_send(qp, port) || may_receive(qp, port))
     }
 
-    /// A turn of work: sends and receives. Returns how much it was.
+    /// Does a turn of work: sends and receives. Returns the amount of work done.
     pub(crate) fn work(&mut self, env: &mut Env<'_>) -> Amount {
         let mut done = Amount::default();
         let mut lines = self.lines();
@@ -48,8 +48,8 @@ impl State {
         done
     }
 
-    /// Who can send or receive something: a line for each port, those first that waited longest.
-    /// A rough adapter serves the queue pairs of a port out of order.
+    /// Returns the queue pairs that can send or receive something: a line for each port, longest
+    /// waiting first. A rough adapter serves the queue pairs of a port out of order.
     fn lines(&mut self) -> VecDeque<VecDeque<u64>> {
         let mut ready: Vec<_> = self
             .qps
@@ -70,8 +70,8 @@ impl State {
             .collect()
     }
 
-    /// Both directions of a queue pair get their quantum of a turn of which so much is done. Returns
-    /// how much is done then.
+    /// Gives both directions of a queue pair their quantum of a turn of which `done` is already
+    /// done. Returns the amount that is done then.
     fn serve(&mut self, env: &mut Env<'_>, handle: u64, mut done: Amount) -> Amount {
         self.served = self.served.saturating_add(1);
         if let Some(qp) = self.qps.get_mut(handle) {

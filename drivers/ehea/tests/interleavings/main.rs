@@ -25,7 +25,7 @@ mod sending;
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-    /// A full barrier between accesses to memory.
+    /// Orders all earlier accesses to memory before all later ones.
     pub(crate) fn full_barrier() {
         loom::sync::atomic::fence(Ordering::SeqCst);
     }

@@ -293,7 +293,8 @@ proptest! {
         watch.recover();
     }
 
-    /// What an adapter does by itself, within what it promises, makes no difference in the end.
+    /// Nothing that an adapter does by itself, within what it promises, makes a difference in the
+    /// end.
     #[test]
     fn any_sequence_of_events_with_a_rough_adapter(
         seed in any::<u64>(),

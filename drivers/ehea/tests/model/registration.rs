@@ -68,7 +68,7 @@ fn calls_for_a_gibibyte() {
     assert_eq!(guest.calls.borrow().len(), 513);
 }
 
-/// With 16 MiB pages, a whole region can be one page, or one page more than a page list holds.
+/// A whole region can be a single page of 16 MiB, or one page more than a page list holds.
 #[test]
 fn single_pages() {
     for (sections, calls) in [(1, 1), (512, 1), (513, 2), (514, 2)] {
@@ -241,7 +241,7 @@ fn lasting_refusals() {
     }
 }
 
-/// If no second region fits, the first one is not affected and can be freed.
+/// The first region is not affected if no second one fits, and can be freed.
 #[test]
 fn no_room_for_a_second_region() {
     let mut config = TestMachine::default_config();

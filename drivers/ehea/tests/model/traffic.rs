@@ -209,8 +209,7 @@ fn vlan_tags() {
     port.close();
 }
 
-/// In a full queue of small frames, the last one reports completion, so that the queue can be
-/// woken.
+/// The last small frame that fits a queue reports completion, so that the queue can be woken.
 #[test]
 fn queue_full_of_small_frames() {
     let guest = Guest::new(machine());
