@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! House rules that no compiler checks.
 
+mod docs;
 pub(crate) mod imports;
 mod rust;
 mod text;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Box<dyn Lint>> {
         Box::new(text::Whitespace),
         Box::new(text::UnfinishedWork),
         Box::new(text::Addresses),
+        Box::new(docs::FirstWord),
         Box::new(rust::UnsafePlaces),
         Box::new(rust::SafetyComments),
         Box::new(rust::DriverUsesAbstractions),
