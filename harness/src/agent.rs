@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The protocol between [`crate::Guest`] and the agent in the guest (`guest/init`).
 //!
-//! A request is one line on the control console: a nonce, a space, the shell command in base64. The
-//! agent then writes `RS nonce RS` to the standard output and to the standard error console, lets the
-//! command write to both, and ends each with `RS nonce SP status RS` (RS is the ASCII record
-//! separator). Bytes in between are the command's, unaltered; those outside are of background
-//! processes of earlier commands and are dropped.
+//! A request is one line on the control console: a nonce, a space, and the shell command in base64.
+//! The agent writes `RS nonce RS` to the console of standard output and to that of standard error,
+//! lets the command write to both, and ends each with `RS nonce SP status RS` (RS is the ASCII
+//! record separator). The bytes in between are those of the command, unchanged. Bytes outside come
+//! from background processes of earlier commands and are dropped.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +15,10 @@ use base64::prelude::{Engine, BASE64_STANDARD};
 /// ASCII record separator.
 const RS: u8 = 0x1e;
 
-/// What the agent says on the control console when it takes commands.
+/// Message of the agent on the control console when it accepts commands.
 pub(crate) const READY: &[u8] = b"\x1eready\x1e";
 
-/// Which of a command's two streams.
+/// Output stream of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -27,10 +27,10 @@ pub enum Stream {
     Stderr,
 }
 
-/// What a command in the guest left.
+/// Result of a command in the guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// Exit status as the shell gives it: 128 + N after signal N.
+    /// Exit status as the shell reports it: 128 + N after signal N.
     pub status: i32,
     /// Bytes of the standard output.
     pub stdout: Vec<u8>,
@@ -39,17 +39,17 @@ pub struct Output {
 }
 
 impl Output {
-    /// Whether the exit status is zero.
+    /// Checks whether the exit status is zero.
     pub fn success(&self) -> bool {
         self.status == 0
     }
 
-    /// Standard output as text.
+    /// Returns the standard output as text.
     pub fn out(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stdout)
     }
 
-    /// Standard error as text.
+    /// Returns the standard error as text.
     pub fn err(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.stderr)
     }
@@ -71,12 +71,12 @@ impl fmt::Display for Output {
     }
 }
 
-/// A request line.
+/// Returns the request line for a command.
 pub(crate) fn request(nonce: &str, command: &str) -> String {
     format!("{nonce} {}\n", BASE64_STANDARD.encode(command))
 }
 
-/// One stream of one command, cut out of what its console delivers.
+/// Filter that extracts one stream of one command from what the stream's console delivers.
 #[derive(Debug)]
 pub(crate) struct Frame {
     begin: Vec<u8>,
@@ -86,7 +86,7 @@ pub(crate) struct Frame {
     status: Option<i32>,
 }
 
-/// What stands at a record separator.
+/// Meaning of a record separator.
 enum Mark {
     Begin(usize),
     End(usize, i32),
@@ -105,12 +105,12 @@ impl Frame {
         }
     }
 
-    /// Exit status, once the end of the stream was seen.
+    /// Returns the exit status, once the end of the stream was seen.
     pub(crate) fn status(&self) -> Option<i32> {
         self.status
     }
 
-    /// Takes bytes of the console; hands those of the command to `sink`.
+    /// Processes bytes of the console and passes those of the command to `sink`.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut sink: impl FnMut(&[u8])) {
         self.pending.extend_from_slice(bytes);
         while self.status.is_none() {
@@ -147,7 +147,7 @@ impl Frame {
         }
     }
 
-    /// Classifies `pending`, which starts with a record separator.
+    /// Classifies `pending`, which begins with a record separator.
     fn mark(&self) -> Mark {
         let pending = self.pending.as_slice();
         if pending.starts_with(&self.begin) {

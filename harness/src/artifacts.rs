@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The files a guest is made of.
+//! Files of which a guest is made.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,8 +14,8 @@ use crate::variant::Variant;
 /// Environment variable with the path of a JSON file that holds [`Artifacts`].
 pub const ARTIFACTS_VARIABLE: &str = "EHEA_ARTIFACTS";
 
-/// Environment variable with the path of the same for the witness's guest: the C driver's kernel,
-/// big-endian, with a userland of its own.
+/// Environment variable with the path of a JSON file that holds the [`Artifacts`] of the witness's
+/// guest. That guest has the C driver's kernel, which is big-endian, and a userland of its own.
 pub const WITNESS_ARTIFACTS_VARIABLE: &str = "EHEA_WITNESS_ARTIFACTS";
 
 /// Base page size of a guest kernel.
@@ -31,7 +31,7 @@ pub enum PageSize {
 }
 
 impl PageSize {
-    /// Bytes in a page.
+    /// Returns the size of a page in bytes.
     pub fn bytes(self) -> u64 {
         match self {
             Self::K4 => 4 << 10,
@@ -64,41 +64,41 @@ impl FromStr for PageSize {
 /// A guest kernel and the modules built for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Kernel {
-    /// The kernel image, an ELF file.
+    /// Kernel image, an ELF file.
     pub vmlinux: PathBuf,
-    /// Output directory of the kernel build: what a module build takes as its kernel.
+    /// Output directory of the kernel build, against which modules are built.
     pub build: PathBuf,
-    /// `ehea.ko`; absent when only the kernel is wanted.
+    /// `ehea.ko`; `None` if only the kernel is needed.
     #[serde(default)]
     pub module: Option<PathBuf>,
-    /// `ehea_kunit.ko`.
+    /// `ehea_kunit.ko`; `None` if nothing needs it.
     #[serde(default)]
     pub kunit_module: Option<PathBuf>,
 }
 
-/// Everything a guest is made of.
+/// All files of which a guest is made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Artifacts {
-    /// The build root, whose `/usr` QEMU runs with.
+    /// Build root, with whose `/usr` QEMU runs.
     pub root: PathBuf,
     /// `qemu-system-ppc64` with the adapter.
     pub qemu: PathBuf,
-    /// The plugin that counts guest instructions; absent where nothing needs it.
+    /// Plugin that counts guest instructions; `None` if nothing needs it.
     #[serde(default)]
     pub plugin: Option<PathBuf>,
-    /// Guest userland: a compressed cpio archive.
+    /// Userland of the guest, a compressed cpio archive.
     pub userland: PathBuf,
-    /// `ehea-net`, our own program for the guest; absent where nothing needs it.
+    /// `ehea-net`, this project's program for the guest; `None` if nothing needs it.
     #[serde(default)]
     pub tools: Option<PathBuf>,
-    /// Kernels by what they are.
+    /// Kernels by variant.
     pub kernels: BTreeMap<Variant, Kernel>,
     /// Directory that gets one directory of logs for each guest.
     pub logs: PathBuf,
 }
 
 impl Artifacts {
-    /// Reads a JSON description.
+    /// Reads a description in JSON.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
@@ -124,7 +124,7 @@ impl Artifacts {
         }
     }
 
-    /// The kernel of this kind.
+    /// Returns the kernel of the variant `variant`.
     pub fn kernel(&self, variant: impl Into<Variant>) -> Result<&Kernel> {
         let variant = variant.into();
         self.kernels

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a guest is to look like, and its QEMU command line.
+//! Description of a guest, and the QEMU command line that follows from it.
 
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
@@ -22,26 +22,27 @@ use crate::variant::{Debug, Variant};
 
 const INIT: &str = include_str!("../../guest/init");
 
-/// Where the files of [`Builder::file`] are in the guest; commands run in this directory.
+/// Directory in the guest with the files of [`Builder::file`]. Commands run in this directory.
 const FILES: &str = "/root/files";
 
-/// Numbers under which QEMU inherits sockets start here.
+/// First number under which QEMU inherits a socket.
 pub(crate) const FIRST_FD: i32 = 10;
 
-/// The machine, with what QEMU can't emulate turned off.
+/// QEMU's machine, without the features that QEMU cannot emulate.
 pub(crate) const MACHINE: &str =
     "pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off";
 
-/// Unit address of the kernel console, below those that QEMU gives out.
+/// Unit address of the kernel console. It is below the addresses that QEMU assigns.
 const FIRST_CONSOLE: usize = 0x3000_0000;
 
-/// Distance of the consoles: QEMU derives the interrupt number from the address.
+/// Distance between the unit addresses of consoles. QEMU derives the interrupt number from the
+/// address.
 const CONSOLE_STEP: usize = 0x1000;
 
-/// Ports that an adapter can have.
+/// Maximum number of ports of an adapter.
 const MAX_PORTS: usize = 16;
 
-/// Describes a guest; [`Builder::boot`] starts it.
+/// Description of a guest. [`Builder::boot`] starts the guest.
 #[derive(Debug)]
 pub struct Builder {
     name: String,
@@ -98,7 +99,7 @@ impl Guest {
 }
 
 impl Builder {
-    /// Name of the directory with the guest's logs; a number is added.
+    /// Sets the name of the directory with the guest's logs. A number is added to the name.
     pub fn name(mut self, name: &str) -> Self {
         self.name = name.replace(
             |c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c),
@@ -107,57 +108,59 @@ impl Builder {
         self
     }
 
-    /// What the guest is made of; by default what [`Artifacts::from_env`] gives.
+    /// Sets the files of which the guest is made; by default those of [`Artifacts::from_env`].
     pub fn artifacts(mut self, artifacts: Artifacts) -> Self {
         self.artifacts = Some(artifacts);
         self
     }
 
-    /// Memory as text, `2G` or `2G,max=16G`; 2 GiB without hotplug by default.
+    /// Sets the memory from a text such as `2G` or `2G,max=16G`; by default 2 GiB without hotplug.
     pub fn mem(self, memory: &str) -> Result<Self> {
         Ok(self.memory(memory.parse()?))
     }
 
-    /// Memory.
+    /// Sets the memory.
     pub fn memory(mut self, memory: Memory) -> Self {
         self.memory = memory;
         self
     }
 
-    /// Number of processors, 2 by default.
+    /// Sets the number of processors; 2 by default.
     pub fn smp(mut self, processors: u32) -> Self {
         self.smp = processors;
         self
     }
 
-    /// Page size of the kernel, 64 KiB by default.
+    /// Sets the page size of the kernel; 64 KiB by default.
     pub fn page_size(mut self, page_size: PageSize) -> Self {
         self.variant.page_size = page_size;
         self
     }
 
-    /// Boots a debug kernel, or the plain one, which is the default. Its checkers get memory beside what
-    /// the guest is to have.
+    /// Selects a debug kernel, or the plain one, which is the default. A debug kernel gets memory
+    /// for its checkers in addition to that of the guest.
     pub fn debug(mut self, debug: Option<Debug>) -> Self {
         self.variant.debug = debug;
         self
     }
 
-    /// Sets memory aside for a kernel that follows a crash, as in the kernel's parameter `crashkernel`. It
-    /// is the guest's own, as `vmlinux` in the directory in which commands run: its modules fit no other.
+    /// Reserves memory for a kernel that runs after a crash, in the syntax of the kernel's
+    /// parameter `crashkernel`. That kernel is the guest's own, because no other kernel's modules
+    /// fit. It is `vmlinux` in the directory in which commands run.
     pub fn crash_kernel(mut self, memory: &str) -> Self {
         self.crash_kernel = true;
         self.kernel_append(&format!("crashkernel={memory}"))
     }
 
-    /// Number of ports; by default as many as there are netdevs, at least one. An adapter without
-    /// ports is `ports(0)`.
+    /// Sets the number of ports; by default the number of netdevs, but at least one. `ports(0)`
+    /// makes an adapter without ports.
     pub fn ports(mut self, ports: usize) -> Self {
         self.ports = Some(ports);
         self
     }
 
-    /// Connects the next port. Without any call the first port has QEMU's user-mode network.
+    /// Connects the next port. If this is never called, the first port has QEMU's user-mode
+    /// network.
     pub fn netdev(mut self, netdev: impl Into<Netdev>) -> Self {
         self.netdevs.push(netdev.into());
         self
@@ -175,8 +178,8 @@ impl Builder {
         self
     }
 
-    /// Makes a CMO partition with an I/O entitlement of this many bytes. The one warning that the stock
-    /// kernel prints at boot in such partitions is then allowed, once.
+    /// Makes a CMO partition with an I/O entitlement of `bytes` bytes. The stock kernel prints one
+    /// warning at boot in such partitions, which is then allowed once.
     pub fn cmo(mut self, bytes: u64) -> Self {
         self.entitlement = Some(bytes);
         self
@@ -195,8 +198,8 @@ impl Builder {
         self
     }
 
-    /// Adds a netdev with this id that is not connected to the adapter, for another network device
-    /// given by [`Builder::qemu_arg`].
+    /// Adds a netdev with the id `id` that is not connected to the adapter, for another network
+    /// device that [`Builder::qemu_arg`] adds.
     pub fn other_netdev(mut self, id: &str, netdev: impl Into<Netdev>) -> Self {
         match netdev.into() {
             Netdev::Socket(socket) => self.sockets.push((id.to_owned(), socket)),
@@ -231,7 +234,7 @@ impl Builder {
         Ok(self)
     }
 
-    /// Makes an executable file with this content in the directory in which commands run.
+    /// Makes an executable file with the content `content` in the directory in which commands run.
     pub fn script(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.add(
             format!("{FILES}/{name}"),
@@ -241,20 +244,20 @@ impl Builder {
         self
     }
 
-    /// Offers a second monitor connection on a Unix socket at this path.
+    /// Offers a second monitor connection on a Unix socket at `path`.
     pub fn qmp_socket(mut self, path: &Path) -> Self {
         self.qmp_socket = Some(path.to_owned());
         self
     }
 
-    /// A guest that neither prints anything nor ends a command for this long hangs; 10 minutes by
-    /// default.
+    /// Sets the time after which a guest counts as hanging if it neither prints anything nor ends a
+    /// command; 10 minutes by default.
     pub fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
     }
 
-    /// Starts the guest and waits until it takes commands.
+    /// Starts the guest and waits until it accepts commands.
     pub fn boot(mut self) -> Result<Guest> {
         let artifacts = self.take_artifacts()?;
         let directory = new_directory(&artifacts.logs, &self.name)?;
@@ -338,12 +341,12 @@ impl Builder {
         let mut child =
             process::spawn(command).context("cannot start bwrap: run `cargo xtask doctor`")?;
         let status = child.wait()?;
-        // The initial RAM disk is of no use to anybody afterwards.
+        // Nobody needs the initial RAM disk any more.
         let _ = std::fs::remove_file(directory.join("initrd"));
         Ok(status)
     }
 
-    /// Memory, with that for the checkers of a debug kernel.
+    /// Returns the guest's memory, including that for the checkers of a debug kernel.
     fn all_memory(&self) -> Memory {
         let more = self.variant.debug.map_or(0, Debug::memory);
         Memory {
@@ -359,7 +362,7 @@ impl Builder {
         }
     }
 
-    /// The part of QEMU's command line that both kinds of guests share.
+    /// Returns the part of QEMU's command line that both kinds of guests share.
     fn command(
         &mut self,
         artifacts: &Artifacts,
@@ -455,13 +458,13 @@ impl Builder {
             write!(device, ",{property}")?;
         }
         command.args(["-device", &device]);
-        // Each refusal is a line with its reason in QEMU's log.
+        // Each refusal becomes a line with its reason in QEMU's log.
         command.args(["-trace", "ehea_trace_refused", "-trace", "ehea_trace_event"]);
         Ok(())
     }
 }
 
-/// Adds a `-netdev`; false if there is none to add.
+/// Adds a `-netdev` option. Returns false if there is none to add.
 fn connect(
     command: &mut Command,
     id: &str,
@@ -482,7 +485,7 @@ fn connect(
     Ok(true)
 }
 
-/// Makes a directory `name-N` that did not exist.
+/// Makes a directory `name-N`, with the first number for which none exists.
 pub(crate) fn new_directory(logs: &Path, name: &str) -> Result<PathBuf> {
     let cannot = || format!("cannot create a directory in {}", logs.display());
     std::fs::create_dir_all(logs).with_context(cannot)?;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's console: everything it says, and what of it is a failure.
+//! The kernel's console: recording, and detection of failure reports.
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How bad a [`Finding`] is.
+/// Severity of a [`Finding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingKind {
-    /// WARN, lockdep, RCU stall, hung task, sanitizer report: the guest goes on.
+    /// The kernel continues: WARN, lockdep, RCU stall, hung task, sanitizer report.
     Warning,
-    /// Oops or BUG.
+    /// The kernel reported an Oops or BUG.
     Oops,
     /// The kernel has stopped.
     Panic,
@@ -29,9 +29,9 @@ impl fmt::Display for FindingKind {
 /// A report of the kernel that fails a run.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// The worst of its lines.
+    /// Severity of the worst line.
     pub kind: FindingKind,
-    /// The report: its first line and those that follow, up to the end of the trace.
+    /// Lines of the report: the first one and those that follow, up to the end of the trace.
     pub lines: Vec<String>,
 }
 
@@ -45,13 +45,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Texts that make a line a failure, the worst first.
+/// Texts that mark a line as a failure, the worst first.
 const PATTERNS: &[(&str, FindingKind)] = &[
     ("Kernel panic - not syncing", FindingKind::Panic),
     ("Oops: ", FindingKind::Oops),
     ("kernel BUG at", FindingKind::Oops),
     ("BUG: ", FindingKind::Oops),
-    // SLUB's reports: `BUG name of the cache (…): what`.
+    // Reports of SLUB have the form `BUG name of the cache (…): what`.
     ("] BUG ", FindingKind::Oops),
     ("Unable to handle kernel", FindingKind::Oops),
     ("rust_kernel: panicked", FindingKind::Oops),
@@ -72,7 +72,7 @@ const PATTERNS: &[(&str, FindingKind)] = &[
     ("UBSAN: ", FindingKind::Warning),
     ("refcount_t: ", FindingKind::Warning),
     ("ODEBUG: ", FindingKind::Warning),
-    // What it says of drivers comes with a WARN; by itself it also tells its own size.
+    // DMA-API reports on drivers come with a WARN. Other DMA-API lines may just report its size.
     ("DMA-API: debugging out of memory", FindingKind::Warning),
     ("dma-debug disabled", FindingKind::Warning),
     ("new suspected memory leaks", FindingKind::Warning),
@@ -85,7 +85,7 @@ const PATTERNS: &[(&str, FindingKind)] = &[
     ("Unknown symbol", FindingKind::Warning),
 ];
 
-/// A report has at most this many lines.
+/// Maximum number of lines of a report.
 const REPORT_LINES: usize = 60;
 
 const CUT_HERE: &str = "[ cut here ]";
@@ -103,12 +103,12 @@ struct State {
     lines: Vec<String>,
     partial: Vec<u8>,
     findings: Vec<Finding>,
-    /// Lines since "cut here", which precede the line that names the failure.
+    /// Lines since "cut here". They precede the line that names the failure.
     cut: Option<Vec<String>>,
-    /// The last finding still takes lines.
+    /// True if further lines belong to the last finding.
     open: bool,
     allowed: Vec<String>,
-    /// Each text excuses one finding.
+    /// Texts of which each excuses one finding.
     allowed_once: Vec<String>,
     last_activity: Option<Instant>,
     closed: bool,
@@ -171,8 +171,8 @@ impl State {
     }
 }
 
-/// What the guest's kernel printed so far. A line that reports a WARN, an Oops, a stall, a lockdep
-/// splat or a panic is a [`Finding`].
+/// Record of everything that the guest's kernel has printed. A line that reports a WARN, an Oops, a
+/// stall, a lockdep splat or a panic is a [`Finding`].
 #[derive(Debug, Default)]
 pub struct Console {
     state: Mutex<State>,
@@ -184,7 +184,7 @@ impl Console {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes bytes as they come from the guest.
+    /// Processes bytes as they arrive from the guest.
     pub(crate) fn feed(&self, bytes: &[u8]) {
         let mut state = self.state();
         state.last_activity = Some(Instant::now());
@@ -201,46 +201,47 @@ impl Console {
         self.changed.notify_all();
     }
 
-    /// The other end is gone.
+    /// Notes that the other end is closed.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_all();
     }
 
-    /// When the guest last printed something.
+    /// Returns the time at which the guest last printed something.
     pub(crate) fn last_activity(&self) -> Option<Instant> {
         self.state().last_activity
     }
 
-    /// Ignores findings with a line that contains `text`: for reports that a test causes on purpose.
+    /// Ignores findings with a line that contains `text`, for reports that a test causes on
+    /// purpose.
     pub fn allow(&self, text: &str) {
         self.state().allowed.push(text.to_owned());
     }
 
-    /// As [`Console::allow`], but only the first such finding: for a report that the kernel is known to
-    /// make once.
+    /// Ignores the first finding with a line that contains `text`, for a report that the kernel is
+    /// known to make once.
     pub fn allow_once(&self, text: &str) {
         self.state().allowed_once.push(text.to_owned());
     }
 
-    /// Reports that fail a run, oldest first.
+    /// Returns the reports that fail a run, oldest first.
     pub fn findings(&self) -> Vec<Finding> {
         self.state().findings().cloned().collect()
     }
 
-    /// Whether the kernel has panicked.
+    /// Checks whether the kernel has panicked.
     pub fn panicked(&self) -> bool {
         self.state()
             .findings()
             .any(|f| f.kind == FindingKind::Panic)
     }
 
-    /// Number of complete lines so far: a position for [`Console::since`].
+    /// Returns the number of complete lines so far, as a position for [`Console::since`].
     pub fn position(&self) -> usize {
         self.state().lines.len()
     }
 
-    /// Lines from `position` on.
+    /// Returns the lines from `position` on.
     pub fn since(&self, position: usize) -> Vec<String> {
         self.state()
             .lines
@@ -249,8 +250,8 @@ impl Console {
             .to_vec()
     }
 
-    /// Waits for a line at or after `position` that contains `text`, and returns it. `None` after
-    /// `timeout`, or when the guest is gone.
+    /// Waits for a line at or after `position` that contains `text` and returns it. Returns `None`
+    /// after `timeout`, or if the guest is gone.
     pub fn wait_for(&self, position: usize, text: &str, timeout: Duration) -> Option<String> {
         let deadline = Instant::now() + timeout;
         let mut state = self.state();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The adapter model and the memory of a guest, seen through the monitor.
+//! The adapter model and the memory of a guest, reached through the monitor.
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +10,22 @@ use serde_json::{json, Value};
 
 use crate::guest::{Guest, TICK};
 
-/// The adapter's place in QEMU's object tree.
+/// Path of the adapter in QEMU's object tree.
 pub(crate) const ADAPTER: &str = "/machine/peripheral/ehea0";
 
-/// The machine's place in it.
+/// Path of the machine in QEMU's object tree.
 const MACHINE: &str = "/machine";
 
-/// The machine's property.
+/// Name of the machine's property for the I/O entitlement.
 const ENTITLEMENT: &str = "cmo-entitlement";
 
 impl Guest {
-    /// The adapter model's statistics.
+    /// Returns the adapter model's statistics.
     pub fn stats<T: DeserializeOwned>(&self) -> Result<T> {
         self.adapter_json("stats")
     }
 
-    /// The statistics of another adapter, by its name in QEMU.
+    /// Returns the statistics of another adapter, by its name in QEMU.
     pub fn stats_of<T: DeserializeOwned>(&self, id: &str) -> Result<T> {
         self.json(&format!("/machine/peripheral/{id}"), "stats")
     }
@@ -35,7 +35,7 @@ impl Guest {
         self.qom_set(ADAPTER, "fault", serde_json::to_string(fault)?.into())
     }
 
-    /// Armed faults, with how often each has fired.
+    /// Returns the armed faults, with the number of times that each has happened.
     pub fn faults<T: DeserializeOwned>(&self) -> Result<T> {
         self.adapter_json("fault")
     }
@@ -54,14 +54,14 @@ impl Guest {
         )
     }
 
-    /// Bytes of I/O entitlement that the host grants to a CMO partition.
+    /// Returns the I/O entitlement in bytes that the host grants to a CMO partition.
     pub fn entitlement(&self) -> Result<u64> {
         let bytes = self.qom_get(MACHINE, ENTITLEMENT)?;
         bytes.as_u64().context("the entitlement is not a number")
     }
 
-    /// Grants a CMO partition another I/O entitlement, in bytes. The guest's kernel notices when
-    /// somebody there writes it to `/proc/powerpc/lparcfg`.
+    /// Grants another I/O entitlement, in bytes, to a CMO partition. The guest's kernel notices
+    /// when somebody in the guest writes the value to `/proc/powerpc/lparcfg`.
     pub fn grant_entitlement(&self, bytes: u64) -> Result<()> {
         self.qom_set(MACHINE, ENTITLEMENT, bytes.into())
     }
@@ -79,7 +79,8 @@ impl Guest {
             .with_context(|| format!("the adapter's {property} is not what was expected: {text}"))
     }
 
-    /// Plugs in a DIMM of `bytes` (a multiple of 256 MiB). The guest onlines it in its own time.
+    /// Plugs in a DIMM of `bytes` bytes, a multiple of 256 MiB. The guest brings the memory online
+    /// later.
     pub fn plug_memory(&self, id: &str, bytes: u64) -> Result<()> {
         let backend = format!("{id}-ram");
         self.qmp(
@@ -94,7 +95,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Asks the guest to give a DIMM back and waits until it has, or has refused.
+    /// Asks the guest to give a DIMM back, and waits until it has done so or refused.
     pub fn unplug_memory(&self, id: &str) -> Result<()> {
         self.request_unplug(id)?;
         self.wait_unplugged(id)
@@ -105,7 +106,7 @@ impl Guest {
         self.qmp("device_del", json!({ "id": id })).map(drop)
     }
 
-    /// Waits until the guest has given a DIMM back that it was asked for, or has refused.
+    /// Waits until the guest has given back a DIMM that it was asked for, or has refused.
     pub fn wait_unplugged(&self, id: &str) -> Result<()> {
         let deadline = Instant::now() + self.silence;
         loop {

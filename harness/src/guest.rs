@@ -20,13 +20,13 @@ use crate::memory::Memory;
 use crate::qmp::Qmp;
 use crate::variant::Debug;
 
-/// Why a guest failed, apart from what a command in it returned.
+/// Reason why a guest failed, apart from what a command in it returned.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
     /// The kernel panicked.
     #[error("the guest's kernel panicked (log: {log})\n{}", list(.findings))]
     Panic {
-        /// What the kernel reported.
+        /// Reports of the kernel.
         findings: Vec<Finding>,
         /// Directory with the logs.
         log: String,
@@ -34,17 +34,17 @@ pub enum GuestError {
     /// The kernel reported a WARN, an Oops, a stall or the like.
     #[error("the guest's kernel reported a problem (log: {log})\n{}", list(.findings))]
     Kernel {
-        /// What the kernel reported.
+        /// Reports of the kernel.
         findings: Vec<Finding>,
         /// Directory with the logs.
         log: String,
     },
-    /// No output from anywhere for too long.
+    /// Nothing was output anywhere for too long.
     #[error("the guest hangs: no output for {seconds} s during {during:?} (log: {log})")]
     Hang {
-        /// Length of the silence.
+        /// Length of the silence in seconds.
         seconds: u64,
-        /// The command that was running.
+        /// Command that was running.
         during: String,
         /// Directory with the logs.
         log: String,
@@ -52,7 +52,7 @@ pub enum GuestError {
     /// QEMU ended before it was asked to.
     #[error("QEMU ended during {during:?} (log: {log}){}{qemu}", if .qemu.is_empty() { "" } else { ": " })]
     Gone {
-        /// The command that was running.
+        /// Command that was running.
         during: String,
         /// Last lines of QEMU's own output.
         qemu: String,
@@ -69,7 +69,7 @@ fn list(findings: &[Finding]) -> String {
         .join("\n")
 }
 
-/// What a guest is made of that has just been booted.
+/// Parts from which [`Builder::boot`] makes a guest.
 pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) directory: PathBuf,
@@ -92,8 +92,10 @@ struct Agent {
     log: File,
 }
 
-/// A booted guest. Commands may come from several threads; they run one after the other. Dropping it
-/// kills it; [`Guest::shutdown`] ends it properly and fails if the kernel reported anything.
+/// A booted guest.
+///
+/// Commands may come from several threads; they run one after the other. [`Guest::shutdown`] ends
+/// the guest properly and fails if the kernel reported anything. Dropping the guest kills it.
 #[derive(Debug)]
 pub struct Guest {
     name: String,
@@ -108,10 +110,10 @@ pub struct Guest {
     memory: Memory,
 }
 
-/// How often a waiting command looks whether the guest is still well.
+/// Interval at which a waiting command checks the guest.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
 
-/// Time for QEMU to end once the guest is off or has panicked.
+/// Maximum time until QEMU ends after the guest is off or has panicked.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Guest {
@@ -189,38 +191,42 @@ impl Guest {
         }
     }
 
-    /// Name given to the builder.
+    /// Returns the name given to the builder.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Directory with `console.log` (kernel), `commands.log`, `qemu.log` and QEMU's command line; after
-    /// [`Guest::record_failure`] also `stats.json`, `interrupts.txt`, `registers.txt`, `guest.txt` and
-    /// `later.json`.
+    /// Returns the log directory. It holds `console.log` (kernel), `commands.log`, `qemu.log` and
+    /// QEMU's command line. After [`Guest::record_failure`], it also holds `stats.json`,
+    /// `interrupts.txt`, `registers.txt`, `guest.txt` and `later.json`.
     pub fn log_directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The kernel's console.
+    /// Returns the kernel's console.
     pub fn console(&self) -> &Console {
         &self.console
     }
 
-    /// Its memory at boot, and the limit.
+    /// Returns the memory at boot and the limit.
     pub fn memory(&self) -> Memory {
         self.memory
     }
 
-    /// The monitor connection.
+    /// Returns the monitor connection.
     pub fn monitor(&self) -> &Qmp {
         &self.qmp
     }
 
-    /// Runs a shell command and returns its status and output. It is an error only if the guest
-    /// itself fails: panic, hang, QEMU gone.
+    /// Runs a shell command and returns its status and output.
     ///
-    /// The command runs as root in the directory with the copied files; standard input is empty.
-    /// Background processes that keep writing must redirect their output.
+    /// The command runs as root in the directory with the copied files. Its standard input is
+    /// empty. Background processes that keep writing must redirect their output.
+    ///
+    /// # Errors
+    ///
+    /// An error means that the guest itself failed: it panicked, hangs, or QEMU ended. The
+    /// command's exit status is not an error.
     pub fn run(&self, command: &str) -> Result<Output> {
         let mut output = Output::default();
         let (stdout, stderr) = (&mut output.stdout, &mut output.stderr);
@@ -232,19 +238,20 @@ impl Guest {
         Ok(output)
     }
 
-    /// Runs a shell command that must succeed; returns its standard output without trailing blanks.
+    /// Runs a shell command that must succeed. Returns its standard output without trailing blanks.
     pub fn sh(&self, command: &str) -> Result<String> {
         let output = self.run(command)?;
         ensure!(output.success(), "in the guest: {command}\n{output}");
         Ok(output.out().trim_end().to_owned())
     }
 
-    /// As [`Guest::run`], handing each piece of output to `sink` as it comes. Returns the status.
+    /// Runs a shell command as [`Guest::run`] does, and passes each piece of output to `sink` as it
+    /// arrives. Returns the exit status.
     pub fn run_streaming(&self, command: &str, mut sink: impl FnMut(Stream, &[u8])) -> Result<i32> {
         let mut agent = self.agent();
         while agent.output.try_recv().is_ok() {}
         let nonce = format!("{:016x}", fastrand::u64(..));
-        // Logs are a convenience: a full disk must not fail the command.
+        // The log is a convenience: a full disk must not fail the command.
         let _ = writeln!(agent.log, "[{}] $ {command}", self.console.position());
         if agent
             .control
@@ -277,7 +284,7 @@ impl Guest {
         }
     }
 
-    /// Writes a file in the guest, executable.
+    /// Writes an executable file in the guest.
     pub fn push(&self, path: &str, content: &[u8]) -> Result<()> {
         self.sh(&format!(
             "base64 -d >'{path}' <<'END'\n{}\nEND\nchmod 755 '{path}'",
@@ -318,8 +325,8 @@ impl Guest {
         }
     }
 
-    /// Fails if a checker of a debug kernel has found something that is not on the console, or has turned
-    /// itself off.
+    /// Fails if a checker of a debug kernel has found something that is not on the console, or has
+    /// turned itself off.
     pub fn check_debug(&self) -> Result<()> {
         let Some(debug) = self.debug else {
             return Ok(());
@@ -343,7 +350,7 @@ impl Guest {
         }
         let ended = self.wait(EXIT_TIMEOUT.max(self.silence))?;
         for reader in self.readers.drain(..) {
-            // A reader that panicked has printed why.
+            // A reader that panicked has printed the reason.
             let _ = reader.join();
         }
         self.check_console()?;
@@ -367,7 +374,7 @@ impl Guest {
         self.directory.display().to_string()
     }
 
-    /// Waits for QEMU's end; false if it did not come in time.
+    /// Waits for the end of QEMU. Returns false if QEMU does not end in time.
     fn wait(&self, timeout: Duration) -> Result<bool> {
         let deadline = Instant::now() + timeout;
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
@@ -380,10 +387,11 @@ impl Guest {
         Ok(true)
     }
 
-    /// Fails if the kernel has panicked or nothing was heard from the guest since long before `since`.
+    /// Fails if the kernel has panicked, or if the guest has been silent for too long. The silence
+    /// is counted from `since` or from later output.
     pub(crate) fn check(&self, during: &str, since: &mut Instant) -> Result<()> {
         if self.console.panicked() {
-            // The rest of the report is still on its way.
+            // The rest of the report is still to come.
             self.wait(EXIT_TIMEOUT / 6)?;
             return self.check_console();
         }
@@ -422,12 +430,15 @@ impl Guest {
         }
     }
 
-    /// For whoever reads the logs of a guest in which something went wrong, as `error` says: keeps what the
-    /// adapter, the interrupt controller and the processors are at. If the guest still runs commands, also
-    /// what its kernel and the adapter have counted, now and a while later: whether anything goes on. That of
-    /// the adapter's queue pairs and ports tells a lost doorbell (announced stays), a busy backend (executed
-    /// stays) and a lost interrupt (unconsumed stays) apart. Each may fail without the others being of less
-    /// use.
+    /// Records the state of a guest in which something went wrong, for those who read its logs.
+    /// `error` says what went wrong.
+    ///
+    /// The records hold the state of the adapter, the interrupt controller and the processors. If
+    /// the guest still runs commands, they also hold the counters of its kernel and of the adapter,
+    /// now and a while later, so that progress shows. The counters of the adapter's queue pairs and
+    /// ports distinguish a lost doorbell (announced work requests stay the same), a busy backend
+    /// (executed ones stay the same) and a lost interrupt (completions stay unconsumed). Each
+    /// record may fail without affecting the others.
     pub fn record_failure(&self, error: &anyhow::Error) {
         const COUNTERS: &str = "for time in now later; do \
              cat /proc/uptime /proc/interrupts /proc/softirqs /proc/net/softnet_stat /proc/net/dev; \
@@ -452,7 +463,7 @@ impl Guest {
         }
     }
 
-    /// As [`Guest::record_failure`] for a guest that hangs: its kernel prints where its processors are.
+    /// Records the state of a guest that hangs. Its kernel prints what its processors are doing.
     fn record_hang(&self) {
         self.record_state();
         if self.qmp("inject-nmi", json!({})).is_ok() {
@@ -461,7 +472,7 @@ impl Guest {
     }
 
     fn gone(&self, during: &str) -> anyhow::Error {
-        // QEMU's last words and the kernel's may still be on their way.
+        // The last output of QEMU and of the kernel may still be to come.
         let _ = self.wait(EXIT_TIMEOUT / 6);
         if let Err(error) = self.check_console() {
             return error;
@@ -478,14 +489,14 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // It may have ended by itself; there is nobody to report another error to.
+        // QEMU may have ended of its own accord; there is nobody to report another error to.
         let _ = child.kill();
         let _ = child.wait();
         let _ = std::fs::remove_file(self.directory.join("initrd"));
     }
 }
 
-/// What the adapter knows of its queue pairs and ports, a line for each.
+/// Returns the adapter's statistics of its queue pairs and ports, one line for each.
 fn queues(time: &str, stats: &Value) -> String {
     let mut text = String::new();
     for kind in ["qps", "ports"] {
@@ -496,7 +507,7 @@ fn queues(time: &str, stats: &Value) -> String {
     text
 }
 
-/// The last lines of QEMU's own output.
+/// Returns the last lines of QEMU's own output.
 pub(crate) fn qemu_says(directory: &Path) -> String {
     let text = std::fs::read(directory.join("qemu.log")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

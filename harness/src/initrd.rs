@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The initial RAM disk of one guest: the userland archive as it is, followed by a second archive
-//! with what changes from guest to guest. The kernel unpacks one after the other.
+//! The initial RAM disk of a guest: the archive with the userland, followed by a second archive
+//! with the files that differ from guest to guest. The kernel unpacks one after the other.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,28 +14,30 @@ use cpio::newc;
 use crate::artifacts::Kernel;
 use crate::sandbox::Sandbox;
 
-/// Where the content of a file comes from.
+/// Content of a file: bytes, or a file of the host.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     Bytes(Vec<u8>),
     File(PathBuf),
 }
 
-/// Files for a guest, by their absolute path there.
+/// Files for a guest, by their absolute paths in it.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     entries: Vec<(String, u32, Content)>,
 }
 
 impl Files {
-    /// Adds a file with these permissions.
+    /// Adds a file with the permissions `mode`.
     pub(crate) fn add(&mut self, path: impl Into<String>, mode: u32, content: Content) {
         self.entries.push((path.into(), mode, content));
     }
 
-    /// Adds the modules of a kernel, ours among them, below `/usr/lib`, because a directory entry `lib` would
-    /// replace the symbolic link of that name. What modprobe looks things up in is made here, by the depmod of
-    /// `sandbox`, with `scratch` as a directory of its own: in the guest it would take seconds.
+    /// Adds the modules of a kernel, including this project's, below `/usr/lib`. A directory entry
+    /// `lib` would replace the symbolic link of that name.
+    ///
+    /// The indices for modprobe are made here, because it would take seconds in the guest: by the
+    /// depmod of `sandbox`, in the directory `scratch`, which nothing else uses.
     pub(crate) fn add_modules(
         &mut self,
         kernel: &Kernel,
@@ -84,7 +86,7 @@ impl Files {
             File::create(output).with_context(|| format!("cannot write {}", output.display()))?;
         let mut to = BufWriter::new(to);
         let length = io::copy(&mut from, &mut to)?;
-        // An archive starts at a multiple of four.
+        // An archive starts at an offset that is a multiple of four.
         to.write_all(&[0; 3][..(length.wrapping_neg() % 4) as usize])?;
 
         let mut directories = BTreeSet::new();
@@ -127,8 +129,8 @@ impl Files {
     }
 }
 
-/// What depmod makes for modules, given by their names below the kernel's directory, and for the order in
-/// which they were built; and that order.
+/// Returns the indices that depmod makes for modules, and the order itself. `files` are the modules
+/// by their names below the kernel's directory; `order` is the order in which they were built.
 fn index(
     sandbox: &Sandbox,
     scratch: &Path,
@@ -139,7 +141,7 @@ fn index(
     let cannot = || format!("cannot list modules in {}", scratch.display());
     let directory = scratch.join("usr/lib/modules").join(release);
     std::fs::create_dir_all(&directory).with_context(cannot)?;
-    // depmod may look in either place.
+    // depmod may look in either directory.
     symlink("usr/lib", scratch.join("lib")).with_context(cannot)?;
     for (name, from) in files {
         let path = directory.join(name);
@@ -164,7 +166,7 @@ fn index(
     let mut made = Vec::new();
     for entry in std::fs::read_dir(&directory).with_context(cannot)? {
         let entry = entry?;
-        // The links are the files themselves.
+        // The links are the modules; the files are what depmod made.
         if entry.file_type()?.is_file() {
             let name = entry.file_name().to_string_lossy().into_owned();
             made.push((name, std::fs::read(entry.path()).with_context(cannot)?));

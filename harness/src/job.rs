@@ -15,7 +15,8 @@ impl Guest {
     pub fn spawn(&self, command: &str) -> Result<Job<'_>> {
         let path = format!("/run/ehea/job-{:016x}", fastrand::u64(..));
         let encoded = BASE64_STANDARD.encode(command);
-        // A path, because busybox would run its own shell for a name, and that its own programs.
+        // The command is a path, because busybox would run its own shell for a bare name, and that
+        // shell its own programs.
         let process = self.sh(&format!(
             "echo {encoded} | base64 -d >{path}.cmd\n\
              setsid /bin/sh -c 'sh {path}.cmd >{path}.out 2>{path}.err </dev/null; echo $? >{path}.tmp; mv {path}.tmp {path}.status' \
@@ -40,7 +41,7 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Whether the command has ended.
+    /// Checks whether the command has ended.
     pub fn finished(&self) -> Result<bool> {
         Ok(self
             .guest
@@ -73,7 +74,7 @@ impl Job<'_> {
         Ok(Output { status, ..output })
     }
 
-    /// Ends the command and everything it started with a signal (`INT`, `TERM`, …).
+    /// Sends a signal (`INT`, `TERM`, …) to the command and everything that it started.
     pub fn signal(&self, signal: &str) -> Result<()> {
         self.guest
             .run(&format!(

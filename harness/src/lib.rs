@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Boots a guest with the adapter and runs commands in it.
+//! Boots guests with the adapter and runs commands in them.
 //!
-//! `cargo xtask guest`, `shell`, `bench` and every end-to-end test use this one piece of machinery:
+//! `cargo xtask guest`, `shell`, `bench` and every end-to-end test use this crate:
 //!
 //! ```no_run
 //! use ehea_harness::Guest;
@@ -18,13 +18,13 @@
 //! # }
 //! ```
 //!
-//! A guest has four consoles: the first is the kernel's, and every line of it is scanned (see
-//! [`Console`]); over the other three a small agent takes commands and gives back their standard
-//! output and standard error, byte for byte. QEMU runs in the build root's userland and dies with
-//! the process that booted it.
+//! A guest has four consoles. The first is the kernel's, and every line of it is scanned (see
+//! [`Console`]). Through the other three, a small agent accepts commands and returns their standard
+//! output and standard error, byte for byte. QEMU runs in the build root's userland and ends with
+//! the process that started it.
 //!
-//! What a guest is made of (kernel, QEMU, userland, modules) is named by [`Artifacts`], which
-//! `cargo xtask` builds and passes on in the environment.
+//! [`Artifacts`] names the files of which a guest is made (kernel, QEMU, userland, modules). `cargo
+//! xtask` builds them and passes their names on in the environment.
 
 mod agent;
 mod artifacts;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A machine without a kernel: QEMU, the adapter, and a firmware of ours.
+//! A machine without a kernel: QEMU, the adapter, and one of this project's firmwares.
 //!
-//! A firmware (`tests/machine/firmware`) does what no driver would do, or what takes a kernel an hour
-//! to do, in a second. It keeps its results in the machine's memory.
+//! A firmware (`tests/machine/firmware`) does what no driver would do, or does in a second what
+//! would take a kernel an hour. It keeps its results in the machine's memory.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -33,26 +33,26 @@ use crate::sandbox::Sandbox;
 /// Environment variable with the path of a JSON file that holds [`MachineArtifacts`].
 pub const MACHINE_ARTIFACTS_VARIABLE: &str = "EHEA_MACHINE_ARTIFACTS";
 
-/// Where a firmware keeps its results: the number of passes that are done, then words of its own
-/// (`tests/machine/firmware/firmware.h`).
+/// Address at which a firmware keeps its results: the number of finished passes, then words of its
+/// own (`tests/machine/firmware/firmware.h`).
 const RESULTS: u64 = 0x8000;
 
-/// The netdev of the adapter's port.
+/// Id of the netdev of the adapter's port.
 const NETDEV: &str = "n0";
 
-/// Bytes of a result.
+/// Size of a result in bytes.
 const WORD: usize = 8;
 
-/// A firmware that has not done a pass after this time never does. It is no measurement.
+/// Time after which a firmware that has not finished a pass is taken to hang. It is no measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often is looked whether a pass is done.
+/// Interval between checks whether a pass is finished.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Everything a machine is made of.
+/// All files of which a machine is made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MachineArtifacts {
-    /// The build root, whose `/usr` QEMU runs with.
+    /// Build root, with whose `/usr` QEMU runs.
     pub root: PathBuf,
     /// `qemu-system-ppc64` with the adapter.
     pub qemu: PathBuf,
@@ -76,7 +76,7 @@ impl MachineArtifacts {
     }
 }
 
-/// Describes a machine; [`MachineBuilder::start`] starts it.
+/// Description of a machine. [`MachineBuilder::start`] starts the machine.
 #[derive(Debug)]
 pub struct MachineBuilder {
     firmware: String,
@@ -87,13 +87,14 @@ pub struct MachineBuilder {
 }
 
 impl MachineBuilder {
-    /// Sets the memory, as in `1G,max=16G`; 1 GiB without hotplug by default.
+    /// Sets the memory from a text such as `1G,max=16G`; by default 1 GiB without hotplug.
     pub fn memory(mut self, memory: &str) -> Result<Self> {
         self.memory = memory.parse()?;
         Ok(self)
     }
 
-    /// Sets the number of processors, 1 by default. The firmware runs on the first; the others wait.
+    /// Sets the number of processors; 1 by default. The firmware runs on the first, and the others
+    /// wait.
     pub fn smp(mut self, processors: u32) -> Self {
         self.smp = processors;
         self
@@ -162,7 +163,7 @@ impl MachineBuilder {
                 qmp,
             }),
             Err(_) => {
-                // Its end is all that lets this fail.
+                // QEMU's end is the only reason why this can fail.
                 let _ = child.wait();
                 Err(gone(&directory, "start"))
             }
@@ -172,12 +173,13 @@ impl MachineBuilder {
 
 /// A block of memory in QEMU.
 struct RamBlock {
-    /// Empty when its owner is gone.
+    /// Name of the block; empty if its owner is gone.
     name: String,
     place: String,
 }
 
-/// A running machine. Dropping it ends it; [`Machine::quit`] also tells whether QEMU was well till then.
+/// A running machine. Dropping it ends it. [`Machine::quit`] also tells whether QEMU worked until
+/// then.
 #[derive(Debug)]
 pub struct Machine {
     directory: PathBuf,
@@ -195,7 +197,8 @@ fn gone(directory: &Path, during: &str) -> anyhow::Error {
 }
 
 impl Machine {
-    /// Describes a machine with a firmware, given as the name of its source without `.S`.
+    /// Describes a machine with the firmware `firmware`, which is the name of its source without
+    /// `.S`.
     pub fn builder(firmware: &str) -> MachineBuilder {
         MachineBuilder {
             firmware: firmware.to_owned(),
@@ -209,8 +212,8 @@ impl Machine {
         }
     }
 
-    /// Does something with the machine, then ends it as [`Machine::quit`] does. An error tells where QEMU's
-    /// messages are.
+    /// Does `work` with the machine, then ends the machine as [`Machine::quit`] does. An error
+    /// names the directory with QEMU's messages.
     pub fn run<T>(self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let log = self.directory.display().to_string();
         work(&self)
@@ -238,7 +241,7 @@ impl Machine {
             .to_owned())
     }
 
-    /// Sets the external link of the adapter's port by the adapter's property.
+    /// Sets the external link of the adapter's port, by means of the adapter's property.
     pub fn set_port_link(&self, up: bool) -> Result<()> {
         let link = json!({ "port": 1, "up": up }).to_string();
         let arguments = json!({ "path": ADAPTER, "property": "port-link", "value": link });
@@ -251,7 +254,7 @@ impl Machine {
             .map(drop)
     }
 
-    /// Waits until the adapter's netdev, a `stream`, is connected: before, it swallows frames.
+    /// Waits until the adapter's netdev, a `stream`, is connected. It drops frames before that.
     pub fn wait_connected(&self) -> Result<()> {
         let is_it = |data: &Value| data["netdev-id"] == NETDEV;
         self.qmp
@@ -269,21 +272,21 @@ impl Machine {
         self.qmp("stop", json!({})).map(drop)
     }
 
-    /// Lets the processors go on.
+    /// Resumes the processors.
     pub fn resume(&self) -> Result<()> {
         self.qmp("cont", json!({})).map(drop)
     }
 
     /// Returns the adapter model's statistics.
     pub fn stats<T: DeserializeOwned>(&self) -> Result<T> {
-        // Through ours, which tells QEMU's end from an answer.
+        // This calls [`Machine::qmp`], which tells the end of QEMU from an answer.
         let arguments = json!({ "path": ADAPTER, "property": "stats" });
         let value = self.qmp("qom-get", arguments)?;
         let text = value.as_str().context("the statistics are not text")?;
         Ok(serde_json::from_str(text)?)
     }
 
-    /// Plugs in a DIMM of `bytes` (a multiple of 256 MiB).
+    /// Plugs in a DIMM of `bytes` bytes, a multiple of 256 MiB.
     pub fn plug_memory(&self, id: &str, bytes: u64) -> Result<()> {
         let backend = format!("{id}-ram");
         let kind = "memory-backend-ram";
@@ -298,13 +301,13 @@ impl Machine {
         Ok(())
     }
 
-    /// Asks for a DIMM to be given back. One that was plugged in since the last reset goes at once, because no
-    /// firmware has taken it into use; another goes at a reset.
+    /// Requests that a DIMM be given back. A DIMM that was plugged in since the last reset is
+    /// removed at once, because no firmware uses it yet. Any other is removed at a reset.
     pub fn request_unplug(&self, id: &str) -> Result<()> {
         self.qmp("device_del", json!({ "id": id })).map(drop)
     }
 
-    /// Waits until a DIMM is gone, and lets go of its memory.
+    /// Waits until a DIMM is removed, and frees its memory.
     pub fn wait_unplugged(&self, id: &str) -> Result<()> {
         self.qmp
             .wait_event("DEVICE_DELETED", PATIENCE, |data| data["device"] == id)?;
@@ -312,8 +315,8 @@ impl Machine {
             .map(drop)
     }
 
-    /// Waits until the memory of all DIMMs that are gone is free. QEMU keeps it, without a name, as long as a
-    /// processor may be using it, and one that stops does not.
+    /// Waits until the memory of all removed DIMMs is free. QEMU keeps such memory, without a name,
+    /// as long as a processor may be using it. A processor that is stopped does not use it.
     pub fn wait_freed(&self) -> Result<()> {
         self.wait_until("the memory of DIMMs that are gone is free", || {
             self.qmp("stop", json!({}))?;
@@ -325,7 +328,7 @@ impl Machine {
         })
     }
 
-    /// Returns where QEMU has a DIMM's memory, in its own numbering of all memory.
+    /// Returns the position of a DIMM's memory in QEMU's own numbering of all memory.
     pub fn place_of(&self, id: &str) -> Result<String> {
         let name = format!("{id}-ram");
         let blocks = self.ram_blocks()?;
@@ -338,7 +341,8 @@ impl Machine {
     /// Lists QEMU's blocks of memory.
     fn ram_blocks(&self) -> Result<Vec<RamBlock>> {
         let text = self.monitor("info ramblock")?;
-        // Name, size of a page as number and unit, place. Above is a heading.
+        // The fields are the name, the page size as number and unit, and the position. The first
+        // line is a heading.
         let lines = text.lines().skip(1).filter(|line| !line.trim().is_empty());
         lines
             .map(|line| {
@@ -355,19 +359,20 @@ impl Machine {
             .collect()
     }
 
-    /// Resets the machine: the firmware is entered again.
+    /// Resets the machine, so that the firmware is entered again.
     pub fn reset(&self) -> Result<()> {
         self.qmp("system_reset", json!({})).map(drop)
     }
 
-    /// Waits until the firmware has done `passes` passes since the start.
+    /// Waits until the firmware has finished `passes` passes since the start.
     pub fn wait_passes(&self, passes: u64) -> Result<()> {
         self.wait_until(&format!("pass {passes} of the firmware ends"), || {
             Ok(self.words(1)?.first().is_some_and(|&done| done >= passes))
         })
     }
 
-    /// Waits until a result of the firmware is greater than it is now: it is at work.
+    /// Waits until a result of the firmware is greater than now, which shows that the firmware is
+    /// running.
     pub fn wait_progress(&self, result: usize) -> Result<()> {
         let before = self.result(result)?;
         self.wait_until(&format!("result {result} of the firmware grows"), || {
@@ -375,13 +380,13 @@ impl Machine {
         })
     }
 
-    /// Returns what the firmware kept under a number.
+    /// Returns the result that the firmware kept under the number `number`.
     pub fn result(&self, number: usize) -> Result<u64> {
         let words = self.words(number + 2)?;
         words.last().copied().context("no result")
     }
 
-    /// Ends QEMU; fails if it had ended before or ends with an error.
+    /// Ends QEMU. Fails if QEMU had ended before, or ends with an error.
     pub fn quit(self) -> Result<()> {
         self.qmp("quit", json!({}))?;
         let mut ended = None;
@@ -410,7 +415,8 @@ impl Machine {
         Ok(bytes.chunks_exact(WORD).map(big_endian).collect())
     }
 
-    /// Waits until something is so; fails if it is not after a minute.
+    /// Waits until `done` returns true. Fails with the description `what` if it does not within a
+    /// minute.
     pub fn wait_until(&self, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
         let start = Instant::now();
         while !done()? {
@@ -428,9 +434,9 @@ impl Machine {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The error for a QEMU whose monitor does not answer any more.
+    /// Returns the error for a QEMU whose monitor does not answer any more.
     fn gone(&self, during: &str) -> anyhow::Error {
-        // Its last words are in the log when it has ended.
+        // The last output of QEMU is in the log when it has ended.
         let _ = self.child().wait();
         gone(&self.directory, during)
     }
@@ -439,7 +445,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // It may have ended by itself; there is nobody to report another error to.
+        // QEMU may have ended of its own accord; there is nobody to report another error to.
         let _ = child.kill();
         let _ = child.wait();
     }

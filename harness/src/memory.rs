@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Sizes and the memory of a guest.
+//! Sizes, and the memory of a guest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,9 +25,9 @@ pub fn parse_size(s: &str) -> Result<u64> {
 /// Memory at boot and the limit up to which more can be plugged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Bytes at boot.
+    /// Number of bytes at boot.
     pub size: u64,
-    /// Bytes at most; equal to `size` for a guest without memory hotplug.
+    /// Maximum number of bytes; equal to `size` for a guest without memory hotplug.
     pub max: u64,
 }
 
@@ -52,7 +52,8 @@ impl FromStr for Memory {
 }
 
 impl fmt::Display for Memory {
-    /// The value of QEMU's `-m`, which takes mebibytes unless a unit follows.
+    /// Writes the value of QEMU's option `-m`, with a unit because QEMU would take a bare number as
+    /// mebibytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "size={}B", self.size)?;
         if self.max > self.size {

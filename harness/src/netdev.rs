@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a port is connected to.
+//! The host side of a port's connection.
 
 use std::os::fd::OwnedFd;
 
 /// The host side of a port.
 #[derive(Debug)]
 pub enum Netdev {
-    /// QEMU's user-mode network: the guest reaches the host as 10.0.2.2.
+    /// QEMU's user-mode network, in which the guest reaches the host as 10.0.2.2.
     User,
-    /// One end of a datagram or sequenced-packet socket pair: one frame (without CRC) in each message.
-    /// The frame generator of a test holds the other end.
+    /// One end of a socket pair for datagrams or sequenced packets. Each message holds one frame,
+    /// without CRC. The frame generator of a test has the other end.
     Socket(OwnedFd),
-    /// Any other backend in QEMU's syntax, without an id: `hubport,hubid=0`, `user,restrict=on` …
+    /// Any other backend in QEMU's syntax, without an id, such as `hubport,hubid=0` or
+    /// `user,restrict=on`.
     Spec(String),
-    /// Nothing: the port exists and has no peer.
+    /// No backend: the port exists and has no peer.
     None,
 }
 
 impl Netdev {
-    /// The value of QEMU's `-netdev`, with `fd` the number under which QEMU inherits the socket.
+    /// Returns the value of QEMU's option `-netdev`. `fd` is the number under which QEMU inherits
+    /// the socket.
     pub(crate) fn argument(&self, id: &str, fd: i32) -> Option<String> {
         match self {
             Self::User => Some(format!("user,id={id}")),
@@ -28,7 +30,7 @@ impl Netdev {
         }
     }
 
-    /// What QEMU is to inherit.
+    /// Returns the socket that QEMU is to inherit, if there is one.
     pub(crate) fn into_socket(self) -> Option<OwnedFd> {
         match self {
             Self::Socket(socket) => Some(socket),
@@ -44,7 +46,8 @@ impl From<OwnedFd> for Netdev {
 }
 
 impl From<&str> for Netdev {
-    /// `user` and `none` are the variants of that name; the rest is a [`Netdev::Spec`].
+    /// Parses a netdev. `user` and `none` stand for the variants of that name, everything else for
+    /// a [`Netdev::Spec`].
     fn from(spec: &str) -> Self {
         match spec {
             "user" => Self::User,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Children that live as long as this process.
+//! Child processes that live as long as this process.
 
 use std::io;
 use std::process::{Child, Command};
@@ -9,8 +9,9 @@ use std::thread;
 
 type Request = (Command, mpsc::Sender<io::Result<Child>>);
 
-/// Spawns a child from a thread that never ends. "Die with the parent" is tied by the kernel to the
-/// thread that spawned the child, and a test's thread may end before the guest it booted.
+/// Spawns a child process from a thread that never ends. The kernel ties "die with the parent" to
+/// the thread that spawned the child, and the thread of a test may end before the guest that it
+/// booted.
 pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! QEMU's monitor protocol: commands by name, with JSON arguments, and events.
+//! QEMU's monitor protocol: commands by name with JSON arguments, and events.
 //!
-//! Typed bindings exist as a crate, but they have no way to send a command whose name is data, which
-//! is what a test author wants at hand; the protocol itself is lines of JSON.
+//! A crate with typed bindings exists, but it cannot send a command whose name is data, which
+//! authors of tests need. The protocol itself consists of lines of JSON.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail, Context, Result};
 use serde_json::{json, Value};
 
-/// A command is answered within this time, or QEMU hangs.
+/// Time after which QEMU is taken to hang if it has not answered a command.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub struct Qmp {
 }
 
 impl Qmp {
-    /// Takes over a connected socket: reads the greeting and leaves negotiation mode.
+    /// Takes over a connected socket: reads the greeting and leaves the negotiation mode.
     pub fn connect(socket: UnixStream) -> Result<Self> {
         let reader = BufReader::new(
             socket
@@ -83,7 +83,11 @@ impl Qmp {
         events.changed.notify_all();
     }
 
-    /// Runs a monitor command and returns its result. QEMU's error is the error.
+    /// Runs a monitor command and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// QEMU's error if the command failed, or that of the connection.
     pub fn execute(&self, command: &str, arguments: Value) -> Result<Value> {
         let mut request = json!({ "execute": command });
         if arguments.as_object().is_some_and(|o| !o.is_empty()) {
@@ -112,8 +116,8 @@ impl Qmp {
         }
     }
 
-    /// Waits for an event called `name` whose data satisfies `matches`, takes it out of the queue and
-    /// returns its data. Events that came before the call count.
+    /// Waits for an event named `name` whose data satisfies `matches`, removes it from the queue
+    /// and returns its data. Events that arrived before the call count.
     pub fn wait_event(
         &self,
         name: &str,
@@ -149,7 +153,7 @@ impl Qmp {
         }
     }
 
-    /// Takes all events that nobody waited for.
+    /// Removes and returns all events that nobody waited for.
     pub fn take_events(&self) -> Vec<Value> {
         std::mem::take(
             &mut self

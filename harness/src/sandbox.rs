@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Commands that run with the build root's userland.
+//! Commands that run in the build root's userland.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A command line that sees this machine's files with `/usr` and `/etc` of the build root, in its own
-/// process namespace: all paths mean the same inside and outside, and nothing is left behind when the
-/// caller dies.
+/// A command line that sees this machine's files, but with `/usr` and `/etc` of the build root, in
+/// its own process namespace. All paths mean the same inside and outside. No process is left behind
+/// when the caller ends.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     root: PathBuf,
@@ -15,7 +15,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox over the build root in `root`.
+    /// Returns a sandbox over the build root in `root`.
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
@@ -23,7 +23,7 @@ impl Sandbox {
         }
     }
 
-    /// The same sandbox without any network, not even this machine's own.
+    /// Returns the same sandbox without any network, not even this machine's own.
     pub fn without_network(self) -> Self {
         Self {
             network: false,
@@ -31,14 +31,16 @@ impl Sandbox {
         }
     }
 
-    /// A command that runs `program` inside; arguments, directory and environment are set as usual.
+    /// Returns a command that runs `program` inside. Its arguments, directory and environment are
+    /// set as usual.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.bubblewrap();
         command.arg("--").arg(program);
         command
     }
 
-    /// As [`Sandbox::command`], with `actual` mounted where the program sees `seen`; both exist.
+    /// Returns a command as [`Sandbox::command`] does, with `actual` mounted where the program sees
+    /// `seen`. Both paths exist.
     pub fn command_with_mount(
         &self,
         actual: &Path,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which kernel a guest runs: its page size, and what it checks.
+//! Variant of a guest's kernel: its page size and its checkers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,21 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifacts::PageSize;
 
-/// The checkers that a debug kernel is built with. It is several times slower than the plain one and
-/// takes more memory.
+/// Checkers with which a debug kernel is built. Such a kernel is several times slower than the
+/// plain one and takes more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Debug {
-    /// Memory and objects: KASAN and what goes well with it (`kernel/kasan.config`).
+    /// Checkers of memory and objects: KASAN and others that combine well with it
+    /// (`kernel/kasan.config`).
     Kasan,
-    /// Locks, RCU and contexts: lockdep (`kernel/lockdep.config`).
+    /// Checkers of locks, RCU and contexts: lockdep (`kernel/lockdep.config`).
     Lockdep,
 }
 
 impl Debug {
-    /// All of them.
+    /// All sets of checkers.
     pub const ALL: [Self; 2] = [Self::Kasan, Self::Lockdep];
 
-    /// Its name, as in `kernel/NAME.config`.
+    /// Returns the name, as in `kernel/NAME.config`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kasan => "kasan",
@@ -31,8 +32,9 @@ impl Debug {
         }
     }
 
-    /// Command line that it is booted with: checkers that are off by default, and limits on time that
-    /// an emulated processor of a busy host would exceed with them.
+    /// Returns the kernel's command line: checkers that are off by default, and longer time limits,
+    /// because an emulated processor of a busy host would exceed the usual ones with these
+    /// checkers.
     pub(crate) const fn append(self) -> &'static str {
         match self {
             Self::Kasan => " page_poison=1 rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60",
@@ -40,8 +42,9 @@ impl Debug {
         }
     }
 
-    /// Bytes of memory that the checkers take, at most, in a guest with 8 GiB: the shadow of all memory and
-    /// what waits in quarantine, or tables. A guest gets as much beside what it is asked to have.
+    /// Returns the maximum number of bytes that the checkers take in a guest with 8 GiB: for the
+    /// shadow of all memory and the quarantine, or for tables. A guest gets this much in addition
+    /// to the memory that was asked for.
     pub(crate) const fn memory(self) -> u64 {
         match self {
             Self::Kasan => 1536 << 20,
@@ -49,11 +52,11 @@ impl Debug {
         }
     }
 
-    /// Shell command that prints what the checkers know and the console doesn't tell, and fails if one
-    /// of them has turned itself off.
+    /// Returns a shell command that prints what the checkers know and do not report on the console.
+    /// It fails if one of them has turned itself off.
     ///
-    /// kmemleak takes a block for leaked that is 5 seconds old and that neither of two scans finds a
-    /// pointer to. Lockdep says on the console's debug level that its tables are full.
+    /// kmemleak reports a block as leaked if it is 5 seconds old and none of two scans finds a
+    /// pointer to it. Lockdep reports that its tables are full on the console's debug level.
     pub(crate) const fn verdict(self) -> &'static str {
         match self {
             Self::Kasan => {
@@ -81,13 +84,13 @@ impl FromStr for Debug {
     }
 }
 
-/// Which of the guest kernels; as text `64k`, `4k`, `64k-kasan` and so on.
+/// Variant of a guest's kernel; as text `64k`, `4k`, `64k-kasan` and so on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Variant {
-    /// Its base page size.
+    /// Base page size of the kernel.
     pub page_size: PageSize,
-    /// What it checks; `None` is the plain kernel.
+    /// Checkers of the kernel; `None` for the plain kernel.
     pub debug: Option<Debug>,
 }
 

@@ -12,6 +12,7 @@ const PLACES: &[&str] = &[
     "drivers/ehea/cmo",
     "drivers/ehea/queue",
     "drivers/ehea/tests",
+    "harness",
     "model",
 ];
 
