@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The busmap, over the memory that this kernel has.
+//! Tests of the busmap, over the memory of this kernel.
 
 use kernel::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::{
     runs::Runs, //
 };
 
-/// The map of all online memory without `excluded`.
+/// Returns the map of all online memory without `excluded`.
 fn map(excluded: &[RealRange]) -> Result<Busmap<Runs>> {
     let mut builder = Builder::new(Runs::default(), excluded);
 
@@ -112,7 +112,8 @@ mod tests {
         Ok(())
     }
 
-    /// The map of a machine whose memory is in `count` runs, each of one section in `distance`.
+    /// Returns the map of a machine whose memory is in `count` runs. Each run is one section, at a
+    /// distance of `distance` sections from the next.
     fn scattered(count: u64, distance: u64) -> Result<Busmap<Runs>> {
         let mut builder = Builder::new(Runs::default(), &[]);
         for n in 0..count {
@@ -142,7 +143,7 @@ mod tests {
             }
             assert_eq!(wrong, 0);
         }
-        // A few are searched.
+        // A few runs are searched.
         assert_eq!(scattered(5, 2)?.buckets(), 0);
         Ok(())
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Crash handlers: called while they exist, and only then.
+//! Tests that crash handlers are called while they exist, and only then.
 
 use kernel::prelude::*;
 
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn registered_again_and_again() -> Result {
         static DROPS: AtomicU32 = AtomicU32::new(0);
-        // More often than the kernel has room for handlers.
+        // The rounds exceed the number of handlers for which the kernel has room.
         for round in 1..=8 {
             let (registered, crashes) = register(&DROPS)?;
             testing::crash();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The network device that tests use: it does with frames as it is told.
+//! A network device for tests, which treats frames as it is told.
 
 use crate::{
     kernel_ext::net::{
@@ -41,25 +41,25 @@ use kernel::{
 /// Number of transmit queues.
 pub(crate) const QUEUES: u16 = 2;
 
-/// Calls of `deferred` for all devices.
+/// Number of calls of `deferred` for all devices.
 pub(crate) static DEFERRED_RUNS: AtomicU32 = AtomicU32::new(0);
 
-/// What `start_xmit` does with a frame.
+/// Treatment of a frame by `start_xmit`.
 #[repr(u8)]
 pub(crate) enum Policy {
-    /// Drops it.
+    /// It drops the frame.
     Drop = 0,
-    /// Consumes it.
+    /// It consumes the frame.
     Consume = 1,
-    /// Has no room.
+    /// It reports that it has no room.
     Busy = 2,
-    /// Keeps it in the slot, and drops what was there.
+    /// It keeps the frame in the slot and drops what was there.
     Keep = 3,
-    /// Says that it has copied it.
+    /// It reports that it has copied the frame.
     Copy = 4,
 }
 
-/// The data of the device.
+/// Data of the device.
 pub(crate) struct Data {
     pub(crate) opened: Counter,
     pub(crate) stopped: Counter,
@@ -68,7 +68,7 @@ pub(crate) struct Data {
     pub(crate) fail_open: AtomicBool,
     pub(crate) slot: SkbSlot,
     pub(crate) locked: [TxLocked<u64>; QUEUES as usize],
-    /// Accesses to `locked` with the wrong queue that were allowed.
+    /// Number of accesses to `locked` with the wrong queue that were allowed.
     pub(crate) wrong: Counter,
     policy: AtomicU8,
     _drops: DropCounter,
@@ -80,7 +80,7 @@ impl Data {
     }
 }
 
-/// The operations of the device.
+/// Operations of the device.
 pub(crate) struct TestOps;
 
 #[vtable]
@@ -118,7 +118,7 @@ impl Operations for TestOps {
             1 => skb.consume(),
             2 => return Transmit::Busy(skb),
             4 => {
-                // Asked for together with the data of the queue, as a driver does.
+                // The data of the queue are requested at the same time, as a driver does.
                 let announce = data
                     .locked
                     .get(index)
@@ -147,7 +147,7 @@ impl Operations for TestOps {
     }
 }
 
-/// A device that isn't registered; `drops` counts the drops of its data.
+/// Returns a device that is not registered. `drops` counts the drops of its data.
 pub(crate) fn unregistered(
     parent: &faux::Registration,
     drops: &'static AtomicU32,
@@ -174,8 +174,8 @@ pub(crate) fn unregistered(
     Ok(dev)
 }
 
-/// The parent of test devices. Each has a name of its own, since a test that fails leaves its one
-/// behind.
+/// Returns a parent for test devices. Each has a name of its own, since a test that fails leaves
+/// its parent behind.
 pub(crate) fn parent() -> Result<faux::Registration> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -183,7 +183,7 @@ pub(crate) fn parent() -> Result<faux::Registration> {
     faux::Registration::new(&CString::try_from_fmt(fmt!("ehea-kunit.{number}"))?, None)
 }
 
-/// A registered device.
+/// Returns a registered device.
 pub(crate) fn registered(
     parent: &faux::Registration,
     drops: &'static AtomicU32,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of the parts of the eHEA driver that don't need an adapter.
+//! KUnit tests of the parts of the eHEA driver that do not need an adapter.
 //!
-//! A module of its own: suites of a module run after its init has succeeded, which that of the
-//! driver doesn't on a machine without VIO. Loading it runs the tests once.
+//! They are a module of their own. Suites of a module run after its init has succeeded, and the
+//! init of the driver does not succeed on a machine without VIO. Loading this module runs the tests
+//! once.
 
 #[path = "../drivers/ehea/abi/mod.rs"]
 pub mod abi;
@@ -28,7 +29,7 @@ mod work;
 
 use kernel::prelude::*;
 
-/// The module, which is but a frame for its tests.
+/// The module, which does nothing but hold the tests.
 struct TestModule;
 
 impl kernel::Module for TestModule {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory: the walk of what is online, and what the adapter gets.
+//! Tests of memory: the walk over what is online, and the memory that the adapter gets.
 
 use kernel::prelude::kunit_tests;
 
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn queue_entries_are_distinct() -> Result {
-        // More than one piece.
+        // The memory consists of more than one piece.
         let pages = 35;
         let queue = QueueMemory::new(&testing::access(), pages, 512)?;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! NAPI instances: when they are polled, and who has their state.
+//! Tests of NAPI instances: when they are polled, and who owns their state.
 
 use kernel::prelude::*;
 
@@ -26,7 +26,7 @@ use crate::{
 };
 use kernel::sync::Arc;
 
-/// What happened to an instance.
+/// Counts of what happened to an instance.
 #[derive(Default)]
 struct Events {
     polled: Counter,
@@ -35,26 +35,26 @@ struct Events {
     refused: Counter,
 }
 
-/// How frames are received.
+/// Way in which frames are received.
 #[derive(Clone, Copy)]
 enum Way {
-    /// Copied from memory.
+    /// They are copied from memory.
     Copy,
-    /// In a buffer that the adapter has written.
+    /// They are in a buffer that the adapter has written.
     Buffer,
-    /// In a buffer that has replaced the one that the adapter has written.
+    /// They are in a buffer that has replaced the one that the adapter has written.
     Replacement,
-    /// In a buffer, with this length reported by the adapter.
+    /// They are in a buffer, and the adapter reports this length.
     Length(u32),
 }
 
-/// Receives `frames` many frames, like `frame`.
+/// Handler that receives `frames` frames like `frame`.
 struct TestPoll {
     way: Way,
     events: Arc<Events>,
     frame: ContiguousBuffer,
     frames: u32,
-    /// Frames that come only when `rearm` has been called once.
+    /// Number of frames that arrive only after `rearm` has been called once.
     late: u32,
     _drops: DropCounter,
 }
@@ -179,7 +179,7 @@ mod tests {
         Ok((KBox::pin_init(Napi::new(dev, 0, poll), GFP_KERNEL)?, events))
     }
 
-    /// Waits until `done`, or for a second.
+    /// Waits until `done` returns true, but not longer than a second. Returns whether it does.
     fn wait(done: impl Fn() -> bool) -> bool {
         for _ in 0..1000 {
             if done() {
@@ -258,10 +258,10 @@ mod tests {
             fsleep(Delta::from_millis(5));
             assert_eq!(events.polled.get(), polled);
         }
-        // Enabled again, as it was before.
+        // The instance is enabled again, as it was before.
         assert!(wait(|| events.received.get() == 3));
 
-        // Disabled meanwhile: stays so.
+        // An instance that is disabled meanwhile stays disabled.
         {
             let mut state = napi.disabled()?;
             state.frames = 2;
@@ -271,7 +271,7 @@ mod tests {
         fsleep(Delta::from_millis(5));
         assert_eq!(events.received.get(), 3);
 
-        // Enabled meanwhile: is so when the state comes back.
+        // An instance that is enabled meanwhile is enabled when its state comes back.
         {
             let _state = napi.disabled()?;
             napi.enable();
@@ -294,7 +294,7 @@ mod tests {
         let (napi, events) = new(&dev, Way::Copy, 200, 7, &STATE)?;
         napi.enable();
         assert!(wait(|| events.received.get() == 207));
-        // 200 frames need at least four polls of 64, the late ones another.
+        // The 200 frames need at least four polls of 64, and the late ones another.
         assert!(events.polled.get() >= 5);
         assert!(events.rearmed.get() >= 2);
         assert_eq!(events.refused.get(), 0);
@@ -310,7 +310,7 @@ mod tests {
         Ok(())
     }
 
-    /// Frames that are in buffers reach the stack as they are.
+    /// Checks that frames in buffers reach the stack unchanged.
     fn arrive_whole(way: Way, drops: &'static AtomicU32, state: &'static AtomicU32) -> Result {
         let parent = parent()?;
         let dev = registered(&parent, drops)?;
@@ -364,7 +364,7 @@ mod tests {
 
         assert!(KBox::pin_init(Napi::new(&dev, QUEUES, poll()?), GFP_KERNEL).is_err());
         assert_eq!(STATE.load(Ordering::Relaxed), 1);
-        // Nothing is asserted under the lock.
+        // Nothing is asserted under the lock, because a failed assertion does not unwind.
         let napi = Arc::pin_init(Napi::new(&dev, 0, poll()?), GFP_KERNEL)?;
         let rtnl = rtnl::lock();
         // There is one receive queue.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Network devices: registration, ownership of their data, transmit queues.
+//! Tests of network devices: registration, ownership of their data, transmit queues.
 
 use crate::kernel_ext::{
     net::Device,
@@ -21,7 +21,7 @@ use kernel::{
     }, //
 };
 
-/// Gives up a reference of a device.
+/// Work handler that drops its reference to a device.
 #[pin_data]
 struct Holder {
     #[pin]
@@ -101,7 +101,7 @@ mod tests {
         let parent = parent()?;
         let mut dev = unregistered(&parent, &DROPS)?;
 
-        // The name of the loopback device is taken in any case.
+        // The name of the loopback device is always taken.
         dev.set_name(c"lo")?;
         assert!(dev.register().is_err());
         assert_eq!(DROPS.load(Ordering::Relaxed), 1);
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(dev.mtu(), 9000);
         assert!(testing::set_mtu(&dev, 8999).is_err());
         assert_eq!(dev.mtu(), 9000);
-        // Beyond the limit; the driver isn't asked.
+        // The MTU is beyond the limit, so the driver is not asked.
         assert!(testing::set_mtu(&dev, 9002).is_err());
         assert_eq!(dev.mtu(), 9000);
         Ok(())
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(testing::freed(), 1);
         assert_eq!(dev.data().sent.get(), 6);
         assert_eq!(dev.data().wrong.get(), 0);
-        // What the slot still has is freed with the data.
+        // The frame in the slot is freed with the data.
         drop(dev);
         assert_eq!(testing::freed(), 1);
         Ok(())
@@ -255,7 +255,7 @@ mod tests {
             assert!(testing::xmit(&dev, testing::frame(&dev, 100, 0)?, queue));
         }
         assert_eq!(dev.data().wrong.get(), 0);
-        // Nothing is asserted under a lock: a failed assertion doesn't unwind.
+        // Nothing is asserted under a lock, because a failed assertion does not unwind.
         let locked = &dev.data().get_ref().locked;
         let get = |dev: &Device, queue, data: usize| {
             let mut guard = dev.lock_tx_queue(queue)?;
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(get(&dev, 1, 0), None);
         assert!(dev.lock_tx_queue(QUEUES).is_none());
 
-        // The same queue of another device doesn't open them.
+        // The same queue of another device does not give access to them.
         let other = registered(&parent, &DROPS)?;
         assert_eq!(get(&other, 0, 0), None);
         Ok(())
@@ -298,7 +298,7 @@ mod tests {
         locked(&|queue| queue.stop())?;
         locked(&|queue| queue.start())?;
         assert!(!is_stopped());
-        // Nothing to wake.
+        // There is nothing to wake.
         dev.tx_completed(0, 0, 0, true);
         assert!(!is_stopped());
         Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Socket buffers: who owns them, what they tell.
+//! Tests of socket buffers: their ownership and their fields.
 
 use kernel::prelude::kunit_tests;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Translations to be counted: `cargo xtask bench --only map` runs these cases one by one and counts
-//! the instructions of [`through_map`] and [`through_table`] beyond those of [`through_nothing`].
+//! Translations whose instructions are counted. `cargo xtask bench --only map` runs these cases one
+//! by one and counts the instructions of [`through_map`] and [`through_table`] beyond those of
+//! [`through_nothing`].
 
 use kernel::prelude::*;
 
@@ -18,7 +19,7 @@ use table::Table;
 
 mod table;
 
-/// Memory of the table.
+/// Allocation of memory for the table.
 mod boxes {
     use super::table::ENTRIES;
     use kernel::prelude::*;
@@ -29,27 +30,27 @@ mod boxes {
         error::Error, //
     };
 
-    /// A level without entries.
+    /// Returns a level without entries.
     pub(super) fn empty<T>() -> Result<Box<[Option<Box<T>>; ENTRIES]>> {
         Box::init(init_zeroed(), GFP_KERNEL)
     }
 
-    /// A lowest level without sections.
+    /// Returns a lowest level without sections.
     pub(super) fn zeros() -> Result<Box<[u64; ENTRIES]>> {
         Box::init(init_zeroed(), GFP_KERNEL)
     }
 }
 
-/// The usual size of a memory block that a partition gets or gives back.
+/// Usual size, in bytes, of a memory block that a partition gets or gives back.
 const BLOCK: u64 = 256 << 20;
 
-/// Bytes of a buffer.
+/// Size of a buffer in bytes.
 const LEN: u64 = 2048;
 
-/// Addresses that each case translates.
+/// Number of addresses that each case translates.
 const COUNT: u64 = 8192;
 
-/// Memory in runs of `len` bytes, and holes as large between them.
+/// Memory in runs of `len` bytes, with holes of the same size between them.
 #[derive(Clone, Copy)]
 struct Layout {
     count: u64,
@@ -70,16 +71,17 @@ impl Layout {
         len: BLOCK,
     };
 
-    /// Start and length of all runs.
+    /// Returns the start and length of each run.
     fn runs(self) -> impl Iterator<Item = (u64, u64)> {
         (0..self.count).map(move |n| (2 * n * self.len, self.len))
     }
 
-    /// Buffers all over the memory, with their adapter addresses.
+    /// Returns buffers distributed over the memory, with their adapter addresses.
     fn buffers(self) -> impl Iterator<Item = (u64, u64)> {
         let total = self.count * self.len / LEN;
         (0..COUNT).map(move |n| {
-            // An odd factor: neighbours are far from each other, and no two of them are the same.
+            // The factor is odd, so that neighbours are far from each other and no two of them are
+            // the same.
             let offset = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % total * LEN;
             let (run, rest) = (offset / self.len, offset % self.len);
             (2 * run * self.len + rest, START + offset)
@@ -97,13 +99,13 @@ fn through_table(table: &Table, real: u64) -> Option<u64> {
     table.translate(real)
 }
 
-/// What is left of a translation that does nothing.
+/// Returns the address unchanged, for the cost of everything but the translation.
 #[inline(never)]
 fn through_nothing(_: &(), real: u64) -> Option<u64> {
     Some(real)
 }
 
-/// Translates all buffers of a layout; returns how many have another adapter address.
+/// Translates all buffers of a layout. Returns the number of buffers with another adapter address.
 fn wrong(layout: Layout, translate: impl Fn(u64) -> Option<u64>) -> usize {
     let buffers = layout.buffers();
     buffers

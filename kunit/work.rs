@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work items and the memory notifier: gone when dropped.
+//! Tests that work items and memory notifiers are gone when they are dropped.
 
 use kernel::prelude::*;
 
@@ -24,7 +24,7 @@ use kernel::{
     time::Delta, //
 };
 
-/// Counts its runs; goes round `again` times more.
+/// Handler that counts its runs and queues itself again `again` times.
 struct TestWork {
     runs: Arc<Counter>,
     again: u64,
@@ -40,7 +40,7 @@ impl Handler for TestWork {
     }
 }
 
-/// Accepts everything.
+/// Notifier that accepts everything.
 struct TestNotifier(#[expect(dead_code, reason = "counts its drop")] DropCounter);
 
 impl memory_hotplug::Handler for TestNotifier {
@@ -98,7 +98,7 @@ mod tests {
         work.schedule();
         work.flush();
         assert_eq!(runs.get(), 1);
-        // Flushing doesn't wait for the delay.
+        // Flushing does not wait for the delay.
         work.schedule_after(Delta::from_secs(3600));
         work.flush();
         assert_eq!(runs.get(), 2);
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn never_runs_after_drop() -> Result {
         static DROPS: AtomicU32 = AtomicU32::new(0);
-        // Goes round all the time.
+        // The item queues itself again all the time.
         let (work, runs) = new(u64::MAX, &DROPS)?;
 
         work.schedule();

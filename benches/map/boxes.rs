@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory of the table.
+//! Allocation of memory for the table.
 
 pub(crate) use std::boxed::Box;
 pub(crate) use std::convert::Infallible as Error;
 
 use super::table::ENTRIES;
 
-/// A level without entries.
+/// Returns a level without entries.
 pub(crate) fn empty<T>() -> Result<Box<[Option<Box<T>>; ENTRIES]>, Error> {
     Ok(Box::new([const { None }; ENTRIES]))
 }
 
-/// A lowest level without sections.
+/// Returns a lowest level without sections.
 pub(crate) fn zeros() -> Result<Box<[u64; ENTRIES]>, Error> {
     Ok(Box::new([0; ENTRIES]))
 }

@@ -9,14 +9,14 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// A section, the unit of mapping.
+/// Size of a section, which is the unit of mapping, in bytes.
 const SECTION: u64 = 16 * MIB;
-/// The usual size of a memory block that a partition gets or gives back.
+/// Usual size, in bytes, of a memory block that a partition gets or gives back.
 const BLOCK: u64 = 256 * MIB;
-/// Where the second node of some machines has its memory.
+/// Address at which the second node of some machines has its memory.
 const FAR: u64 = 0x2440_0000_0000;
 
-/// How memory is laid out.
+/// Layout of memory.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Layout {
     /// 2 GiB at 0.
@@ -49,7 +49,7 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    /// Start and length of all runs, ascending.
+    /// Returns the start and length of each run, ascending.
     pub(crate) fn memory(self) -> Box<dyn Iterator<Item = (u64, u64)>> {
         let alternating =
             |base: u64, len: u64, count: u64| (0..count).map(move |n| (base + 2 * n * len, len));
@@ -78,7 +78,7 @@ impl Layout {
     }
 }
 
-/// A sequence that looks random and is always the same (Steele, Lea, Flood: SplitMix).
+/// Sequence that looks random and is always the same (Steele, Lea, Flood: SplitMix).
 struct Random(u64);
 
 impl Random {
@@ -91,7 +91,7 @@ impl Random {
     }
 }
 
-/// Addresses of buffers of 2 KiB, anywhere in the memory of a layout.
+/// Addresses of buffers of 2 KiB, distributed over the memory of a layout.
 pub(crate) struct Addresses(Vec<u64>);
 
 impl Addresses {
@@ -116,12 +116,12 @@ impl Addresses {
         Self(addresses.collect())
     }
 
-    /// Length of the buffers.
+    /// Returns the length of a buffer in bytes.
     pub(crate) fn len(&self) -> u64 {
         Self::LEN
     }
 
-    /// `count` addresses, the same ones again and again.
+    /// Returns `count` addresses, repeating the same ones.
     pub(crate) fn cycle(&self, count: u64) -> impl Iterator<Item = &u64> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.0.iter().cycle().take(count)

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The memory map: the bytes it takes, and code to count the instructions of a translation in.
+//! Benchmark of the memory map: the bytes that it takes, and code in which the instructions of a
+//! translation can be counted.
 //!
-//! `ehea-bench-map bytes LAYOUT` makes the map of a memory layout and prints what it takes on the
-//! heap, as the allocator counts it.
+//! `ehea-bench-map bytes LAYOUT` makes the map of a memory layout and prints the number of bytes
+//! that it takes on the heap, as the allocator counts them.
 //!
 //! `ehea-bench-map translate WHAT LAYOUT COUNT` translates COUNT addresses, spread over all memory
-//! of the layout. To be run by a tool that counts instructions, twice, with different counts: the
-//! difference has only translations in it. WHAT is the map, or the table of the driver that this
+//! of the layout. A tool that counts instructions runs it twice, with different counts, so that the
+//! difference consists of translations only. WHAT is the map, or the table of the driver that this
 //! one replaces, or nothing, for the cost of the loop and the call.
 
 mod boxes;
@@ -31,7 +32,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[derive(Parser)]
 enum Command {
-    /// Prints the bytes that the map of a layout takes.
+    /// Prints the number of bytes that the map of a layout takes.
     Bytes { layout: Layout },
     /// Translates addresses.
     Translate {
@@ -48,7 +49,7 @@ enum What {
     Nothing,
 }
 
-/// Runs of a busmap, kept as the kernel side keeps them.
+/// Runs of a busmap, stored as in the kernel.
 #[derive(Default)]
 struct Runs {
     runs: Vec<Run>,
@@ -93,19 +94,19 @@ fn build(layout: Layout) -> Result<Busmap<Runs>> {
     }
 }
 
-/// Bytes on the heap, the map itself and its reference counts included.
+/// Returns the number of bytes on the heap, including the map itself and its reference counts.
 fn bytes(layout: Layout) -> Result<usize> {
     let region = Region::new(ALLOCATOR);
     let map = Arc::new(build(layout)?);
     let change = region.change();
     black_box(&map);
-    // What was allocated and freed again while it was made doesn't count; nor does a block that
-    // grew or shrank count twice.
+    // Memory that was allocated and freed again meanwhile does not count, and a block that grew or
+    // shrank does not count twice.
     let live = change.bytes_allocated as isize - change.bytes_deallocated as isize;
     usize::try_from(live).context("more was freed than allocated")
 }
 
-// Each in a function of its own, so that nothing of it is done once for many addresses.
+// Each way has a function of its own, so that nothing in it is done once for many addresses.
 
 #[inline(never)]
 fn through_map(map: &Busmap<Runs>, real: u64, len: u64) -> Option<u64> {
@@ -163,7 +164,7 @@ fn main() -> Result<()> {
 mod tests {
     use super::*;
 
-    /// What is compared does the same.
+    /// Map and table translate alike.
     #[test]
     fn map_and_table_agree() {
         for layout in [

@@ -69,7 +69,7 @@ fn list(findings: &[Finding]) -> String {
         .join("\n")
 }
 
-/// Parts from which [`Builder::boot`] makes a guest.
+/// Parts of a guest that has just been booted.
 pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) directory: PathBuf,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the map is compared with: a table of three levels with 8192 entries each, one entry for
-//! each section, as the driver in C had it.
+//! Table with which the map is compared. It has three levels with 8192 entries each and one entry
+//! for each section, like that of the driver in C.
 //!
-//! The host's benchmark (`benches/map`) compiles this file, too; how memory is allocated is up to the
-//! module above.
+//! The host's benchmark (`benches/map`) compiles this file, too. The module that declares it
+//! decides how memory is allocated.
 
 use super::{
     boxes::{
@@ -16,27 +16,28 @@ use super::{
     START, //
 };
 
-/// Bits of a section number that select an entry of one level.
+/// Number of bits of a section number that select an entry of one level.
 const BITS: u32 = 13;
-/// Entries of a level.
+/// Number of entries of a level.
 pub(crate) const ENTRIES: usize = 1 << BITS;
 
-/// The adapter addresses of sections; 0 stands for none.
+/// Adapter addresses of sections; 0 stands for no address.
 type Sections = [u64; ENTRIES];
 type Directory = [Option<Box<Sections>>; ENTRIES];
 
-/// The table. Levels are allocated as they are needed.
+/// The table. Levels are allocated when they are needed.
 pub(crate) struct Table {
     top: Box<[Option<Box<Directory>>; ENTRIES]>,
 }
 
-/// The entry of a level for the section number shifted right by `shift`.
+/// Returns the index of an entry in a level. `shift` is the number of lower bits of the section
+/// number that belong to other levels.
 const fn index(section: u64, shift: u32) -> usize {
     (section >> shift) as usize & (ENTRIES - 1)
 }
 
 impl Table {
-    /// The table of the memory that consists of these ranges, given by start and length.
+    /// Returns the table of the memory `memory`, given as start and length of each range.
     pub(crate) fn new(memory: impl Iterator<Item = (u64, u64)>) -> Result<Self, Error> {
         let mut table = Self { top: empty()? };
         let mut bus = START;
@@ -57,8 +58,8 @@ impl Table {
         Ok(table)
     }
 
-    /// The adapter address of a real address. Nobody asks whether a buffer ends in the same
-    /// section.
+    /// Returns the adapter address of a real address. It is not checked whether a buffer ends in
+    /// the same section.
     #[inline]
     pub(crate) fn translate(&self, real: u64) -> Option<u64> {
         let section = real / SECTION_SIZE;

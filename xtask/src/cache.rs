@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The cache of things that are slow to make.
+//! Cache of artifacts that are slow to make.
 //!
 //! An entry is a directory `KIND/KEY`, where the key is the hash of all inputs. It is made in a
-//! temporary directory beside its place and renamed when complete; its manifest, written last, lists
-//! the files that matter with their sizes and hashes, and has one hash over the names and sizes of all
-//! files. An entry whose manifest is missing or does not match is made again. A lock file for each
-//! entry lets one run build it and others wait.
+//! temporary directory beside its final place and renamed when it is complete. Its manifest, which
+//! is written last, lists the files that matter with their sizes and hashes, and holds one hash
+//! over the names and sizes of all files. An entry whose manifest is missing or does not match is
+//! made again. Each entry has a lock file, so that one run makes it and others wait.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -22,66 +22,69 @@ use crate::manifest::{check, describe, listing, Manifest, MANIFEST, USED};
 use crate::progress::{say, Step};
 use crate::times::Making;
 
-/// Entries of a kind that are kept however old they are.
+/// Number of entries of a kind that are kept, however old they are.
 const KEPT: usize = 2;
 
-/// An entry used within this time is never removed automatically: somebody may be using it.
+/// Time since its last use in which an entry is never removed automatically, because somebody may
+/// be using it.
 const RECENT: Duration = Duration::from_secs(24 * 3600);
 
-/// As [`RECENT`], when the user asks for removal.
+/// Time since its last use in which an entry is not removed at the user's request.
 const RECENT_ON_REQUEST: Duration = Duration::from_secs(3600);
 
 /// Something that is made once for each set of inputs.
 pub(crate) trait Artifact {
-    /// Directory name, the same for all inputs.
+    /// Returns the name of the directory, which is the same for all inputs.
     fn kind(&self) -> &'static str;
 
-    /// What it is, for the user.
+    /// Returns a description for the user.
     fn title(&self) -> String;
 
-    /// All that the result depends on.
+    /// Adds everything on which the result depends to `key`.
     fn inputs(&self, key: &mut Key) -> Result<()>;
 
-    /// Makes it in `build.directory`.
+    /// Makes the artifact in `build.directory`.
     fn build(&self, build: &Build<'_>) -> Result<()>;
 
-    /// Files, relative to the entry, that must be there; their contents are checked on every use.
+    /// Returns files, relative to the entry, that must exist. Their contents are checked on every
+    /// use.
     fn outputs(&self) -> Vec<PathBuf>;
 
-    /// Whether files other than the outputs change after the entry was made.
+    /// Checks whether files other than the outputs change after the entry was made.
     fn is_workspace(&self) -> bool {
         false
     }
 
-    /// Told to what is made from this artifact: differs when the result does. By default the key.
+    /// Returns the identity of the result, for artifacts that are made from this one. It differs if
+    /// the result differs; by default it is the key.
     fn identity(&self, _directory: &Path, key: &str) -> Result<String> {
         Ok(key.to_owned())
     }
 }
 
-/// What an [`Artifact`] is built with.
+/// Environment in which an [`Artifact`] is built.
 #[derive(Debug)]
 pub(crate) struct Build<'a> {
     /// Empty directory for the result.
     pub(crate) directory: &'a Path,
-    /// Where the directory will be in the end, which exists and is empty: for mounting, so that
-    /// paths which get recorded stay right.
+    /// Final place of the directory, which exists and is empty. The directory is mounted there, so
+    /// that paths which get recorded stay right.
     pub(crate) place: &'a Path,
     /// Runs commands and keeps their output.
     pub(crate) step: &'a Step,
 }
 
-/// A complete entry.
+/// A complete entry of the cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// Where it is.
+    /// Directory of the entry.
     pub(crate) directory: PathBuf,
-    /// What it is, for the keys of artifacts made from it.
+    /// Identity of the entry, for the keys of artifacts made from it.
     pub(crate) identity: String,
 }
 
 impl Entry {
-    /// A file of the entry.
+    /// Returns the path of a file of the entry.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.directory.join(relative)
     }
@@ -98,21 +101,21 @@ pub(crate) struct Cache {
 /// State of an artifact in the cache, for `doctor`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It is there; when it was made, if that was recorded.
+    /// It exists, with the record of its making, if there is one.
     Present(Option<Making>),
     Missing,
     Broken(String),
 }
 
 impl State {
-    /// Whether it is there.
+    /// Returns true if the artifact exists.
     pub(crate) fn is_present(&self) -> bool {
         matches!(self, Self::Present(_))
     }
 }
 
 impl Cache {
-    /// Opens the cache in `directory`, which is created if need be.
+    /// Opens the cache in `directory`, which is created if necessary.
     pub(crate) fn open(directory: PathBuf) -> Result<Self> {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
@@ -122,12 +125,12 @@ impl Cache {
         })
     }
 
-    /// Where the cache is.
+    /// Returns the directory of the cache.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Takes the lock called `name`, waiting for another run that holds it.
+    /// Takes the lock named `name`. Waits for another run that holds it.
     pub(crate) fn lock(&self, name: &str, what: &str) -> Result<File> {
         let path = self.directory.join("locks").join(name);
         fs::create_dir_all(self.directory.join("locks"))?;
@@ -143,7 +146,7 @@ impl Cache {
         Ok(file)
     }
 
-    /// Whether the artifact is there.
+    /// Returns the state of an artifact.
     pub(crate) fn state(&self, artifact: &dyn Artifact) -> Result<State> {
         let mut key = Key::default();
         artifact.inputs(&mut key)?;
@@ -157,7 +160,7 @@ impl Cache {
         })
     }
 
-    /// Returns the artifact, making it if it isn't there.
+    /// Returns the artifact, and makes it if it does not exist.
     pub(crate) fn ensure(&self, artifact: &dyn Artifact) -> Result<Entry> {
         let mut key = Key::default();
         artifact.inputs(&mut key)?;
@@ -260,9 +263,9 @@ impl Cache {
         self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that an entry is good and in use.
+    /// Records that an entry is good and in use.
     fn used(&self, directory: PathBuf, manifest: Manifest) -> Entry {
-        // Only the garbage collection looks at it: a read-only cache is fine.
+        // Only the garbage collection looks at this file, so a read-only cache is fine.
         let _ = File::create(directory.join(USED));
         let identity = manifest.identity;
         self.checked().insert(directory.clone(), identity.clone());
@@ -272,7 +275,7 @@ impl Cache {
         }
     }
 
-    /// Removes old entries of all kinds; returns what was removed.
+    /// Removes old entries of all kinds. Returns what was removed.
     pub(crate) fn collect_all_garbage(&self) -> Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
         for kind in fs::read_dir(&self.directory)? {
@@ -282,8 +285,8 @@ impl Cache {
         Ok(removed)
     }
 
-    /// The lock of a directory without a manifest, if nobody holds it: then it is what an interrupted
-    /// run left.
+    /// Returns the lock of a directory without a manifest, if nobody holds the lock. The directory
+    /// was then left by an interrupted run.
     fn abandoned(&self, kind: &str, path: &Path) -> Option<File> {
         let name = format!("{kind}-{}", path.file_stem()?.to_string_lossy());
         let lock = File::open(self.directory.join("locks").join(name)).ok()?;
@@ -315,7 +318,7 @@ impl Cache {
     }
 }
 
-/// Name of the entry with these inputs.
+/// Returns the name of the entry with the inputs `key`.
 fn digest(key: &Key) -> String {
     let mut digest = key.digest();
     digest.truncate(32);

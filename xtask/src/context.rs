@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where things are.
+//! Places of the checkout, the cache and the output.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 
 use crate::cache::Cache;
 
-/// What every command works with.
+/// Context in which every command works.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// Top directory of the checkout.
     pub(crate) checkout: PathBuf,
-    /// Things that are slow to make.
+    /// Cache of things that are slow to make.
     pub(crate) cache: Cache,
 }
 
@@ -37,12 +37,12 @@ impl Context {
         Ok(Self { checkout, cache })
     }
 
-    /// A path in the checkout.
+    /// Returns a path in the checkout.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.checkout.join(relative)
     }
 
-    /// Cargo's output directory, where our own build products and logs go.
+    /// Returns cargo's output directory, to which this tool's products and logs go, too.
     pub(crate) fn target(&self) -> PathBuf {
         match std::env::var_os("CARGO_TARGET_DIR").filter(|v| !v.is_empty()) {
             Some(path) => self.checkout.join(path),
@@ -50,7 +50,7 @@ impl Context {
         }
     }
 
-    /// Directory of the guests' logs.
+    /// Returns the directory of the guests' logs.
     pub(crate) fn guest_logs(&self) -> PathBuf {
         self.target().join("guests")
     }

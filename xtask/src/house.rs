@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Figures of the source itself: how it hangs together, and how much of it is unsafe, in C, or unused.
+//! Figures of the source itself: its structure, and how much of it is unsafe, in C, or unused.
 
 mod c;
 mod rust;
@@ -10,13 +10,13 @@ use anyhow::Result;
 
 use crate::lints::{imports, SourceFile};
 
-/// Folders that the driver consists of, less what is for tests.
+/// Folders of which the driver consists, and those that are not counted because they are for tests.
 const DRIVER: &str = "drivers/ehea";
 const ABSTRACTIONS: &str = "rust";
 const HELPERS: &str = "rust/helpers";
 const NOT_COUNTED: &[&str] = &["drivers/ehea/tests", "rust/testing"];
 
-/// Takes the figures of these files, each with its name.
+/// Returns the figures of the files `files`, each with its name.
 pub(crate) fn figures(files: &[SourceFile]) -> Result<Vec<(&'static str, f64)>> {
     let below = |folder: &'static str, extensions: &'static [&'static str]| {
         files.iter().filter(move |file| {
@@ -62,7 +62,7 @@ pub(crate) fn figures(files: &[SourceFile]) -> Result<Vec<(&'static str, f64)>> 
         .collect())
 }
 
-/// Lines that are not empty.
+/// Returns the number of lines that are not empty.
 fn lines<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
     texts
         .flat_map(str::lines)
@@ -70,7 +70,7 @@ fn lines<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
         .count()
 }
 
-/// The files of a checkout.
+/// Returns the figures of a checkout.
 pub(crate) fn of_checkout(checkout: &Path) -> Result<Vec<(&'static str, f64)>> {
     figures(&crate::lints::files(checkout)?)
 }

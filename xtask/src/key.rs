@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Hashes of what an artifact is made from.
+//! Hashes of the inputs of an artifact.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
-/// SHA-256 of a file, in hexadecimal.
+/// Returns the SHA-256 of a file, in hexadecimal.
 pub(crate) fn hash_file(path: &Path) -> Result<String> {
     let cannot = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(cannot)?;
@@ -23,20 +23,20 @@ pub(crate) fn hash_file(path: &Path) -> Result<String> {
     }
 }
 
-/// Collects inputs, each with a name, and hashes them.
+/// Inputs, each with a name, from which a hash is made.
 #[derive(Debug, Default)]
 pub(crate) struct Key {
     inputs: Vec<(String, String)>,
 }
 
 impl Key {
-    /// A value.
+    /// Adds a value.
     pub(crate) fn text(&mut self, name: &str, value: impl Into<String>) {
         self.inputs.push((name.to_owned(), value.into()));
     }
 
-    /// A file, or every file below a directory in a fixed order; names count, times don't. What is
-    /// missing counts as such.
+    /// Adds a file, or every file below a directory in a fixed order. Names count, times do not. A
+    /// missing file counts as missing.
     pub(crate) fn files(&mut self, base: &Path, relative: &str) -> Result<()> {
         let top = base.join(relative);
         if !top.exists() {
@@ -58,12 +58,12 @@ impl Key {
         Ok(())
     }
 
-    /// The inputs by name.
+    /// Returns the inputs by name.
     pub(crate) fn inputs(&self) -> &[(String, String)] {
         &self.inputs
     }
 
-    /// Hash of all inputs.
+    /// Returns the hash of all inputs.
     pub(crate) fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for (name, value) in &self.inputs {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! KTAP, the format in which KUnit reports on the kernel's console.
 
-/// What a report says.
+/// Results in a report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// Names of passed tests, with those of the suites around them.
+    /// Names of passed tests, each preceded by the names of the suites around it.
     pub(crate) passed: Vec<String>,
     /// Names of failed tests.
     pub(crate) failed: Vec<String>,
@@ -25,12 +25,13 @@ enum Outcome {
     Passed,
     Failed,
     Skipped,
-    /// A suite: its tests are in the list.
+    /// A suite, whose tests are in the list.
     Suite,
 }
 
-/// Reads a report. Only innermost results count; a suite that fails without a failed test of its own
-/// (its set-up failed, or it ended early) is a failure too, and so is a plan that was not kept.
+/// Reads a report. Only innermost results count. A suite that fails without a failed test of its
+/// own (its set-up failed, or it ended early) is a failure, too, and so is a plan that was not
+/// kept.
 pub(crate) fn parse<'a>(console: impl IntoIterator<Item = &'a str>) -> Report {
     let mut results: Vec<Result> = Vec::new();
     let mut plans: Vec<(usize, usize)> = Vec::new();

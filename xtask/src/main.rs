@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The one tool of this repository: sets up, builds, runs, tests and measures. See
-//! `cargo xtask --help`.
+//! The one tool of this repository, which sets up, builds, runs, tests and measures. See `cargo
+//! xtask --help`.
 
 mod artifacts;
 mod cache;

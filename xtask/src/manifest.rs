@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a cache entry consists of, written down when it was made.
+//! Manifest of a cache entry, written when the entry was made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,12 +35,12 @@ pub(crate) struct Manifest {
     pub(crate) outputs: Vec<Output>,
     /// [`listing`] of the entry, unless its files change.
     pub(crate) listing: Option<String>,
-    /// When it was made.
+    /// Record of the entry's making.
     #[serde(default)]
     pub(crate) making: Option<Making>,
 }
 
-/// Hash over the names and sizes of all files of an entry.
+/// Returns a hash over the names and sizes of all files of an entry.
 pub(crate) fn listing(directory: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     for entry in WalkDir::new(directory).sort_by_file_name() {
@@ -78,8 +78,8 @@ fn modified(metadata: &fs::Metadata) -> Result<u128> {
         .as_nanos())
 }
 
-/// Compares an entry with its manifest: names and sizes always, the contents of outputs that were
-/// touched.
+/// Compares an entry with its manifest: names and sizes always, and the contents of outputs that
+/// were touched.
 pub(crate) fn check(directory: &Path) -> Result<Manifest> {
     let text = fs::read_to_string(directory.join(MANIFEST)).context("no manifest")?;
     let manifest: Manifest = serde_json::from_str(&text).context("unreadable manifest")?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which Debian mirror to use: the one this machine uses, or the one that the user names.
+//! Choice of the Debian mirror: the one that this machine uses, or the one that the user names.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,10 @@ use crate::prerequisites;
 /// Environment variable that names the mirror.
 pub(crate) const VARIABLE: &str = "EHEA_DEBIAN_MIRROR";
 
-/// Keys of the Debian archive, the same path on the host and in the build root.
+/// Keys of the Debian archive. The path is the same on the host and in the build root.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What the archive calls its releases besides their names.
+/// Names by which the archive knows releases besides their code names.
 const ALIASES: [&str; 3] = ["stable", "oldstable", "testing"];
 
 /// The Debian archive.
@@ -25,7 +25,7 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Finds the mirror; does not contact it.
+    /// Finds the mirror without contacting it.
     pub(crate) fn find() -> Result<Self> {
         if let Some(uri) = std::env::var(VARIABLE).ok().filter(|v| !v.is_empty()) {
             return Ok(Self {
@@ -35,7 +35,8 @@ impl Mirror {
         }
         let mut uri = choose(&index_targets()?);
         if uri.is_none() && prerequisites::is_root() {
-            // A machine whose package lists were removed says nothing before it has them again.
+            // A machine whose package lists were removed has no information before it gets them
+            // again.
             prerequisites::update_lists()?;
             uri = choose(&index_targets()?);
         }
@@ -61,8 +62,9 @@ impl Mirror {
         Ok(())
     }
 
-    /// Other names that the archive has for this release. A mirror that is being updated may have
-    /// files that don't match under one name, and those of the last update, complete, under another.
+    /// Returns other names of this release in the archive. A mirror that is being updated may have
+    /// files that do not match under one name, and the complete files of the last update under
+    /// another.
     pub(crate) fn aliases(&self, suite: &str) -> Vec<&'static str> {
         let is_it = |alias: &&str| {
             let release = self.release(alias).ok().flatten();
@@ -71,7 +73,7 @@ impl Mirror {
         ALIASES.into_iter().filter(is_it).collect()
     }
 
-    /// The release file of a suite; `None` if it can't be fetched.
+    /// Returns the release file of a suite, or `None` if it cannot be fetched.
     fn release(&self, suite: &str) -> Result<Option<String>> {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let file = directory.path().join("InRelease");
@@ -87,12 +89,12 @@ impl Mirror {
         Ok(text.filter(|_| output.status.success()))
     }
 
-    /// A line of sources.list: `kind` is `deb` or `deb-src`.
+    /// Returns a line of sources.list. `kind` is `deb` or `deb-src`.
     pub(crate) fn line(&self, kind: &str, suite: &str) -> String {
         format!("{kind} [signed-by={KEYRING}] {} {suite} main", self.uri)
     }
 
-    /// Directories that a build root must see to use the mirror.
+    /// Returns the directory that a build root must see to use the mirror, if the mirror is one.
     pub(crate) fn directory(&self) -> Option<&Path> {
         self.uri
             .strip_prefix("file:")
@@ -117,7 +119,7 @@ fn index_targets() -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The first Debian archive that is not the security archive.
+/// Returns the first Debian archive that is not the security archive.
 fn choose(targets: &str) -> Option<String> {
     targets.lines().find_map(|line| {
         let fields: Vec<_> = line.split('|').collect();
@@ -128,13 +130,13 @@ fn choose(targets: &str) -> Option<String> {
     })
 }
 
-/// The release's own name in a release file.
+/// Returns the code name in a release file.
 fn codename(release: &str) -> Option<&str> {
     let line = release.lines().find_map(|l| l.strip_prefix("Codename:"));
     line.map(str::trim)
 }
 
-/// Follows apt's `mirror+file:` method, a file with one address in each line.
+/// Follows apt's method `mirror+file:`, which names a file with one address in each line.
 fn resolve_list(uri: String) -> Result<String> {
     let Some(path) = uri.strip_prefix("mirror+file:") else {
         return Ok(uri);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Programs of the host that set-up needs, installed on demand.
+//! Programs of the host that the set-up needs, installed on demand.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use anyhow::{bail, Context, Result};
 
 use crate::progress::say;
 
-/// A program, and the Debian package that has it.
+/// A program, and the Debian package that contains it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct Program {
     pub(crate) purpose: &'static str,
 }
 
-/// Everything that is needed and not part of every Debian.
+/// All programs that are needed and not part of every Debian.
 pub(crate) const PROGRAMS: &[Program] = &[
     Program {
         name: "mmdebstrap",
@@ -32,12 +32,12 @@ pub(crate) const PROGRAMS: &[Program] = &[
     },
 ];
 
-/// Whether this process may install packages.
+/// Checks whether this process may install packages.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where a program is.
+/// Returns the path of a program, or `None` if it is not installed.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
@@ -45,8 +45,8 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// A command that sees all of this machine, and ends with everything that it started when this process
-/// does. Installs what it takes, if that is missing.
+/// Returns a command that sees all of this machine, and that ends, together with everything it
+/// started, when this process does. Installs the prerequisites if they are missing.
 pub(crate) fn contained(program: impl AsRef<OsStr>) -> Result<Command> {
     ensure()?;
     let mut command = Command::new("bwrap");
@@ -56,7 +56,7 @@ pub(crate) fn contained(program: impl AsRef<OsStr>) -> Result<Command> {
     Ok(command)
 }
 
-/// The cargo that runs this tool, contained likewise.
+/// Returns a command for the cargo that runs this tool, contained in the same way.
 pub(crate) fn cargo() -> Result<Command> {
     contained(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
@@ -67,10 +67,10 @@ pub(crate) fn update_lists() -> Result<()> {
     apt_get(&["update"])
 }
 
-/// Held while programs are being installed: what is done at the same time needs them, too.
+/// Lock that is held while programs are installed, because work at the same time needs them, too.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
-/// Installs what is missing. Without the right to do so, says what to install.
+/// Installs what is missing. Without the right to install, it fails and names what to install.
 pub(crate) fn ensure() -> Result<()> {
     let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: Vec<_> = PROGRAMS

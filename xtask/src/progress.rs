@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Long steps: their output goes to a log, and the terminal shows that something happens.
+//! Progress of long steps: their output goes to a log, and the terminal shows that something
+//! happens.
 //!
-//! Several steps can run at once, each in a thread of its own. On a terminal each has a line at the
-//! bottom; elsewhere each prints a line with its name now and then.
+//! Several steps can run at once, each in its own thread. On a terminal, each has a line at the
+//! bottom; elsewhere, each prints a line with its name now and then.
 
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
@@ -18,28 +19,28 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(200);
 
-/// Without a terminal, a line this often.
+/// Interval between lines of a step if there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A step that nobody announced is not worth a line if it takes less than this.
+/// Time below which a step that nobody announced is not worth a line.
 const UNNOTICED: Duration = Duration::from_secs(2);
 
-/// What the line with a command begins with in the log.
+/// Beginning of a line with a command in the log.
 const COMMAND: &str = "+ ";
 
-/// Lines of the log that are shown when a step fails.
+/// Number of lines of the log that are shown when a step fails.
 const SHOWN_LINES: usize = 15;
 
-/// Bytes at the end of a log that are looked at.
+/// Number of bytes at the end of a log that are read.
 const SHOWN_BYTES: u64 = 1 << 14;
 
-/// The lines of all steps that run.
+/// Lines of all steps that are running.
 static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Number of steps that run.
+/// Number of steps that are running.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// Prints a line, above those of the steps that run.
+/// Prints a line above those of the steps that are running.
 pub(crate) fn say(line: impl Display) {
     LINES.suspend(|| eprintln!("{line}"));
 }
@@ -63,7 +64,7 @@ impl Step {
         Ok(step)
     }
 
-    /// Starts a step that mostly has nothing to do.
+    /// Starts a step that usually has nothing to do.
     pub(crate) fn start_quietly(title: &str, log: &Path) -> Result<Self> {
         if let Some(parent) = log.parent() {
             std::fs::create_dir_all(parent)
@@ -80,7 +81,7 @@ impl Step {
         })
     }
 
-    /// Where the output goes.
+    /// Returns the path of the log.
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
@@ -133,7 +134,7 @@ impl Step {
         Ok(())
     }
 
-    /// Says how long it took.
+    /// Ends the step and prints how long it took.
     pub(crate) fn done(self) {
         let took = self.started.elapsed();
         if self.announced || took >= UNNOTICED {
@@ -141,7 +142,8 @@ impl Step {
         }
     }
 
-    /// Says that it did not work out. The reason comes in the end, when what runs beside it has ended.
+    /// Ends the step and prints that it failed. The reason is printed at the end, after the steps
+    /// beside it.
     pub(crate) fn failed(self) {
         let alone = RUNNING.load(Ordering::Relaxed) == 1;
         say(format_args!(
@@ -157,7 +159,7 @@ impl Step {
         ));
     }
 
-    /// All that the commands have said.
+    /// Returns all output of the commands.
     pub(crate) fn output(&self) -> Result<String> {
         let text = std::fs::read_to_string(&self.log)
             .with_context(|| format!("cannot read {}", self.log.display()))?;
@@ -165,7 +167,8 @@ impl Step {
         Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
-    /// The last line that says what the running command does; empty if it has said nothing yet.
+    /// Returns the last line that shows what the running command does. It is empty if there is no
+    /// such line yet.
     fn activity(&self) -> String {
         let lines = last_lines(&self.log).unwrap_or_default();
         let mut lines = lines.into_iter().rev();
@@ -184,7 +187,7 @@ impl Drop for Step {
     }
 }
 
-/// The line of a step on the terminal.
+/// Returns the line of a step on the terminal.
 fn line(title: &str) -> ProgressBar {
     let line = LINES.add(ProgressBar::new_spinner());
     if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg}") {
@@ -194,18 +197,18 @@ fn line(title: &str) -> ProgressBar {
     line
 }
 
-/// Whether a line belongs to what a compiler has to say, more than what it does.
+/// Checks whether a line belongs to a compiler's message and does not show progress.
 fn is_explanation(line: &str) -> bool {
     line.trim_start().starts_with(['=', '|', '^', '~'])
 }
 
-/// The end of a log, for an error message.
+/// Returns the end of a log, for an error message.
 fn tail(path: &Path) -> Result<String> {
     let lines = last_lines(path)?;
     Ok(lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n"))
 }
 
-/// Lines at the end of a log that are not empty.
+/// Returns the lines at the end of a log that are not empty.
 fn last_lines(path: &Path) -> Result<Vec<String>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Gathers what a command needs, in the order in which it depends on each other.
+//! Set-up of what a command needs, in the order of dependencies.
 
 mod beside;
 mod hand_over;
@@ -36,8 +36,9 @@ pub(crate) use selftests::{hand_over_selftests, hand_over_selftests_list, selfte
 pub(crate) use states::{cold_setup, other_states, states};
 pub(crate) use witness::{hand_over_witness, witness_states};
 
-/// What a guest needs, made if it isn't there. With [`ARTIFACTS_VARIABLE`] set, the files that it
-/// names are used as they are; modules that it does not name are built for its kernels.
+/// Returns what a guest needs, and makes it if it does not exist. If [`ARTIFACTS_VARIABLE`] is set,
+/// the files that it names are used as they are, and modules that it does not name are built for
+/// its kernels.
 pub(crate) fn guest(context: &Context, variants: &[Variant]) -> Result<Artifacts> {
     if let Some(artifacts) = overridden()? {
         return Ok(Artifacts {
@@ -47,7 +48,7 @@ pub(crate) fn guest(context: &Context, variants: &[Variant]) -> Result<Artifacts
     }
     prerequisites::ensure()?;
     let root = context.cache.ensure(&BuildRoot)?;
-    // The kernel takes longest by far, with times in between in which it uses one processor.
+    // The kernel takes by far the longest, and at times uses only one processor.
     let ((qemu, plugin), (kernels, (userland, tools))) = both(
         || qemu(context, &root),
         || both(|| kernels(context, variants), || userland(context, &root)),
@@ -63,7 +64,7 @@ pub(crate) fn guest(context: &Context, variants: &[Variant]) -> Result<Artifacts
     })
 }
 
-/// The guest's userland, and our own programs for it.
+/// Returns the guest's userland, and this project's programs for it.
 fn userland(context: &Context, root: &Entry) -> Result<(PathBuf, PathBuf)> {
     let tools = context.cache.ensure(&GuestTools {
         root,
@@ -79,14 +80,14 @@ fn userland(context: &Context, root: &Entry) -> Result<(PathBuf, PathBuf)> {
     ))
 }
 
-/// What the environment gives instead of the cache.
+/// Returns the artifacts that the environment provides instead of the cache.
 fn overridden() -> Result<Option<Artifacts>> {
     std::env::var_os(ARTIFACTS_VARIABLE)
         .map(|_| Artifacts::from_env())
         .transpose()
 }
 
-/// Kernels with the modules built for them.
+/// Returns kernels with the modules built for them.
 pub(crate) fn kernels(
     context: &Context,
     variants: &[Variant],
@@ -128,7 +129,7 @@ pub(crate) fn kernels(
     Ok(kernels)
 }
 
-/// A kernel, as modules are built for it.
+/// Returns a kernel for which modules can be built.
 pub(crate) fn kernel_tree(context: &Context, variant: Variant) -> Result<KernelTree> {
     match overridden()? {
         Some(artifacts) => {
@@ -144,7 +145,7 @@ pub(crate) fn kernel_tree(context: &Context, variant: Variant) -> Result<KernelT
     }
 }
 
-/// A built kernel.
+/// Returns a built kernel.
 fn kernel(context: &Context, root: &Entry, variant: Variant) -> Result<KernelTree> {
     let checkout = &context.checkout;
     let source = context.cache.ensure(&KernelSource {
@@ -165,7 +166,7 @@ fn kernel(context: &Context, root: &Entry, variant: Variant) -> Result<KernelTre
     })
 }
 
-/// The driver and its KUnit suites for a kernel.
+/// Returns the driver and its KUnit suites for a kernel.
 fn modules(context: &Context, kernel: &KernelTree) -> Result<(PathBuf, PathBuf)> {
     let entry = context.cache.ensure(&Module {
         checkout: &context.checkout,
@@ -174,7 +175,7 @@ fn modules(context: &Context, kernel: &KernelTree) -> Result<(PathBuf, PathBuf)>
     Ok((entry.path(Module::DRIVER), entry.path(Module::KUNIT)))
 }
 
-/// The emulator, and the plugin for it.
+/// Returns the emulator, and the plugin for it.
 fn qemu(context: &Context, root: &Entry) -> Result<(PathBuf, PathBuf)> {
     let checkout = &context.checkout;
     let tree = context.cache.ensure(&QemuTree { root, checkout })?;
@@ -195,7 +196,7 @@ fn qemu(context: &Context, root: &Entry) -> Result<(PathBuf, PathBuf)> {
     Ok((qemu.path(Qemu::BINARY), plugin.path(Plugin::OBJECT)))
 }
 
-/// The root directory of the build root.
+/// Returns the root directory of the build root.
 fn root(context: &Context) -> Result<PathBuf> {
     Ok(match overridden()? {
         Some(artifacts) => artifacts.root,
@@ -203,8 +204,9 @@ fn root(context: &Context) -> Result<PathBuf> {
     })
 }
 
-/// The program that measures the memory map on this machine, and a root directory with valgrind to
-/// count its instructions. All machines count alike: the build root's compiler makes the program.
+/// Returns the program that measures the memory map on this machine, and a root directory with
+/// valgrind, which counts its instructions. The build root's compiler makes the program, so that
+/// all machines count alike.
 pub(crate) fn map_bench(context: &Context) -> Result<(PathBuf, PathBuf)> {
     let callgrind = context.cache.ensure(&Callgrind)?.path(Callgrind::TREE);
     let target = context.target().join("benches");
@@ -213,7 +215,7 @@ pub(crate) fn map_bench(context: &Context) -> Result<(PathBuf, PathBuf)> {
     Ok((target.join("release/ehea-bench-map"), callgrind))
 }
 
-/// Number of commands that ninja runs to build QEMU.
+/// Returns the number of commands that ninja runs to build QEMU.
 pub(crate) fn qemu_commands(context: &Context) -> Result<usize> {
     let root = &context.cache.ensure(&BuildRoot)?;
     let checkout = &context.checkout;
@@ -221,7 +223,7 @@ pub(crate) fn qemu_commands(context: &Context) -> Result<usize> {
     qemu::commands(root, &tree)
 }
 
-/// A command that compiles the programs for benchmarks in the build root.
+/// Returns a command that compiles the programs for benchmarks in the build root.
 pub(crate) fn bench_programs(inside: &Inside<'_>, target: &Path) -> Command {
     let mut command = inside.cargo("cargo", "build");
     command

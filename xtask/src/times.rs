@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How long it took to make the entries of the cache.
+//! Times that it took to make the entries of the cache.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// Names this run of the tool.
+/// Name of this run of the tool.
 static RUN: LazyLock<String> =
     LazyLock::new(|| format!("{}-{}", now().as_millis(), std::process::id()));
 
-/// When an entry was made. Times are in milliseconds.
+/// Record of the making of an entry. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct Making {
-    /// Names the run of the tool that made it.
+    /// Name of the run of the tool that made the entry.
     run: String,
-    /// Since 1970.
+    /// Time at which the making started.
     started: u64,
     ended: u64,
 }
 
 impl Making {
-    /// Something that has been in the making since `started`, and is done.
+    /// Returns the record of something whose making started at `started` and has ended.
     pub(crate) fn since(started: SystemTime) -> Self {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let started = started.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -32,7 +32,7 @@ impl Making {
         }
     }
 
-    /// How long it took.
+    /// Returns how long the making took.
     pub(crate) fn took(&self) -> Duration {
         Duration::from_millis(self.ended.saturating_sub(self.started))
     }
@@ -44,9 +44,9 @@ fn now() -> Duration {
         .unwrap_or_default()
 }
 
-/// How long one run took to make all of these: the time in which at least one of them was in the
-/// making. `None` if they were made in several runs, or it was not recorded: what is made in a later
-/// run finds much done already.
+/// Returns the time that one run took to make all of these, during which at least one of them was
+/// being made. Returns `None` if they were made in several runs, or if a record is missing: a later
+/// run finds much already done.
 pub(crate) fn in_one_go(makings: &[Option<Making>]) -> Option<Duration> {
     let mut makings: Vec<_> = makings.iter().cloned().collect::<Option<_>>()?;
     let run = makings.first()?.run.clone();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Valgrind, whose tool callgrind counts a program's instructions.
+//! Valgrind, whose tool callgrind counts the instructions of a program.
 //!
-//! An artifact of its own, since nothing is made with it: a new version must not have kernel and QEMU
-//! made again.
+//! It is an artifact of its own, since nothing is built with it: a new version must not cause
+//! kernel and QEMU to be built again.
 
 use std::path::{Path, PathBuf};
 
@@ -14,15 +14,16 @@ use crate::key::Key;
 use crate::mirror::Mirror;
 use crate::prerequisites;
 
-/// Valgrind, and what our own programs need; the C library comes along.
+/// Packages of valgrind and of what this project's programs need. The C library is among their
+/// dependencies.
 const PACKAGES: &[&str] = &["libgcc-s1", "valgrind"];
 
-/// A directory with `usr` and `etc` to run programs with, as the build root has them.
+/// A directory with `usr` and `etc` in which programs run, like that of the build root.
 #[derive(Debug)]
 pub(crate) struct Callgrind;
 
 impl Callgrind {
-    /// The root directory in an entry.
+    /// Name of the root directory in the entry.
     pub(crate) const TREE: &'static str = "root";
 }
 
@@ -58,7 +59,7 @@ impl Artifact for Callgrind {
     }
 
     fn outputs(&self) -> Vec<PathBuf> {
-        // The program itself: what Debian calls `valgrind` is a shell script.
+        // The program itself, because Debian's `valgrind` is a shell script.
         vec![Path::new(Self::TREE).join("usr/bin/valgrind.bin")]
     }
 }

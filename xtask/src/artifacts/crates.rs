@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The crates that `Cargo.lock` names, for the cargo of the build root.
+//! Crates that `Cargo.lock` names, for the cargo of the build root.
 //!
-//! This machine's own cargo fetches them, with whatever proxy, certificates or mirror it is configured
-//! for: the build root has none of that.
+//! This machine's own cargo fetches them with its configured proxy, certificates and mirror. The
+//! build root has no such configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::cache::{Artifact, Build};
 use crate::key::Key;
 use crate::prerequisites;
 
-/// The crates, as `cargo vendor` puts them.
+/// The crates, as `cargo vendor` stores them.
 #[derive(Debug)]
 pub(crate) struct Crates<'a> {
     /// The checkout.
@@ -20,7 +20,7 @@ pub(crate) struct Crates<'a> {
 }
 
 impl Crates<'_> {
-    /// Cargo's configuration to use them, in the entry.
+    /// Name of the cargo configuration that makes cargo use the crates, in the entry.
     pub(crate) const CONFIGURATION: &'static str = "config.toml";
 
     const LOCK: &'static str = "Cargo.lock";
@@ -44,7 +44,7 @@ impl Artifact for Crates<'_> {
         let mut command = prerequisites::cargo()?;
         command
             .args(["vendor", "--locked", "--versioned-dirs"])
-            // Else a mirror that replaces the registry would not be used.
+            // Without this option, a mirror that replaces the registry would not be used.
             .arg("--respect-source-config")
             .arg(build.directory.join(Self::DIRECTORY))
             .current_dir(self.checkout);

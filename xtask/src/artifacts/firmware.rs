@@ -10,10 +10,10 @@ use crate::artifacts::root::BuildRoot;
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::Key;
 
-/// Directory in the checkout.
+/// Directory of the sources in the checkout.
 const SOURCES: &str = "tests/machine/firmware";
 
-/// Options of the assembler: big-endian, as the machine starts.
+/// Options of the assembler. The code is big-endian, because the machine starts so.
 const ASSEMBLER: &[&str] = &[
     "--target=powerpc64-linux-gnu",
     "-mcpu=pwr9",
@@ -22,10 +22,10 @@ const ASSEMBLER: &[&str] = &[
     "-c",
 ];
 
-/// Options of the linker: a plain image of memory from address 0 on.
+/// Options of the linker, which makes a plain image of memory from address 0 on.
 const LINKER: &[&str] = &["--oformat=binary", "-Ttext=0", "-e", "_start"];
 
-/// All firmwares, each a file of its own.
+/// All firmwares, one file each.
 #[derive(Debug)]
 pub(crate) struct Firmwares<'a> {
     /// The build root, with the assembler.
@@ -35,7 +35,7 @@ pub(crate) struct Firmwares<'a> {
 }
 
 impl Firmwares<'_> {
-    /// Names of the firmwares, those of their sources without `.S`.
+    /// Returns the names of the firmwares, which are those of their sources without `.S`.
     fn names(&self) -> Result<Vec<String>> {
         let directory = self.checkout.join(SOURCES);
         let mut names = Vec::new();
@@ -87,7 +87,7 @@ impl Artifact for Firmwares<'_> {
     }
 
     fn outputs(&self) -> Vec<PathBuf> {
-        // What can't be listed was reported by build().
+        // build() has reported what cannot be listed.
         let names = self.names().unwrap_or_default();
         names
             .iter()

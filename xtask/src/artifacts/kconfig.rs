@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Kernel configurations: fragments over `allnoconfig`, every line of which must take effect.
+//! Kernel configurations: fragments on top of `allnoconfig`, every line of which must take effect.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use ehea_harness::Sandbox;
 
 use crate::cache::Build;
 
-/// Configures a kernel in `directory`, which is inside of the build's directory or is it.
+/// Configuration of a kernel in `directory`, which is the build's directory or lies in it.
 #[derive(Debug)]
 pub(crate) struct Configuration<'a> {
-    /// With the kernel's tools.
+    /// Sandbox with the tools for building a kernel.
     pub(crate) sandbox: &'a Sandbox,
     /// Source of the kernel.
     pub(crate) source: &'a Path,
@@ -21,14 +21,17 @@ pub(crate) struct Configuration<'a> {
     pub(crate) directory: &'a Path,
     /// Output directory, as the build sees it.
     pub(crate) place: &'a Path,
-    /// Fragments; a line of a later one replaces those for the same option before it.
+    /// Configuration fragments. A line of a later one replaces earlier lines for the same option.
     pub(crate) fragments: &'a [PathBuf],
 }
 
 impl Configuration<'_> {
-    /// Writes the configuration; `make` prepares a `make` in the kernel's source, without a target.
+    /// Writes the configuration. `make` prepares a `make` command in the kernel's source, without a
+    /// target.
     ///
-    /// Fails with all lines that do not take effect.
+    /// # Errors
+    ///
+    /// All lines that do not take effect.
     pub(crate) fn write(
         &self,
         build: &Build<'_>,
@@ -67,8 +70,8 @@ impl Configuration<'_> {
     }
 }
 
-/// Lines of fragments that a configuration does not satisfy. Of several lines for one option the last
-/// counts.
+/// Returns the lines of fragments that a configuration does not satisfy. Of several lines for one
+/// option, the last counts.
 pub(crate) fn unmet(fragments: &[String], configuration: &str) -> Vec<String> {
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     let lines = fragments.iter().flat_map(|text| text.lines());

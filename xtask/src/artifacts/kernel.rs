@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest's kernel, built with Rust.
+//! Kernel of the guest, built with Rust.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,18 +14,19 @@ use crate::artifacts::{jobs, only_directory};
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::Key;
 
-/// What every `make` in the kernel takes. With GCC the bindings don't build: libclang rejects a
-/// constraint of powerpc's inline assembly.
+/// Arguments of every `make` in the kernel. The compiler is LLVM, because the bindings cannot be
+/// built with GCC: libclang rejects a constraint of powerpc's inline assembly.
 pub(crate) const MAKE_ARGUMENTS: &[&str] = &["ARCH=powerpc", "LLVM=-19"];
 
-/// Who, where and when the kernel was built: fixed, so that equal inputs give equal kernels.
+/// User, host and time of the kernel's build. They are fixed, so that equal inputs give equal
+/// kernels.
 pub(crate) const BUILD_IDENTITY: &[(&str, &str)] = &[
     ("KBUILD_BUILD_USER", "ehea"),
     ("KBUILD_BUILD_HOST", "ehea"),
     ("KBUILD_BUILD_TIMESTAMP", "2026-01-01"),
 ];
 
-/// A built kernel tree: the image and all that modules are built with.
+/// A built kernel tree: the image and everything with which modules are built.
 #[derive(Debug)]
 pub(crate) struct Kernel<'a> {
     /// The build root.
@@ -34,7 +35,7 @@ pub(crate) struct Kernel<'a> {
     pub(crate) source: &'a Entry,
     /// The checkout, with the configuration fragments.
     pub(crate) checkout: &'a Path,
-    /// Which of the other fragments.
+    /// Variant of the kernel, which selects further fragments.
     pub(crate) variant: Variant,
 }
 
@@ -53,10 +54,10 @@ pub(crate) fn environment(command: &mut Command, root: &Path) -> Result<()> {
 }
 
 impl Kernel<'_> {
-    /// The image in the entry.
+    /// Name of the image in the entry.
     pub(crate) const IMAGE: &'static str = "vmlinux";
 
-    /// Paths of the fragments in the checkout, in order.
+    /// Returns the paths of the fragments in the checkout, in order.
     fn fragments(&self) -> Vec<String> {
         let Variant { page_size, debug } = self.variant;
         let mut names = vec!["ehea".to_owned(), "distribution".to_owned()];
@@ -144,8 +145,8 @@ impl Artifact for Kernel<'_> {
     }
 }
 
-/// Removes objects and archives: a module build needs headers, metadata and programs. Modules are
-/// linked with `crtsavres.o`.
+/// Removes objects and archives, because a module build only needs headers, metadata, programs, and
+/// `crtsavres.o`, with which modules are linked.
 fn strip(directory: &Path) -> Result<()> {
     for entry in walkdir::WalkDir::new(directory) {
         let entry = entry?;

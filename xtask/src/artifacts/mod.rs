@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the tool makes, one file for each kind.
+//! Artifacts that the tool makes, one file for each kind.
 
 pub(crate) mod callgrind;
 pub(crate) mod crates;
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Number of processors, for parallel builds.
+/// Returns the option of make for as many parallel jobs as there are processors.
 pub(crate) fn jobs() -> String {
     format!(
         "-j{}",
@@ -29,7 +29,7 @@ pub(crate) fn jobs() -> String {
     )
 }
 
-/// The only subdirectory of `parent` whose name starts with `prefix`.
+/// Returns the only subdirectory of `parent` whose name starts with `prefix`.
 pub(crate) fn only_directory(parent: &Path, prefix: &str) -> Result<PathBuf> {
     let read =
         std::fs::read_dir(parent).with_context(|| format!("cannot read {}", parent.display()))?;

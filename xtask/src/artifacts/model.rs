@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::prerequisites;
 use crate::progress::Step;
 
-/// What it is compiled from.
+/// Sources of the model.
 const SOURCES: &[&str] = &[
     "model/src",
     "model/Cargo.toml",
@@ -18,21 +18,22 @@ const SOURCES: &[&str] = &[
     "Cargo.toml",
 ];
 
-/// The library that cargo makes.
+/// Name of the library that cargo makes.
 pub(super) const LIBRARY: &str = "libehea_model.a";
 
-/// The sources from which this run has compiled it, hashed.
+/// Hash of the sources from which this run has compiled the model.
 static COMPILED: Mutex<Option<String>> = Mutex::new(None);
 
-/// Adds what it is compiled from.
+/// Adds the sources of the model to `key`.
 pub(super) fn inputs(checkout: &Path, key: &mut Key) -> Result<()> {
     SOURCES
         .iter()
         .try_for_each(|path| key.files(checkout, path))
 }
 
-/// Compiles it with the toolchain that compiled this tool, unless this run has done so: cargo compiles
-/// one thing at a time in a directory, and who needs the library can't wait for everything else.
+/// Compiles the model with the toolchain that compiled this tool, unless this run has already
+/// compiled the same sources. Cargo compiles one thing at a time in a directory, and those who need
+/// the library must not wait for everything else.
 pub(crate) fn compile(checkout: &Path, target: &Path, step: &Step) -> Result<PathBuf> {
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut key = Key::default();

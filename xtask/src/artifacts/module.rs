@@ -12,17 +12,17 @@ use crate::artifacts::{jobs, kernel};
 use crate::cache::{Artifact, Build};
 use crate::key::Key;
 
-/// What the module is made from, in the checkout.
+/// Sources of the modules in the checkout.
 const SOURCES: &[&str] = &["Kbuild", "Kconfig", "drivers/ehea", "rust", "kunit"];
 
-/// A kernel that modules are built for.
+/// A kernel for which modules are built.
 #[derive(Clone, Debug)]
 pub(crate) struct KernelTree {
-    /// The build root that has the compilers.
+    /// Build root with the compilers.
     pub(crate) root: PathBuf,
     /// Output directory of the kernel's build.
     pub(crate) build: PathBuf,
-    /// Differs when the kernel does.
+    /// Identity of the kernel; different kernels have different ones.
     pub(crate) identity: String,
 }
 
@@ -31,22 +31,22 @@ pub(crate) struct KernelTree {
 pub(crate) struct Module<'a> {
     /// The checkout.
     pub(crate) checkout: &'a Path,
-    /// For which kernel.
+    /// Kernel for which the modules are built.
     pub(crate) kernel: &'a KernelTree,
 }
 
 impl Module<'_> {
-    /// The driver in the entry.
+    /// Name of the driver in the entry.
     pub(crate) const DRIVER: &'static str = "ehea.ko";
-    /// The KUnit suites in the entry.
+    /// Name of the KUnit suites in the entry.
     pub(crate) const KUNIT: &'static str = "ehea_kunit.ko";
-    /// Output of the compilers in the entry.
+    /// Name of the compilers' output in the entry.
     pub(crate) const LOG: &'static str = "build.log";
 
     const SOURCE: &'static str = "source";
 }
 
-/// Copies what the module is made from, so that nothing is written to the checkout.
+/// Copies the sources of the modules, so that nothing is written to the checkout.
 pub(crate) fn copy_sources(checkout: &Path, to: &Path) -> Result<()> {
     for source in SOURCES {
         for entry in WalkDir::new(checkout.join(source)) {
@@ -63,7 +63,8 @@ pub(crate) fn copy_sources(checkout: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Skips what a build by hand (`make KDIR=…`) leaves in the checkout.
+/// Checks whether a file is a source, and not something that a build by hand (`make KDIR=…`) left
+/// in the checkout.
 fn is_source(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default().to_string_lossy();
@@ -72,7 +73,7 @@ fn is_source(path: &Path) -> bool {
         && !name.ends_with(".mod.c")
 }
 
-/// `make modules` for the sources in `directory`.
+/// Completes a `make modules` command for the sources in `directory`.
 pub(crate) fn make(kernel: &KernelTree, mut command: Command, directory: &Path) -> Result<Command> {
     command
         .arg("-C")
@@ -138,7 +139,8 @@ impl Artifact for Module<'_> {
     }
 }
 
-/// What rustc says on every call for powerpc about flags that are the kernel's, not ours.
+/// Warnings that rustc prints on every call for powerpc. They are about flags of the kernel, not of
+/// this project.
 const KNOWN_WARNINGS: &[&str] = &[
     "feature specified for `-Ctarget-feature`: `mma`",
     "feature specified for `-Ctarget-feature`: `vsx`",
@@ -146,7 +148,8 @@ const KNOWN_WARNINGS: &[&str] = &[
     "feature specified for `-Ctarget-feature`: `altivec`",
 ];
 
-/// Warnings in a build's output that are ours, with the place that the line after them names.
+/// Returns the warnings in a build's output that are this project's, each with the place that the
+/// line after it names.
 pub(crate) fn warnings(log: &str) -> Vec<String> {
     let ours = |line: &str| {
         let lower = line.to_ascii_lowercase();

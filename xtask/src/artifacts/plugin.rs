@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The plugin that counts guest instructions (`qemu/plugin/`).
+//! Plugin of QEMU that counts guest instructions (`qemu/plugin/`).
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::artifacts::root::BuildRoot;
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::Key;
 
-/// Directory in the checkout.
+/// Directory of the sources in the checkout.
 const SOURCES: &str = "qemu/plugin";
 
 /// Options of the compiler.
@@ -33,14 +33,14 @@ const OPTIONS: &[&str] = &[
 pub(crate) struct Plugin<'a> {
     /// The build root, with the compiler and glib.
     pub(crate) root: &'a Entry,
-    /// QEMU's source, with the header.
+    /// Source of QEMU, with the header for plugins.
     pub(crate) tree: &'a Entry,
     /// The checkout.
     pub(crate) checkout: &'a Path,
 }
 
 impl Plugin<'_> {
-    /// The plugin in the entry.
+    /// Name of the plugin in the entry.
     pub(crate) const OBJECT: &'static str = "count.so";
 }
 

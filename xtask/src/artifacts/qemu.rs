@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! QEMU with the adapter: Debian's source, our patches and device, and the model as a library.
+//! QEMU with the adapter: Debian's source, this project's patches and device, and the model as a
+//! library.
 //!
-//! Two artifacts. [`QemuTree`] is the patched and configured source, which keeps its build directory
-//! and is changed in place under a lock; [`Qemu`] is a binary linked in it. So a changed model costs a
-//! link, and a changed device file a compilation.
+//! There are two artifacts. [`QemuTree`] is the patched and configured source, which keeps its
+//! build directory and is changed in place under a lock. [`Qemu`] is a binary linked in it. A
+//! changed model therefore costs a link, and a changed device file a compilation.
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +18,17 @@ use crate::artifacts::{jobs, model};
 use crate::cache::{Artifact, Build, Cache, Entry};
 use crate::key::Key;
 
-/// Directory of device and patches in the checkout.
+/// Directory of the device in the checkout, and that of the patches.
 const DEVICE: &str = "qemu";
 
 const PATCHES: &str = "qemu/patches";
 
-/// The devices of the emulator, and where its source has such files.
+/// List of the devices of the emulator in the checkout, and its place in QEMU's source.
 const DEVICES: &str = "qemu/pseries.mak";
 const DEVICES_IN_SOURCE: &str = "configs/devices/ppc64-softmmu/ehea.mak";
 
-/// Options of configure: a small QEMU with what a guest of ours uses. Debug information would only be
-/// stripped.
+/// Options of configure, for a small QEMU with what this project's guests use. Debug information
+/// would only be stripped.
 const OPTIONS: &[&str] = &[
     "--target-list=ppc64-softmmu",
     "--without-default-features",
@@ -58,7 +59,7 @@ impl QemuTree<'_> {
     const SOURCE: &'static str = "source";
     const BUILD: &'static str = "build";
 
-    /// Directory in the entry with the header for plugins.
+    /// Directory with the header for plugins, in the entry.
     pub(crate) const HEADERS: &'static str = "source/include/qemu";
 }
 
@@ -90,7 +91,7 @@ impl Artifact for QemuTree<'_> {
             build.directory.join(Self::SOURCE),
             build.place.join(Self::SOURCE),
         );
-        // Its signature was verified when apt fetched it.
+        // The signature was verified when apt fetched the package.
         let mut command = sandbox.command("dpkg-source");
         command
             .args(["--no-check", "-x"])
@@ -108,7 +109,7 @@ impl Artifact for QemuTree<'_> {
         copy_device(self.checkout, &here)?;
         copy_if_different(&self.checkout.join(DEVICES), &here.join(DEVICES_IN_SOURCE))?;
         std::fs::create_dir(build.directory.join(Self::BUILD))?;
-        // The library is put there before the first link; configure only looks whether it exists.
+        // The library is put there before the first link; configure only checks whether it exists.
         std::fs::write(build.directory.join(LIBRARY), "")?;
         let mut command = sandbox.command_with_mount(build.directory, build.place, "sh");
         command
@@ -134,7 +135,7 @@ impl Artifact for QemuTree<'_> {
     }
 }
 
-/// Number of commands that ninja runs to build QEMU in an empty directory.
+/// Returns the number of commands that ninja runs to build QEMU in an empty directory.
 pub(crate) fn commands(root: &Entry, tree: &Entry) -> Result<usize> {
     let mut command = Sandbox::new(&root.path(BuildRoot::TREE)).command("ninja");
     command.arg("-C").arg(tree.path(QemuTree::BUILD));
@@ -150,7 +151,7 @@ pub(crate) fn commands(root: &Entry, tree: &Entry) -> Result<usize> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().count())
 }
 
-/// The device's files, in a fixed order.
+/// Returns the device's files, in a fixed order.
 fn device_files(checkout: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(checkout.join(DEVICE))? {
@@ -163,8 +164,8 @@ fn device_files(checkout: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Copies the device's files, and those of the machine, into the source, touching only those that
-/// differ.
+/// Copies the files of the device and of the machine into the source. Only files that differ are
+/// touched.
 fn copy_device(checkout: &Path, source: &Path) -> Result<()> {
     for path in device_files(checkout)? {
         let name = path.file_name().context("a file without a name")?;
@@ -196,12 +197,12 @@ pub(crate) struct Qemu<'a> {
     pub(crate) checkout: &'a Path,
     /// Cargo's output directory.
     pub(crate) target: &'a Path,
-    /// Holds the lock of the tree.
+    /// Cache, which holds the lock of the tree.
     pub(crate) cache: &'a Cache,
 }
 
 impl Qemu<'_> {
-    /// The binary in the entry.
+    /// Name of the binary in the entry.
     pub(crate) const BINARY: &'static str = BINARY;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The build root: a Debian with every tool and source that the rest is made with.
+//! The build root: a Debian with every tool and source from which everything else is made.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ use crate::prerequisites;
 /// The Debian release of the build root and of the guest.
 pub(crate) const SUITE: &str = "trixie";
 
-/// Where newer versions come from: Rust for powerpc needs 1.95 or newer.
+/// Release from which newer versions come. Rust for powerpc needs 1.95 or newer.
 const BACKPORTS: &str = "trixie-backports";
 
 /// Packages from backports.
@@ -70,7 +70,8 @@ const PACKAGES: &[&str] = &[
 /// Source packages, fetched to `/usr/src`.
 const SOURCES: &[&str] = &["qemu"];
 
-/// Options of apt and dpkg: nobody reads manuals in the build root, and it is made again if it breaks.
+/// Options of apt and dpkg. Nobody reads manuals in the build root, and it is made again if it
+/// breaks.
 pub(crate) const OPTIONS: &[&str] = &[
     "--aptopt=Acquire::Retries \"3\"",
     "--aptopt=APT::Install-Recommends \"false\"",
@@ -80,10 +81,10 @@ pub(crate) const OPTIONS: &[&str] = &[
     "--dpkgopt=path-exclude=/usr/share/locale/*",
 ];
 
-/// Directory of the root in the entry.
+/// Name of the root directory in the entry.
 const TREE: &str = "root";
 
-/// Installed packages with versions, in the entry.
+/// Name of the list of installed packages with their versions, in the entry.
 const VERSIONS: &str = "versions";
 
 /// The build root.
@@ -91,10 +92,10 @@ const VERSIONS: &str = "versions";
 pub(crate) struct BuildRoot;
 
 impl BuildRoot {
-    /// The root directory in an entry.
+    /// Name of the root directory in the entry.
     pub(crate) const TREE: &str = TREE;
 
-    /// Runs a command in the tree itself, writable, with the network.
+    /// Returns a command that runs in the tree itself, which is writable, and has the network.
     pub(crate) fn inside(tree: &Path, mirror: &Mirror, program: &str) -> Command {
         let mut command = Command::new("bwrap");
         command.arg("--bind").arg(tree).arg("/");
@@ -223,7 +224,8 @@ impl Artifact for BuildRoot {
     }
 }
 
-/// apt's proxies of this machine, for an apt that does not read this machine's configuration.
+/// Returns apt options with the proxies of this machine, for an apt that does not read this
+/// machine's configuration.
 pub(crate) fn apt_proxy() -> Vec<String> {
     let output = Command::new("apt-config")
         .args(["dump", "Acquire::http::Proxy"])

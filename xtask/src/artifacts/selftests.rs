@@ -15,10 +15,10 @@ use crate::key::Key;
 
 const PACKAGES: &str = include_str!("../../../guest/selftests.packages");
 
-/// Collections of selftests, as the kernel's makefiles name them. The last one is a library.
+/// Collections of selftests, by the names in the kernel's makefiles. The last one is a library.
 const TARGETS: &[&str] = &["drivers/net", "drivers/net/hw", "net/lib"];
 
-/// Directories of the source that neither the tests nor the kernel's headers are made from.
+/// Directories of the source that are needed neither for the tests nor for the kernel's headers.
 const EXCLUDED: &[&str] = &[
     "Documentation/devicetree",
     "block",
@@ -32,20 +32,20 @@ const EXCLUDED: &[&str] = &[
     "sound",
 ];
 
-/// Where the tests are in the guest.
+/// Directory of the tests in the guest.
 const INSTALLED: &str = "usr/lib/kselftest";
 
-/// A header of the kernel from which shell scripts read what speeds there are.
+/// Header of the kernel in which shell scripts look for the possible speeds.
 const HEADER: &str = "usr/include/linux/ethtool.h";
 
 /// Prefix of the cross compiler's programs.
 const CROSS: &str = "powerpc64le-linux-gnu-";
 
-/// Stands in for the module of that name when C code is generated from netlink specifications: they
-/// are the kernel's own, and have been validated where they come from.
+/// Replacement for the Python module of that name when C code is generated from netlink
+/// specifications. The specifications are the kernel's own and have been validated there.
 const NO_VALIDATION: &str = "def validate(instance, schema):\n    pass\n";
 
-/// The archive with the tests that guests start from instead of the [`Userland`].
+/// The archive with the tests, with which guests start instead of the [`Userland`].
 #[derive(Debug)]
 pub(crate) struct Selftests<'a> {
     /// The build root, with the kernel's source package and the compilers.
@@ -67,7 +67,7 @@ impl Selftests<'_> {
         packages
     }
 
-    /// Builds the tests, their helpers among them, by the kernel's own makefiles.
+    /// Builds the tests and their helpers with the kernel's own makefiles.
     fn compile(&self, build: &Build<'_>, tree: &Path) -> Result<()> {
         let sandbox = Sandbox::new(&self.root.path(BuildRoot::TREE));
         let [linux, python, bpf] = ["linux", "python", "bpf"].map(|d| build.directory.join(d));
@@ -87,8 +87,8 @@ impl Selftests<'_> {
         build
             .step
             .run("headers", &mut make("", &["headers".to_owned()]))?;
-        // Of libbpf the programs for BPF need headers only; with this file in place of the library, nobody
-        // builds it, which would take libraries for ppc64el.
+        // Programs for BPF only need the headers of libbpf. With this file in place of the library,
+        // the library is not built, which would take libraries for ppc64el.
         std::fs::create_dir(&bpf)?;
         let library = bpf.join("not-built");
         let mut headers = make(
@@ -103,7 +103,7 @@ impl Selftests<'_> {
         build.step.run("headers of libbpf", &mut headers)?;
         std::fs::write(&library, "")?;
 
-        // The build root has no YAML for its own python, which is the same version as the guest's.
+        // The build root has no YAML for its own python, which has the same version as the guest's.
         std::fs::create_dir(&python)?;
         let yaml = tree.join("usr/lib/python3/dist-packages/yaml");
         std::os::unix::fs::symlink(&yaml, python.join("yaml"))

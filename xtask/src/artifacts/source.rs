@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's source with our patches.
+//! Source of the kernel with this project's patches.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use crate::artifacts::root::BuildRoot;
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::Key;
 
-/// The source package in the build root.
+/// Path of the source package in the build root.
 const TARBALL: &str = "/usr/src/linux-source-7.3.tar.xz";
 
-/// The directory in it.
+/// Name of the directory in the package.
 const TOP: &str = "linux-source-7.3";
 
 /// Large directories without which powerpc kernels and modules build.
@@ -30,15 +30,16 @@ pub(crate) struct KernelSource<'a> {
     pub(crate) root: &'a Entry,
     /// The checkout, with the patches.
     pub(crate) checkout: &'a Path,
-    /// With what debug kernels need beside: other kernels don't change with it.
+    /// True if the source includes the patches for debug kernels. Other kernels do not change with
+    /// them.
     pub(crate) debug: bool,
 }
 
 impl KernelSource<'_> {
-    /// Directory of the source in the entry.
+    /// Name of the source directory in the entry.
     pub(crate) const TREE: &'static str = "linux";
 
-    /// Directories of patches in the checkout, in order.
+    /// Returns the directories of patches in the checkout, in order.
     fn patches(&self) -> &'static [&'static str] {
         match self.debug {
             false => &["kernel/patches"],
@@ -47,7 +48,7 @@ impl KernelSource<'_> {
     }
 }
 
-/// Unpacks the kernel's source package into `tree`, less what is in the directories `excluded`.
+/// Unpacks the kernel's source package into `tree`, without the directories `excluded`.
 pub(crate) fn unpack(
     build: &Build<'_>,
     sandbox: &Sandbox,
@@ -68,7 +69,7 @@ pub(crate) fn unpack(
     build.step.run("unpacking", &mut command)
 }
 
-/// The patches in a directory, in order.
+/// Returns the patches in a directory, in order.
 pub(crate) fn patches(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory)? {

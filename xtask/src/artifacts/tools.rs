@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Our own small programs for the guest (`guest-tools/`).
+//! This project's own small programs for the guest (`guest-tools/`).
 
 use std::path::{Path, PathBuf};
 
@@ -11,31 +11,31 @@ use crate::artifacts::witness::CROSS;
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::Key;
 
-/// Directory in the checkout.
+/// Directory of the sources in the checkout.
 const SOURCES: &str = "guest-tools";
 
-/// The programs, one static executable.
+/// The programs, in one static executable.
 #[derive(Debug)]
 pub(crate) struct GuestTools<'a> {
     /// The build root, with the cross compiler.
     pub(crate) root: &'a Entry,
     /// The checkout.
     pub(crate) checkout: &'a Path,
-    /// For which guest.
+    /// Kind of the guest for which they are.
     pub(crate) machine: Machine,
 }
 
 /// Byte order of a guest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Machine {
-    /// ppc64le, what the makefile compiles for.
+    /// ppc64le, for which the makefile compiles by default.
     LittleEndian,
-    /// ppc64, the witness's.
+    /// ppc64, that of the witness.
     BigEndian,
 }
 
 impl GuestTools<'_> {
-    /// The executable in the entry.
+    /// Name of the executable in the entry.
     pub(crate) const PROGRAM: &'static str = "ehea-net";
 }
 

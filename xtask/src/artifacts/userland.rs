@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest's userland: Debian packages for ppc64el, unpacked and archived, never run on the host.
+//! Userland of the guest: Debian packages for ppc64el, unpacked and archived, never run on the
+//! host.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use crate::prerequisites;
 
 const PACKAGES: &str = include_str!("../../../guest/packages");
 
-/// What no guest needs.
+/// Files and directories that no guest needs.
 const REMOVED: &[&str] = &[
     "usr/share/doc",
     "usr/share/man",
@@ -28,7 +29,7 @@ const REMOVED: &[&str] = &[
     "var/lib/dpkg",
 ];
 
-/// The archive that every guest starts from.
+/// The archive with which every guest starts.
 #[derive(Debug)]
 pub(crate) struct Userland {
     /// The build root, whose cpio is used.
@@ -39,7 +40,7 @@ impl Userland {
     /// Name of the archive in the entry.
     pub(crate) const ARCHIVE: &str = "userland.cpio.gz";
 
-    /// Names everything that goes into the archive, for the keys of archives that start from it.
+    /// Adds everything that goes into the archive to `key`, also for archives based on it.
     pub(crate) fn key(key: &mut Key, packages: &[&str]) {
         key.text("suite", SUITE);
         key.text("packages", packages.join(","));
@@ -47,12 +48,12 @@ impl Userland {
     }
 }
 
-/// Packages of the guest's userland.
+/// Returns the packages of the guest's userland.
 pub(crate) fn packages() -> Vec<&'static str> {
     listed(PACKAGES)
 }
 
-/// The packages in a list: one a line, remarks after `#`.
+/// Returns the packages in a list, which has one in each line and remarks after `#`.
 pub(crate) fn listed(list: &str) -> Vec<&str> {
     let lines = list
         .lines()
@@ -60,7 +61,8 @@ pub(crate) fn listed(list: &str) -> Vec<&str> {
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// Unpacks Debian packages for ppc64el and what they depend on into `tree`, less what no guest needs.
+/// Unpacks Debian packages for ppc64el and their dependencies into `tree`, without what no guest
+/// needs.
 pub(crate) fn unpack(build: &Build<'_>, packages: &[&str], tree: &Path) -> Result<()> {
     let mirror = Mirror::find()?;
     mirror.check(SUITE)?;

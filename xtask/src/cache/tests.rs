@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tests of the cache, with toys.
+//! Tests of the cache, with toy artifacts.
 
 use std::cell::Cell;
 
@@ -84,7 +84,7 @@ fn damage_is_noticed_and_repaired() {
     ];
     for (number, damage) in damages.iter().enumerate() {
         damage();
-        // A run checks an entry once: this is the next run.
+        // A run checks an entry once, so this is the next run.
         let cache = Cache::open(dir.path().join("cache")).unwrap();
         assert!(matches!(cache.state(&toy).unwrap(), State::Broken(_)));
         cache.ensure(&toy).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask bench`: figures.
+//! `cargo xtask bench`: measures figures.
 
 use std::process::ExitCode;
 
@@ -13,17 +13,18 @@ use crate::context::Context;
 use crate::house;
 use crate::setup;
 
-/// Measures, and writes target/bench.json: an object of `"name": number`, units in the names.
+/// Measures figures and writes them to target/bench.json: an object of `"name": number`, with units
+/// in the names.
 #[derive(Args, Debug)]
 pub(crate) struct BenchCommand {
-    /// Only this group of figures.
+    /// Measures only this group of figures.
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
-    /// How often memory comes and goes, for the group hotplug; 1000 times by default.
+    /// Number of times that memory comes and goes, for the group hotplug; 1000 by default.
     #[arg(long, value_name = "NUMBER")]
     cycles: Option<u64>,
-    /// Instead of measuring, tell where the instructions of a figure of the group peers go, by function:
-    /// rs-tx-64b, c-rx-1500b …
+    /// Shows, instead of measuring, where the instructions of a figure of the group peers are
+    /// executed, by function: rs-tx-64b, c-rx-1500b …
     #[arg(long, value_name = "FIGURE", conflicts_with = "only")]
     profile: Option<String>,
 }
@@ -80,7 +81,7 @@ impl Task for BenchCommand {
     }
 }
 
-/// Figures of the set-up, which is made if it isn't there.
+/// Returns figures of the set-up, which is made if it does not exist.
 fn of_the_setup(context: &Context) -> Result<Vec<(&'static str, f64)>> {
     setup::guest(context, &[Variant::default()])?;
     let mut figures = vec![("qemu_objects", setup::qemu_commands(context)? as f64)];

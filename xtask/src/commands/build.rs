@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask build`: the driver as a kernel module.
+//! `cargo xtask build`: builds the driver as a kernel module.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::progress::Step;
 use crate::setup;
 
-/// Builds the driver and prints where it is.
+/// Builds the driver and prints its path.
 #[derive(Args, Debug)]
 pub(crate) struct BuildCommand {
     /// Page size of the kernel that the tool builds, 4k or 64k.
@@ -26,9 +26,9 @@ pub(crate) struct BuildCommand {
     #[arg(long, value_name = "KIND", conflicts_with = "kdir")]
     debug: Option<Debug>,
     /// Builds for this kernel instead: the output directory of a powerpc kernel built with
-    /// CONFIG_RUST=y. This machine's compilers are used, or the build root's if the kernel was built
-    /// with those. Variables that the kernel's make knows (LLVM, CROSS_COMPILE, …) are taken from the
-    /// environment.
+    /// CONFIG_RUST=y. This machine's compilers are used, or the build root's if the kernel was
+    /// built with those. Variables that the kernel's make knows (LLVM, CROSS_COMPILE, …) are taken
+    /// from the environment.
     #[arg(long, value_name = "DIR")]
     kdir: Option<PathBuf>,
 }
@@ -53,7 +53,7 @@ impl Task for BuildCommand {
     }
 }
 
-/// Builds for somebody's own kernel, in cargo's output directory.
+/// Builds for a kernel of the user, in cargo's output directory.
 fn build_for(context: &Context, kdir: &Path) -> Result<PathBuf> {
     let kdir = kdir
         .canonicalize()
@@ -124,7 +124,7 @@ fn host_make(kdir: &Path, directory: &Path, clang: bool) -> Command {
     if clang && std::env::var_os("LLVM").is_none() {
         command.arg("LLVM=1");
     }
-    // The toolchain that runs this tool may be another one than the default.
+    // The toolchain that runs this tool may not be the default one.
     command.env_remove("RUSTUP_TOOLCHAIN");
     command
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask demo`: the main job, shown step by step.
+//! `cargo xtask demo`: shows the main job step by step.
 
 use std::process::{Command, ExitCode};
 
@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::setup;
 
 /// Sets everything up, boots a guest and shows the driver at work: modprobe, link, ping, iperf3,
-/// memory added and removed, rmmod. Each step is checked; at the end there is a table of figures.
+/// memory added and removed, rmmod. Each step is checked; a table of figures follows at the end.
 #[derive(Args, Debug)]
 pub(crate) struct DemoCommand {}
 
@@ -22,12 +22,12 @@ impl Task for DemoCommand {
     }
 }
 
-/// What a program boots besides guests with this driver.
+/// Systems that a program boots besides guests with this driver.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Systems {
-    /// Guests of the witness.
+    /// True if it boots guests of the witness.
     pub(crate) witness: bool,
-    /// Machines without a kernel.
+    /// True if it boots machines without a kernel.
     pub(crate) machine: bool,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn program(
     run(command)
 }
 
-/// The command that builds a program of `tests/` and runs it.
+/// Returns the command that builds a program of `tests/` and runs it.
 pub(crate) fn command(context: &Context, name: &str, arguments: &[String]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -68,7 +68,7 @@ pub(crate) fn command(context: &Context, name: &str, arguments: &[String]) -> Co
     command
 }
 
-/// Runs such a command; returns its exit code.
+/// Runs such a command and returns its exit code.
 pub(crate) fn run(mut command: Command) -> Result<ExitCode> {
     let status = command.status().context("cannot run cargo")?;
     Ok(ExitCode::from(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask doctor`: what is there, what is missing, and how to get it.
+//! `cargo xtask doctor`: shows what exists, what is missing, and how to get it.
 
 use std::process::ExitCode;
 
@@ -15,10 +15,10 @@ use crate::prerequisites::{self, PROGRAMS};
 use crate::setup;
 use crate::times::Making;
 
-/// Room that everything takes in the cache, and in the checkout's target directory.
+/// Number of bytes that everything takes, in the cache and in the checkout's target directory.
 const DISK_SPACE: u64 = 15 << 30;
 
-/// Says what is missing on this machine and how to get it. Changes nothing.
+/// Shows what is missing on this machine and how to get it. Changes nothing.
 #[derive(Args, Debug)]
 pub(crate) struct DoctorCommand {
     /// Removes cache entries that were not used for an hour; the newest of each kind stays.
@@ -33,12 +33,12 @@ struct Row {
     state: String,
 }
 
-/// What a row means for whoever wants to use the tool.
+/// Meaning of a row for the user of the tool.
 enum Standing {
     Good,
     /// The tool makes or installs it when it is needed.
     Later,
-    /// The user has to do something: what.
+    /// The user has to do what the text says.
     Missing(String),
 }
 
@@ -120,7 +120,7 @@ impl Task for DoctorCommand {
     }
 }
 
-/// Says that something is there, and how long it took to make.
+/// Returns the text for something that exists, with the time that it took to make.
 fn in_the_cache(making: Option<Making>) -> String {
     match making {
         Some(making) => format!("in the cache, made in {} s", making.took().as_secs()),
@@ -128,7 +128,8 @@ fn in_the_cache(making: Option<Making>) -> String {
     }
 }
 
-/// What this machine must have. The build root is what root's rights and the mirror are needed for.
+/// Returns the rows for what this machine must have. The rights of root and the mirror are needed
+/// for the build root.
 fn host(context: &Context, states: &[(String, Option<State>)]) -> Vec<Row> {
     let ready = |state: &Option<State>| state.as_ref().is_some_and(State::is_present);
     let has_root = states.first().is_some_and(|(_, state)| ready(state));
@@ -175,7 +176,7 @@ fn host(context: &Context, states: &[(String, Option<State>)]) -> Vec<Row> {
     rows
 }
 
-/// Room for the cache.
+/// Returns the row for the free space on the disk.
 fn disk(context: &Context, complete: bool) -> Row {
     let free = match rustix::fs::statvfs(context.cache.directory()) {
         Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),

@@ -17,23 +17,23 @@ use crate::commands::Task;
 use crate::context::Context;
 use crate::setup;
 
-/// Options of everything that boots one guest.
+/// Options of every command that boots one guest.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GuestOptions {
     /// Memory at boot, and the limit for memory that is plugged in later: 2G or 2G,max=16G.
     #[arg(long, default_value = "2G", value_name = "SIZE[,max=SIZE]")]
     mem: Memory,
-    /// Processors.
+    /// Number of processors.
     #[arg(long, default_value_t = 2)]
     smp: u32,
-    /// Ports of the adapter; by default as many as there are netdevs, at least one.
+    /// Number of ports of the adapter; by default the number of netdevs, but at least one.
     #[arg(long)]
     ports: Option<usize>,
     /// Page size of the kernel, 4k or 64k.
     #[arg(long, default_value = "64k")]
     page_size: PageSize,
-    /// Boots a debug kernel: kasan (memory and objects) or lockdep (locks, RCU, contexts). The first
-    /// time it is built, for half an hour. Memory for its checkers is added.
+    /// Boots a debug kernel: kasan (memory and objects) or lockdep (locks, RCU, contexts). It is
+    /// built the first time, which takes half an hour. Memory for its checkers is added.
     #[arg(long, value_name = "KIND")]
     debug: Option<Debug>,
     /// Makes a CMO partition with this I/O entitlement in bytes (64M, …).
@@ -57,7 +57,7 @@ pub(crate) struct GuestOptions {
 }
 
 impl GuestOptions {
-    /// Makes what the guest consists of, and describes it.
+    /// Makes the artifacts of which the guest consists, and describes the guest.
     pub(crate) fn builder(&self, context: &Context) -> Result<Builder> {
         let variant = Variant {
             page_size: self.page_size,
@@ -98,19 +98,20 @@ impl GuestOptions {
 /// Boots a guest, runs a script in it as root and exits with the script's exit status.
 ///
 /// The script and the files are copied to the directory in which the script runs; a script without
-/// `#!` is run by sh. The built module is there for modprobe. Its output is streamed.
+/// `#!` is run by sh. The built module is installed for modprobe. The output of the script is
+/// streamed.
 ///
-/// Failures of the guest itself have exit codes of their own: 111 the kernel panicked, 112 the kernel
-/// reported an Oops, a WARN, a stall or the like, 113 the guest hangs, 114 QEMU ended or could not be
-/// started.
+/// Failures of the guest itself have exit codes of their own: 111 if the kernel panicked, 112 if
+/// the kernel reported an Oops, a WARN, a stall or the like, 113 if the guest hangs, 114 if QEMU
+/// ended or could not be started.
 #[derive(Args, Debug)]
 pub(crate) struct GuestCommand {
     #[command(flatten)]
     options: GuestOptions,
-    /// Seconds without any output after which the guest hangs.
+    /// Seconds without any output after which the guest is taken to hang.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
-    /// A script of this machine and files that it needs.
+    /// Script of this machine, and files that it needs.
     #[arg(last = true, required = true, value_name = "SCRIPT [FILE]…")]
     files: Vec<PathBuf>,
 }
@@ -123,7 +124,7 @@ impl Task for GuestCommand {
             .context("the script has no name")?
             .to_string_lossy()
             .into_owned();
-        // Before anything slow is made for it.
+        // The files are checked before anything slow is made for them.
         for file in &self.files {
             File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
         }
@@ -153,15 +154,15 @@ impl Task for GuestCommand {
     }
 }
 
-/// Runs the copied script; returns its status, or the guest's failure.
+/// Runs the copied script. Returns its exit status, or the guest's failure.
 fn run(builder: Builder, name: &str) -> Result<i32> {
     let guest = builder.boot()?;
     let quoted = format!("'./{}'", name.replace('\'', r"'\''"));
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    // Like the kernel: `#!` names the interpreter, and a shell takes the rest.
+    // As in the kernel, `#!` names the interpreter; a shell runs everything else.
     let command = format!("if [ \"$(head -c 2 {quoted})\" = '#!' ]; then chmod +x {quoted}; {quoted}; else sh {quoted}; fi");
     let status = guest.run_streaming(&command, |stream, bytes| {
-        // The reader may be gone; the script's status still counts.
+        // The reader may be gone, but the script's status still counts.
         let _ = match stream {
             Stream::Stdout => out.write_all(bytes).and_then(|()| out.flush()),
             Stream::Stderr => err.write_all(bytes),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The commands, one file each.
+//! Commands of the tool, one file each.
 
 pub(crate) mod bench;
 pub(crate) mod build;
@@ -19,6 +19,6 @@ use crate::context::Context;
 
 /// A command with its arguments.
 pub(crate) trait Task {
-    /// Does it. The exit code is the command's own; an error is exit code 1.
+    /// Runs the command. The exit code is the command's own; an error means exit code 1.
     fn run(self, context: &Context) -> Result<ExitCode>;
 }

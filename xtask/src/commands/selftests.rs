@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask selftests`: the kernel's own tests for network drivers.
+//! `cargo xtask selftests`: runs the kernel's own tests for network drivers.
 
 use std::process::ExitCode;
 
@@ -11,19 +11,20 @@ use crate::commands::{demo, Task};
 use crate::context::Context;
 use crate::setup;
 
-/// The program in `tests/`.
+/// Name of the program in `tests/`.
 const PROGRAM: &str = "ehea-selftests";
 
-/// Runs the kernel's own driver selftests (tools/testing/selftests/drivers/net, hw included) from its
-/// source package. The last line is `N passed, N failed, N skipped`.
+/// Runs the kernel's own driver selftests (tools/testing/selftests/drivers/net, including hw) from
+/// its source package. The last line is `N passed, N failed, N skipped`.
 ///
-/// They run in a guest with two ports on one wire: eth0 is tested, eth1 is the remote end, in a network
-/// namespace. Each subtest is a line: `ok NAME`, `not ok NAME # reason` or `skip NAME # reason`.
-/// tests/selftests/expected.toml says which are not expected to pass, and why; the exit status is 0 if
-/// every result is the one expected there. Results that differ are listed before the last line.
+/// They run in a guest with two ports on one wire: eth0 is tested, eth1 is the remote end, in a
+/// network namespace. Each subtest yields a line `ok NAME`, `not ok NAME # reason` or `skip NAME #
+/// reason`. tests/selftests/expected.toml lists those that are not expected to pass, with the
+/// reason. The exit status is 0 if every result is the expected one. Results that differ are listed
+/// before the last line.
 #[derive(Args, Debug)]
 pub(crate) struct SelftestsCommand {
-    /// Only tests with this name, or a part of it: hw/csum.py, rss …
+    /// Runs only tests with this name or a name that contains it: hw/csum.py, rss …
     #[arg(value_name = "TEST")]
     tests: Vec<String>,
     /// Runs each test on two virtio-net devices, too, and shows both results.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask shell`: an interactive guest.
+//! `cargo xtask shell`: starts an interactive guest.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,13 +11,13 @@ use crate::commands::guest::GuestOptions;
 use crate::commands::Task;
 use crate::context::Context;
 
-/// Boots a guest with the adapter and the built module, and gives its console. Ctrl-A X ends it,
+/// Boots a guest with the adapter and the built module, and shows its console. Ctrl-A X ends it;
 /// Ctrl-A C switches to QEMU's monitor.
 #[derive(Args, Debug)]
 pub(crate) struct ShellCommand {
     #[command(flatten)]
     options: GuestOptions,
-    /// Files to copy in.
+    /// Files to copy into the guest.
     files: Vec<PathBuf>,
 }
 

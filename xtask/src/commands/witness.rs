@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask witness`: the C driver of old on the same adapter.
+//! `cargo xtask witness`: runs the original C driver on the same adapter.
 
 use std::process::{Command, ExitCode};
 
@@ -13,15 +13,16 @@ use crate::setup;
 
 /// Runs the scenarios with the C driver. The last line is `N passed, N failed`.
 ///
-/// The C driver was written for the hardware, so where it fails on the model of the adapter, the model
-/// is wrong, or the C driver has the mistake that the scenario is about. It runs unmodified in a
-/// big-endian Linux 6.12, which is built with GCC from Debian's sources: 10 minutes the first time.
+/// The C driver was written for the hardware. If it fails on the model of the adapter, either the
+/// model is wrong or the C driver has the mistake that the scenario is about. It runs unmodified in
+/// a big-endian Linux 6.12, which is built with GCC from Debian's sources. That takes 10 minutes
+/// the first time.
 #[derive(Args, Debug)]
 pub(crate) struct WitnessCommand {
-    /// Only scenarios whose name contains this.
+    /// Runs only scenarios whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Also with an adapter that is rough: rough::…
+    /// Runs the scenarios also with an adapter that is rough: rough::…
     #[arg(long)]
     full: bool,
 }

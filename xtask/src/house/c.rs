@@ -4,15 +4,16 @@
 /// A function that a file defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Function {
-    /// Whether what it does depends on anything.
+    /// True if the function contains a branch.
     pub(super) branches: bool,
 }
 
-/// What makes a branch.
+/// Keywords that make a branch.
 const KEYWORDS: &[&str] = &["if", "for", "while", "switch", "do", "goto"];
 const OPERATORS: &[&str] = &["?", "&&", "||"];
 
-/// The functions that a file defines: bodies in braces behind a list of parameters.
+/// Returns the functions that a file defines. Their bodies are in braces behind a list of
+/// parameters.
 pub(super) fn functions(text: &str) -> Vec<Function> {
     let code = code(text);
     let mut functions = Vec::new();
@@ -52,7 +53,7 @@ fn branches(body: &str) -> bool {
             .any(|word| KEYWORDS.contains(&word))
 }
 
-/// The text without comments, literals and what is for the preprocessor.
+/// Returns the text without comments, literals and preprocessor directives.
 fn code(text: &str) -> String {
     let mut code = String::new();
     let mut rest = text;
@@ -81,7 +82,7 @@ fn code(text: &str) -> String {
     code
 }
 
-/// Bytes of the literal that `text` begins with.
+/// Returns the number of bytes of the literal with which `text` begins.
 fn literal(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -95,7 +96,8 @@ fn literal(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// Bytes of the directive that `text` begins with, with the lines that continue it.
+/// Returns the number of bytes of the directive with which `text` begins, including the lines that
+/// continue it.
 fn directive(text: &str) -> usize {
     let mut length = 0;
     for line in text.split_inclusive('\n') {

@@ -7,14 +7,14 @@ use syn::visit::{self, Visit};
 
 use crate::lints::SourceFile;
 
-/// What is counted in Rust files, what stands in macros included.
+/// Counts of Rust files, which include the contents of macros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Functions and variables of C that are declared by hand.
+    /// Number of functions and variables of C that are declared by hand.
     pub(super) foreign: usize,
-    /// Unsafe blocks.
+    /// Number of unsafe blocks.
     pub(super) unsafe_blocks: usize,
-    /// Attributes that allow a module, or whatever they are for, to have unused parts.
+    /// Number of attributes that allow a module or anything else to have unused parts.
     pub(super) unused_allowances: usize,
 }
 

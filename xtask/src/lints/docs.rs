@@ -7,13 +7,16 @@ use super::{Lint, SourceFile};
 
 /// Folders and files that follow the rule.
 const PLACES: &[&str] = &[
+    "benches",
     "drivers/ehea/abi",
     "drivers/ehea/bmap",
     "drivers/ehea/cmo",
     "drivers/ehea/queue",
     "drivers/ehea/tests",
     "harness",
+    "kunit",
     "model",
+    "xtask",
 ];
 
 /// Words with which neither a verb phrase nor a noun phrase begins.

@@ -14,13 +14,13 @@ use walkdir::WalkDir;
 
 /// A rule for files.
 pub(crate) trait Lint {
-    /// Name of the check.
+    /// Returns the name of the check.
     fn name(&self) -> &'static str;
 
-    /// Which files it is about; the path is relative to the checkout.
+    /// Checks whether the rule applies to a file. The path is relative to the checkout.
     fn applies(&self, path: &Path) -> bool;
 
-    /// Reports violations as line number (from 1) and what is wrong.
+    /// Reports each violation with its line number (from 1) and a description.
     fn check(&self, file: &SourceFile, report: &mut dyn FnMut(usize, String));
 }
 
@@ -29,11 +29,11 @@ pub(crate) trait Lint {
 pub(crate) struct SourceFile {
     /// Path relative to the checkout.
     pub(crate) path: PathBuf,
-    /// Content; what isn't UTF-8 is no text and not checked.
+    /// Content of the file. Files that are not UTF-8 are not text and are not checked.
     pub(crate) text: String,
 }
 
-/// All rules.
+/// Returns all rules.
 pub(crate) fn all() -> Vec<Box<dyn Lint>> {
     vec![
         Box::new(text::Licence),
@@ -47,7 +47,7 @@ pub(crate) fn all() -> Vec<Box<dyn Lint>> {
     ]
 }
 
-/// The text files of the checkout: those that git knows or would add.
+/// Returns the text files of the checkout: those that git knows or would add.
 pub(crate) fn files(checkout: &Path) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     for path in paths(checkout)? {
@@ -89,7 +89,7 @@ fn paths(checkout: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Runs one rule over all files; returns `path:line: what` for each violation.
+/// Runs one rule over all files. Returns `path:line: what` for each violation.
 pub(crate) fn run(lint: &dyn Lint, files: &[SourceFile]) -> Vec<String> {
     let mut violations = Vec::new();
     for file in files.iter().filter(|file| lint.applies(&file.path)) {
@@ -100,7 +100,7 @@ pub(crate) fn run(lint: &dyn Lint, files: &[SourceFile]) -> Vec<String> {
     violations
 }
 
-/// Lines that a rule reports for a file with this path and content.
+/// Returns the lines that a rule reports for a file with this path and content.
 #[cfg(test)]
 fn lines(lint: &dyn Lint, path: &str, text: &str) -> Vec<usize> {
     let file = SourceFile {

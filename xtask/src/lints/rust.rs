@@ -5,14 +5,14 @@ use std::path::Path;
 
 use super::{Lint, SourceFile};
 
-/// Where unsafe code may be: the abstractions, and the model's interface to C.
+/// Folders that may contain unsafe code: the abstractions, and the model's interface to C.
 const UNSAFE_PLACES: &[&str] = &["rust", "model/src/ffi"];
 
 fn is_rust(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "rs")
 }
 
-/// The part of a line that is code: without comments and the inside of string literals.
+/// Returns the part of a line that is code: without comments and the contents of string literals.
 fn code(line: &str) -> String {
     let mut code = String::new();
     let mut characters = line.chars().peekable();
@@ -29,7 +29,7 @@ fn code(line: &str) -> String {
     code
 }
 
-/// Whether `word` stands in `code`, not as a part of a longer identifier.
+/// Checks whether `code` contains `word` as a whole identifier.
 fn has_word(code: &str, word: &str) -> bool {
     code.split(|c: char| !(c.is_alphanumeric() || c == '_'))
         .any(|w| w == word)
@@ -108,7 +108,8 @@ impl Lint for SafetyComments {
     }
 }
 
-/// Whether a function at this line is a trait's, whose documentation says what its caller must ensure.
+/// Checks whether a function at this line implements one of a trait, whose documentation tells what
+/// the caller must ensure.
 fn implements_trait(above: &[&str], line: &str) -> bool {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let around = above

@@ -11,7 +11,7 @@ fn extension(path: &Path) -> &str {
         .unwrap_or_default()
 }
 
-/// Files whose content is not ours to arrange.
+/// Checks whether the content of a file is not for this project to arrange.
 fn is_generated(path: &Path) -> bool {
     path == Path::new("Cargo.lock") || path == Path::new("LICENSE") || extension(path) == "patch"
 }
@@ -104,8 +104,8 @@ impl Lint for UnfinishedWork {
     }
 }
 
-/// Code names no host of the network: mirrors and registries come from the machine's configuration.
-/// Documentation may point to things to read.
+/// Code names no host of the network, because mirrors and registries come from the machine's
+/// configuration. Documentation may point to things to read.
 pub(super) struct Addresses;
 
 impl Lint for Addresses {
@@ -127,7 +127,7 @@ impl Lint for Addresses {
                 let host = rest
                     .split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '-'))
                     .next();
-                // The top-level domain reserved for tests.
+                // This top-level domain is reserved for tests.
                 if host.is_some_and(|host| host.contains('.') && !host.ends_with(".test")) {
                     report(number, "an address of a host in the network".to_owned());
                 }

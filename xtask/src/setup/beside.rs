@@ -6,8 +6,8 @@ use std::thread::scope;
 
 use anyhow::{anyhow, Result};
 
-/// Does both at the same time. When one fails, the other is finished all the same, so that its work is
-/// not lost; the error tells everything that failed.
+/// Does both at the same time. If one fails, the other is finished nevertheless, so that its work
+/// is not lost. The error contains everything that failed.
 pub(crate) fn both<A: Send, B>(
     one: impl FnOnce() -> Result<A> + Send,
     other: impl FnOnce() -> Result<B>,

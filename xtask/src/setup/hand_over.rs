@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tells the programs that boot guests where everything is.
+//! Hand-over of artifacts to the programs that boot guests.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,11 +17,11 @@ use crate::context::Context;
 use crate::prerequisites;
 use crate::progress::Step;
 
-/// Environment variable with the path of our own programs for the guest.
+/// Environment variable with the path of this project's programs for the guest.
 const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
 
-/// Makes what guests need and lets `command`, a `cargo run` or `cargo test`, know through its
-/// environment. What that is going to run is compiled at the same time.
+/// Makes what guests need and passes it to `command`, a `cargo run` or `cargo test`, in its
+/// environment. What `command` is going to run is compiled at the same time.
 pub(crate) fn hand_over(
     context: &Context,
     variants: &[Variant],
@@ -47,11 +47,11 @@ fn compile(context: &Context, command: &Command) -> Result<()> {
     compile.args(arguments).current_dir(&context.checkout);
     let log = context.target().join("programs.log");
     let step = Step::start_quietly("programs that use guests", &log)?;
-    // First what QEMU waits for.
+    // The library for which QEMU waits comes first.
     let compiled = model::compile(&context.checkout, &context.target(), &step)
         .and_then(|_| step.run("compiling", &mut compile));
     if compiled.is_err() {
-        // All of it: it is what the compiler has to say.
+        // The whole output is shown, because it is the compiler's message.
         let output = step.output()?;
         step.failed();
         bail!("the programs that use guests do not compile\n{output}");
@@ -60,14 +60,14 @@ fn compile(context: &Context, command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// As [`hand_over`], for machines without a kernel.
+/// Makes what machines without a kernel need and passes it to `command`, as [`hand_over`] does.
 pub(crate) fn hand_over_machine(context: &Context, command: &mut Command) -> Result<()> {
     let (artifacts, ()) = both(|| machine(context), || compile(context, command))?;
     command.env(MACHINE_ARTIFACTS_VARIABLE, describe(context, &artifacts)?);
     Ok(())
 }
 
-/// What a machine without a kernel needs.
+/// Returns what a machine without a kernel needs.
 fn machine(context: &Context) -> Result<MachineArtifacts> {
     let root = context.cache.ensure(&BuildRoot)?;
     let firmware = context.cache.ensure(&Firmwares {
@@ -90,7 +90,8 @@ fn machine(context: &Context) -> Result<MachineArtifacts> {
 /// Writes a description of artifacts and returns its path.
 pub(super) fn describe(context: &Context, artifacts: &impl Serialize) -> Result<PathBuf> {
     let text = serde_json::to_string_pretty(artifacts)?;
-    // Equal contents have equal names: runs do not overwrite what others read, and files do not pile up.
+    // Equal contents have equal names, so that runs do not overwrite what others read and files do
+    // not accumulate.
     let name = format!("artifacts-{:.16}", format!("{:x}", Sha256::digest(&text)));
     let path = context.target().join(format!("{name}.json"));
     let new = path.with_extension(std::process::id().to_string());

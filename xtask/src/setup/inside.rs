@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Cargo of the build root, with which all machines find the same lints and count the same instructions.
+//! Cargo of the build root, with which all machines find the same lints and count the same
+//! instructions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,7 @@ use super::root;
 use crate::artifacts::crates::Crates;
 use crate::context::Context;
 
-/// Variables by which tools of this machine would be used instead of the build root's.
+/// Variables that would make tools of this machine be used instead of the build root's.
 const TOOLS: &[&str] = &[
     "CARGO",
     "RUSTC",
@@ -21,13 +22,14 @@ const TOOLS: &[&str] = &[
     "RUSTUP_TOOLCHAIN",
 ];
 
-/// Runs cargo of the build root in the checkout. It never uses the network: the crates were fetched by
-/// this machine's own cargo.
+/// Runner of the build root's cargo in the checkout. It never uses the network, because this
+/// machine's own cargo has fetched the crates.
 #[derive(Debug)]
 pub(crate) struct Inside<'a> {
     context: &'a Context,
     sandbox: Sandbox,
-    /// Of its own: what this machine's cargo is configured for is not in the build root.
+    /// Cargo's home directory. It is a separate one, because the build root does not have what this
+    /// machine's cargo is configured for.
     home: PathBuf,
     crates: PathBuf,
 }
@@ -45,7 +47,7 @@ impl<'a> Inside<'a> {
         })
     }
 
-    /// As on a machine without a network, with nothing in cargo's home directory, which is `home`.
+    /// Returns the same without a network and with the home directory `home`, which is empty.
     pub(crate) fn alone(self, home: &Path) -> Self {
         Self {
             sandbox: self.sandbox.without_network(),
@@ -54,7 +56,8 @@ impl<'a> Inside<'a> {
         }
     }
 
-    /// A subcommand of `program`, which is `cargo` or one of its subcommands' programs.
+    /// Returns a command for a subcommand of `program`, which is `cargo` or the program of one of
+    /// its subcommands.
     pub(crate) fn cargo(&self, program: &str, subcommand: &str) -> Command {
         let mut command = self.sandbox.command(program);
         command

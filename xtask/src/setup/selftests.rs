@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the kernel's selftests need.
+//! Set-up of what the kernel's selftests need.
 
 use std::process::Command;
 
@@ -21,7 +21,8 @@ fn selftests(context: &Context) -> Result<Entry> {
     context.cache.ensure(&Selftests { root: &root })
 }
 
-/// As [`super::hand_over`], for guests that have the tests in their userland.
+/// Makes what guests with the tests in their userland need and passes it to `command`, as
+/// [`super::hand_over`] does.
 pub(crate) fn hand_over_selftests(context: &Context, command: &mut Command) -> Result<()> {
     let selftests = selftests(context)?;
     let artifacts = Artifacts {
@@ -33,13 +34,13 @@ pub(crate) fn hand_over_selftests(context: &Context, command: &mut Command) -> R
     Ok(())
 }
 
-/// Lets `command` know which tests there are, and makes nothing else.
+/// Passes the list of tests to `command`, and makes nothing else.
 pub(crate) fn hand_over_selftests_list(context: &Context, command: &mut Command) -> Result<()> {
     command.env(LIST_VARIABLE, selftests(context)?.path(Selftests::LIST));
     Ok(())
 }
 
-/// State of what only these tests need, if that can be known.
+/// Returns the state of what only these tests need, as far as it can be known.
 pub(crate) fn selftests_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
     let cache = &context.cache;
     let title = "the kernel's driver selftests".to_owned();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is in the cache, for `doctor`.
+//! State of the cache, for `doctor`.
 
 use std::time::Duration;
 
@@ -21,11 +21,12 @@ use crate::cache::{Artifact, Entry, State};
 use crate::context::Context;
 use crate::times::in_one_go;
 
-/// What of all this is in the cache; `None` where that can't be known before something else is made.
+/// Returns the state of each artifact in the cache, or `None` for those whose state cannot be known
+/// before something else is made.
 pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
     let (cache, checkout, target) = (&context.cache, &context.checkout, &context.target());
     let mut states = Vec::new();
-    // Returns the entry if it is there, so that what is made from it can be asked for.
+    // Returns the entry if it exists, so that the state of what is made from it can be found.
     let mut look = |artifact: &dyn Artifact| -> Result<Option<Entry>> {
         let state = cache.state(artifact)?;
         let entry = if state.is_present() {
@@ -102,7 +103,7 @@ pub(crate) fn states(context: &Context) -> Result<Vec<(String, Option<State>)>> 
     Ok(states)
 }
 
-/// State of what no guest needs, but machines without a kernel, benchmarks and lints.
+/// Returns the state of what no guest needs, but machines without a kernel, benchmarks and lints do.
 pub(crate) fn other_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
     let (cache, checkout) = (&context.cache, &context.checkout);
     let state = |artifact: &dyn Artifact| -> Result<(String, Option<State>)> {
@@ -122,7 +123,7 @@ pub(crate) fn other_states(context: &Context) -> Result<Vec<(String, Option<Stat
     ])
 }
 
-/// How long it took to make everything that a guest needs, when it was made in one go.
+/// Returns the time that it took to make everything that a guest needs, if it was made in one run.
 pub(crate) fn cold_setup(states: &[(String, Option<State>)]) -> Option<Duration> {
     let makings = states.iter().map(|(_, state)| match state {
         Some(State::Present(making)) => making.clone(),

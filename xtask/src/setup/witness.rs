@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Gathers what the witness's guest needs.
+//! Set-up of what the witness's guest needs.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -14,8 +14,9 @@ use crate::artifacts::witness::{WitnessKernel, WitnessRoot, WitnessUserland};
 use crate::cache::{Artifact, State};
 use crate::context::Context;
 
-/// As [`hand_over`] with the default kernel, and in the same way for the witness's guest. With
-/// [`WITNESS_ARTIFACTS_VARIABLE`] set, the files that it names are used as they are.
+/// Makes what guests with the default kernel and the witness's guest need and passes it to
+/// `command`, as [`hand_over`] does. If [`WITNESS_ARTIFACTS_VARIABLE`] is set, the files that it
+/// names are used as they are.
 pub(crate) fn hand_over_witness(context: &Context, command: &mut Command) -> Result<()> {
     let variant = Variant::default();
     hand_over(context, &[variant], command)?;
@@ -27,7 +28,7 @@ pub(crate) fn hand_over_witness(context: &Context, command: &mut Command) -> Res
     Ok(())
 }
 
-/// What the witness's guest needs. It runs on the same QEMU as ours.
+/// Returns what the witness's guest needs. It runs on the same QEMU as the other guests.
 fn witness(context: &Context, ours: &Artifacts) -> Result<Artifacts> {
     let (cache, checkout) = (&context.cache, &context.checkout);
     let root = &cache.ensure(&WitnessRoot)?;
@@ -57,7 +58,8 @@ fn witness(context: &Context, ours: &Artifacts) -> Result<Artifacts> {
     })
 }
 
-/// What of the witness is in the cache; `None` where that can't be known before something else is made.
+/// Returns the state of each artifact of the witness in the cache, or `None` for those whose state
+/// cannot be known before something else is made.
 pub(crate) fn witness_states(context: &Context) -> Result<Vec<(String, Option<State>)>> {
     let (cache, checkout) = (&context.cache, &context.checkout);
     let state = cache.state(&WitnessRoot)?;

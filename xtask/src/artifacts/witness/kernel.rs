@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The witness's kernel: Linux 6.12 as Debian has it, and in it the C driver as it was.
+//! Kernel of the witness: Debian's Linux 6.12, which contains the original C driver.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,23 +15,23 @@ use crate::artifacts::kernel::BUILD_IDENTITY;
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::{hash_file, Key};
 
-/// Tarball in the build root.
+/// Path of the tarball in the build root.
 const TARBALL: &str = "/usr/src/linux-source-6.12.tar.xz";
 
-/// Hashes of the driver's files, in the format of `sha256sum`.
+/// File with the hashes of the driver's files, in the format of `sha256sum`.
 const HASHES: &str = "kernel/witness.sha256";
 
-/// Where the driver is in the kernel's source.
+/// Directory of the driver in the kernel's source.
 const DRIVER: &str = "drivers/net/ethernet/ibm/ehea";
 
-/// The configuration; see witness.config.
+/// Configuration fragments; witness.config explains them.
 const FRAGMENTS: [&str; 3] = [
     "kernel/ehea.config",
     "kernel/64k.config",
     "kernel/witness.config",
 ];
 
-/// What guests need of a build besides the modules.
+/// Files of a build that guests need besides the modules.
 const KEPT: &[&str] = &[
     "vmlinux",
     "System.map",
@@ -51,7 +51,7 @@ pub(crate) struct WitnessKernel<'a> {
     pub(crate) checkout: &'a Path,
 }
 
-/// Fails unless the files in `directory` are those that `list` has the hashes of, and no others.
+/// Fails unless the files in `directory` are exactly those whose hashes are in `list`.
 fn check_files(directory: &Path, list: &str) -> Result<()> {
     let mut expected = 0;
     for line in list.lines().filter(|line| !line.starts_with('#')) {
@@ -75,7 +75,7 @@ fn check_files(directory: &Path, list: &str) -> Result<()> {
 }
 
 impl WitnessKernel<'_> {
-    /// The image in the entry, beside the modules.
+    /// Name of the image in the entry, beside the modules.
     pub(crate) const IMAGE: &'static str = "vmlinux";
 
     const SOURCE: &'static str = "source";
@@ -90,7 +90,7 @@ impl WitnessKernel<'_> {
         command
     }
 
-    /// Moves what guests need to the entry, and removes the rest.
+    /// Moves what guests need to the entry and removes the rest.
     fn keep(&self, directory: &Path) -> Result<()> {
         let built = directory.join(Self::BUILD);
         let order = fs::read_to_string(built.join("modules.order"))?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The witness: Linux 6.12, big-endian, with the C driver for this adapter as it was, and a userland
-//! for it. It is built with GCC from Debian's source packages in a build root of its own, since
+//! The witness: a big-endian Linux 6.12 with the original C driver for this adapter, and a userland
+//! for it. It is built with GCC from Debian's source packages, in a build root of its own, since
 //! nothing else needs a compiler for big-endian POWER.
 
 mod kernel;

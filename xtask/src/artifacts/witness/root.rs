@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The build root with the compiler for big-endian POWER and the sources that it compiles.
+//! Build root with the compiler for big-endian POWER and the sources that it compiles.
 
 use std::path::{Path, PathBuf};
 
@@ -37,12 +37,12 @@ const PACKAGES: &[&str] = &[
 /// Source packages, fetched to `/usr/src`.
 const SOURCES: &[&str] = &["busybox", "ethtool"];
 
-/// The release whose version of a source package does as well: mirrors don't have all sources of the
-/// newer one.
+/// Release whose version of a source package is used instead, because mirrors do not have all
+/// sources of the newer release.
 const FALLBACK: &str = "bookworm";
 
-/// Fetches source packages. The arguments are a line of sources.list for [`FALLBACK`], its name, and
-/// the packages.
+/// Shell script that fetches source packages. Its arguments are a line of sources.list for
+/// [`FALLBACK`], the name of that release, and the packages.
 const FETCH: &str = r#"
 fetch() {
 	apt-get -q -oAPT::Sandbox::User=root --download-only source "$1"
@@ -67,7 +67,7 @@ rm -rf /var/lib/apt/lists/*
 { dpkg-query -W; ls /usr/src; } >/versions
 "#;
 
-/// Installed packages with versions, in the entry.
+/// Name of the list of installed packages with their versions, in the entry.
 const VERSIONS: &str = "versions";
 
 /// The witness's build root.
@@ -75,7 +75,7 @@ const VERSIONS: &str = "versions";
 pub(crate) struct WitnessRoot;
 
 impl WitnessRoot {
-    /// The root directory in an entry.
+    /// Name of the root directory in the entry.
     pub(crate) const TREE: &'static str = BuildRoot::TREE;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The witness's userland. Debian has no packages for big-endian POWER, so busybox and ethtool are
+//! Userland of the witness. Debian has no packages for big-endian POWER, so busybox and ethtool are
 //! built from its source packages.
 
 use std::collections::HashSet;
@@ -15,16 +15,17 @@ use crate::artifacts::{jobs, kconfig, userland};
 use crate::cache::{Artifact, Build, Entry};
 use crate::key::Key;
 
-/// What busybox is to have; see there.
+/// Configuration fragment of busybox; its comments explain it.
 const BUSYBOX_CONFIG: &str = "guest/busybox.config";
 
-/// What `configure` of ethtool takes: netlink needs a library, and the C driver knows nothing of it.
+/// Options for `configure` of ethtool. Netlink needs a library, and the C driver does not support
+/// it.
 const ETHTOOL_OPTIONS: &[&str] = &["--disable-netlink", "--without-bash-completion-dir"];
 
 /// Directories of the guest that neither the programs nor init make.
 const DIRECTORIES: &[&str] = &["etc", "root", "usr/bin", "usr/lib", "usr/sbin", "var"];
 
-/// Symbolic links and what they point to: modules and programs are below `/usr`.
+/// Symbolic links and their targets. Modules and programs are below `/usr`.
 const LINKS: &[(&str, &str)] = &[
     ("bin", "usr/bin"),
     ("lib", "usr/lib"),
@@ -32,7 +33,7 @@ const LINKS: &[(&str, &str)] = &[
     ("usr/bin/sh", "busybox"),
 ];
 
-/// The archive that the witness's guests start from.
+/// The archive with which the witness's guests start.
 #[derive(Debug)]
 pub(crate) struct WitnessUserland<'a> {
     /// The witness's build root.
@@ -60,7 +61,7 @@ impl WitnessUserland<'_> {
             }
         }
         let directory = build.directory.join(package);
-        // Its signature was verified when apt fetched it.
+        // The signature was verified when apt fetched the package.
         let mut command = self.sandbox().command("dpkg-source");
         command
             .args(["--no-check", "-x"])
@@ -74,7 +75,8 @@ impl WitnessUserland<'_> {
         let source = self.unpack(build, "busybox")?;
         let make = |target: &str| {
             let mut command = self.sandbox().command("sh");
-            // Whoever is asked about an option that the fragment makes visible takes its default.
+            // If make asks about an option that the fragment makes visible, it gets an empty line
+            // and takes the default.
             command.args(["-ec", "yes '' | make \"$@\"", "sh", target, &jobs()]);
             command.arg(format!("CROSS_COMPILE={CROSS}"));
             command.current_dir(&source);
@@ -118,8 +120,8 @@ impl WitnessUserland<'_> {
     }
 }
 
-/// A configuration without the options that a fragment sets: of several lines for one option busybox
-/// does not take the last.
+/// Returns a configuration without the options that a fragment sets, because busybox does not take
+/// the last of several lines for one option.
 fn without(configuration: &str, fragment: &str) -> String {
     let set: HashSet<&str> = fragment
         .lines()

@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context, runner: &mut Runner, full: bool) {
     }
 }
 
-/// Makes side by side what the tiers need. They report what does not work out.
+/// Makes what several tiers need, side by side. The tiers report what cannot be made.
 pub(super) fn prepare(context: &Context, only: Option<&str>, full: bool) {
     if command(context, only, full).is_err() {
         say("not all that the tests need can be made: the rest is tested");
@@ -40,7 +40,7 @@ fn command(context: &Context, only: Option<&str>, full: bool) -> Result<Command>
     Ok(command)
 }
 
-/// Asks the program for the names of the tests, one a line.
+/// Asks the program for the names of the tests, one in each line.
 fn list(context: &Context, only: &str) -> Result<String> {
     let mut command = super::program(context, "scenarios");
     command.args(["--list", only]).stderr(Stdio::inherit());
@@ -49,12 +49,12 @@ fn list(context: &Context, only: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The kernels that tests with these names run with: a name begins with the kernel's, unless that is
-/// the default one. With the hash MMU it is the same kernel.
+/// Returns the kernels with which tests of these names run. A name begins with the name of its
+/// kernel, unless that is the default one. The hash MMU does not make a different kernel.
 fn named(names: &str) -> Vec<Variant> {
     let kernels: BTreeSet<Variant> = names
         .lines()
-        // `[K2] name`: a test that fails because of that fault.
+        // A name such as `[K2] name` marks a test that fails because of that fault.
         .filter_map(|line| line.rsplit("] ").next()?.split("::").next())
         .map(|kernel| kernel.trim_end_matches("-hash").parse())
         .map(Result::unwrap_or_default)

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::lints;
 use crate::setup::{self, Inside};
 
-/// Crates whose tests need a guest.
+/// Crate whose tests need a guest.
 const GUEST_CRATE: &str = "ehea-tests";
 
 pub(super) fn run(context: &Context, runner: &mut Runner) {
@@ -50,7 +50,8 @@ pub(super) fn run(context: &Context, runner: &mut Runner) {
     );
 }
 
-/// The tools of the build root: all machines then agree on what is well formatted and what is a lint.
+/// Returns a sandbox with the tools of the build root, so that all machines agree on formatting and
+/// lints.
 fn sandbox(context: &Context) -> Result<Sandbox> {
     Ok(Sandbox::new(
         &context.cache.ensure(&BuildRoot)?.path(BuildRoot::TREE),
@@ -75,7 +76,7 @@ fn rustfmt(context: &Context, files: &[lints::SourceFile]) -> Result<()> {
 }
 
 fn clippy(context: &Context) -> Result<()> {
-    // Not through cargo, which takes the one in ~/.cargo/bin, if there is any.
+    // The program is not run through cargo, which would prefer one in ~/.cargo/bin.
     let mut command = Inside::new(context)?.cargo("cargo-clippy", "clippy");
     command.args(["--quiet", "--workspace", "--all-targets", "--target-dir"]);
     command
@@ -87,7 +88,7 @@ fn clippy(context: &Context) -> Result<()> {
     )
 }
 
-/// Builds in the build root where there is no network and cargo knows nothing from before.
+/// Builds in the build root without a network and with an empty cargo home directory.
 fn offline(context: &Context) -> Result<()> {
     let home = tempfile::tempdir().context("cannot make a temporary directory")?;
     let inside = Inside::new(context)?.alone(home.path());

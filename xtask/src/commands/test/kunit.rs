@@ -32,8 +32,9 @@ pub(super) fn run(context: &Context, runner: &mut Runner, variants: &[Variant]) 
     }
 }
 
-/// Whether tests with this kernel may be among those whose name contains `only`: not if that begins with
-/// another kernel. The names of suites are known only when they have run.
+/// Checks whether tests with this kernel may be among those whose name contains `only`. They are
+/// not if `only` begins with the name of another kernel. The names of suites are known only after
+/// they have run.
 fn may_have(variant: Variant, only: Option<&str>) -> bool {
     let kernel = only.and_then(|only| only.split("::").next());
     let kernel = kernel.map(|kernel| kernel.trim_start_matches("kunit-").parse::<Variant>());
@@ -42,7 +43,7 @@ fn may_have(variant: Variant, only: Option<&str>) -> bool {
         .is_none_or(|only| only == variant)
 }
 
-/// Loads the suites; returns what they report and how the guest ended.
+/// Loads the suites. Returns their report, and how the guest ended.
 fn report(context: &Context, variant: Variant) -> Result<(ktap::Report, Result<()>)> {
     let artifacts = setup::guest(context, &[variant])?;
     let builder = Guest::builder()
@@ -50,12 +51,13 @@ fn report(context: &Context, variant: Variant) -> Result<(ktap::Report, Result<(
         .name("kunit")
         .page_size(variant.page_size)
         .debug(variant.debug);
-    // Room for the suites that plug memory in; they need no adapter.
+    // The memory has room for the suites that plug memory in. They need no adapter.
     let guest = builder.mem("2G,max=4G")?.no_adapter().boot()?;
     let position = guest.console().position();
     guest.sh("modprobe ehea_kunit")?;
     guest.sh("rmmod ehea_kunit")?;
-    // The console is another way out of the guest than the command's output: this comes last on it.
+    // The console is another way out of the guest than the command's output. This line comes last
+    // on it.
     guest.sh("echo ehea: end of the suites >/dev/kmsg")?;
     let end = guest.console().wait_for(
         position,

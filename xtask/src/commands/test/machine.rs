@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The machine tier: firmwares of ours in QEMU, without a kernel.
+//! The machine tier: this project's firmwares in QEMU, without a kernel.
 
 use std::process::Command;
 

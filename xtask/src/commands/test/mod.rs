@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo xtask test`: all checks, in tiers.
+//! `cargo xtask test`: runs all checks, in tiers.
 
 mod e2e;
 mod host;
@@ -19,44 +19,45 @@ use crate::commands::{selftests, witness, Task};
 use crate::context::Context;
 use runner::Runner;
 
-/// Where tests run.
+/// Tier of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Tier {
-    /// On this machine: format, lints, unit and property tests, the module's build.
+    /// Tests on this machine: format, lints, unit and property tests, the module's build.
     Host,
-    /// In QEMU without a kernel.
+    /// Tests in QEMU without a kernel.
     Machine,
-    /// In the guest's kernel.
+    /// Tests in the guest's kernel.
     Kunit,
-    /// In a guest with real tools.
+    /// Tests in a guest with real tools.
     E2e,
-    /// Memory that comes and goes for hours, in two guests; not without --full, unless it is asked for.
+    /// Tests in which memory comes and goes for hours, in two guests; only with --full or if asked
+    /// for.
     Soak,
-    /// The same adapter with the C driver; not without --full, unless it is asked for.
+    /// Tests of the same adapter with the C driver; only with --full or if asked for.
     Witness,
-    /// The kernel's own driver selftests; not without --full, unless they are asked for.
+    /// The kernel's own driver selftests; only with --full or if asked for.
     Selftests,
 }
 
 /// Runs the tests. The last line is `N passed, N failed`.
 #[derive(Args, Debug)]
 pub(crate) struct TestCommand {
-    /// Only this tier.
+    /// Runs only this tier.
     #[arg(long)]
     tier: Option<Tier>,
-    /// Only tests whose name contains this.
+    /// Runs only tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Adds what takes too long for every change: the other page size, debug kernels, soaks, the witness,
-    /// all scenarios with a rough adapter, the kernel's selftests.
+    /// Adds tests that take too long for every change: the other page size, debug kernels, soaks,
+    /// the witness, all scenarios with a rough adapter, the kernel's selftests.
     #[arg(long)]
     full: bool,
-    /// How often memory comes and goes in the tier soak; 400 times by default.
+    /// Number of times that memory comes and goes in the tier soak; 400 by default.
     #[arg(long, value_name = "NUMBER")]
     cycles: Option<u64>,
 }
 
-/// Kernels that the module is built for and the suites run with.
+/// Returns the kernels for which the module is built and with which the suites run.
 fn variants(full: bool) -> Vec<Variant> {
     let plain = [PageSize::K64, PageSize::K4].map(Variant::from);
     let debug = Debug::ALL.map(|debug| Variant {
@@ -70,7 +71,8 @@ fn variants(full: bool) -> Vec<Variant> {
     }
 }
 
-/// A program of tests that use guests, `tests/NAME`; its own arguments follow.
+/// Returns the command for a program of tests that use guests, `tests/NAME`. Its own arguments can
+/// be appended.
 pub(crate) fn program(context: &Context, name: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The module's build: without warnings, and to the kernel's taste.
+//! Checks of the module's build: it has no warnings and satisfies the kernel's tools.
 
 use std::process::Command;
 

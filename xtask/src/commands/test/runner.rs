@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Counts results and prints them.
+//! Counting and printing of results.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
 
-/// Runs checks and keeps count.
+/// Runner of checks, which counts their results.
 #[derive(Debug)]
 pub(crate) struct Runner {
     only: Option<String>,
@@ -15,7 +15,7 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// A runner for the tests whose name contains `only`.
+    /// Returns a runner for the tests whose name contains `only`.
     pub(crate) fn new(only: Option<String>) -> Self {
         Self {
             only,
@@ -24,12 +24,12 @@ impl Runner {
         }
     }
 
-    /// The filter of `--only`, for runners of other test programs.
+    /// Returns the filter of `--only`, for runners of other test programs.
     pub(crate) fn only(&self) -> Option<&str> {
         self.only.as_deref()
     }
 
-    /// Whether a test of this name is to run.
+    /// Checks whether a test of this name is to run.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.only
             .as_ref()
@@ -61,7 +61,8 @@ impl Runner {
         }
     }
 
-    /// Runs a command that speaks libtest's format, shows its output and takes over its counts.
+    /// Runs a command whose output has libtest's format, shows the output and takes over its
+    /// counts.
     pub(crate) fn libtest(&mut self, name: &str, mut command: Command) {
         match follow(&mut command) {
             Ok(counts) => {
@@ -107,7 +108,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Takes a line such as `test name ... ok`; other output may stand before the outcome.
+    /// Reads a line such as `test name ... ok`. Other output may precede the outcome.
     fn line(&mut self, line: &str) {
         let Some(rest) = line
             .strip_prefix("test ")

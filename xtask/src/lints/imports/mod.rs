@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Imports go one way: the order of a crate's modules, and no circle of files.
+//! Imports go one way: the modules of a crate have an order, and files form no circle.
 //!
-//! What counts is which file defines a name that another one uses, whatever modules pass it on. That a
-//! module is declared in another is no import.
+//! An import leads from a file that uses a name to the file that defines it, whatever modules
+//! re-export the name. The declaration of a module in another is not an import.
 
 mod modules;
 
@@ -16,16 +16,16 @@ use petgraph::graphmap::DiGraphMap;
 use super::SourceFile;
 use modules::{Import, Modules};
 
-/// A crate, and which of its modules may import which.
+/// A crate, and the order of its modules.
 struct Crate {
-    /// Its root file.
+    /// Root file of the crate.
     root: &'static str,
-    /// Modules from the top down: each imports only what stands in its own row or below. A module is
-    /// named by its path below the root file's directory.
+    /// Modules from the top down. Each imports only from its own row or from rows below. A module
+    /// is named by its path below the root file's directory.
     layers: &'static [&'static [&'static str]],
 }
 
-/// The crates that the rule is for.
+/// Crates to which the rule applies.
 const CRATES: &[Crate] = &[
     Crate {
         root: "harness/src/lib.rs",
@@ -65,16 +65,16 @@ pub(crate) fn check(files: &[SourceFile]) -> Result<Vec<String>> {
     Ok(violations)
 }
 
-/// How the whole project hangs together, what the rule is not for yet included.
+/// Structure of the whole project, including parts to which the rule does not apply yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Structure {
-    /// Groups of files that import each other.
+    /// Number of groups of files that import each other.
     pub(crate) circles: usize,
-    /// Imports that go up.
+    /// Number of imports that go up.
     pub(crate) upward: usize,
 }
 
-/// Root files of what is to have no circles.
+/// Root files of the crates whose circles are counted.
 const ROOTS: &[&str] = &[
     "drivers/ehea/ehea.rs",
     "harness/src/lib.rs",
@@ -104,7 +104,7 @@ fn check_crate(of: &Crate, files: &[SourceFile]) -> Result<Vec<String>> {
     Ok(violations)
 }
 
-/// The row of a file, from the top; none for those that the order doesn't name.
+/// Returns the row of a file, counted from the top, or `None` if the order does not name the file.
 fn layer(layers: &[&[&str]], directory: &Path, file: &Path) -> Option<usize> {
     let module = file.strip_prefix(directory).ok()?.with_extension("");
     layers
@@ -129,7 +129,7 @@ fn upward(layers: &[&[&str]], directory: &Path, imports: &BTreeSet<Import>) -> V
     .collect()
 }
 
-/// Describes each circle by its files and one name for each import in it.
+/// Describes each circle by its files and by one name for each import in it.
 fn circles(imports: &BTreeSet<Import>) -> Vec<String> {
     let files: BTreeSet<&PathBuf> = imports.iter().flat_map(|i| [&i.from, &i.to]).collect();
     let number: BTreeMap<&PathBuf, usize> = files.iter().copied().zip(0usize..).collect();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The modules of a crate, and which file a path in one of them leads to.
+//! Modules of a crate, and the files to which the paths in them lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,36 +10,36 @@ use syn::visit::Visit;
 
 use super::SourceFile;
 
-/// A path as a list of identifiers, `crate`, `self` and `super` among them.
+/// A path as a list of identifiers, which may include `crate`, `self` and `super`.
 pub(super) type Segments = Vec<String>;
 
-/// Renames and globs that lead nowhere new end here.
+/// Maximum number of renames and globs that are followed, so that circles of them end.
 const DEPTH: usize = 16;
 
 /// A module.
 #[derive(Debug, Default)]
 struct Module {
-    /// The file that it is in.
+    /// File that contains the module.
     file: PathBuf,
     parent: Option<usize>,
     children: BTreeMap<String, usize>,
-    /// Names that it defines.
+    /// Names that the module defines.
     items: BTreeSet<String>,
-    /// Names that it imports, and what they stand for.
+    /// Names that the module imports, with the paths for which they stand.
     imports: BTreeMap<String, Segments>,
-    /// Modules all of whose names it imports.
+    /// Modules of which it imports all names.
     globs: Vec<Segments>,
-    /// Paths that stand in it, each with its line.
+    /// Paths in the module, each with its line.
     paths: Vec<(usize, Segments)>,
 }
 
-/// The modules of a crate, without those that are for tests alone.
+/// Modules of a crate, except those that are for tests only.
 #[derive(Debug)]
 pub(super) struct Modules {
     modules: Vec<Module>,
 }
 
-/// What a path leads to.
+/// Target of a path.
 #[derive(Clone, Copy, Debug)]
 enum Target {
     Module(usize),
@@ -47,13 +47,13 @@ enum Target {
     Item(usize),
 }
 
-/// A file that names something which another one defines.
+/// An import: one file names something that another one defines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Import {
     pub(super) from: PathBuf,
     pub(super) to: PathBuf,
     pub(super) line: usize,
-    /// What is named.
+    /// Name of the imported item.
     pub(super) name: String,
 }
 
@@ -136,7 +136,7 @@ impl Modules {
         Ok(index)
     }
 
-    /// All imports from one file of the crate to another.
+    /// Returns all imports from one file of the crate to another.
     pub(super) fn imports(&self) -> BTreeSet<Import> {
         let mut imports = BTreeSet::new();
         for (index, module) in self.modules.iter().enumerate() {
@@ -160,7 +160,7 @@ impl Modules {
         imports
     }
 
-    /// What a path means in a module; none if it leaves the crate.
+    /// Returns the target of a path in a module, or `None` if the path leaves the crate.
     fn resolve(&self, module: usize, path: &[String], depth: usize) -> Option<Target> {
         let mut place = module;
         let mut segments = path.iter().peekable();
@@ -179,7 +179,7 @@ impl Modules {
             match self.look_up(place, name, depth) {
                 Some(Target::Module(child)) => place = child,
                 Some(item) => return Some(item),
-                // A name that a macro makes; or one from outside of the crate.
+                // The name comes from a macro, or from outside of the crate.
                 None => return inside.then_some(Target::Item(place)),
             }
             inside = true;
@@ -187,7 +187,7 @@ impl Modules {
         inside.then_some(Target::Module(place))
     }
 
-    /// What a name means in a module.
+    /// Returns the target of a name in a module.
     fn look_up(&self, place: usize, name: &str, depth: usize) -> Option<Target> {
         let module = self.modules.get(place)?;
         if let Some(&child) = module.children.get(name) {
@@ -200,7 +200,7 @@ impl Modules {
             return None;
         }
         if let Some(path) = module.imports.get(name) {
-            // `use a::a` names itself where `a` is no module here.
+            // `use a::a` names itself if `a` is not a module here.
             if path.first().map(String::as_str) != Some(name) || path.len() > 1 {
                 return self.resolve_import(place, path, depth + 1);
             }
@@ -214,7 +214,7 @@ impl Modules {
             })
     }
 
-    /// What an import means: its first name is not an import of the same module.
+    /// Returns the target of an import, whose first name is not an import of the same module.
     fn resolve_import(&self, place: usize, path: &[String], depth: usize) -> Option<Target> {
         let first = path.first()?.as_str();
         let module = self.modules.get(place)?;
@@ -228,7 +228,7 @@ impl Modules {
     }
 }
 
-/// Collects what a module says, without that of modules in it.
+/// Visitor that collects what a module contains, without the contents of modules in it.
 #[derive(Default)]
 struct Reader {
     module: Module,
@@ -276,7 +276,7 @@ impl Reader {
         self.path(line, path);
     }
 
-    /// The paths in the tokens of a macro.
+    /// Collects the paths in the tokens of a macro.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path = Segments::new();
         let mut line = 0;
@@ -319,11 +319,11 @@ impl Reader {
 
 impl<'ast> Visit<'ast> for Reader {
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        // Names of the crate can't begin with `::`.
+        // Names of the crate cannot begin with `::`.
         if item.leading_colon.is_none() && !is_exported(&item.vis) {
             self.use_tree(&item.tree, Segments::new());
         } else if item.leading_colon.is_none() {
-            // What is passed on is an import of who uses it, not of the module that passes it on.
+            // A re-export is an import of those who use it, not of the module that re-exports.
             let before = self.module.paths.len();
             self.use_tree(&item.tree, Segments::new());
             self.module.paths.truncate(before);
@@ -350,7 +350,7 @@ impl<'ast> Visit<'ast> for Reader {
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 }
 
-/// Whether others than the module itself see what has this visibility.
+/// Checks whether something with this visibility is visible outside of its module.
 fn is_exported(visibility: &syn::Visibility) -> bool {
     !matches!(visibility, syn::Visibility::Inherited)
 }
@@ -383,7 +383,7 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
-/// Whether an item exists in tests only, which may import what they like.
+/// Checks whether an item exists in tests only. Tests may import anything.
 fn is_for_tests(item: &syn::Item) -> bool {
     attributes(item).iter().any(|attribute| {
         attribute.path().is_ident("cfg")
@@ -394,7 +394,7 @@ fn is_for_tests(item: &syn::Item) -> bool {
     })
 }
 
-/// The file that `#[path = "…"]` gives a module.
+/// Returns the file that `#[path = "…"]` gives a module.
 fn path_attribute(attributes: &[syn::Attribute]) -> Option<PathBuf> {
     let attribute = attributes.iter().find(|a| a.path().is_ident("path"))?;
     let value = &attribute.meta.require_name_value().ok()?.value;
@@ -407,7 +407,7 @@ fn path_attribute(attributes: &[syn::Attribute]) -> Option<PathBuf> {
     }
 }
 
-/// A relative path without `..` inside.
+/// Returns a relative path without `..` in it.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
