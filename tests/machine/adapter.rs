@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The adapter in its machine: interrupts, memory, what it has for itself.
+//! The adapter in its machine: interrupts, memory, and the resources of many adapters.
 
 use anyhow::{ensure, Result};
 use ehea_harness::Machine;
 use ehea_model::stats::Stats;
 
-/// H_MEM_PARM, as a result.
+/// H_MEM_PARM, as a result of a firmware.
 const MEM_PARM: u64 = 28u64.wrapping_neg();
 
-/// An interrupt that is a store to the adapter's registers neither ends QEMU nor reaches the adapter while it
-/// is at work.
+/// An interrupt that is a store to the adapter's registers neither ends QEMU nor reaches the
+/// adapter while the adapter is at work.
 pub(crate) fn interrupt_into_registers() -> Result<()> {
     Machine::builder("irq_into_registers")
         .qemu_args(["-machine", "ic-mode=xive"])
@@ -30,7 +30,8 @@ pub(crate) fn interrupt_into_registers() -> Result<()> {
         })
 }
 
-/// Memory that takes the place of some that left at a reset is the guest's, though nobody says so.
+/// Memory that takes the place of memory removed at a reset belongs to the guest, though nothing
+/// announces it.
 pub(crate) fn memory_after_reset() -> Result<()> {
     Machine::builder("memory_given_back")
         .memory("1G,max=4G")?
@@ -70,19 +71,20 @@ pub(crate) fn memory_after_negotiation() -> Result<()> {
         })
 }
 
-/// Adapters that a machine can have, and ports of an adapter.
+/// Maximum number of adapters of a machine, and of ports of an adapter.
 const MOST: usize = 16;
 
 /// Each of 16 adapters with 16 ports has as many event queues as it says, and interrupts of its own.
 pub(crate) fn event_queues_of_all_adapters() -> Result<()> {
-    /// More than any driver needs: an event queue for each of 85 queue pairs and 16 ports, and one more.
+    /// Number of event queues, more than any driver needs: one for each of 85 queue pairs and 16
+    /// ports, and one more.
     const LEAST: u64 = 85 + 16 + 1;
 
     let mut builder = Machine::builder("event_queues");
     for adapter in 1..MOST {
         let mut device = format!("spapr-ehea,id=ehea{adapter},adapter-handle={}", adapter + 1);
         for port in 0..MOST {
-            // QEMU has addresses of its own for fewer ports.
+            // QEMU assigns addresses of its own to fewer ports.
             device += &format!(",mac{port}=02:00:00:00:{adapter:02x}:{port:02x}");
         }
         builder = builder.qemu_args(["-device", &device]);

@@ -11,12 +11,12 @@ use rustix::net::{
     shutdown, socketpair, sockopt, AddressFamily, Shutdown, SocketFlags, SocketType,
 };
 
-/// Frames of a pass of the firmware `sender`.
+/// Number of frames in a pass of the firmware `sender`.
 const FRAMES: u64 = 32767;
-/// Bytes of each.
+/// Length of each frame in bytes.
 const FRAME: usize = 224;
 
-/// Bytes that wait on the peer's side of a connection.
+/// Number of bytes that wait on the peer's side of a connection.
 const RECEIVE_BUFFER: usize = 16 << 10;
 
 /// The peer of a `stream` netdev.
@@ -24,18 +24,19 @@ struct Peer {
     listener: TcpListener,
 }
 
-/// A connection of QEMU's to it.
+/// A connection of QEMU to the peer.
 struct Connection(TcpStream);
 
 impl Peer {
     fn new() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
-        // The sender's buffer has no room for a pass, the receiver's would grow; connections inherit this.
+        // The sender's buffer has no room for a pass, but the receiver's would grow. Connections
+        // inherit this size.
         sockopt::set_socket_recv_buffer_size(&listener, RECEIVE_BUFFER)?;
         Ok(Self { listener })
     }
 
-    /// A machine with the firmware `sender`, connected to the peer.
+    /// Returns a machine with the firmware `sender`, connected to the peer.
     fn start(&self) -> Result<(Machine, Connection)> {
         let port = self.listener.local_addr()?.port();
         let netdev = format!(
@@ -58,7 +59,7 @@ impl Peer {
 }
 
 impl Connection {
-    /// Reads a frame and returns the pass that it is of, or nothing at the end.
+    /// Reads a frame. Returns the pass to which it belongs, or `None` at the end.
     fn frame(&mut self) -> Result<Option<u64>> {
         let mut length = [0; 4];
         match self.0.read_exact(&mut length) {
@@ -79,7 +80,8 @@ impl Connection {
         Ok(Some(pass.into()))
     }
 
-    /// Reads until all frames of a pass have come, and returns how many of other passes did.
+    /// Reads until all frames of pass `wanted` have arrived. Returns the number of frames of other
+    /// passes.
     fn pass(&mut self, wanted: u64) -> Result<u64> {
         let (mut got, mut others) = (0, 0);
         while got < FRAMES {
@@ -98,7 +100,7 @@ fn port(machine: &Machine) -> Result<PortStats> {
     stats.ports.into_iter().next().context("no port")
 }
 
-/// Waits until the adapter waits for a peer that doesn't read.
+/// Waits until the adapter waits for a peer that does not read.
 fn wait_busy(machine: &Machine) -> Result<()> {
     machine.wait_until("the port waits", || {
         let port = port(machine)?;
@@ -107,8 +109,8 @@ fn wait_busy(machine: &Machine) -> Result<()> {
     })
 }
 
-/// Waits until the adapter has got rid of all frames of the first passes; returns how many were lost as the
-/// link was down.
+/// Waits until the adapter is done with all frames of the first `passes` passes. Returns the number
+/// of frames that were lost because the link was down.
 fn wait_rid(machine: &Machine, passes: u64) -> Result<u64> {
     machine.wait_until("the port goes on", || {
         let port = port(machine)?;
@@ -117,13 +119,14 @@ fn wait_rid(machine: &Machine, passes: u64) -> Result<u64> {
     Ok(port(machine)?.tx_errors)
 }
 
-/// Resets the machine and reads the frames that it sends then.
+/// Resets the machine and reads the frames that it then sends. Returns the number of frames of
+/// earlier passes.
 fn works_after_reset(machine: &Machine, connection: &mut Connection) -> Result<u64> {
     machine.reset()?;
     connection.pass(2)
 }
 
-/// A reset while a part of a frame is sent: the peer gets the rest.
+/// A reset in the middle of a frame: the peer still gets the rest of the frame.
 pub(crate) fn reset_in_mid_frame() -> Result<()> {
     let peer = Peer::new()?;
     let (machine, mut connection) = peer.start()?;
@@ -135,7 +138,8 @@ pub(crate) fn reset_in_mid_frame() -> Result<()> {
     })
 }
 
-/// QEMU stops in the middle of a frame: it loses the frames that wait, but not the rest of that one.
+/// QEMU stops in the middle of a frame: it loses the frames that wait, but not the rest of that
+/// one.
 pub(crate) fn stop_in_mid_frame() -> Result<()> {
     let peer = Peer::new()?;
     let (machine, mut connection) = peer.start()?;
@@ -148,7 +152,7 @@ pub(crate) fn stop_in_mid_frame() -> Result<()> {
     })
 }
 
-/// A peer that closes the connection and comes back.
+/// A peer closes the connection and comes back.
 pub(crate) fn peer_comes_back() -> Result<()> {
     let peer = Peer::new()?;
     let (machine, connection) = peer.start()?;
@@ -163,7 +167,7 @@ pub(crate) fn peer_comes_back() -> Result<()> {
     })
 }
 
-/// A peer that ends the connection of a `dgram` netdev, and has not read what it got.
+/// A peer ends the connection of a `dgram` netdev without having read what it got.
 pub(crate) fn peer_is_gone() -> Result<()> {
     let (family, kind, flags) = (
         AddressFamily::UNIX,
@@ -179,7 +183,7 @@ pub(crate) fn peer_is_gone() -> Result<()> {
     })
 }
 
-/// A way to take the link down, and one to bring it up again.
+/// Function that takes the link down or brings it up.
 type Link = fn(&Machine, bool) -> Result<()>;
 
 fn link_goes_down(set: Link) -> Result<()> {
@@ -197,17 +201,17 @@ fn link_goes_down(set: Link) -> Result<()> {
     })
 }
 
-/// The link goes down while a frame is half sent.
+/// The link goes down, by command of the monitor, while half of a frame is sent.
 pub(crate) fn netdev_link_goes_down() -> Result<()> {
     link_goes_down(Machine::set_netdev_link)
 }
 
-/// As before, by the adapter's property.
+/// The link goes down, by the adapter's property, while half of a frame is sent.
 pub(crate) fn port_link_goes_down() -> Result<()> {
     link_goes_down(Machine::set_port_link)
 }
 
-/// The netdev is deleted while a frame is half sent.
+/// The netdev is deleted while half of a frame is sent.
 pub(crate) fn netdev_is_deleted() -> Result<()> {
     let peer = Peer::new()?;
     let (machine, _connection) = peer.start()?;

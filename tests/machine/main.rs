@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The machine tier: bare-metal firmwares against QEMU with the adapter, without a kernel. What a driver
-//! never does, or once in a million times, a firmware does at once.
+//! The machine tier: bare-metal firmwares against QEMU with the adapter, without a kernel. A
+//! firmware does at once what a driver never does, or does once in a million times.
 //!
 //! Each test takes about a second. `cargo xtask test --tier machine` makes what it needs.
 
@@ -52,21 +52,21 @@ const TESTS: &[Test] = &[
     ("machine::netdev_is_deleted", backend::netdev_is_deleted),
 ];
 
-/// While nothing changes in the memory map, loads go where they should: what the other tests rely on.
+/// Loads reach their target while nothing changes in the memory map. The other tests rely on this.
 fn loads_at_rest() -> Result<()> {
     let misrouted = machine::misrouted(0)?;
     ensure!(misrouted == machine::Misrouted::default(), "{misrouted:?}");
     Ok(())
 }
 
-/// A load from the interrupt controller goes there, also while DIMMs come and go.
+/// Loads from the interrupt controller reach it, also while DIMMs come and go.
 fn stays_right(arguments: &[&str]) -> Result<()> {
     let misrouted = machine::misrouted_with(16, arguments)?;
     ensure!(misrouted == machine::Misrouted::default(), "{misrouted:?}");
     Ok(())
 }
 
-/// Code that was in a DIMM does not run any more when the DIMM is another one.
+/// Code from a DIMM does not run any more after the DIMM was exchanged for another.
 fn stale_code() -> Result<()> {
     const EXCHANGES: u64 = 4;
 
@@ -80,7 +80,7 @@ fn stale_code() -> Result<()> {
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // One machine at a time has the processors for itself.
+    // Only one machine runs at a time and has the processors for itself.
     arguments.test_threads = Some(1);
     let available = std::env::var_os(MACHINE_ARTIFACTS_VARIABLE).is_some();
     let trials = TESTS.iter().map(|&(name, test)| {

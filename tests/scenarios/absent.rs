@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Machines without an adapter, adapters without ports.
+//! Machines without an adapter, and adapters without ports.
 
 use anyhow::{ensure, Result};
 use ehea_tests::lab::Lab;
 
-/// The driver loads, finds nothing to do and goes.
+/// The driver loads, finds nothing to do, and can be removed.
 pub(crate) fn no_adapter(lab: &Lab) -> Result<()> {
     for _ in 0..3 {
         lab.load()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Two ports as one.
+//! Two ports that act as one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use ehea_tests::lab::{port_address, text, wait_until, Lab};
 use ehea_tests::peer::{Cable, Plan};
 
 const SYSFS: &str = "/sys/class/net/bond0/bonding";
-/// The namespace with the partner.
+/// Network namespace of the partner.
 const FAR: &str = "far";
 
-/// Has frames come to the bond by this port; tells how many come back by it.
+/// Sends frames to the bond through port `port`. Returns the number of frames that come back
+/// through it.
 fn by_port(lab: &Lab, port: usize, stream: u32, patience: Duration) -> Result<u64> {
     let plan = Plan::new(stream, 100, |n| 60 + 14 * n as usize)
         .to(port_address(1))
@@ -22,7 +23,8 @@ fn by_port(lab: &Lab, port: usize, stream: u32, patience: Duration) -> Result<u6
     Ok(summary.received)
 }
 
-/// Frames go by the active port. When its link goes, the other one takes over, with the same address.
+/// Frames go through the active port. When its link goes down, the other port takes over, with the
+/// same address.
 pub(crate) fn active_backup(lab: &Lab) -> Result<()> {
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_secs(1);
@@ -53,7 +55,7 @@ pub(crate) fn active_backup(lab: &Lab) -> Result<()> {
     ensure!(by_port(lab, 2, 222, LONG)? == 100, "after the failover");
     lab.guest().set_port_link(1, true)?;
     lab.carrier(&first, true)?;
-    // It stays where it is.
+    // The other port stays active.
     ensure!(by_port(lab, 2, 223, LONG)? == 100, "with both links");
     lab.guest().set_port_link(2, false)?;
     active(&first)?;
@@ -61,7 +63,7 @@ pub(crate) fn active_backup(lab: &Lab) -> Result<()> {
     lab.guest().set_port_link(2, true)?;
     reflector.stop()?;
     lab.sh("ip link del bond0 && rmmod bonding")?;
-    // Each has its own address again.
+    // Each port has its own address again.
     ensure!(
         lab.interface(1)? == first && lab.interface(2)? == second,
         "the ports' addresses are not {} and {}",
@@ -71,7 +73,7 @@ pub(crate) fn active_backup(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Both bonds have so many ports in use, and know their partner.
+/// Waits until both bonds use `ports` ports and know their partner.
 fn aggregated(lab: &Lab, ports: u32) -> Result<()> {
     for inside in ["", "ip netns exec far "] {
         wait_until(&format!("{inside}bond0 uses {ports} ports"), || {
@@ -85,7 +87,7 @@ fn aggregated(lab: &Lab, ports: u32) -> Result<()> {
     Ok(())
 }
 
-/// Many flows to the partner; tells how many frames each cable carried there.
+/// Sends many flows to the partner. Returns the number of frames that each cable carried there.
 fn spread(lab: &Lab, cables: &[Cable; 2]) -> Result<[u64; 2]> {
     const FRAMES: u64 = 400;
     let carried = || cables.each_ref().map(|cable| cable.carried()[0].frames);
@@ -99,8 +101,8 @@ fn spread(lab: &Lab, cables: &[Cable; 2]) -> Result<[u64; 2]> {
     Ok([now[0] - before[0], now[1] - before[1]])
 }
 
-/// Link aggregation with a partner that speaks LACP: flows are spread over both ports, and go by one when
-/// the other's cable is pulled.
+/// Link aggregation with a partner that speaks LACP: flows are spread over both ports, and all go
+/// through one port when the cable of the other is pulled.
 pub(crate) fn lacp(lab: &Lab) -> Result<()> {
     const OPTIONS: &str =
         "type bond mode 802.3ad miimon 50 lacp_rate fast xmit_hash_policy layer3+4";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A port in a bridge, whose other port leads to a network namespace.
+//! A port in a bridge whose other port leads to a network namespace.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use anyhow::{ensure, Result};
 use ehea_tests::lab::{text, Lab};
 use ehea_tests::peer::{Plan, Summary};
 
-/// The station behind the bridge.
+/// MAC address of the station behind the bridge.
 const STATION: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0x99, 0x01];
-/// A VLAN, and one that nobody takes part in.
+/// A VLAN, and another in which nobody takes part.
 const VLAN: u16 = 42;
 const OTHER_VLAN: u16 = 43;
 
-/// Makes the bridge with port 1 and one end of a pair of virtual devices, whose other end `veth1` is in the
-/// namespace `inside`. Runs commands when both are in it.
+/// Makes the bridge with port 1 and one end of a pair of virtual devices, whose other end `veth1`
+/// is in the namespace `inside`. Runs `commands` when both are in the bridge.
 fn build(lab: &Lab, options: &str, commands: &str) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 1500)?;
@@ -44,7 +44,7 @@ fn remove(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Frames to and from a station that is not the port's own.
+/// Frames go to and from a station whose address is not that of the port.
 pub(crate) fn forwards(lab: &Lab) -> Result<()> {
     build(lab, "", "")?;
     let plan = Plan::new(210, 300, |n| 60 + (n as usize * 89) % 1455);
@@ -52,7 +52,7 @@ pub(crate) fn forwards(lab: &Lab) -> Result<()> {
     remove(lab)
 }
 
-/// A trunk: the bridge takes the tag of a VLAN off and puts it in, and takes no other VLAN.
+/// A trunk: the bridge removes and inserts the tag of a VLAN, and accepts no other VLAN.
 pub(crate) fn filters_vlans(lab: &Lab) -> Result<()> {
     build(
         lab,
@@ -72,7 +72,7 @@ pub(crate) fn filters_vlans(lab: &Lab) -> Result<()> {
     remove(lab)
 }
 
-/// A bridge that knows nothing of VLANs hands on what is tagged, too.
+/// A bridge that does not handle VLANs passes tagged frames on, too.
 pub(crate) fn passes_vlans(lab: &Lab) -> Result<()> {
     build(
         lab,

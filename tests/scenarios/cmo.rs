@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The driver in a CMO partition: what it has mapped, with plenty, with the minimum, and in between.
+//! The driver in a CMO partition: the memory that it maps with plenty of entitlement, with the
+//! minimum, and in between.
 
 pub(crate) mod faults;
 pub(crate) mod shares;
@@ -17,23 +18,25 @@ use ehea_tests::peer::Plan;
 /// Unit address of the adapter.
 const ADAPTER: &str = "71000001";
 
-/// For frames that stay away: they are late or lost.
+/// Time after which frames count as lost; those that are merely late arrive earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Two ports and as much entitlement as they can use.
+/// Two ports, with as much entitlement as they can use.
 pub(crate) const PLENTY: Shape = Shape {
     memory: "1G,max=8G",
     adapter: Some(2),
     cmo: Some("64M"),
     ..Shape::PLAIN
 };
-/// Two ports and what the bus guarantees: the minimum of one device, and the spare.
+/// Two ports, with the entitlement that the bus guarantees: the minimum of one device, and the
+/// spare.
 pub(crate) const LEAST: Shape = Shape {
     cmo: Some("3125248"),
     ..PLENTY
 };
 
-/// Two adapters with one port each and an ibmveth, and what the bus guarantees to three devices.
+/// Two adapters with one port each and an ibmveth, with the entitlement that the bus guarantees to
+/// three devices.
 pub(crate) const THREE: Shape = Shape {
     adapter: Some(1),
     cmo: Some("6250496"),
@@ -41,7 +44,7 @@ pub(crate) const THREE: Shape = Shape {
     ..Shape::PLAIN
 };
 
-/// The counter `name` of both ports.
+/// Returns the sum of the counter `name` over both ports.
 fn counter(lab: &Lab, name: &str) -> Result<u64> {
     let mut sum = 0;
     for port in 1..=2 {
@@ -51,7 +54,8 @@ fn counter(lab: &Lab, name: &str) -> Result<u64> {
     Ok(sum)
 }
 
-/// Has nothing mapped, but for the queue of events that the adapter has as long as it is driven.
+/// Fails unless nothing is mapped but the queue of events that the adapter has while it has a
+/// driver.
 fn closed(lab: &Lab) -> Result<()> {
     let allocated = Device::read(lab, ADAPTER)?.allocated;
     ensure!(
@@ -61,7 +65,8 @@ fn closed(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Removes the driver; nothing is mapped any more, neither for the bus nor for the model.
+/// Removes the driver and checks that nothing is mapped any more, according to the bus and to the
+/// model.
 fn unload(lab: &Lab) -> Result<()> {
     for port in 1..=2 {
         lab.sh(&format!("ip link set {} down", lab.interface(port)?))?;
@@ -71,7 +76,7 @@ fn unload(lab: &Lab) -> Result<()> {
     nothing_mapped(lab)
 }
 
-/// Nothing is mapped any more.
+/// Fails if anything is mapped.
 pub(crate) fn nothing_mapped(lab: &Lab) -> Result<()> {
     let device = Device::read(lab, ADAPTER)?;
     let bus = Bus::read(lab)?;
@@ -83,8 +88,8 @@ pub(crate) fn nothing_mapped(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// What the driver wishes is what it uses at full load, to within 5 %, and never less, whatever the
-/// MTU and the number of open ports.
+/// The driver wishes for what it uses at full load, to within 5 %, and never less, whatever the MTU
+/// and the number of open ports.
 pub(crate) fn wish_is_honest(lab: &Lab) -> Result<()> {
     for (ports, mtu) in [(&[1][..], 1500), (&[1, 2][..], 1500), (&[1, 2][..], 9000)] {
         lab.load()?;
@@ -108,8 +113,8 @@ pub(crate) fn wish_is_honest(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// With the minimum both ports carry frames of all lengths at the same time, none is lost, and no more
-/// is mapped than the minimum.
+/// The minimum entitlement lets both ports carry frames of all lengths at the same time. No frame
+/// is lost, and no more than the minimum is mapped.
 pub(crate) fn minimum(lab: &Lab) -> Result<()> {
     for mtu in [1500, 9000] {
         lab.load()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The CMO platform itself, proven with a driver that others wrote: ibmveth on QEMU's spapr-vlan,
-//! beside an adapter without a driver.
+//! The CMO platform itself, checked with a driver from others: ibmveth on QEMU's spapr-vlan, beside
+//! an adapter without a driver.
 
 use anyhow::{ensure, Context, Result};
 use ehea_harness::parse_size;
@@ -9,17 +9,18 @@ use ehea_tests::lab::{wait_until, Lab, Shape};
 
 const MIB: u64 = 1 << 20;
 
-/// What the host grants at boot.
+/// I/O entitlement that the host grants at boot.
 const GRANT: &str = "64M";
 
 /// Unit addresses of the devices.
 const VETH: &str = "71000010";
 const ADAPTER: &str = "71000001";
 
-/// Devices of the guest with a DMA window.
+/// Number of devices of the guest with a DMA window.
 const WINDOWS: u64 = 2;
 
-/// The least entitlement with which the guest's bus keeps its spare, for that many devices.
+/// Returns the smallest entitlement with which the guest's bus keeps its spare, if `windows`
+/// devices have a DMA window.
 const fn floor(windows: u64) -> u64 {
     (windows + 1) * MINIMUM
 }
@@ -39,15 +40,17 @@ pub(crate) const SHAPE: Shape = Shape {
     ..Shape::PLAIN
 };
 
-/// The ibmveth alone. While a device with a DMA window has no driver, the kernel's bus counts its
-/// minimum and gives it to others as well; if there is no more than the minimum, its excess pool is
-/// then negative, which is unlimited.
+/// A CMO partition with only the ibmveth.
+///
+/// While a device with a DMA window has no driver, the kernel's bus counts the device's minimum and
+/// also gives it to others. If the entitlement is only the minimum, the bus's excess pool is then
+/// negative, which means unlimited.
 pub(crate) const ALONE: Shape = Shape {
     adapter: None,
     ..SHAPE
 };
 
-/// The DMA windows of the adapter's node: LIOBN, address and size.
+/// Returns the DMA windows of the adapter's node: LIOBN, address and size.
 fn adapter_windows(lab: &Lab) -> Result<Vec<String>> {
     let files = format!("/proc/device-tree/vdevice/ethernet@{ADAPTER}/ibm,my-dma-window");
     let text = lab.sh(&format!(
@@ -56,13 +59,13 @@ fn adapter_windows(lab: &Lab) -> Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// The interface of ibmveth, which is loaded.
+/// Loads ibmveth and returns the name of its interface.
 fn veth(lab: &Lab) -> Result<String> {
     lab.sh("modprobe ibmveth")?;
     lab.sh(&format!("ls /sys/bus/vio/devices/{VETH}/net"))
 }
 
-/// Loads ibmveth, sets its interface up and sends and receives something.
+/// Loads ibmveth, sets its interface up, and sends and receives something.
 fn veth_up(lab: &Lab) -> Result<String> {
     let name = veth(lab)?;
     lab.sh(&format!(
@@ -76,7 +79,8 @@ fn ping(lab: &Lab) -> Result<()> {
     lab.sh("ping -c 3 -i 0.2 -w 30 10.0.2.2").map(drop)
 }
 
-/// Makes the guest's bus and the hypervisor agree on an entitlement, from the guest.
+/// Sets the entitlement from within the guest, so that the guest's bus and the hypervisor agree on
+/// it.
 fn set(lab: &Lab, bytes: u64) -> Result<()> {
     ensure!(
         set_lparcfg(lab, "entitled_memory", bytes)?,
@@ -85,13 +89,13 @@ fn set(lab: &Lab, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the hypervisor and what the bus say that the partition is entitled to.
+/// Returns the partition's entitlement according to the hypervisor and according to the bus.
 fn entitled(lab: &Lab) -> Result<(u64, u64)> {
     let hypervisor = lparcfg(lab, "entitled_memory")?.context("no entitled_memory")?;
     Ok((hypervisor, Bus::read(lab)?.entitled))
 }
 
-/// Nothing is allocated, and nothing is mapped.
+/// Fails unless nothing is allocated and nothing is mapped.
 fn all_returned(lab: &Lab) -> Result<()> {
     let (bus, veth) = (Bus::read(lab)?, Device::read(lab, VETH)?);
     let mapped = lparcfg(lab, "mapped_entitled_memory")?;
@@ -102,7 +106,7 @@ fn all_returned(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Back to what other scenarios start with.
+/// Restores the state with which other scenarios start.
 fn restore(lab: &Lab) -> Result<()> {
     lab.sh("rmmod ibmveth")?;
     all_returned(lab)?;
@@ -110,7 +114,7 @@ fn restore(lab: &Lab) -> Result<()> {
     set(lab, parse_size(GRANT)?)
 }
 
-/// Outside CMO nothing of it is there, and the adapter needs no mappings.
+/// Outside CMO, nothing of it exists, and the adapter needs no mappings.
 pub(crate) fn off(lab: &Lab) -> Result<()> {
     ensure!(
         lab.guest().entitlement()? == 0,
@@ -142,7 +146,7 @@ pub(crate) fn off(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// The guest knows that it is a CMO partition, and what it has.
+/// The guest knows that it is in a CMO partition and how much entitlement it has.
 pub(crate) fn announced(lab: &Lab) -> Result<()> {
     let grant = parse_size(GRANT)?;
     lab.sh("dmesg | grep -q 'CMO enabled'")?;
@@ -166,7 +170,7 @@ pub(crate) fn announced(lab: &Lab) -> Result<()> {
         let found = lparcfg(lab, name)?;
         ensure!(found == Some(value), "{name} is {found:?}, not {value}");
     }
-    // LIOBN, 64-bit address, 64-bit size.
+    // The property holds a LIOBN, a 64-bit address and a 64-bit size.
     let window = format!("{ADAPTER}{:016x}{:016x}", 0, 1u64 << 30);
     let windows = adapter_windows(lab)?;
     ensure!(
@@ -176,7 +180,7 @@ pub(crate) fn announced(lab: &Lab) -> Result<()> {
     Bus::read(lab)?.check(&[], WINDOWS)
 }
 
-/// A device is charged for what it maps, wishes are granted, and everything comes back.
+/// A device is charged for what it maps, its wishes are granted, and everything is given back.
 pub(crate) fn charged(lab: &Lab) -> Result<()> {
     for _ in 0..3 {
         let before = Bus::read(lab)?;
@@ -192,7 +196,7 @@ pub(crate) fn charged(lab: &Lab) -> Result<()> {
             "there is plenty, but ibmveth does not get what it wishes: {veth:?}"
         );
         ensure!(bus.curr > before.curr && bus.high >= bus.curr, "{bus:?}");
-        // A mapping is charged for its length and takes an entry more if it starts inside a page.
+        // A mapping is charged for its length. It takes one entry more if it starts inside a page.
         let mapped = lparcfg(lab, "mapped_entitled_memory")?.unwrap_or(0);
         ensure!(
             (veth.allocated / 2..=veth.allocated * 2).contains(&mapped) && mapped % 4096 == 0,
@@ -210,7 +214,7 @@ pub(crate) fn charged(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A write to `cmo_desired` is a wish, and makes the bus balance.
+/// A write to `cmo_desired` sets the desired entitlement and makes the bus balance.
 pub(crate) fn desired(lab: &Lab) -> Result<()> {
     veth_up(lab)?;
     let own = Device::read(lab, VETH)?.desired;
@@ -246,13 +250,13 @@ pub(crate) fn by_the_guest(lab: &Lab) -> Result<()> {
         balanced(lab, &[VETH], WINDOWS)?;
         ping(lab)?;
     }
-    // Less than is in use: the bus refuses, and the hypervisor is not even asked.
+    // This is less than what is in use. The bus refuses it and does not even ask the hypervisor.
     ensure!(
         !set_lparcfg(lab, "entitled_memory", floor(WINDOWS))?,
         "lowered below use"
     );
     ensure!(entitled(lab)? == (grant, grant), "{:?}", entitled(lab)?);
-    // More than is granted is constrained to that. The bus believes what was written.
+    // A wish beyond the grant is limited to the grant. The bus believes what was written.
     set(lab, grant + MIB)?;
     ensure!(
         entitled(lab)? == (grant, grant + MIB),
@@ -279,7 +283,7 @@ pub(crate) fn by_the_guest(lab: &Lab) -> Result<()> {
     restore(lab)
 }
 
-/// The host grants more and less; the bus learns of it when it is told inside the guest.
+/// The host grants more and less. The bus learns of it when it is told inside the guest.
 pub(crate) fn by_the_host(lab: &Lab) -> Result<()> {
     let mut bus = parse_size(GRANT)?;
     veth_up(lab)?;
@@ -294,7 +298,7 @@ pub(crate) fn by_the_host(lab: &Lab) -> Result<()> {
         ping(lab)?;
         bus = grant;
     }
-    // What the guest gave up is its own again when the host speaks.
+    // The guest gets back what it gave up when the host sets the grant.
     set(lab, 16 * MIB)?;
     lab.guest().grant_entitlement(32 * MIB)?;
     ensure!(
@@ -311,12 +315,12 @@ pub(crate) fn by_the_host(lab: &Lab) -> Result<()> {
     restore(lab)
 }
 
-/// At the floor mappings are refused and counted; more entitlement ends that.
+/// With the smallest entitlement, mappings are refused and counted. More entitlement ends that.
 pub(crate) fn shortage(lab: &Lab) -> Result<()> {
     set(lab, floor(1))?;
     let name = veth(lab)?;
     let failed = || Ok::<_, anyhow::Error>(Device::read(lab, VETH)?.allocs_failed);
-    // Until the bus balances, the device is entitled to nothing, and there is no excess.
+    // The device is entitled to nothing until the bus balances, and there is no excess.
     ensure!(
         !lab.run(&format!("ip link set {name} up"))?.success() && failed()? > 0,
         "ibmveth came up without any entitlement"
@@ -330,7 +334,7 @@ pub(crate) fn shortage(lab: &Lab) -> Result<()> {
         bus.excess_size == 0 && devices[0].entitled == MINIMUM,
         "there is more than the floor: {bus:?}, {devices:?}"
     );
-    // Now it may come up with few buffers, or not at all.
+    // The interface may now come up with few buffers, or not at all.
     let before = failed()?;
     lab.run(&format!("ip link set {name} up"))?;
     wait_until("mappings are refused", || Ok(failed()? > before))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel crashes while firmware is busy.
+//! A crash of the kernel while firmware is busy.
 
 use anyhow::{ensure, Result};
 use ehea_model::fault::ArmedFault;
@@ -7,8 +7,8 @@ use ehea_tests::checks::crash::given_back_after;
 use ehea_tests::lab::Lab;
 use serde_json::json;
 
-/// Calls that give something back answer "long busy" before they are carried out: all of it is given back
-/// all the same, though nothing can sleep in a crash.
+/// Everything is given back in a crash even if the calls for that answer "long busy" before they
+/// are executed, though nothing can sleep in a crash.
 pub(crate) fn given_back_when_busy(lab: &Lab) -> Result<()> {
     const CALLS: [&str; 2] = ["H_FREE_RESOURCE", "H_DEREG_BCMC"];
     given_back_after(lab, || {

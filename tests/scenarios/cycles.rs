@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The same thing again and again: nothing may add up.
+//! Repetition of the same thing, in which nothing may accumulate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use ehea_tests::peer::Plan;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An interface down and up 50 times while frames keep coming.
+/// An interface is set down and up 50 times while frames keep arriving.
 pub(crate) fn down_and_up(lab: &Lab) -> Result<()> {
     lab.load()?;
     let loaded = lab.stats()?.live;
@@ -37,7 +37,7 @@ pub(crate) fn down_and_up(lab: &Lab) -> Result<()> {
         );
         traffic.wait_progress(50, PATIENCE)?;
     }
-    // Frames that come while it is down are lost; what comes back is right nevertheless.
+    // Frames that arrive while the interface is down are lost, but what comes back is right.
     traffic.stop()?.sound()?;
     reflector.stop()?;
     lab.unload()

@@ -7,8 +7,8 @@ use ehea_tests::checks::memory::send_from;
 use ehea_tests::lab::Lab;
 use ehea_tests::memory::settled;
 
-/// Memory that is in the map goes: what the adapter drops while queue pairs pause for that is lost, and
-/// nothing else.
+/// Memory that is in the map is removed. Frames that the adapter drops while queue pairs pause for
+/// that are lost, and no others.
 pub(crate) fn removals(lab: &Lab) -> Result<()> {
     let cost = drops::removals(lab, |lab, dimm, stream| {
         send_from(lab, dimm, stream)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What goes wrong while a port is in use, and how it recovers.
+//! Errors while a port is in use, and recovery from them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A counter of `ethtool -S`.
+/// Returns a counter of `ethtool -S`.
 fn counter(lab: &Lab, name: &str, counter: &str) -> Result<u64> {
     let statistics = ethtool_statistics(lab, name)?;
     let value = statistics.get(counter).copied();
     value.with_context(|| format!("{name} has no counter {counter}"))
 }
 
-/// Waits until a port was reset that often since the driver was loaded, and has its carrier.
+/// Waits until a port was reset `times` times since the driver was loaded and has its carrier.
 fn reset(lab: &Lab, name: &str, times: u64) -> Result<()> {
     wait_until("the port is reset", || {
         Ok(counter(lab, name, "port_resets")? >= times)
@@ -32,7 +32,7 @@ fn reset(lab: &Lab, name: &str, times: u64) -> Result<()> {
     Ok(())
 }
 
-/// Frames to port 1 and back, of lengths that all receive queues get some of.
+/// Sends frames to port 1 and back, with lengths that use all receive queues.
 fn traffic(lab: &Lab, stream: u32, patience: Duration) -> Result<Traffic> {
     Ok(
         Plan::new(stream, u64::MAX, |n| 60 + (n as usize * 61) % 8955)
@@ -50,8 +50,8 @@ fn start(lab: &Lab) -> Result<(String, Reflector<'_>)> {
     Ok((name, reflector))
 }
 
-/// Frames with a wrong CRC or checksum are dropped and counted. Completions and events that report a
-/// failed queue pair have the port reset.
+/// Frames with a wrong CRC or checksum are dropped and counted. Completions and events that report
+/// a failed queue pair cause a reset of the port.
 pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
     lab.expect_ignored_mmio();
     let (name, reflector) = start(lab)?;
@@ -99,7 +99,7 @@ pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// A port or the adapter malfunctions: ports recover by themselves.
+/// A port or the adapter malfunctions, and the ports recover by themselves.
 pub(crate) fn malfunction(lab: &Lab) -> Result<()> {
     let (name, reflector) = start(lab)?;
     let traffic = traffic(lab, 101, PATIENCE)?;
@@ -123,10 +123,10 @@ pub(crate) fn malfunction(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// All completion interrupts are lost: the transmit queue gets stuck, and the watchdog has the port
-/// reset.
+/// All completion interrupts are lost: the transmit queue gets stuck, and the watchdog causes a
+/// reset of the port.
 pub(crate) fn lost_interrupts(lab: &Lab) -> Result<()> {
-    // It is what this is about.
+    // The watchdog is what this scenario is about.
     lab.guest().console().allow("NETDEV WATCHDOG");
     lab.expect_reraise();
     lab.load()?;
@@ -135,7 +135,7 @@ pub(crate) fn lost_interrupts(lab: &Lab) -> Result<()> {
     lab.guest().inject_fault(
         &json!({ "event": "drop_interrupt", "queue": "completion", "count": 1_000_000 }),
     )?;
-    // It ends when the stack has all frames back. Short ones it would have back at once.
+    // The job ends when the stack has all frames back. It would have short ones back at once.
     let job = lab
         .guest()
         .spawn(&format!("./ehea-net blast {name} 100 300 102"))?;
@@ -149,7 +149,7 @@ pub(crate) fn lost_interrupts(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// A port that does not come up again is reset until it does; it can be set down meanwhile.
+/// A port that does not come up again is reset until it does. It can be set down meanwhile.
 pub(crate) fn refused_reset(lab: &Lab) -> Result<()> {
     let (name, reflector) = start(lab)?;
     let live = lab.stats()?.live;
@@ -162,7 +162,7 @@ pub(crate) fn refused_reset(lab: &Lab) -> Result<()> {
     lab.guest()
         .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
     reported(lab, position, "H_ALLOC_HEA_RESOURCE", "reset failed")?;
-    // The first attempt and two more.
+    // There was the first attempt and two more.
     reset(lab, &name, 3)?;
     lab.guest().clear_faults()?;
     works_with(lab, 103)?;
@@ -181,7 +181,7 @@ pub(crate) fn refused_reset(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Frames flow through port 1, which is reflected.
+/// Sends frames through port 1, which is reflected, and checks them.
 fn works_with(lab: &Lab, stream: u32) -> Result<()> {
     Plan::new(stream, 200, |n| 60 + 40 * n as usize)
         .to(port_address(1))
@@ -189,7 +189,7 @@ fn works_with(lab: &Lab, stream: u32) -> Result<()> {
         .flawless()
 }
 
-/// The driver is removed while frames flow in both directions, also while it is being reset.
+/// The driver is removed while frames flow in both directions, also while a port is being reset.
 pub(crate) fn unload_in_use(lab: &Lab) -> Result<()> {
     for round in 0..6 {
         let (name, reflector) = start(lab)?;
@@ -203,7 +203,7 @@ pub(crate) fn unload_in_use(lab: &Lab) -> Result<()> {
         lab.unload()
             .with_context(|| format!("{name}, round {round}"))?;
         lab.guest().clear_faults()?;
-        // What was under way is gone.
+        // Frames that were under way are lost.
         traffic.stop()?.sound()?;
         reflector.stop()?;
         lab.port(1)?.drain()?;
@@ -214,7 +214,7 @@ pub(crate) fn unload_in_use(lab: &Lab) -> Result<()> {
 /// Settings change while frames flow; none of them is lost.
 pub(crate) fn configured_in_use(lab: &Lab) -> Result<()> {
     let (name, reflector) = start(lab)?;
-    // Short enough for each MTU.
+    // The frames are short enough for each MTU.
     let traffic = Plan::new(120, u64::MAX, |n| 60 + (n as usize * 61) % 1455)
         .to(port_address(1))
         .patience(PATIENCE)
@@ -238,7 +238,7 @@ pub(crate) fn configured_in_use(lab: &Lab) -> Result<()> {
     }
     traffic.stop()?.flawless()?;
 
-    // Another address, and back.
+    // The address changes and changes back.
     let other = [0x52, 0x54, 0x00, 0xea, 0x77, 0x01];
     let to = |address, stream| -> Result<u64> {
         let plan = Plan::new(stream, 50, |n| 60 + n as usize).to(address);

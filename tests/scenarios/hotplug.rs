@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory comes and goes while frames flow.
+//! Memory that comes and goes while frames flow.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use ehea_tests::memory::{
 const PATIENCE: Duration = Duration::from_secs(60);
 const DIMM_BYTES: u64 = 512 << 20;
 
-/// Memory is added and removed five times. The first packet from added memory causes one rebuild, the
-/// removal another, and not a single frame is lost, not even the one that caused it.
+/// Memory is added and removed five times. The first packet from added memory causes one rebuild,
+/// the removal causes another, and no frame is lost, not even the one that caused the rebuild.
 pub(crate) fn under_traffic(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     traffic.wait_progress(100, PATIENCE)?;
@@ -53,8 +53,8 @@ pub(crate) fn under_traffic(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// A block that the map contains goes offline: it is out of the map before the operation ends. A block
-/// that the map doesn't contain costs nothing.
+/// A block in the map goes offline: it is out of the map before the operation ends. A block that is
+/// not in the map costs nothing.
 pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let dimm = Dimm::plug(lab, "dimm1", 256 << 20)?;
@@ -94,15 +94,16 @@ pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Thirty times memory comes and goes, in all ways in turn: not a frame is lost, and nothing is left.
+/// Memory comes and goes thirty times, in all ways in turn. No frame is lost, and nothing is left
+/// behind.
 pub(crate) fn soak(lab: &Lab) -> Result<()> {
     let soaked = ehea_tests::soak::soak(lab, 30, |_| {})?;
     ensure!(soaked.lost == 0, "lost: {soaked:?}");
     Ok(())
 }
 
-/// Memory that is added costs nothing as long as nobody sends from it, and nothing either if it is
-/// removed again before. When it is used at last, many misses cost one rebuild.
+/// Added memory costs nothing as long as nobody sends from it, and costs nothing if it is removed
+/// before that. When it is finally used, many misses cost one rebuild.
 pub(crate) fn idle(lab: &Lab) -> Result<()> {
     let [near, far] = prepare(lab)?;
     let before = calls(&lab.stats()?);
@@ -128,7 +129,7 @@ pub(crate) fn idle(lab: &Lab) -> Result<()> {
     }
     free("three blocks removed")?;
 
-    // The rebuild takes long, so that there are misses meanwhile.
+    // The rebuild takes so long that misses occur meanwhile.
     lab.guest().inject_fault(&serde_json::json!({
         "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr",
         "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_1_SEC", "times": 1 } },
@@ -141,7 +142,7 @@ pub(crate) fn idle(lab: &Lab) -> Result<()> {
             .with_context(|| format!("no {name}"))
     };
     for stream in 120..123 {
-        // In whichever of the two the kernel finds pages first.
+        // The datagrams come from whichever of the two the kernel finds pages in first.
         let both = Dimm::spanning(used);
         send_from(lab, &both, stream)?;
     }

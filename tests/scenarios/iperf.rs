@@ -11,13 +11,13 @@ use serde_json::Value;
 
 const BYTES: u64 = 64 << 20;
 
-/// iperf3 from port 1 to port 2 and back; the second port is in a network namespace of its own.
+/// iperf3 runs from port 1 to port 2 and back. The second port is in its own network namespace.
 pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
     lab.load()?;
     let cable = Cable::new(Arc::clone(lab.port(1)?), Arc::clone(lab.port(2)?));
     let (near, far) = (lab.interface(1)?, lab.interface(2)?);
     lab.sh(&format!("ip netns add far && ip link set {far} netns far"))?;
-    // What is counted at both ends must be the same.
+    // The counts at both ends must be the same.
     lab.silent(&near)?;
     lab.silent_in("far", &far)?;
     lab.sh(&format!(
@@ -44,7 +44,7 @@ pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
         let bytes = result["end"]["sum_received"]["bytes"]
             .as_u64()
             .context("no result")?;
-        // Without -R the receiver reports what it had read when the sender was done.
+        // Without -R, the receiver reports what it had read when the sender was done.
         ensure!(
             bytes >= BYTES * 9 / 10,
             "iperf3 {option}: {bytes} of {BYTES} bytes came"

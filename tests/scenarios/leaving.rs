@@ -14,8 +14,8 @@ use crate::memory::{map, plug, resets};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until the driver has let the memory of `dimm` go, while the kernel still tries to free it: what
-/// comes after its attempt would be too late.
+/// Waits until the driver has let the memory of `dimm` go, while the kernel still tries to free it.
+/// Later would be too late.
 fn let_go(lab: &Lab, dimm: &Dimm, block: &str) -> Result<Stats> {
     wait_until("the memory is out of the map while it goes offline", || {
         let stats = lab.stats()?;
@@ -34,9 +34,11 @@ fn sent_by_copy(lab: &Lab) -> Result<u64> {
         .context("no tx_bounced")
 }
 
-/// A block can't go offline because pages in it can't move. The driver has let it go at once, and what
-/// is sent from it meanwhile is sent from a copy, without a rebuild. When nobody wants it offline any
-/// more, it is mapped again as soon as it is used; and when the pages are free, it goes offline.
+/// A block cannot go offline because pages in it cannot move.
+///
+/// The driver lets it go at once. What is sent from it meanwhile is sent from a copy, without a
+/// rebuild. When nobody wants the block offline any more, it is mapped again as soon as it is used.
+/// When the pages are free, the block goes offline.
 pub(crate) fn held_back(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let (dimm, block) = plug(lab, "dimm4")?;
@@ -99,8 +101,8 @@ pub(crate) fn held_back(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// The driver lets a block go, and somebody who is asked after it refuses: everything is as before, and
-/// the block is mapped again when it is used.
+/// The driver lets a block go, and another notifier that is called later refuses. Everything is as
+/// before, and the block is mapped again when it is used.
 pub(crate) fn overruled(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let (dimm, block) = plug(lab, "dimm6")?;

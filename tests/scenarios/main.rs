@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! End-to-end scenarios: a booted guest, real tools, and a checker at the other end of the wire.
 //!
-//! Scenarios of the same shape share a guest; each starts and ends without the driver. After each one
-//! nothing may be left in the adapter, and neither the kernel nor the model may have complained. A
-//! guest in which a scenario failed is not used again.
+//! Scenarios of the same shape share a guest. Each starts and ends without the driver. After each
+//! one, nothing may be left in the adapter, and neither the kernel nor the model may have
+//! complained. A guest in which a scenario failed is not used again.
 
 mod absent;
 mod bond;
@@ -43,12 +43,13 @@ const QUEUES: Shape = Shape {
     properties: &["num-queue-pairs=4"],
     ..Shape::STANDARD
 };
-/// Two ports, and two for their partner.
+/// Two ports, and two more for their partner.
 const FOUR_PORTS: Shape = Shape {
     adapter: Some(4),
     ..Shape::STANDARD
 };
-/// A kernel to crash into. Each of the two is for one scenario: what is left then is not the same guest.
+/// A guest with a kernel for the time after a crash. Each of the two is for one scenario, because
+/// the guest is not the same afterwards.
 const CRASH: Shape = Shape {
     crash_kernel: true,
     ..Shape::STANDARD
@@ -57,7 +58,7 @@ const CRASH_OF_QUEUES: Shape = Shape {
     crash_kernel: true,
     ..QUEUES
 };
-/// Room for one memory region, and several queue pairs for each port.
+/// An adapter with room for one memory region, and several queue pairs for each port.
 const TIGHT: Shape = Shape {
     properties: &["max-mrs=1", "num-queue-pairs=4"],
     ..Shape::STANDARD
@@ -67,7 +68,7 @@ const DROPS: Shape = Shape {
     properties: &["disabled-drops=on"],
     ..Shape::STANDARD
 };
-/// As the standard one; in a guest of its own, because its memory is used up.
+/// The standard shape with less memory, which is used up. It gives the scenario its own guest.
 const CROWDED: Shape = Shape {
     memory: "1G,max=2G",
     ..Shape::STANDARD
@@ -118,14 +119,14 @@ const fn cmo(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
     }
 }
 
-/// What is seen of faults.
+/// Messages with which scenarios fail that show known faults.
 const WRONG_CHECKSUMS: &str =
     "each had the port reset: inner, udp-field, tcp-field, total-beyond, total-tiny, \
      header-longer, header-zero, version, short-total-beyond, short-header-longer.";
 const WRONG_SEGMENTS: &str =
     "each had the port reset: segments-9014, segments-12000, segments-30000.";
 
-/// All scenarios, those of one shape next to each other.
+/// All scenarios, with those of one shape next to each other.
 const SCENARIOS: &[Scenario] = &[
     standard("traffic::every_length", checks::traffic::every_length),
     standard("traffic::ring_wraps", checks::traffic::ring_wraps),
@@ -334,14 +335,14 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// A few that have most to do with what a rough adapter does.
+/// Scenarios that have most to do with the behaviour of a rough adapter.
 const ROUGH: Rough = Rough {
     sample: &[
-        // All rings, many times, through all receive queues.
+        // All rings are used many times, through all receive queues.
         "traffic::ring_wraps",
         // Accesses are under way while queue pairs are disabled and freed.
         "cycles::down_and_up",
-        // Several queue pairs, served out of order.
+        // Several queue pairs are served out of order.
         "quirks::link_flap_of_many_queues",
     ],
     never: &[],
@@ -360,9 +361,9 @@ const fn kernel(
     }
 }
 
-/// Kernels whose memory is different - without the radix MMU they use the hash table - and those with
-/// checkers. A name begins with that of the variant: `cargo xtask test` makes the kernels that the
-/// names of the tests ask for.
+/// Kernels with checkers, and kernels that manage memory differently: without the radix MMU they
+/// use the hash table. The name of a test begins with that of its variant, so that `cargo xtask
+/// test` makes the kernels that the names ask for.
 const KERNELS: [Kernel; 5] = [
     kernel("64k-hash", PageSize::K64, None, "disable_radix"),
     kernel("4k", PageSize::K4, None, ""),
@@ -376,7 +377,8 @@ const ABOUT_MEMORY: [&str; 6] = [
     "crash", "hotplug", "leaving", "memory", "misses", "rebuilds",
 ];
 
-/// Those whose scenarios depend on the size of pages alone: buffers, fragments and mappings are pages.
+/// Modules whose scenarios depend only on the page size, because buffers, fragments and mappings
+/// are pages.
 const ABOUT_PAGES: [&str; 4] = ["cmo", "errors", "offload", "router"];
 
 fn main() -> ExitCode {

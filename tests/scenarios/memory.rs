@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory that can't be removed, or only in another way, while frames flow.
+//! Memory that cannot be removed, or only in another way, while frames flow.
 
 use std::time::Duration;
 
@@ -15,20 +15,21 @@ use serde_json::{json, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A DIMM of one block, and its directory in sysfs.
+/// Plugs in a DIMM of one block. Returns it and its directory in sysfs.
 pub(crate) fn plug(lab: &Lab, id: &str) -> Result<(Dimm, String)> {
     let dimm = Dimm::plug(lab, id, LMB)?;
     let block = blocks(lab, &dimm.range)?.pop().context("no memory block")?;
     Ok((dimm, block))
 }
 
-/// Has the memory of a DIMM mapped, by sending from it, and waits until nothing else is.
+/// Sends from the memory of a DIMM so that it gets mapped, and waits until nothing else is left to
+/// do.
 pub(crate) fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
     send_from(lab, dimm, stream)?;
     settled(lab, dimm)
 }
 
-/// Counters of `ethtool -S` that must not have changed.
+/// Returns the sum of counters of `ethtool -S` that must not change.
 pub(crate) fn resets(lab: &Lab) -> Result<u64> {
     let mut sum = 0;
     for port in 1..=2 {
@@ -38,14 +39,15 @@ pub(crate) fn resets(lab: &Lab) -> Result<u64> {
     Ok(sum)
 }
 
-/// Lines that the driver has logged since `position`.
+/// Returns the lines that the driver has logged since `position`.
 fn logged(lab: &Lab, position: usize) -> Vec<String> {
     let mut lines = lab.guest().console().since(position);
     lines.retain(|line| line.contains("ehea "));
     lines
 }
 
-/// A block can't go offline because of a fault: nothing has changed, but for one line in the log.
+/// Checks that a block cannot go offline because of a fault, and that nothing has changed except
+/// for one line in the log.
 fn refused(lab: &Lab, block: &str, dimm: &Dimm, traffic: &Traffic, fault: &Value) -> Result<()> {
     let live = lab.stats()?.live;
     let position = lab.guest().console().position();
@@ -71,8 +73,8 @@ fn refused(lab: &Lab, block: &str, dimm: &Dimm, traffic: &Traffic, fault: &Value
     Ok(())
 }
 
-/// Firmware refuses each kind of call that taking memory out of the map needs. The memory stays, the
-/// map too, and it is taken out when firmware no longer refuses.
+/// Firmware refuses each kind of call that removing memory from the map needs. The memory stays,
+/// and so does the map. The memory is removed when firmware no longer refuses.
 pub(crate) fn removal_refused(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let (dimm, block) = plug(lab, "dimm2")?;
@@ -83,7 +85,8 @@ pub(crate) fn removal_refused(lab: &Lab) -> Result<()> {
         ("H_REGISTER_HEA_RPAGES", 400, "H_HARDWARE"),
         ("H_REGISTER_SMR", 1, "H_HARDWARE"),
         ("H_REGISTER_SMR", 4, "H_NOT_ENOUGH_RESOURCES"),
-        // The first port is to pause; the second, when the first was moved already.
+        // First, the first port cannot pause; then, the second cannot, when the first was already
+        // moved.
         ("H_QUERY_HEA_QP", 1, "H_HARDWARE"),
         ("H_MODIFY_HEA_QP", 1, "H_HARDWARE"),
         ("H_MODIFY_HEA_QP", 3, "H_HARDWARE"),
@@ -115,13 +118,13 @@ pub(crate) fn removal_refused(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// A block that the driver has let go stays after all, because whoever wanted it removed has been
-/// killed. It is mapped again when it is used.
+/// A block that the driver has let go stays after all, because the process that wanted it removed
+/// was killed. It is mapped again when it is used.
 pub(crate) fn removal_cancelled(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let (dimm, block) = plug(lab, "dimm3")?;
     map(lab, &dimm, 92)?;
-    // The registration takes so long that the signal comes while the kernel waits for the driver.
+    // The registration takes so long that the signal arrives while the kernel waits for the driver.
     lab.guest().inject_fault(&json!({
         "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr",
         "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_1_SEC", "times": 2 } },
@@ -141,14 +144,15 @@ pub(crate) fn removal_cancelled(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Firmware does not take the old region back, so the adapter might still reach the memory: it stays.
-/// Once firmware has taken back the region, the memory can go, and nothing is left.
+/// Firmware does not take the old region back, so the adapter might still reach the memory, which
+/// therefore stays. Once firmware has taken the region back, the memory can be removed, and nothing
+/// is left behind.
 pub(crate) fn region_not_freed(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let (dimm, block) = plug(lab, "dimm6")?;
     let before = map(lab, &dimm, 98)?;
     let offline = || lab.run(&format!("echo offline >{block}/state"));
-    // It is tried again at once.
+    // The call is repeated at once.
     let fault = |count: u32| {
         json!({
             "opcode": "H_FREE_RESOURCE", "resource": "mr", "count": count,
@@ -175,7 +179,7 @@ pub(crate) fn region_not_freed(lab: &Lab) -> Result<()> {
     );
     traffic.wait_progress(100, PATIENCE)?;
 
-    // Refused once, it goes unnoticed.
+    // A single refusal goes unnoticed.
     lab.sh(&format!("echo online_movable >{block}/state"))?;
     map(lab, &dimm, 99)?;
     lab.guest().inject_fault(&fault(1))?;
@@ -188,8 +192,8 @@ pub(crate) fn region_not_freed(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// There is room for one region only: the old one goes before the new one comes, and no frame is lost.
-/// If the new one doesn't come, the old one comes back.
+/// An adapter with room for only one region: the old region is freed before the new one is made,
+/// and no frame is lost. If the new one cannot be made, the old one is made again.
 pub(crate) fn one_region(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let near = lab.interface(1)?;
@@ -204,7 +208,7 @@ pub(crate) fn one_region(lab: &Lab) -> Result<()> {
     ensure!(break_first()? == 1, "not one rebuild");
     traffic.wait_progress(100, PATIENCE)?;
 
-    // The first allocation is the one that there is no room for.
+    // The first allocation is the one for which there is no room.
     lab.guest().inject_fault(&json!({
         "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr", "nth": 2,
         "action": { "return": "H_HARDWARE" },

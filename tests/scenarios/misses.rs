@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Receive buffers in memory that the map doesn't contain.
+//! Receive buffers in memory that is not in the map.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use ehea_tests::observe::Trace;
 use ehea_tests::peer::Plan;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Free memory to start with.
+/// Free memory to start with, in MiB.
 const FREE_MIB: u64 = 96;
-/// Frames under way: as many as take two thirds of what is free then and has been added.
+/// Number of frames under way. They take two thirds of the memory that is then free or was added.
 const FRAMES: u64 = 22_000;
 
-/// Takes memory from the kernel until so much of it is free.
+/// Takes memory from the kernel until only [`FREE_MIB`] are free.
 fn fill(lab: &Lab) -> Result<()> {
     let free = lab.sh("sed -n 's/MemFree: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")?;
     let free: u64 = free.parse().context("free memory")?;
@@ -29,9 +29,9 @@ fn fill(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Received frames wait in a socket in such numbers that they can't all be in the memory of the boot:
-/// replacements for their buffers come from memory that was added for the kernel's own use. However many
-/// of them miss, there is one rebuild, no frame is lost, and the rings never run dry.
+/// Received frames wait in a socket in such numbers that they do not all fit the memory of the
+/// boot. Replacements for their buffers come from memory that was added for the kernel's own use.
+/// However many of them miss, there is one rebuild, no frame is lost, and the rings never run dry.
 pub(crate) fn receive(lab: &Lab) -> Result<()> {
     lab.load()?;
     let near = lab.up(1, 9000)?;
@@ -55,7 +55,7 @@ pub(crate) fn receive(lab: &Lab) -> Result<()> {
 
     let trace = Trace::start(lab)?;
     reflector.pause()?;
-    // In turn for RQ2 and RQ3; and some that need no buffer.
+    // The lengths are for RQ2 and RQ3 in turn, and some need no buffer.
     let traffic = Plan::new(110, u64::MAX, |n| [9000, 2000, 8000, 200][n as usize % 4])
         .to(port_address(1))
         .window(FRAMES)
@@ -84,7 +84,7 @@ pub(crate) fn receive(lab: &Lab) -> Result<()> {
         "no event of a receive buffer that missed: {events:?}"
     );
     drop(trace);
-    // The kernel can't move the buffers: they keep the memory, and nothing changes.
+    // The kernel cannot move the buffers, so they hold the memory, and nothing changes.
     let block = &blocks(lab, &dimm.range)?[0];
     let live = lab.stats()?.live;
     let output = lab.run(&format!("timeout 10 sh -c 'echo offline >{block}/state'"))?;

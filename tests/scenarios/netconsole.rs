@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel's log over a port.
+//! The kernel's log, sent through a port.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use ehea_tests::peer::{udp_payload, Port, PEER_ADDRESS};
 const PATIENCE: Duration = Duration::from_secs(60);
 const TARGET: &str = "/sys/kernel/config/netconsole/scenario";
 const UDP_PORT: u16 = 6666;
-/// Lines that are printed at a time: fewer than the kernel's log has room for.
+/// Number of lines that are printed at a time, fewer than the kernel's log has room for.
 const LINES: usize = 200;
-/// How often: the send queue wraps.
+/// Number of repetitions, in which the send queue wraps.
 const ROUNDS: usize = 10;
 
-/// Receives lines of the log until these have come.
+/// Receives lines of the log until those in `wanted` have arrived.
 fn receive(port: &Port, wanted: std::ops::Range<usize>) -> Result<()> {
     let (mut lines, mut last) = (BTreeSet::new(), Instant::now());
     let mut buffer = [0; 1 << 16];
@@ -48,7 +48,7 @@ fn receive(port: &Port, wanted: std::ops::Range<usize>) -> Result<()> {
 pub(crate) fn every_line(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 1500)?;
-    // Users may otherwise print ten lines in five seconds.
+    // Otherwise, users may print only ten lines in five seconds.
     lab.sh(&format!(
         "echo on >/proc/sys/kernel/printk_devkmsg && dmesg -n 5 && \
          modprobe netconsole && mount -t configfs none /sys/kernel/config && mkdir {TARGET} && cd {TARGET} && \

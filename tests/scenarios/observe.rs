@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the driver shows of its memory map agrees with what the model has.
+//! Checks that what the driver shows of its memory map agrees with the model.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,19 +16,19 @@ use ehea_tests::peer::Plan;
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Two blocks.
+/// Size of a DIMM in bytes: two blocks.
 const DIMM_BYTES: u64 = 512 << 20;
-/// The first adapter address.
+/// First adapter address.
 const START: u64 = 0x8000_0000_0000_0000;
-/// To disable a queue pair and to enable it again takes three calls each.
+/// Number of calls to disable a queue pair and to enable it again, which take three calls each.
 const BLACKOUT_HCALLS: u64 = 6;
 
 fn hcalls(stats: &Stats) -> u64 {
     stats.hcalls.values().sum()
 }
 
-/// The file, after it was compared with the model, with the memory that is online, and with
-/// `ethtool -S`.
+/// Returns the file in debugfs after comparing it with the model, with the memory that is online,
+/// and with `ethtool -S`.
 fn map(lab: &Lab, before: &Stats) -> Result<MapFile> {
     let earlier = lab.stats()?;
     let file = MapFile::read(lab)?;
@@ -92,7 +92,8 @@ fn map(lab: &Lab, before: &Stats) -> Result<MapFile> {
     Ok(file)
 }
 
-/// The events of the only rebuild: it ends as `result`, and its costs are those in the file.
+/// Checks the events of the only rebuild, whose cause is `cause`: it ends as `result`, and its
+/// costs are those in the file.
 fn rebuild(events: &[Event], file: &MapFile, cause: &str, result: &str) -> Result<()> {
     let events: Vec<_> = events.iter().filter(|e| e.name != "ehea_miss").collect();
     let [start, end] = &events[..] else {
@@ -122,8 +123,8 @@ fn rebuild(events: &[Event], file: &MapFile, cause: &str, result: &str) -> Resul
     Ok(())
 }
 
-/// Memory is added, used, refused to be removed, and removed: the file in debugfs, the counters and
-/// the events tell so.
+/// Memory is added, used, refused to be removed, and removed. The file in debugfs, the counters and
+/// the events show that.
 pub(crate) fn map_and_events(lab: &Lab) -> Result<()> {
     let before = lab.stats()?;
     let (reflector, traffic) = start(lab)?;
@@ -220,8 +221,8 @@ pub(crate) fn map_and_events(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Where there is room for one region only, queue pairs pause while it is registered: the blackout has
-/// these calls.
+/// An adapter with room for only one region lets queue pairs pause while a region is registered.
+/// The blackout has the calls for that.
 pub(crate) fn break_first(lab: &Lab) -> Result<()> {
     let before = lab.stats()?;
     let (reflector, traffic) = start(lab)?;
@@ -251,7 +252,7 @@ pub(crate) fn break_first(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// The driver lets go of the adapter while the file is read, and while it is open.
+/// The driver is unbound from the adapter while the file is read and while it is open.
 pub(crate) fn unbound_while_read(lab: &Lab) -> Result<()> {
     let driver = "/sys/bus/vio/drivers/ehea";
     lab.load()?;
@@ -279,7 +280,7 @@ pub(crate) fn unbound_while_read(lab: &Lab) -> Result<()> {
     let reads: u64 = output.out().trim().parse().context("number of reads")?;
     ensure!(reads > 0, "the file was never read");
 
-    // The one who has it open sees an error, and can close it: the module waits for that.
+    // The process that has the file open sees an error and can close it. The module waits for that.
     let report = lab.sh(&format!(
         "exec 3<{map}\n\
          echo {device} >{driver}/unbind\n\
@@ -303,12 +304,13 @@ pub(crate) struct Queue {
     bytes: u64,
 }
 
-/// The queues of an interface, and what it has counted as a whole: frames and bytes received, and sent.
+/// Returns the queues of an interface, and the counts of the interface as a whole: frames and bytes
+/// received, and frames and bytes sent.
 fn queues(lab: &Lab, name: &str) -> Result<(Vec<Queue>, [u64; 4])> {
     parse_queues(&lab.sh(&format!("./ehea-net queues {name}"))?)
 }
 
-/// As it is printed.
+/// Parses the text that `ehea-net queues` prints.
 pub(crate) fn parse_queues(text: &str) -> Result<(Vec<Queue>, [u64; 4])> {
     let (lines, total) = text.split_once("total ").context("no totals")?;
     let queue = |line: &str| -> Result<Queue> {
@@ -334,13 +336,13 @@ pub(crate) fn parse_queues(text: &str) -> Result<(Vec<Queue>, [u64; 4])> {
     Ok((queues, total))
 }
 
-/// Users see which NAPI instance and which interrupt each queue has, through a reset, too. The numbers
-/// that they know the instances by stay the same when the port is down for a while.
+/// Users see which NAPI instance and which interrupt each queue has, also after a reset. The
+/// numbers by which they know the instances stay the same when the port is down for a while.
 pub(crate) fn queues_and_interrupts(lab: &Lab) -> Result<()> {
     const COUNT: usize = 4;
     lab.load()?;
     let name = lab.up(1, 1500)?;
-    // Those of the instances, by queue.
+    // These are the numbers of the instances, by queue.
     let expect = || -> Result<Vec<_>> {
         let (queues, _) = queues(lab, &name)?;
         let mut numbers = Vec::new();
@@ -378,11 +380,11 @@ pub(crate) fn queues_and_interrupts(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// What queues count adds up to what the interface counts, which stays when the port was down.
+/// The counts of the queues add up to those of the interface, which stay when the port is down.
 pub(crate) fn queue_statistics(lab: &Lab) -> Result<()> {
     const FRAMES: u64 = 400;
     lab.load()?;
-    // The counters are looked at one after the other.
+    // The counters are read one after the other.
     lab.silent(&lab.interface(1)?)?;
     let name = lab.up(1, 1500)?;
     let reflector = lab.reflect(&name)?;

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Frames whose headers, or whose sizes, the adapter is not made for. Whoever has a packet socket or a
-//! virtual machine can hand them to the driver: none of them may disturb the port.
+//! Frames whose headers or lengths are not what the adapter is made for. Anybody with a packet
+//! socket or a virtual machine can pass them to the driver, and none of them may disturb the port.
 
 use anyhow::{ensure, Context, Result};
 use ehea_tests::counters::resets;
 use ehea_tests::lab::{port_address, text, wait_until, Lab};
 use ehea_tests::peer::{Plan, PEER_ADDRESS, TEST_ETHERTYPE};
 
-/// An IPv4 frame from a port.
+/// Checks whether a frame is an IPv4 frame from port 1.
 fn is_packet(frame: &[u8]) -> bool {
     frame.get(6..12) == Some(&port_address(1)) && frame.get(12..14) == Some(&[8, 0])
 }
 
-/// A port, and what has become of the frames that it was given.
+/// A port, and the effects of the frames that it was given.
 struct Odd<'a> {
     lab: &'a Lab,
     name: String,
-    /// Kinds of frames that had the port reset.
+    /// Kinds of frames that caused a reset of the port.
     resets: Vec<String>,
-    /// Kinds that neither came nor were counted as dropped.
+    /// Kinds of frames that neither arrived nor were counted as dropped.
     vanished: Vec<String>,
 }
 
@@ -41,8 +41,8 @@ impl<'a> Odd<'a> {
         text.lines().map(|line| Ok(line.parse::<u64>()?)).sum()
     }
 
-    /// Has the guest send a frame of a kind, and one after it that is in order; tells how many frames came of
-    /// the first.
+    /// Makes the guest send a frame of a kind and a correct frame after it. Returns the number of
+    /// frames of that kind that arrived.
     fn send(&mut self, kind: &str, command: &str, is_one: fn(&[u8]) -> bool) -> Result<u64> {
         let lab = self.lab;
         let port = lab.port(1)?;
@@ -84,7 +84,7 @@ impl<'a> Odd<'a> {
         self.send(kind, &command, is_packet)
     }
 
-    /// The port still works, and none of the kinds had it reset.
+    /// Fails unless the port still works and no kind of frame caused a reset.
     fn end(self) -> Result<()> {
         self.lab.port(1)?.drain()?;
         let reflector = self.lab.reflect(&self.name)?;
@@ -106,7 +106,7 @@ impl<'a> Odd<'a> {
     }
 }
 
-/// Headers for the device that are true of the frame: it does as they say.
+/// A frame with correct headers for the device is treated as they say.
 pub(crate) fn right_headers(lab: &Lab) -> Result<()> {
     let mut odd = Odd::new(lab, 1500)?;
     for (kind, frames) in [("tcp", 1), ("udp", 1), ("padded", 1), ("segments", 9)] {
@@ -116,9 +116,9 @@ pub(crate) fn right_headers(lab: &Lab) -> Result<()> {
     odd.end()
 }
 
-/// Checksums where the headers of the frame have none.
+/// The headers for the device ask for checksums where the headers of the frame have none.
 pub(crate) fn wrong_checksums(lab: &Lab) -> Result<()> {
-    // As long as K28 is there.
+    // The refusal occurs as long as fault K28 exists.
     lab.expect_refusal("ChecksumHeader");
     let mut odd = Odd::new(lab, 1500)?;
     for kind in [
@@ -140,9 +140,9 @@ pub(crate) fn wrong_checksums(lab: &Lab) -> Result<()> {
     odd.end()
 }
 
-/// Packets to be cut that can't be cut so.
+/// Packets are to be cut in a way that is impossible.
 pub(crate) fn wrong_segments(lab: &Lab) -> Result<()> {
-    // As long as K4 is there.
+    // The refusal occurs as long as fault K4 exists.
     lab.expect_refusal("SegmentSize");
     let mut odd = Odd::new(lab, 9000)?;
     for kind in [
@@ -158,9 +158,9 @@ pub(crate) fn wrong_segments(lab: &Lab) -> Result<()> {
     odd.end()
 }
 
-/// The longest frame of a VLAN within a VLAN: two tags more than the MTU.
+/// The longest frame of a VLAN within a VLAN has two tags more than the MTU allows.
 pub(crate) fn too_long(lab: &Lab) -> Result<()> {
-    // As long as K4 is there.
+    // The refusal occurs as long as fault K4 exists.
     lab.expect_refusal("FrameTooLong");
     let mut odd = Odd::new(lab, 9000)?;
     let name = odd.name.clone();
@@ -173,7 +173,7 @@ pub(crate) fn too_long(lab: &Lab) -> Result<()> {
     ))
     .context("VLANs")?;
     let is_tagged = |frame: &[u8]| frame.get(12..14) == Some(&[0x81, 0]) && frame.len() > 300;
-    // The longest that fits the wire, and the longest of the MTU.
+    // These are the longest that fits the wire and the longest of the MTU.
     for (kind, length) in [("9018 bytes", 8968), ("9022 bytes", 8972)] {
         let command = format!("ping -c 1 -W 1 -M do -s {length} 10.89.0.2 >/dev/null; true");
         odd.send(kind, &command, is_tagged)?;

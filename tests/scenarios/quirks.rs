@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the C driver does wrong (`tests/witness/quirks.rs`), and this one must not.
+//! Mistakes of the C driver (`tests/witness/quirks.rs`) that this driver must not make.
 
 use std::time::Duration;
 
@@ -16,13 +16,15 @@ use crate::memory::{map, plug};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A send queue does not come to rest, because a completion was lost: memory is not taken from under it,
-/// and the refusal says why. The stack sends no more than it has heard the completion of, so the
-/// watchdog finds the queue stuck, and the port is reset; then memory can go.
+/// A send queue does not come to rest, because a completion was lost. Its memory is not removed,
+/// and the refusal says why.
+///
+/// The stack sends no more than it has completions for, so the watchdog finds the queue stuck, and
+/// the port is reset. After that, the memory can be removed.
 pub(crate) fn unsynchronized_queues(lab: &Lab) -> Result<()> {
     lab.guest().console().allow("NETDEV WATCHDOG");
     lab.load()?;
-    // The completion that is lost is that of the only frame.
+    // The lost completion belongs to the only frame.
     lab.silent(&lab.interface(1)?)?;
     let name = lab.up(1, 1500)?;
     let other = lab.up(2, 9000)?;
@@ -32,7 +34,7 @@ pub(crate) fn unsynchronized_queues(lab: &Lab) -> Result<()> {
     map(lab, &dimm, 330)?;
     lab.guest()
         .inject_fault(&json!({ "event": "drop_completion", "port": 1 }))?;
-    // Longer than what is copied to the work request.
+    // The payload is longer than what is copied to the work request.
     lab.sh("ping -c 1 -W 1 -s 1000 10.77.0.2 || true")?;
     fired(lab)?;
     let position = lab.guest().console().position();
@@ -52,25 +54,25 @@ pub(crate) fn unsynchronized_queues(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Promiscuous mode survives that the port is down.
+/// Promiscuous mode survives that the port is set down and up.
 pub(crate) fn promiscuous_after_reopen(lab: &Lab) -> Result<()> {
     let received = quirks::promiscuous_after_reopen(lab, 331)?;
     ensure!(received, "promiscuous mode is lost");
     lab.unload()
 }
 
-/// All queues work after the link was gone, and none is taken for stuck.
+/// All queues work after the link was down, and none is considered stuck.
 pub(crate) fn link_flap_of_many_queues(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 1500)?;
     flap(lab, &name)?;
-    // More than it takes the watchdog.
+    // This takes longer than the watchdog.
     lab.sh("sleep 12")?;
     ensure!(resets(lab, &name)? == 0, "the port was reset");
     flows(lab)
 }
 
-/// To hear that memory stays, without having heard that it was to go, changes nothing.
+/// A notification that memory stays, without an earlier one that it is to go, changes nothing.
 pub(crate) fn cancel_without_offline(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 1500)?;
@@ -100,7 +102,7 @@ pub(crate) fn many_fragments(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// A packet to be cut is cut, however short it is.
+/// A packet that is to be cut is cut, however short it is.
 pub(crate) fn short_segments(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 1500)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Firmware refuses each call of a rebuild, in turn, or is busy for a while.
+//! Rebuilds in which firmware refuses each call in turn, or is busy for a while.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::refusals::{codes, made, refusal};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A block of memory that is used, removed and cancelled again and again.
+/// A block of memory that is used, removed and kept after all, again and again.
 struct Bench<'a> {
     lab: &'a Lab,
     dimm: Dimm,
     block: String,
-    /// A number for the next stream of frames.
+    /// Number of the next stream of frames.
     stream: u32,
 }
 
-/// The calls of a rebuild, but for those that give back what was before it.
+/// Calls of a rebuild, except for those that give back the old objects.
 const CALLS: [&str; 5] = [
     "H_ALLOC_HEA_RESOURCE",
     "H_REGISTER_HEA_RPAGES",
@@ -37,7 +37,7 @@ const CALLS: [&str; 5] = [
     "H_MODIFY_HEA_QP",
 ];
 
-/// What a rebuild is for.
+/// Cause of a rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// The first use of added memory.
@@ -48,7 +48,7 @@ enum Cause {
     Cancel,
 }
 
-/// Where a notifier that is called after the driver's is told to refuse.
+/// File that makes a notifier refuse which is called after the driver's.
 const OVERRULE: &str =
     "/sys/kernel/debug/notifier-error-inject/memory/actions/MEM_GOING_OFFLINE/error";
 
@@ -71,7 +71,7 @@ impl<'a> Bench<'a> {
         self.stream
     }
 
-    /// Frames that are reflected in the background.
+    /// Starts frames that are reflected in the background.
     fn traffic(&mut self) -> Result<Traffic> {
         let plan = Plan::new(self.stream(), u64::MAX, |n| 60 + (n as usize * 61) % 8955);
         let plan = plan.to(port_address(1)).patience(PATIENCE);
@@ -91,8 +91,8 @@ impl<'a> Bench<'a> {
         self.all_came(&summary, before)
     }
 
-    /// Nothing is lost unless a port had to be reset since there were `before` resets: a queue pair that
-    /// firmware won't enable again is made anew.
+    /// Fails if a frame was lost, unless there are now more than `before` resets of ports. A queue
+    /// pair that firmware does not enable again is made anew by a reset.
     fn all_came(&self, summary: &Summary, before: u64) -> Result<()> {
         let Err(loss) = summary.flawless() else {
             return Ok(());
@@ -101,12 +101,12 @@ impl<'a> Bench<'a> {
         summary.sound()
     }
 
-    /// Sends from the block until it is mapped. A few times may be in vain: after a rebuild that failed,
-    /// some misses are ignored.
+    /// Sends from the block until it is mapped. Some attempts may be in vain, because some misses
+    /// are ignored after a rebuild that failed.
     fn map(&mut self) -> Result<Stats> {
         for _ in 0..20 {
             self.send()?;
-            // The last miss may just have asked for it.
+            // The last miss may have just requested the mapping.
             for _ in 0..20 {
                 if self.is_mapped()? {
                     return self.lab.stats();
@@ -128,7 +128,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Makes things ready for a rebuild.
+    /// Prepares a rebuild.
     fn prepare(&mut self, cause: Cause) -> Result<()> {
         self.map()?;
         match cause {
@@ -146,7 +146,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Does what causes the rebuild.
+    /// Causes the rebuild.
     fn cause(&mut self, cause: Cause) -> Result<()> {
         if cause == Cause::Remove {
             let gone = self.offline()?;
@@ -162,7 +162,7 @@ impl<'a> Bench<'a> {
         self.send()
     }
 
-    /// A rebuild with a fault: the frames keep flowing, and the next rebuild works.
+    /// Checks a rebuild with a fault: the frames keep flowing, and the next rebuild works.
     fn with_fault(&mut self, cause: Cause, fault: &Value) -> Result<()> {
         self.prepare(cause)?;
         let live = self.lab.stats()?.live;
@@ -187,7 +187,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Calls that a rebuild makes.
+/// Returns the numbers of calls that a rebuild makes.
 fn calls(bench: &mut Bench<'_>, cause: Cause) -> Result<BTreeMap<String, u64>> {
     bench.prepare(cause)?;
     let before = bench.lab.stats()?;
@@ -200,8 +200,9 @@ fn calls(bench: &mut Bench<'_>, cause: Cause) -> Result<BTreeMap<String, u64>> {
     Ok(calls)
 }
 
-/// Of calls of one kind, which are refused: of the pages the first and the last. What is for memory that
-/// has stayed is no other rebuild than for memory that has come, so one of each will do.
+/// Returns which calls of one kind are refused. Of the calls for pages, these are the first and the
+/// last. A rebuild for memory that stays is no other than one for memory that was added, so one
+/// call of each kind suffices.
 fn chosen(cause: Cause, count: u64) -> Vec<u64> {
     match (cause, count) {
         (Cause::Cancel, _) => vec![1],
@@ -224,7 +225,7 @@ fn matrix(lab: &Lab, cause: Cause) -> Result<()> {
     for (call, &count) in &calls {
         let codes = codes(call);
         for (round, nth) in chosen(cause, count).into_iter().enumerate() {
-            // All codes have their turn, if not for each call.
+            // All codes have their turn, though not for each call.
             let code = codes[round % codes.len()];
             bench
                 .with_fault(cause, &refusal(call, nth, code))
@@ -244,17 +245,17 @@ fn matrix(lab: &Lab, cause: Cause) -> Result<()> {
     lab.unload()
 }
 
-/// The rebuild for memory that was added.
+/// The rebuild for memory that was added survives refusals.
 pub(crate) fn add(lab: &Lab) -> Result<()> {
     matrix(lab, Cause::Add)
 }
 
-/// The rebuild for memory that is removed.
+/// The rebuild for memory that is removed survives refusals.
 pub(crate) fn remove(lab: &Lab) -> Result<()> {
     matrix(lab, Cause::Remove)
 }
 
-/// The rebuild for memory that was to be removed, and stays.
+/// The rebuild for memory that was to be removed, and stays, survives refusals.
 pub(crate) fn cancel(lab: &Lab) -> Result<()> {
     matrix(lab, Cause::Cancel)
 }

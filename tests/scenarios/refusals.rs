@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Firmware refuses each call that the driver makes, in turn.
+//! Refusal by firmware of each call that the driver makes, in turn.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use ehea_tests::checks::faults::{fired, reported, works};
 use ehea_tests::lab::Lab;
 use serde_json::{json, Value};
 
-/// Codes that firmware may refuse a call with.
+/// Returns the codes with which firmware may refuse a call.
 pub(crate) fn codes(call: &str) -> &'static [&'static str] {
     match call {
         "H_ALLOC_HEA_RESOURCE" => &[
@@ -44,7 +44,7 @@ pub(crate) fn codes(call: &str) -> &'static [&'static str] {
     }
 }
 
-/// Calls that only give things back: their refusal is not one of probe or open.
+/// Calls that only give things back. Their refusal is tested elsewhere than with probe and open.
 const TEARDOWN: &[&str] = &[
     "H_FREE_RESOURCE",
     "H_DEREG_BCMC",
@@ -52,8 +52,8 @@ const TEARDOWN: &[&str] = &[
     "H_ERROR_DATA",
 ];
 
-/// A call is made so often: of long series (page registration) the first, second, middle and last are
-/// refused.
+/// Returns which of `count` calls are refused. Of a long series (page registration), these are the
+/// first, second, middle and last.
 fn chosen(count: u64) -> Vec<u64> {
     if count <= 12 {
         return (1..=count).collect();
@@ -61,7 +61,7 @@ fn chosen(count: u64) -> Vec<u64> {
     vec![1, 2, count / 2, count]
 }
 
-/// Calls by name that were made between two points in time.
+/// Returns the calls by name that were made between two points in time.
 pub(crate) fn made(before: &Stats, after: &Stats) -> BTreeMap<String, u64> {
     let count = |stats: &Stats, name: &str| stats.hcalls.get(name).copied().unwrap_or_default();
     after
@@ -73,7 +73,7 @@ pub(crate) fn made(before: &Stats, after: &Stats) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// All refusals to try for such a run.
+/// Returns all refusals to try for a run that makes the calls `calls`.
 fn refusals(calls: &BTreeMap<String, u64>) -> Vec<(&str, u64, &'static str)> {
     let mut refusals = Vec::new();
     for (call, &count) in calls {
@@ -90,10 +90,10 @@ pub(crate) fn refusal(call: &str, nth: u64, code: &str) -> Value {
     json!({ "opcode": call, "nth": nth, "action": { "return": code } })
 }
 
-/// Refuses each call of probe. Either the adapter is not usable and nothing of it is left, or the
-/// driver does without (a port less, a smaller queue), and is right about it.
+/// Each call of probe is refused. Either the adapter is unusable and nothing of it is left, or the
+/// driver does without (one port less, or a smaller queue) and works.
 pub(crate) fn of_probe(lab: &Lab) -> Result<()> {
-    // What firmware keeps (jumbo frames) is only asked for by the first driver of all.
+    // Only the very first driver asks for settings that firmware keeps (jumbo frames).
     lab.load()?;
     lab.unload()?;
     let before = lab.stats()?;
@@ -125,8 +125,8 @@ pub(crate) fn of_probe(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Refuses each call of open. `ip link set up` fails, nothing is left of the attempt, and the next one
-/// succeeds.
+/// Each call of open is refused. `ip link set up` fails, nothing is left of the attempt, and the
+/// next one succeeds.
 pub(crate) fn of_open(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.interface(1)?;
@@ -146,13 +146,14 @@ pub(crate) fn of_open(lab: &Lab) -> Result<()> {
             lab.guest().inject_fault(&refusal(call, nth, code))?;
             let opened = lab.run(&format!("ip link set {name} up"))?.success();
             fired(lab)?;
-            // With no room for another group, all multicast frames are taken instead: that is no error.
+            // Without room for another group, all multicast frames are accepted instead, which is
+            // no error.
             let full = call == "H_REG_BCMC" && matches!(code, "H_MCG_FULL" | "H_TABLE_FULL");
             if !(opened && full) {
                 reported(lab, position, call, code)?;
             }
             if opened {
-                // It does without what was refused, and still works.
+                // The port does without what was refused, and still works.
                 lab.carrier(&name, true)?;
                 lab.sh(&format!("ip link set {name} down"))?;
             }
@@ -167,7 +168,7 @@ pub(crate) fn of_open(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Each call answers "long busy" before it is carried out: everything works all the same.
+/// Each call answers "long busy" before it is executed, and everything works nevertheless.
 pub(crate) fn long_busy(lab: &Lab) -> Result<()> {
     let before = lab.stats()?;
     lab.load()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The guest forwards packets from one port to the other, in a network namespace of its own.
+//! A guest that forwards packets from one port to the other, in a network namespace.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use ehea_tests::peer::{
 use crate::observe::parse_queues;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The namespace.
+/// Name of the network namespace.
 const ROUTER: &str = "router";
-/// The router at port 2, and who is behind the ports.
+/// Addresses of the router at port 2 and of the hosts behind the ports.
 const OUTSIDE: [u8; 4] = [10, 86, 0, 1];
 const CLIENT: [u8; 4] = [10, 85, 0, 2];
 const SERVER: [u8; 4] = [10, 86, 0, 2];
 const UDP_PORT: u16 = 4001;
 
-/// From the client to the server, by port 1.
+/// Returns a flow from the client to the server, through port 1.
 fn flow(from: u16, to: u16) -> Flow {
     Flow {
         station: port_address(1),
@@ -35,7 +35,7 @@ fn flow(from: u16, to: u16) -> Flow {
     }
 }
 
-/// Sends frames to the guest, which holds back who sends too many.
+/// Sends frames to the guest, which holds back a sender that sends too many.
 fn send(port: &Port, frames: impl IntoIterator<Item = Vec<u8>>) -> Result<()> {
     let start = Instant::now();
     for frame in frames {
@@ -47,7 +47,7 @@ fn send(port: &Port, frames: impl IntoIterator<Item = Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-/// A router with a port on each side, whose interfaces these are.
+/// A router with a port on each side, which have the interfaces `names`.
 struct Router<'a> {
     lab: &'a Lab,
     names: [String; 2],
@@ -92,11 +92,12 @@ impl<'a> Router<'a> {
     }
 }
 
-/// TCP segments come in at port 1, and go out at port 2 as they came. In between they are long packets: the
-/// stack puts them together, and the adapter cuts them. Control: with GRO off there are none.
+/// TCP segments arrive at port 1 and leave through port 2 unchanged. In between they are long
+/// packets: the stack puts them together, and the adapter cuts them. As a control, there are no
+/// long packets with GRO off.
 pub(crate) fn gro_in_tso_out(lab: &Lab) -> Result<()> {
     const MSS: usize = 1448;
-    // Several times what the receive queue has buffers for.
+    // The number is several times what the receive queue has buffers for.
     const PACKETS: u64 = 200;
     const LENGTH: usize = 20 * MSS + 100;
     let router = Router::new(lab, 1500)?;
@@ -152,7 +153,7 @@ pub(crate) fn gro_in_tso_out(lab: &Lab) -> Result<()> {
     router.remove()
 }
 
-/// Many flows are received by all queues, and forwarded as they came.
+/// Many flows are received by all queues and forwarded unchanged.
 pub(crate) fn all_queues(lab: &Lab) -> Result<()> {
     const FLOWS: u64 = 64;
     const COUNT: u64 = 20 * FLOWS;
@@ -191,8 +192,8 @@ pub(crate) fn all_queues(lab: &Lab) -> Result<()> {
     router.remove()
 }
 
-/// What rules of nft let through is forwarded with another source, and so are the answers; the rest is
-/// dropped.
+/// Packets that rules of nft let through are forwarded with another source address, and so are the
+/// answers. All others are dropped.
 pub(crate) fn nft(lab: &Lab) -> Result<()> {
     const COUNT: u64 = 200;
     const DROPPED: u64 = 50;
@@ -273,7 +274,7 @@ pub(crate) fn nft(lab: &Lab) -> Result<()> {
     router.remove()
 }
 
-/// Who sent the IPv4 packet without options in a frame.
+/// Returns the sender of the IPv4 packet without options in a frame.
 fn source(frame: &[u8]) -> Result<Endpoint> {
     let (Some(&address), Some(&port)) = (
         frame.get(26..).and_then(|bytes| bytes.first_chunk::<4>()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Interfaces on top of a port, each in a network namespace of its own.
+//! Interfaces on top of a port, each in its own network namespace.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use anyhow::{ensure, Result};
 use ehea_tests::lab::{port_address, text, Lab};
 use ehea_tests::peer::{Echo, Plan, PEER_ADDRESS};
 
-/// The second station at the port.
+/// MAC address of the second station at the port.
 const STATION: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0x99, 0x02];
 
-/// Frames to a macvlan and to the port itself, in turn: each comes to the right one, and back.
+/// Frames go to a macvlan and to the port itself in turn. Each arrives at the right one and comes
+/// back.
 pub(crate) fn macvlan(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 9000)?;
@@ -41,7 +42,7 @@ pub(crate) fn macvlan(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// An ipvlan has the port's address, and an IP address of its own.
+/// An ipvlan has the port's MAC address and an IP address of its own.
 pub(crate) fn ipvlan(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 9000)?;

@@ -8,10 +8,10 @@ use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{wait_until, Lab};
 use ehea_tests::peer::{collect, pattern, Checker, ETHERNET_HEADER, TEST_ETHERTYPE};
 
-/// For frames that stay away: they are late or lost.
+/// Time after which frames count as lost; those that are merely late arrive earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The payload of a numbered frame.
+/// Returns the payload of a numbered frame.
 fn numbered(frame: &[u8]) -> Result<Option<&[u8]>> {
     let (header, payload) = frame
         .split_at_checked(ETHERNET_HEADER)
@@ -21,8 +21,8 @@ fn numbered(frame: &[u8]) -> Result<Option<&[u8]>> {
         .then_some(payload))
 }
 
-/// The peer takes nothing until the transmit ring is full and the driver has stopped the stack's
-/// queue; then it takes everything.
+/// The peer accepts nothing until the transmit ring is full and the driver has stopped the stack's
+/// queue. Then it accepts everything.
 pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
     const STREAM: u32 = 4;
     const FRAMES: u64 = 20_000;
@@ -32,7 +32,8 @@ pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
         let statistics = ethtool_statistics(lab, &name)?;
         statistics.get("tx_stopped").copied().context("tx_stopped")
     };
-    // Else the stack stops the queue by its byte limit, long before the ring is full.
+    // Without this, the stack stops the queue because of its byte limit, long before the ring is
+    // full.
     lab.sh(&format!(
         "echo 1000000000 >/sys/class/net/{name}/queues/tx-0/byte_queue_limits/limit_min"
     ))?;
@@ -56,9 +57,9 @@ pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// While the peer takes nothing, the stack gives the driver no more bytes than its limit allows, and one
-/// frame: the rest stays where it can still be scheduled. It depends on what the driver says of each frame
-/// that it takes and that was sent.
+/// While the peer accepts nothing, the stack gives the driver no more bytes than the byte limit
+/// allows, and one frame. Other frames stay where they can still be scheduled. This depends on the
+/// driver's reports of each frame that it accepts and that was sent.
 pub(crate) fn byte_limit(lab: &Lab) -> Result<()> {
     const STREAM: u32 = 5;
     const FRAMES: u64 = 4000;

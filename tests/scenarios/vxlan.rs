@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A tunnel over the port, with its offloads on.
+//! A tunnel over the port, with its offloads enabled.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use ehea_tests::counters::resets;
 use ehea_tests::lab::{wait_until, Lab};
 use ehea_tests::peer::Cable;
 
-/// Bytes of the file that goes through the tunnel.
+/// Number of bytes of the file that goes through the tunnel.
 const BYTES: u64 = 16 << 20;
 
-/// A counter of a network namespace.
+/// Returns a counter of a network namespace.
 fn counter(lab: &Lab, namespace: &str, name: &str) -> Result<u64> {
     let text = lab.sh(&format!("ip netns exec {namespace} nstat -az {name}"))?;
     text.lines()
@@ -23,9 +23,9 @@ fn counter(lab: &Lab, namespace: &str, name: &str) -> Result<u64> {
         .with_context(|| format!("no {name} in {text:?}"))
 }
 
-/// A file goes over TCP through a VXLAN tunnel between both ports, which a cable connects. It comes as it
-/// was sent, no checksum on the way is wrong, and no port is reset. What is not in the tunnel is still cut
-/// by the adapter.
+/// A file goes over TCP through a VXLAN tunnel between both ports, which a cable connects. It
+/// arrives unchanged, no checksum on the way is wrong, and no port is reset. Packets outside of the
+/// tunnel are still cut by the adapter.
 pub(crate) fn tunnel(lab: &Lab) -> Result<()> {
     lab.load()?;
     let cable = Cable::new(Arc::clone(lab.port(1)?), Arc::clone(lab.port(2)?));
@@ -77,7 +77,7 @@ pub(crate) fn tunnel(lab: &Lab) -> Result<()> {
             let errors = counter(lab, namespace, name)?;
             ensure!(errors == 0, "{namespace}: {errors} {name}");
         }
-        // Back, so that it is found where the driver left it.
+        // The interface is moved back, so that it is found where the driver left it.
         lab.sh(&format!("ip -n {namespace} link set {name} netns 1"))?;
         let resets = resets(lab, name)?;
         ensure!(resets == 0, "{name}: {resets} resets");

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Long soaks, to tell whether the bench itself is at fault: memory comes and goes under numbered traffic, in a
-//! guest whose two processors QEMU runs in a thread each, and in one where they take turns in a single thread.
-//! What happens in the first alone is a race between the processors, be it in the guest or in QEMU.
+//! Long soaks that show whether the test bench itself is at fault. Memory comes and goes under
+//! numbered traffic, in a guest whose two processors QEMU runs in a thread each, and in one where
+//! they take turns in a single thread. What happens only in the first is a race between the
+//! processors, either in the guest or in QEMU.
 //!
-//! Both must be silent: no frame is lost, nothing is left, and the adapter is reached for nothing that it does not
-//! have.
+//! Both must be silent: no frame is lost, nothing is left behind, and the adapter gets no access to
+//! registers that it does not have.
 
 use std::process::ExitCode;
 
@@ -14,13 +15,13 @@ use ehea_tests::lab::{Lab, Shape};
 use ehea_tests::soak::soak;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Environment variable with the number of cycles, if it is to be another one than [`CYCLES`].
+/// Environment variable with the number of cycles, if it is not [`CYCLES`].
 const CYCLES_VARIABLE: &str = "EHEA_SOAK_CYCLES";
 
-/// Cycles of adding and removing memory.
+/// Number of cycles of adding and removing memory.
 const CYCLES: u64 = 400;
 
-/// How often is told how far it is.
+/// Number of cycles between reports of progress.
 const PROGRESS: u64 = 10;
 
 const STANDARD: Shape = Shape {

@@ -41,7 +41,7 @@ impl<'a> Background<'a> {
             .map(drop)
     }
 
-    /// Ends it and returns what it reports.
+    /// Ends the process and returns its report.
     fn stop(self) -> Result<String> {
         let (process, report) = (&self.process, &self.report);
         self.lab.sh(&format!(
@@ -56,17 +56,17 @@ impl<'a> Background<'a> {
 pub struct Reflector<'a>(Background<'a>);
 
 impl Reflector<'_> {
-    /// Has it take no frames: they wait in its socket.
+    /// Stops the reflector from accepting frames, so that they wait in its socket.
     pub fn pause(&self) -> Result<()> {
         self.0.signal("STOP")
     }
 
-    /// Has it go on.
+    /// Lets the reflector accept frames again.
     pub fn resume(&self) -> Result<()> {
         self.0.signal("CONT")
     }
 
-    /// Ends it and returns what it counted; fails if its own socket lost frames.
+    /// Ends the reflector and returns its counts. Fails if its own socket lost frames.
     pub fn stop(self) -> Result<String> {
         let counts = self.0.stop()?;
         ensure!(
@@ -86,25 +86,25 @@ pub struct Watch<'a>(Background<'a>);
 pub struct Passed {
     /// Packets handed to the device.
     pub sent: Way,
-    /// Packets that came from it, after the stack has put segments together.
+    /// Packets that came from the device, after the stack has put segments together.
     pub received: Way,
 }
 
 /// One direction of [`Passed`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
-    /// Packets.
+    /// Number of packets.
     pub packets: u64,
-    /// Those whose checksum is left to the device, or was verified by it.
+    /// Number of packets whose checksum is left to the device or was verified by it.
     pub checksums: u64,
-    /// Those that the device is to cut into segments, or that are made of several.
+    /// Number of packets that the device is to cut into segments, or that are made of several.
     pub long: u64,
-    /// Segments in the long ones.
+    /// Number of segments in the long packets.
     pub segments: u64,
 }
 
 impl Watch<'_> {
-    /// Ends it and returns what it has seen; fails if its own socket lost packets.
+    /// Ends the watch and returns what it has seen. Fails if its own socket lost packets.
     pub fn stop(self) -> Result<Passed> {
         let text = self.0.stop()?;
         let counters: BTreeMap<&str, u64> = text
@@ -141,7 +141,7 @@ impl Lab {
         Background::start(self, "reflect", None, interface).map(Reflector)
     }
 
-    /// As [`Lab::reflect`], for an interface in a network namespace.
+    /// Starts to reflect as [`Lab::reflect`] does, for an interface in a network namespace.
     pub fn reflect_in(&self, namespace: &str, interface: &str) -> Result<Reflector<'_>> {
         Background::start(self, "reflect", Some(namespace), interface).map(Reflector)
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! CMO as the guest shows it: the accounts of the VIO bus and of its devices, and the partition's data.
+//! CMO as the guest shows it: the accounts of the VIO bus and of its devices, and the partition's
+//! data.
 //!
-//! All sizes are bytes. The rules are those of the kernel's `arch/powerpc/platforms/pseries/vio.c`.
+//! All sizes are in bytes. The rules are those of the kernel's
+//! `arch/powerpc/platforms/pseries/vio.c`.
 
 use std::collections::BTreeMap;
 
@@ -14,29 +16,29 @@ pub const MINIMUM: u64 = 1_562_624;
 
 const WIDE_MINIMUM: i128 = MINIMUM as i128;
 
-/// What the bus hands out at a time when it balances.
+/// Number of bytes that the bus hands out at a time when it balances.
 pub const CHUNK: u64 = 131_072;
 
-/// The accounts of the bus, `/sys/bus/vio/cmo_*`.
+/// Accounts of the bus, `/sys/bus/vio/cmo_*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bus {
-    /// What the partition may have mapped.
+    /// Number of bytes that the partition may have mapped.
     pub entitled: u64,
-    /// Kept for devices to come; part of the reserve.
+    /// Number of bytes kept for devices to come; part of the reserve.
     pub spare: u64,
-    /// The minimum of all devices, and the spare.
+    /// Minimum of all devices, and the spare.
     pub min: u64,
-    /// What all devices wish, and the spare.
+    /// Number of bytes that all devices wish for, and the spare.
     pub desired: u64,
-    /// What all devices have.
+    /// Number of bytes that all devices have.
     pub curr: u64,
-    /// The most that they ever had.
+    /// Maximum number of bytes that the devices ever had.
     pub high: u64,
-    /// What devices are sure to get.
+    /// Number of bytes that devices are guaranteed.
     pub reserve_size: u64,
-    /// What anybody may take.
+    /// Number of bytes that any device may take.
     pub excess_size: u64,
-    /// What of it nobody has.
+    /// Number of these bytes that no device has.
     pub excess_free: u64,
 }
 
@@ -61,10 +63,10 @@ impl Bus {
         })
     }
 
-    /// Checks what holds after every balance, for the devices that have a driver, of `windows` devices
-    /// with a DMA window.
+    /// Checks what holds after every balance. `devices` are those that have a driver, of `windows`
+    /// devices with a DMA window.
     pub fn check(&self, devices: &[Device], windows: u64) -> Result<()> {
-        // Wide, because the numbers may be anything before the bus has balanced.
+        // The type is wide, because the numbers may be anything before the bus has balanced.
         let sum = |f: fn(&Device) -> i128| devices.iter().map(f).sum::<i128>();
         let [entitled, spare, min, desired, curr, high] = [
             self.entitled,
@@ -115,16 +117,17 @@ impl Bus {
     }
 }
 
-/// The accounts of a device, `/sys/bus/vio/devices/…/cmo_*`.
+/// Accounts of a device, `/sys/bus/vio/devices/…/cmo_*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Device {
-    /// What it is sure to get; 0 until the bus balances for the first time after its probe.
+    /// Number of bytes that the device is guaranteed; 0 until the bus balances for the first time
+    /// after the device's probe.
     pub entitled: u64,
-    /// What it has.
+    /// Number of bytes that the device has.
     pub allocated: u64,
-    /// What its driver wishes.
+    /// Number of bytes that the device's driver wishes for.
     pub desired: u64,
-    /// Mappings that were refused.
+    /// Number of mappings that were refused.
     pub allocs_failed: u64,
 }
 
@@ -145,8 +148,8 @@ impl Device {
     }
 }
 
-/// The numbers in a directory's `cmo_*` files, by their names without `cmo_`, as one snapshot of the
-/// shell's.
+/// Returns the numbers in a directory's `cmo_*` files, by their names without `cmo_`. The shell
+/// reads them with one command.
 fn numbers(lab: &Lab, directory: &str) -> Result<BTreeMap<String, u64>> {
     let lines = lab.sh(&format!("cd {directory} && grep -H . cmo_*"))?;
     lines
@@ -159,7 +162,7 @@ fn numbers(lab: &Lab, directory: &str) -> Result<BTreeMap<String, u64>> {
         .collect()
 }
 
-/// A number of `/proc/powerpc/lparcfg`, if it is there.
+/// Returns a number in `/proc/powerpc/lparcfg`, or `None` if it is not there.
 pub fn lparcfg(lab: &Lab, name: &str) -> Result<Option<u64>> {
     let text = lab.sh("cat /proc/powerpc/lparcfg")?;
     let value = text.lines().find_map(|line| {
@@ -176,14 +179,15 @@ pub fn lparcfg(lab: &Lab, name: &str) -> Result<Option<u64>> {
         .transpose()
 }
 
-/// Writes to `/proc/powerpc/lparcfg`, as administrators' tools do, and says whether that succeeded.
+/// Writes to `/proc/powerpc/lparcfg`, as administrators' tools do. Returns whether that succeeded.
 pub fn set_lparcfg(lab: &Lab, name: &str, value: u64) -> Result<bool> {
     let output = lab.run(&format!("echo {name}={value} >/proc/powerpc/lparcfg"))?;
     Ok(output.success())
 }
 
-/// Waits until the bus has balanced, which it does in its own time: until its accounts and those of
-/// these devices, all that have a driver, of `windows` devices with a DMA window, go together.
+/// Waits until the bus has balanced, which it does in its own time: until its accounts are
+/// consistent with those of the devices `units`. These are all devices with a driver, of `windows`
+/// devices with a DMA window.
 pub fn balanced(lab: &Lab, units: &[&str], windows: u64) -> Result<(Bus, Vec<Device>)> {
     let mut last = None;
     let mut why = Ok(());

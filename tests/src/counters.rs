@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Counters of an interface, as the kernel and as the model keep them.
+//! Counters of an interface, as the kernel and the model keep them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,21 +10,21 @@ use ehea_model::stats::Stats;
 use crate::lab::{wait_until, Lab};
 use crate::peer::{Cable, Carried, ETHERNET_HEADER, MIN_FRAME};
 
-/// Frames and bytes (without CRC) of an interface since some point in time.
+/// Counts of frames and bytes (without CRC) of an interface since some point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Frames received.
+    /// Number of frames received.
     pub rx_frames: u64,
-    /// Bytes of them.
+    /// Number of bytes in these frames.
     pub rx_bytes: u64,
-    /// Frames sent.
+    /// Number of frames sent.
     pub tx_frames: u64,
-    /// Bytes of them.
+    /// Number of bytes in these frames.
     pub tx_bytes: u64,
 }
 
 impl Counters {
-    /// What the kernel says about an interface, in a network namespace if one is named.
+    /// Reads the kernel's counters of an interface, in a network namespace if one is named.
     pub fn of_interface(lab: &Lab, namespace: Option<&str>, name: &str) -> Result<Self> {
         const NAMES: [&str; 7] = [
             "rx_packets",
@@ -58,7 +58,7 @@ impl Counters {
         })
     }
 
-    /// What the model counted on a port, numbered from 1.
+    /// Returns the model's counters of a port, numbered from 1.
     pub fn of_port(stats: &Stats, port: usize) -> Result<Self> {
         let port = stats
             .ports
@@ -73,8 +73,9 @@ impl Counters {
         })
     }
 
-    /// Whether an end has counted what was on the wire. Sent frames shorter than the wire allows, such as
-    /// those that reset a TCP connection, are counted without their padding; there are few of them.
+    /// Checks whether an end has counted what was on the wire. Sent frames shorter than the wire
+    /// allows, such as those that reset a TCP connection, are counted without their padding. There
+    /// are few of them.
     fn agrees_with_wire(&self, wire: &Self) -> bool {
         const SHORT_FRAMES: u64 = 16;
         const PADDING: u64 = (MIN_FRAME - ETHERNET_HEADER) as u64;
@@ -86,7 +87,7 @@ impl Counters {
         padded == *wire && padding.is_some_and(|padding| padding <= SHORT_FRAMES * PADDING)
     }
 
-    /// What was counted since `before`.
+    /// Returns the counts since `before`.
     pub fn since(self, before: Self) -> Self {
         Self {
             rx_frames: self.rx_frames.saturating_sub(before.rx_frames),
@@ -107,7 +108,7 @@ impl fmt::Display for Counters {
     }
 }
 
-/// What `ethtool -S` shows of an interface.
+/// Returns the counters that `ethtool -S` shows for an interface.
 pub fn ethtool_statistics(lab: &Lab, name: &str) -> Result<BTreeMap<String, u64>> {
     let text = lab.sh(&format!("ethtool -S {name}"))?;
     text.lines()
@@ -117,7 +118,7 @@ pub fn ethtool_statistics(lab: &Lab, name: &str) -> Result<BTreeMap<String, u64>
         .collect()
 }
 
-/// How often a port was set up anew since the driver was loaded.
+/// Returns the number of times that a port was set up anew since the driver was loaded.
 pub fn resets(lab: &Lab, name: &str) -> Result<u64> {
     let counter = lab.system().resets_counter();
     let statistics = ethtool_statistics(lab, name)?;
@@ -127,7 +128,7 @@ pub fn resets(lab: &Lab, name: &str) -> Result<u64> {
         .with_context(|| format!("{name} has no counter {counter}"))
 }
 
-/// Compares what the kernel and the model count on a port from one point in time on.
+/// Comparison of the kernel's and the model's counts for a port from one point in time on.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     port: usize,
@@ -138,8 +139,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Starts now, with nothing under way but what the kernel sends by itself now and then: not between two
-    /// looks at each end's counters.
+    /// Starts the comparison. Nothing may be under way except what the kernel sends of its own
+    /// accord now and then, which must not fall between the reads of both counters.
     pub fn start(lab: &Lab, port: usize, name: &str, namespace: Option<&str>) -> Result<Self> {
         let look = || -> Result<_> {
             let kernel = Counters::of_interface(lab, namespace, name)?;
@@ -160,15 +161,15 @@ impl Comparison {
         })
     }
 
-    /// What the kernel and the model have counted since the start.
+    /// Returns what the kernel and the model have counted since the start.
     fn now(&self, lab: &Lab) -> Result<(Counters, Counters)> {
         let kernel = Counters::of_interface(lab, self.namespace.as_deref(), &self.name)?;
         let model = Counters::of_port(&lab.stats()?, self.port)?;
         Ok((kernel.since(self.kernel), model.since(self.model)))
     }
 
-    /// Both have counted the same since the start, and that is returned. Frames under way are waited
-    /// for.
+    /// Waits until both have counted the same since the start, and returns it. Frames under way are
+    /// waited for.
     pub fn agree(&self, lab: &Lab) -> Result<Counters> {
         let mut both = (Counters::default(), Counters::default());
         let agreed = wait_until("kernel and model agree on frames and bytes", || {
@@ -182,7 +183,7 @@ impl Comparison {
     }
 }
 
-/// Compares what is counted at both ends of a cable, and by it.
+/// Comparison of the counts at both ends of a cable with those of the cable.
 #[derive(Debug)]
 pub struct WireComparison {
     ends: [Comparison; 2],
@@ -190,7 +191,7 @@ pub struct WireComparison {
 }
 
 impl WireComparison {
-    /// Starts now, with nothing under way.
+    /// Starts the comparison. Nothing may be under way.
     pub fn start(ends: [Comparison; 2], cable: &Cable) -> Self {
         Self {
             ends,
@@ -198,8 +199,8 @@ impl WireComparison {
         }
     }
 
-    /// In each direction sender and receiver, kernel and model, and the cable have counted the same
-    /// since the start; that is returned. Frames under way are waited for.
+    /// Waits until, in each direction, sender and receiver, kernel and model, and the cable have
+    /// counted the same since the start, and returns it. Frames under way are waited for.
     pub fn agree(&self, lab: &Lab, cable: &Cable) -> Result<[Carried; 2]> {
         let mut wire = [Carried::default(); 2];
         let mut ends = [(Counters::default(), Counters::default()); 2];

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Faults that are known and not mended yet: scenarios that show one fail, and must go on failing in the
-//! same way until it is.
+//! Known faults that are not mended yet. Scenarios that show one fail, and must go on failing in
+//! the same way until it is mended.
 
 use anyhow::{bail, ensure, Result};
 
-/// Where every fault that a scenario names is explained.
+/// Text that explains every fault which a scenario names.
 const EXPLANATIONS: &str = include_str!("../../Documentation/todo.rst");
 
 /// A fault that a scenario shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Its number in `Documentation/todo.rst`, such as `K18`.
+    /// Number of the fault in `Documentation/todo.rst`, such as `K18`.
     pub fault: &'static str,
-    /// Part of the message with which the scenario fails. The more of what was seen stands in it, the less
-    /// can change unnoticed.
+    /// Part of the message with which the scenario fails. The more it contains of what was seen,
+    /// the less can change unnoticed.
     pub seen: &'static str,
 }
 
 impl Known {
-    /// Turns the result of a scenario round.
+    /// Inverts the result of a scenario.
     ///
     /// # Errors
     ///

@@ -18,44 +18,46 @@ use crate::totals::{unwanted, Counts, UNWANTED};
 /// Environment variable with the path of `ehea-net`, built from `guest-tools/` for the guest.
 pub const GUEST_TOOLS_VARIABLE: &str = "EHEA_GUEST_TOOLS";
 
-/// What a guest is to have.
+/// Requirements for a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// The driver, and the kernel that goes with it.
+    /// Driver, and the kernel that goes with it.
     pub system: System,
-    /// Memory, as in `Builder::mem`.
+    /// Memory, in the syntax of `Builder::mem`.
     pub memory: &'static str,
-    /// The adapter and its number of ports, each connected to this process.
+    /// Number of ports of the adapter, each connected to this process; `None` for no adapter.
     pub adapter: Option<usize>,
     /// Properties of the adapter, such as `max-mrs=1`.
     pub properties: &'static [&'static str],
-    /// Memory is set aside for the kernel that follows a crash, which is in the directory of commands.
+    /// True if memory is reserved for the kernel that runs after a crash, which is in the directory
+    /// of commands.
     pub crash_kernel: bool,
-    /// Makes a CMO partition with this I/O entitlement, such as `64M`.
+    /// I/O entitlement, such as `64M`, which makes the guest a CMO partition.
     pub cmo: Option<&'static str>,
-    /// Devices besides the adapter. Their ports follow its own.
+    /// Devices besides the adapter. Their ports follow those of the adapter.
     pub others: &'static [Other],
-    /// More arguments for QEMU, for other devices.
+    /// Additional arguments of QEMU, for other devices.
     pub qemu_args: &'static [&'static str],
-    /// How the adapters treat the driver.
+    /// Temper of the adapters towards the driver.
     pub temper: Temper,
 }
 
-/// How an adapter treats its driver, within what the interface allows (Documentation/abi.rst).
+/// Temper of an adapter towards its driver, within what the interface allows
+/// (Documentation/abi.rst).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Temper {
-    /// All goes as expected.
+    /// Everything happens as expected.
     #[default]
     Calm,
-    /// Firmware is busy now and then, the adapter is slow and out of order.
+    /// Firmware is busy now and then, and the adapter is slow and works out of order.
     Rough,
 }
 
-/// Environment variable with another seed for what an adapter does that is rough.
+/// Environment variable with another seed for the behaviour of a rough adapter.
 pub const SEED_VARIABLE: &str = "EHEA_TEMPER_SEED";
 
 impl Temper {
-    /// In the names of tests.
+    /// Returns the name of the temper, for the names of tests.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Calm => "",
@@ -63,7 +65,7 @@ impl Temper {
         }
     }
 
-    /// Properties of the adapter.
+    /// Returns the adapter's properties for this temper.
     fn properties(self) -> Vec<String> {
         match self {
             Self::Calm => Vec::new(),
@@ -76,7 +78,7 @@ impl Temper {
 }
 
 impl Shape {
-    /// A guest with our driver, 1 GiB of memory and nothing else.
+    /// A guest with this driver, 1 GiB of memory and nothing else.
     pub const PLAIN: Self = Self {
         system: System::Ours,
         memory: "1G",
@@ -107,7 +109,8 @@ pub enum Other {
 }
 
 impl Other {
-    /// QEMU's `-device` for number `port` of all ports, whose netdev is `netdev`.
+    /// Returns the value of QEMU's option `-device`. `port` is the number of the port among all
+    /// ports, and `netdev` its netdev.
     fn device(self, port: usize, netdev: &str, temper: Temper) -> String {
         let (mac, id, unit) = (text(port_address(port)), self.id(), self.unit());
         match self {
@@ -123,7 +126,7 @@ impl Other {
         }
     }
 
-    /// Its unit address on the VIO bus.
+    /// Returns the unit address on the VIO bus.
     pub const fn unit(self) -> &'static str {
         match self {
             Self::Adapter => "71000002",
@@ -131,7 +134,7 @@ impl Other {
         }
     }
 
-    /// Its name in QEMU.
+    /// Returns the name in QEMU.
     pub fn id(self) -> String {
         format!("vio{}", self.unit())
     }
@@ -149,15 +152,15 @@ pub struct Lab {
     expected: Mutex<BTreeSet<&'static str>>,
 }
 
-/// How long something that needs no user may take in the guest. It is no measurement: only a guest in
-/// which it never happens takes as long.
+/// Time after which something that needs no user is taken never to happen in the guest. It is no
+/// measurement.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Names under which the model counts that a queue pair reached for memory that is not registered or,
+/// Names under which the model counts accesses of queue pairs to memory that is not registered or,
 /// in a CMO partition, not mapped.
 const REFUSED_ACCESSES: [&str; 4] = ["UnknownKey", "OutsideRegion", "NotMapped", "QueueNotMapped"];
 
-/// Calls `done` until it is true.
+/// Calls `done` until it returns true. Fails with the description `what` if it never does.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !done()? {
@@ -167,17 +170,17 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<
     Ok(())
 }
 
-/// Address of a port, numbered from 1.
+/// Returns the address of a port, numbered from 1.
 pub fn port_address(port: usize) -> [u8; 6] {
     [0x52, 0x54, 0x00, 0xea, 0x00, port as u8]
 }
 
-/// An address as text.
+/// Returns an address as text.
 pub fn text(address: [u8; 6]) -> String {
     address.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// The program for the guest.
+/// Returns the path of the program for the guest.
 pub fn guest_tools() -> Result<PathBuf> {
     match std::env::var_os(GUEST_TOOLS_VARIABLE) {
         Some(path) => Ok(path.into()),
@@ -187,18 +190,18 @@ pub fn guest_tools() -> Result<PathBuf> {
     }
 }
 
-/// A shell command that has IPv6 give an interface no address.
+/// Returns a shell command that makes IPv6 give an interface no address.
 fn silence(name: &str) -> String {
     format!("echo 1 >/proc/sys/net/ipv6/conf/{name}/addr_gen_mode")
 }
 
 impl Lab {
-    /// Boots a guest; `name` is for its logs.
+    /// Boots a guest. `name` is for its logs.
     pub fn boot(name: &str, shape: &Shape) -> Result<Self> {
         Self::boot_with(name, shape, |builder| builder)
     }
 
-    /// As [`Lab::boot`], with something special.
+    /// Boots a guest as [`Lab::boot`] does, after `special` has changed its description.
     pub fn boot_with(
         name: &str,
         shape: &Shape,
@@ -246,7 +249,7 @@ impl Lab {
                 .qemu_arg(&other.device(ports.len(), &netdev, shape.temper));
         }
         let guest = special(builder).boot()?;
-        // Memory that is added is for movable pages, so that it can be removed again.
+        // Added memory is for movable pages, so that it can be removed again.
         guest.sh("echo auto-movable >/sys/module/memory_hotplug/parameters/online_policy")?;
         let mut lab = Self {
             system: shape.system,
@@ -267,23 +270,23 @@ impl Lab {
         self.sh("ls /sys/class/net; ls /run/netns 2>/dev/null; true")
     }
 
-    /// Whether the guest has the interfaces and network namespaces that it had when it was booted, and no
-    /// others.
+    /// Checks whether the guest has the interfaces and network namespaces that it had when it was
+    /// booted, and no others.
     pub fn is_tidy(&self) -> Result<bool> {
         Ok(self.networks()? == self.networks)
     }
 
-    /// The driver, and the kernel that goes with it.
+    /// Returns the driver, and the kernel that goes with it.
     pub fn system(&self) -> System {
         self.system
     }
 
-    /// The guest.
+    /// Returns the guest.
     pub fn guest(&self) -> &Guest {
         &self.guest
     }
 
-    /// The host's end of a port, numbered from 1.
+    /// Returns the host's end of a port, numbered from 1.
     pub fn port(&self, number: usize) -> Result<&Arc<Port>> {
         number
             .checked_sub(1)
@@ -291,7 +294,7 @@ impl Lab {
             .with_context(|| format!("no port {number}"))
     }
 
-    /// The adapter model's statistics.
+    /// Returns the adapter model's statistics.
     pub fn stats(&self) -> Result<Stats> {
         self.guest.stats()
     }
@@ -311,7 +314,7 @@ impl Lab {
         self.sh("modprobe ehea").map(drop)
     }
 
-    /// Removes the driver; nothing of it may be left in the adapter.
+    /// Removes the driver. Nothing of it may be left in the adapter.
     pub fn unload(&self) -> Result<()> {
         self.sh("rmmod ehea")?;
         self.nothing_left()
@@ -329,7 +332,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Name of a port's interface.
+    /// Returns the name of a port's interface.
     pub fn interface(&self, port: usize) -> Result<String> {
         let address = text(port_address(port));
         let path = self
@@ -339,7 +342,8 @@ impl Lab {
         Ok(name.to_owned())
     }
 
-    /// Sets a port up with this MTU, waits for its carrier, and returns its interface's name.
+    /// Sets a port up with the MTU `mtu`, waits for its carrier, and returns the name of its
+    /// interface.
     pub fn up(&self, port: usize, mtu: usize) -> Result<String> {
         let name = self.interface(port)?;
         self.sh(&format!("ip link set {name} mtu {mtu} up"))?;
@@ -347,8 +351,8 @@ impl Lab {
         Ok(name)
     }
 
-    /// Gives an interface the address `10.NET.0.1`, and tells it for good that the peer on the wire has
-    /// `10.NET.0.2`.
+    /// Gives an interface the address `10.NET.0.1`, and a permanent entry that the peer on the wire
+    /// has `10.NET.0.2`.
     pub fn address(&self, interface: &str, net: u8) -> Result<()> {
         self.sh(&format!(
             "ip addr add 10.{net}.0.1/24 dev {interface} && \
@@ -358,9 +362,9 @@ impl Lab {
         .map(drop)
     }
 
-    /// Tells two interfaces, the second in a network namespace, each other's addresses for good, so
-    /// that no ARP is under way while frames are counted: its frames are shorter than the wire allows,
-    /// and the sender doesn't count the padding, while the receiver does.
+    /// Gives two interfaces, the second in a network namespace, permanent entries of each other's
+    /// addresses, so that no ARP is under way while frames are counted. Its frames are shorter than
+    /// the wire allows, and the sender does not count the padding, while the receiver does.
     pub fn introduce(&self, near: (&str, &str), far: (&str, &str), namespace: &str) -> Result<()> {
         let [first, second] = [1, 2].map(|port| text(port_address(port)));
         self.sh(&format!(
@@ -371,24 +375,24 @@ impl Lab {
         .map(drop)
     }
 
-    /// Has IPv6 give an interface that is down no address by itself, so that the kernel sends nothing on it
-    /// that nobody asked for: neither router solicitations, nor reports of groups, nor probes for duplicate
-    /// addresses. For scenarios that say how many frames there must be, or compare both ends of a wire: the
-    /// adapter at the other end filters such frames.
+    /// Makes IPv6 give an interface that is down no address of its own accord. The kernel then
+    /// sends nothing on it unasked: no router solicitations, reports of groups, or probes for
+    /// duplicate addresses. This is for scenarios that say how many frames there must be or that
+    /// compare both ends of a wire: the adapter at the other end filters such frames.
     pub fn silent(&self, name: &str) -> Result<()> {
         self.sh(&silence(name)).map(drop)
     }
 
-    /// As [`Lab::silent`], for an interface in a network namespace.
+    /// Makes an interface in a network namespace silent, as [`Lab::silent`] does.
     pub fn silent_in(&self, namespace: &str, name: &str) -> Result<()> {
         let command = silence(name);
         self.sh(&format!("ip netns exec {namespace} sh -c '{command}'"))
             .map(drop)
     }
 
-    /// Waits until an interface has a carrier, or has none. With the carrier comes an address of IPv6's (but
-    /// for part of a bond), and with that a group, which is waited for as well: from then on the adapter's
-    /// objects are the same.
+    /// Waits until an interface has a carrier, or has none. With the carrier come an address of
+    /// IPv6 (except for part of a bond) and a group, which is waited for as well. From then on, the
+    /// adapter's objects stay the same.
     pub fn carrier(&self, name: &str, on: bool) -> Result<()> {
         let wanted = u8::from(on);
         let groups = format!(
@@ -409,7 +413,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Prepares for a scenario: the driver is not loaded, and what the model refuses counts from now.
+    /// Prepares for a scenario: the driver is not loaded, and the model's refusals count from now.
     pub fn begin(&mut self, scenario: &str) -> Result<()> {
         self.sh(&format!("echo 'scenario: {scenario}' >/dev/kmsg"))?;
         self.expected().clear();
@@ -424,28 +428,29 @@ impl Lab {
         Ok(())
     }
 
-    /// What the model refuses under this name is what the running scenario is about.
+    /// Declares that refusals under the name `name` are what the running scenario is about.
     pub fn expect_refusal(&self, name: &'static str) {
         self.expected().insert(name);
     }
 
-    /// The running scenario is about lost interrupts: completion events are raised again.
+    /// Declares that the running scenario is about lost interrupts, so that completion events are
+    /// raised again.
     pub fn expect_reraise(&self) {
         self.expected().insert("reraised");
     }
 
-    /// In the running scenario queue pairs fail for no fault of the driver's, which may ring a doorbell
-    /// before it knows: that does nothing.
+    /// Declares that queue pairs fail in the running scenario without fault of the driver. The
+    /// driver may ring a doorbell before it knows, which does nothing.
     pub fn expect_ignored_mmio(&self) {
         self.expected().insert("ignored_mmio");
     }
 
-    /// Whether the running scenario expects what has this name.
+    /// Checks whether the running scenario expects counts under the name `name`.
     pub(crate) fn expects(&self, name: &str) -> bool {
         self.expected().contains(name)
     }
 
-    /// What the model counted since the scenario began that is not to happen.
+    /// Returns the unwanted events that the model counted since the scenario began.
     pub(crate) fn unwanted(&self) -> Result<Counts> {
         let mut counts = unwanted(&self.stats()?);
         for (name, before) in unwanted(&self.before) {
@@ -456,7 +461,8 @@ impl Lab {
         Ok(counts)
     }
 
-    /// How many calls firmware didn't look at, by itself, since the scenario began.
+    /// Returns the number of calls that firmware of its own accord did not look at, since the
+    /// scenario began.
     pub(crate) fn moody_answers(&self) -> Result<u64> {
         let sum = |stats: &Stats| stats.moody_answers.values().sum::<u64>();
         Ok(sum(&self.stats()?).saturating_sub(sum(&self.before)))
@@ -466,7 +472,7 @@ impl Lab {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a scenario: removes the driver, and fails if anything is left, if the model had to refuse
+    /// Ends a scenario: removes the driver. Fails if anything is left, if the model had to refuse
     /// anything that the driver did, or if the kernel reported anything.
     pub fn end(&self) -> Result<()> {
         self.guest.check_console()?;
@@ -480,7 +486,7 @@ impl Lab {
         }
         self.nothing_left()?;
         let (before, after) = (&self.before, self.stats()?);
-        // To ask for one region more than there is room for is no mistake.
+        // Asking for one region more than there is room for is no mistake.
         let mistakes = |stats: &Stats| {
             let mut refusals = stats.refusals.clone();
             refusals.remove("MrLimit");

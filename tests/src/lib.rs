@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! End-to-end tests of the driver against a booted guest: what scenarios, demo and benchmarks share.
+//! End-to-end tests of the driver against a booted guest: the parts that scenarios, demo and
+//! benchmarks share.
 
 #![forbid(unsafe_code)]
 

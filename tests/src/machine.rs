@@ -1,34 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What firmwares show without a kernel (`tests/machine/firmware`), as tests and as figures.
+//! Demonstrations by firmwares without a kernel (`tests/machine/firmware`), for tests and for
+//! figures.
 
 use anyhow::{ensure, Result};
 use ehea_harness::{Machine, MachineBuilder};
 use ehea_model::stats::Stats;
 
-/// Bytes of each DIMM, the least that the machine takes.
+/// Size of each DIMM in bytes, the minimum of the machine.
 const DIMM: u64 = 256 << 20;
 
-/// A machine with room for DIMMs above its 1 GiB of memory.
+/// Returns a machine with room for DIMMs above its 1 GiB of memory.
 fn roomy(firmware: &str) -> Result<MachineBuilder> {
     Machine::builder(firmware).memory("1G,max=2G")
 }
 
-/// Accesses of a register that went somewhere else, as those saw it who can.
+/// Counts of accesses to a register that went somewhere else, by those who can notice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Misrouted {
-    /// Accesses of the adapter's registers where it has none.
+    /// Number of accesses to the adapter's registers at places where it has none.
     pub by_adapter: u64,
-    /// Instructions that loaded something else than the register has.
+    /// Number of instructions that loaded something else than the register's contents.
     pub by_firmware: u64,
 }
 
-/// Plugs a DIMM in and out, so many times, while the firmware loads from a register of the interrupt
-/// controller.
+/// Plugs a DIMM in and out `plugs` times while the firmware loads from a register of the interrupt
+/// controller. Returns the counts.
 pub fn misrouted(plugs: u64) -> Result<Misrouted> {
     misrouted_with(plugs, &[])
 }
 
-/// As [`misrouted`], with more arguments for QEMU.
+/// Does the same as [`misrouted`], with additional arguments for QEMU.
 pub fn misrouted_with(plugs: u64, arguments: &[&str]) -> Result<Misrouted> {
     const INSTRUCTIONS: usize = 0;
     const WRONG: usize = 1;
@@ -52,8 +53,8 @@ pub fn misrouted_with(plugs: u64, arguments: &[&str]) -> Result<Misrouted> {
     })
 }
 
-/// Runs code in a DIMM, exchanges the DIMM for another with other code, and runs that. Returns in how many of
-/// the exchanges the old code ran.
+/// Runs code in a DIMM, exchanges the DIMM for another with other code, and runs that. Returns the
+/// number of exchanges after which the old code ran.
 pub fn stale_code(exchanges: u64) -> Result<u64> {
     const RETURNED: usize = 0;
     const WRITTEN: usize = 1;
@@ -61,7 +62,7 @@ pub fn stale_code(exchanges: u64) -> Result<u64> {
     roomy("stale_code")?.start()?.run(|machine| {
         let mut stale = 0;
         let mut before = None;
-        // The firmware uses the DIMM in every second pass, and none is there in the others.
+        // The firmware uses the DIMM in every second pass. There is none in the other passes.
         for round in 0..=exchanges {
             machine.wait_passes(2 * round + 1)?;
             let dimm = format!("dimm{round}");

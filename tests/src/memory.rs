@@ -10,31 +10,31 @@ use serde_json::json;
 
 use crate::lab::{wait_until, Lab};
 
-/// Bytes of an LMB of QEMU's machine, which are also those of a memory block.
+/// Size in bytes of an LMB of QEMU's machine, which is also the size of a memory block.
 pub const LMB: u64 = 256 << 20;
-/// The type of a connector in its index (PAPR: dynamic reconfiguration), for LMBs.
+/// Type of a connector in its index (PAPR: dynamic reconfiguration), for LMBs.
 const LMB_CONNECTOR: u64 = 0x8000_0000;
 /// Memory blocks of added memory.
 #[derive(Clone, Debug)]
 pub struct Blocks {
-    /// Guest real addresses.
+    /// Guest real addresses of the memory.
     pub range: Range<u64>,
     directories: Vec<String>,
 }
 
 impl Blocks {
-    /// Their directories in sysfs.
+    /// Returns the directories of the blocks in sysfs.
     pub fn directories(&self) -> &[String] {
         &self.directories
     }
 
-    /// Whether all of the memory is in a region.
+    /// Checks whether all of the memory is in a region.
     pub fn are_registered(&self, mr: &MrStats) -> bool {
         covered(mr, &self.range) == self.range.end - self.range.start
     }
 }
 
-/// Plugs in a DIMM and waits until the guest has put all of it to use.
+/// Plugs in a DIMM and waits until the guest has brought all of it online.
 pub fn plug_and_online(guest: &Guest, id: &str, bytes: u64) -> Result<Blocks> {
     guest.plug_memory(id, bytes)?;
     let devices = guest.qmp("query-memory-devices", json!({}))?;
@@ -60,12 +60,12 @@ pub fn plug_and_online(guest: &Guest, id: &str, bytes: u64) -> Result<Blocks> {
 #[derive(Clone, Debug)]
 pub struct Dimm {
     id: String,
-    /// Its guest real addresses.
+    /// Guest real addresses of the DIMM.
     pub range: Range<u64>,
 }
 
 impl Dimm {
-    /// Plugs in a DIMM and waits until the guest has put all of it to use.
+    /// Plugs in a DIMM and waits until the guest has brought all of it online.
     pub fn plug(lab: &Lab, id: &str, bytes: u64) -> Result<Self> {
         let Blocks { range, .. } = plug_and_online(lab.guest(), id, bytes)?;
         Ok(Self {
@@ -74,7 +74,7 @@ impl Dimm {
         })
     }
 
-    /// Some DIMMs, as if they were one: where one ends, the next one starts.
+    /// Returns several adjacent DIMMs as if they were one.
     pub fn spanning(dimms: &[Self]) -> Self {
         let start = dimms.iter().map(|dimm| dimm.range.start).min();
         let end = dimms.iter().map(|dimm| dimm.range.end).max();
@@ -84,19 +84,21 @@ impl Dimm {
         }
     }
 
-    /// Takes the DIMM out of the machine.
+    /// Removes the DIMM from the machine.
     pub fn unplug(&self, lab: &Lab) -> Result<()> {
         lab.guest().unplug_memory(&self.id)
     }
 
-    /// Has the guest remove the DIMM's LMBs by its own wish, one by one, as `drmgr` does it, and takes
-    /// the DIMM out of the machine then.
+    /// Makes the guest remove the DIMM's LMBs by its own wish, one by one, as `drmgr` does, and
+    /// then removes the DIMM from the machine.
     ///
-    /// POWER's firmware takes an LMB whenever it is given back. QEMU refuses unless it has asked for it,
-    /// which the guest's kernel doesn't mind; so it is given back again when QEMU has.
+    /// POWER's firmware takes an LMB whenever it is given back. QEMU refuses unless it has asked
+    /// for the LMB, which does not matter to the guest's kernel. The LMB is therefore given back
+    /// again after QEMU has asked.
     ///
-    /// As long as a module called ehea is loaded, `drmgr` wants to see in sysfs that it is one that
-    /// supports this, below the bus that only big-endian kernels have; so it doesn't get to see it.
+    /// While a module named ehea is loaded, `drmgr` checks in sysfs whether that module supports
+    /// this, below the bus that only big-endian kernels have. The module is therefore hidden from
+    /// `drmgr`.
     pub fn unplug_by_drmgr(&self, lab: &Lab) -> Result<()> {
         for connector in self.connectors() {
             lab.sh(&format!(
@@ -112,13 +114,13 @@ impl Dimm {
         lab.guest().wait_unplugged(&self.id)
     }
 
-    /// Indices of the dynamic-reconfiguration connectors of the DIMM's LMBs.
+    /// Returns the indices of the dynamic-reconfiguration connectors of the DIMM's LMBs.
     fn connectors(&self) -> impl Iterator<Item = u64> {
         (self.range.start / LMB..self.range.end / LMB).map(|number| LMB_CONNECTOR | number)
     }
 }
 
-/// The sysfs directories of the memory blocks of a range.
+/// Returns the sysfs directories of the memory blocks of a range.
 pub fn blocks(lab: &Lab, range: &Range<u64>) -> Result<Vec<String>> {
     directories(lab.guest(), range)
 }
@@ -137,7 +139,7 @@ fn directories(guest: &Guest, range: &Range<u64>) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Bytes of system memory that are online in the guest.
+/// Returns the number of bytes of system memory that are online in the guest.
 pub fn online_bytes(lab: &Lab) -> Result<u64> {
     let directory = "/sys/devices/system/memory";
     let text = lab.sh(&format!(
@@ -162,7 +164,7 @@ pub fn not_registered(stats: &Stats, range: &Range<u64>) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of a range that are in a region.
+/// Returns the number of bytes of a range that are in a region.
 fn covered(mr: &MrStats, range: &Range<u64>) -> u64 {
     let inside = |&(start, bytes): &(u64, u64)| {
         (start + bytes)
@@ -186,7 +188,8 @@ pub fn registered(stats: &Stats, range: &Range<u64>) -> Result<()> {
     Ok(())
 }
 
-/// MRs that were allocated so far. Only comparable while no queue is made in between.
+/// Returns the number of MRs that were allocated so far. Two results can be compared only if no
+/// queue was made in between.
 pub fn allocations(stats: &Stats) -> u64 {
     stats
         .hcalls
@@ -195,8 +198,8 @@ pub fn allocations(stats: &Stats) -> u64 {
         .unwrap_or_default()
 }
 
-/// Calls so far, but for those whose number depends on time: how many interrupts there are, and how often
-/// statistics are asked for.
+/// Returns the number of calls so far, except for calls whose number depends on time: on how many
+/// interrupts there are, and on how often statistics are fetched.
 pub fn calls(stats: &Stats) -> u64 {
     stats
         .hcalls
@@ -206,7 +209,7 @@ pub fn calls(stats: &Stats) -> u64 {
         .sum()
 }
 
-/// Waits until the memory of a DIMM is in the one region that there is.
+/// Waits until the memory of a DIMM is in the region, and there is only one region.
 pub fn settled(lab: &Lab, dimm: &Dimm) -> Result<Stats> {
     let mut stats = lab.stats()?;
     wait_until("the map contains the memory", || {
@@ -216,7 +219,8 @@ pub fn settled(lab: &Lab, dimm: &Dimm) -> Result<Stats> {
     Ok(stats)
 }
 
-/// Pages used inside a range, as `ehea-net` prints them: `pages N inside M`.
+/// Parses the numbers of pages used, and of those inside a range, as `ehea-net` prints them: `pages
+/// N inside M`.
 pub fn pages_inside(output: &str) -> Result<(u64, u64)> {
     let line = output
         .lines()

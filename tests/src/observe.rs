@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the driver shows of its memory map: the file in debugfs, and the tracepoints.
+//! Information that the driver shows about its memory map: the file in debugfs, and the
+//! tracepoints.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use anyhow::{ensure, Context, Result};
 
 use crate::lab::Lab;
 
-/// The directory with one directory for each adapter.
+/// Directory with one directory for each adapter.
 pub const DEBUGFS: &str = "/sys/kernel/debug/ehea";
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -16,9 +17,9 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 pub struct Run {
     /// First real address.
     pub real: u64,
-    /// Its adapter address.
+    /// First adapter address.
     pub bus: u64,
-    /// Bytes.
+    /// Number of bytes.
     pub len: u64,
 }
 
@@ -38,11 +39,11 @@ impl MapFile {
         Self::parse(&lab.sh(&format!("cat {DEBUGFS}/*/map"))?)
     }
 
-    /// Reads the text of the file.
+    /// Parses the text of the file.
     ///
     /// # Errors
     ///
-    /// A line that is not as documented.
+    /// A line is not as documented.
     pub fn parse(text: &str) -> Result<Self> {
         let mut file = Self::default();
         for line in text.lines() {
@@ -68,13 +69,13 @@ impl MapFile {
         Ok(file)
     }
 
-    /// The number in the line of that name.
+    /// Returns the number in the line named `name`.
     pub fn get(&self, name: &str) -> Result<u64> {
         let value = self.values.get(name).copied();
         value.with_context(|| format!("no {name} in debugfs"))
     }
 
-    /// Fails unless the numbers in these lines are these.
+    /// Fails unless the lines named in `expected` have the numbers given there.
     pub fn expect(&self, expected: &[(&str, u64)]) -> Result<()> {
         for &(name, wanted) in expected {
             let value = self.get(name)?;
@@ -84,16 +85,16 @@ impl MapFile {
     }
 }
 
-/// One event of the driver.
+/// An event of the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its name.
+    /// Name of the event.
     pub name: String,
     fields: BTreeMap<String, String>,
 }
 
 impl Event {
-    /// Reads a line of the trace: `TASK-PID [CPU] FLAGS TIME: NAME: KEY=VALUE …`.
+    /// Parses a line of the trace: `TASK-PID [CPU] FLAGS TIME: NAME: KEY=VALUE …`.
     fn parse(line: &str) -> Option<Self> {
         let (_, event) = line.split_once(": ehea_")?;
         let (name, fields) = event.split_once(": ")?;
@@ -107,13 +108,13 @@ impl Event {
         })
     }
 
-    /// A field as text.
+    /// Returns a field as text.
     pub fn text(&self, field: &str) -> Result<&str> {
         let value = self.fields.get(field);
         Ok(value.with_context(|| format!("no {field}: {self:?}"))?)
     }
 
-    /// A field as a number.
+    /// Returns a field as a number.
     pub fn number(&self, field: &str) -> Result<u64> {
         let text = self.text(field)?;
         let number = match text.strip_prefix("0x") {
@@ -124,12 +125,12 @@ impl Event {
     }
 }
 
-/// The driver's tracepoints while they are on; off when dropped.
+/// The driver's tracepoints while they are on. They are turned off when this is dropped.
 #[derive(Debug)]
 pub struct Trace<'a>(&'a Lab);
 
 impl<'a> Trace<'a> {
-    /// Turns them on, with an empty trace.
+    /// Turns the tracepoints on, with an empty trace.
     pub fn start(lab: &'a Lab) -> Result<Self> {
         lab.sh(&format!("echo 1 >{TRACEFS}/events/ehea/enable"))?;
         let trace = Self(lab);
@@ -137,7 +138,7 @@ impl<'a> Trace<'a> {
         Ok(trace)
     }
 
-    /// The events since the start, or since the last time.
+    /// Returns the events since the start or the last call.
     pub fn take(&self) -> Result<Vec<Event>> {
         let text = self
             .0
@@ -148,7 +149,7 @@ impl<'a> Trace<'a> {
 
 impl Drop for Trace<'_> {
     fn drop(&mut self) {
-        // If the guest doesn't answer any more, there is nothing to turn off.
+        // If the guest does not answer any more, there is nothing to turn off.
         let _ = self.0.run(&format!("echo 0 >{TRACEFS}/events/ehea/enable"));
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory comes and goes again and again, in all ways that there are, under numbered traffic in both
-//! directions.
+//! Soak: memory comes and goes again and again, in all possible ways, under numbered traffic in
+//! both directions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,13 +17,14 @@ use crate::peer::Traffic;
 use crate::totals::{unwanted, Counts};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Cycles until the kernel's caches are warm.
+/// Number of cycles until the kernel's caches are warm.
 const WARM_UP: u64 = 6;
-/// How much more slab memory may be in use after the last cycle than after warm-up. A leak of a single
-/// socket buffer per frame, or of a map per cycle, is above that in a short soak already.
+/// Additional slab memory, in KiB, that may be in use after the last cycle, compared with the time
+/// after warm-up. A leak of a single socket buffer per frame, or of a map per cycle, already
+/// exceeds this in a short soak.
 const SLAB_TOLERANCE_KIB: i64 = 2048;
 
-/// What is the same before and after a cycle.
+/// State that is the same before and after a cycle.
 #[derive(Debug, PartialEq, Eq)]
 struct Level {
     live: Live,
@@ -31,7 +32,7 @@ struct Level {
     /// Addresses and lengths of what is registered.
     runs: Vec<Vec<(u64, u64)>>,
     refusals: BTreeMap<String, u64>,
-    /// What is not to happen at all.
+    /// Counts of events that must not happen at all.
     unwanted: Counts,
 }
 
@@ -47,16 +48,17 @@ impl Level {
     }
 }
 
-/// What became of the traffic.
+/// Result of a soak.
 #[derive(Clone, Copy, Debug)]
 pub struct Soaked {
-    /// Cycles of adding and removing memory.
+    /// Number of cycles of adding and removing memory.
     pub cycles: u64,
-    /// Frames sent in each direction.
+    /// Number of frames sent in each direction.
     pub frames: u64,
-    /// Frames that did not come back.
+    /// Number of frames that did not come back.
     pub lost: u64,
-    /// How much more slab memory that can't be reclaimed is in use than after warm-up, in KiB.
+    /// Additional slab memory that cannot be reclaimed, compared with the time after warm-up, in
+    /// KiB.
     pub slab_growth: i64,
 }
 
@@ -88,7 +90,7 @@ impl<'a> Soak<'a> {
         })
     }
 
-    /// Memory is added, used, and removed.
+    /// Adds memory, uses it, and removes it.
     fn cycle(&self, number: u64) -> Result<()> {
         let lab = self.lab;
         let stream = 1000 + u32::try_from(number)?;
@@ -147,15 +149,16 @@ impl<'a> Soak<'a> {
     }
 }
 
-/// KiB of slab memory that can't be reclaimed.
+/// Returns the slab memory that cannot be reclaimed, in KiB.
 fn slab(lab: &Lab) -> Result<i64> {
     let text = lab.sh("sync; echo 3 >/proc/sys/vm/drop_caches; \
          sed -n 's/SUnreclaim: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")?;
     text.parse().context("slab memory")
 }
 
-/// Adds and removes memory so many times; `progress` is told how often it was done. Fails if anything is
-/// left behind, or if a frame was altered or came twice; lost ones are counted.
+/// Adds and removes memory `cycles` times and calls `progress` with the number of cycles done.
+/// Fails if anything is left behind, or if a frame was changed or arrived twice. Lost frames are
+/// counted.
 pub fn soak(lab: &Lab, cycles: u64, mut progress: impl FnMut(u64)) -> Result<Soaked> {
     let soak = Soak::start(lab)?;
     let mut warm = slab(lab)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Scenarios as tests. Those of the same shape share a guest; a guest in which one failed is not used
-//! again. Some also run with other kernels, and all with an adapter that is rough (`rough::…`), if that is
-//! asked for (`--include-ignored`); a few of the rough ones always do.
+//! Scenarios as tests. Scenarios of the same shape share a guest, but a guest in which one failed
+//! is not used again. Some also run with other kernels. All run with a rough adapter (`rough::…`)
+//! if that is asked for (`--include-ignored`), and a few of these always do.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,19 +18,20 @@ use crate::totals::Totals;
 /// A test with a guest. It starts and ends without the driver.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Its name, `module::function`.
+    /// Name, `module::function`.
     pub name: &'static str,
-    /// Its guest.
+    /// Shape of its guest.
     pub shape: Shape,
-    /// What is done and checked.
+    /// Function that does the work and checks it.
     pub run: fn(&Lab) -> Result<()>,
-    /// The fault because of which it fails.
+    /// Known fault because of which the scenario fails.
     pub known: Option<Known>,
 }
 
 impl Scenario {
-    /// The same scenario, which fails because of a fault that is known, with a message that has `seen` in it.
-    /// It should leave nothing behind but the loaded driver when it fails, so that its guest can be used again.
+    /// Returns the same scenario, marked as failing because of the known fault `fault`, with a
+    /// message that contains `seen`. When it fails, it should leave nothing behind but the loaded
+    /// driver, so that its guest can be used again.
     pub const fn fails_by(self, fault: &'static str, seen: &'static str) -> Self {
         Self {
             known: Some(Known { fault, seen }),
@@ -38,7 +39,7 @@ impl Scenario {
         }
     }
 
-    /// Runs it in a guest of its shape.
+    /// Runs the scenario in a guest of its shape.
     fn run(&self, lab: &mut Lab) -> Result<()> {
         lab.begin(self.name)?;
         let judge = |result| match self.known {
@@ -47,7 +48,7 @@ impl Scenario {
         };
         match (self.run)(lab) {
             Ok(()) => judge(lab.end()),
-            // Whatever is known to fail, the driver must go and leave nothing.
+            // The driver must be removable and leave nothing behind, whatever is known to fail.
             failed => judge(failed)
                 .inspect_err(|error| lab.guest().record_failure(error))
                 .and_then(|()| lab.end()),
@@ -56,7 +57,7 @@ impl Scenario {
 }
 
 impl Scenario {
-    /// The same with an adapter that is rough.
+    /// Returns the same scenario with a rough adapter.
     fn rough(self) -> Self {
         let shape = Shape {
             temper: Temper::Rough,
@@ -66,12 +67,12 @@ impl Scenario {
     }
 }
 
-/// Which scenarios are run with an adapter that is rough.
+/// Selection of the scenarios that run with a rough adapter.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rough {
-    /// Names of those that always are; the others are if that is asked for.
+    /// Names of scenarios that always do. The others do if that is asked for.
     pub sample: &'static [&'static str],
-    /// Names of those that are not, each with the reason.
+    /// Names of scenarios that never do, each with the reason.
     pub never: &'static [(&'static str, &'static str)],
 }
 
@@ -85,15 +86,15 @@ impl Rough {
 /// The kernel in a guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kernel {
-    /// In the names of tests.
+    /// Name, for the names of tests.
     pub name: &'static str,
-    /// Which it is.
+    /// Variant of the kernel.
     pub variant: Variant,
-    /// Its command line, beyond what it always is.
+    /// Command line, in addition to what it always is.
     pub append: &'static str,
 }
 
-/// At most one guest, and what it is like.
+/// At most one guest, with its shape and kernel.
 #[derive(Default)]
 struct Pool {
     name: &'static str,
@@ -112,7 +113,7 @@ impl Pool {
         {
             self.close()?;
         }
-        // A guest in which a scenario fails is dropped here: the next one gets another.
+        // A guest in which a scenario fails is dropped here, and the next scenario gets another.
         let mut lab = match self.current.take() {
             Some((.., lab)) => lab,
             None => Lab::boot_with(self.name, &scenario.shape, |builder| {
@@ -134,8 +135,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Ends the run. If it was of all scenarios that are run by default, or more, of one driver, its totals
-    /// are kept.
+    /// Ends the run. The totals are kept if the run was of at least all scenarios of one driver
+    /// that run by default.
     fn finish(&mut self, whole: Option<System>) -> Result<()> {
         self.close()?;
         match whole {
@@ -155,7 +156,8 @@ impl Pool {
     }
 }
 
-/// A test of a scenario; `always`: also if nothing special is asked for.
+/// Returns the test of a scenario. If `always` is true, it runs even if nothing special is asked
+/// for.
 fn trial(scenario: Scenario, kernel: Kernel, always: bool, pool: &Arc<Mutex<Pool>>) -> Trial {
     let pool = Arc::clone(pool);
     let mut name = scenario.name.to_owned();
@@ -169,20 +171,21 @@ fn trial(scenario: Scenario, kernel: Kernel, always: bool, pool: &Arc<Mutex<Pool
         pool.run(&scenario, kernel)
             .map_err(|error| Failed::from(format!("{error:#}")))
     };
-    // Without the artifacts there is nothing to boot: say so instead of failing.
+    // Without the artifacts, there is nothing to boot. The test is then ignored and does not fail.
     let available = scenario.shape.system.is_available();
     Trial::test(name, run)
         .with_kind(scenario.known.map_or("", |known| known.fault))
         .with_ignored_flag(!available || !always)
 }
 
-/// Runs scenarios, those of one shape next to each other, as the command line asks for; `name` is for
-/// the guests' logs.
+/// Runs scenarios, with those of one shape next to each other, as the command line asks. `name` is
+/// for the guests' logs.
 pub fn main(name: &'static str, scenarios: &[Scenario], rough: Rough) -> ExitCode {
     main_with(name, scenarios, rough, &[], |_, _| false)
 }
 
-/// As [`main`]; those for which `others` is true also run with that one of the other `kernels`.
+/// Runs scenarios as [`main`] does. Scenarios for which `others` returns true also run with that
+/// one of the other `kernels`.
 pub fn main_with(
     name: &'static str,
     scenarios: &[Scenario],
@@ -191,7 +194,7 @@ pub fn main_with(
     others: impl Fn(&Scenario, &Kernel) -> bool,
 ) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They take turns on one guest; a guest has all processors of this machine to itself.
+    // The scenarios take turns on one guest, which has all processors of this machine to itself.
     arguments.test_threads = Some(1);
     let pool = Arc::new(Mutex::new(Pool {
         name,

@@ -13,14 +13,14 @@ use crate::lab::guest_tools;
 pub enum System {
     /// This driver, on the VIO bus of a little-endian kernel.
     Ours,
-    /// The witness: the C driver of Linux 6.12, unmodified, on ibmebus of a big-endian kernel. It was
-    /// written for the hardware, so a misreading that our driver shares with our model shows here. Its
-    /// userland is busybox and ethtool.
+    /// The witness: the unmodified C driver of Linux 6.12, on ibmebus of a big-endian kernel. It
+    /// was written for the hardware, so a misreading that this driver shares with the model shows
+    /// here. Its userland is busybox and ethtool.
     Witness,
 }
 
 impl System {
-    /// Whether there is what its guests are made of.
+    /// Checks whether the artifacts for its guests exist.
     pub fn is_available(self) -> bool {
         let variable = match self {
             Self::Ours => ARTIFACTS_VARIABLE,
@@ -29,7 +29,7 @@ impl System {
         std::env::var_os(variable).is_some()
     }
 
-    /// Describes a guest with our tools in it.
+    /// Describes a guest that contains this project's tools.
     pub(crate) fn guest(self) -> Result<Builder> {
         match self {
             Self::Ours => Guest::builder().file(&guest_tools()?),
@@ -42,7 +42,7 @@ impl System {
         }
     }
 
-    /// What its guests are made of.
+    /// Returns the artifacts for its guests.
     pub(crate) fn artifacts(self) -> Result<Artifacts> {
         match self {
             Self::Ours => Artifacts::from_env(),
@@ -50,28 +50,29 @@ impl System {
         }
     }
 
-    /// The kernel, with pages of 64 KiB.
+    /// Returns the kernel with pages of 64 KiB.
     pub(crate) fn kernel(self) -> Result<Kernel> {
         Ok(self.artifacts()?.kernel(PageSize::K64)?.clone())
     }
 
-    /// Properties of the adapter that the driver needs.
+    /// Returns the properties of the adapter that the driver needs.
     pub(crate) const fn adapter_properties(self) -> &'static [&'static str] {
         match self {
             Self::Ours => &[],
-            // It can't do with a firmware that is busy where it can't sleep, nor with H_BUSY.
+            // The driver cannot cope with firmware that is busy where it cannot sleep, nor with
+            // H_BUSY.
             Self::Witness => &["ibmebus=on", "temper-busy=sleeping"],
         }
     }
 
-    /// Whether the driver makes the model count what has this name, of what is not to happen, without
-    /// anybody being able to tell when. The C driver loses events that come while its poll function is
-    /// switched off: it doesn't look once more afterwards.
+    /// Checks whether the driver is known to cause unwanted counts under the name `name` at
+    /// unpredictable times. The C driver loses events that arrive while its poll function is
+    /// switched off, because it does not look once more afterwards.
     pub(crate) fn is_known_for(self, name: &str) -> bool {
         self == Self::Witness && name == "reraised"
     }
 
-    /// What `ethtool -S` calls the number of resets of a port.
+    /// Returns the name that `ethtool -S` has for the number of resets of a port.
     pub const fn resets_counter(self) -> &'static str {
         match self {
             Self::Ours => "port_resets",
@@ -79,8 +80,8 @@ impl System {
         }
     }
 
-    /// Bytes of a received frame that the interface's counter leaves out: the C driver counts after the
-    /// Ethernet header was taken off.
+    /// Returns the number of bytes of a received frame that the interface's counter leaves out. The
+    /// C driver counts after the Ethernet header was removed.
     pub const fn uncounted_rx_bytes(self) -> u64 {
         match self {
             Self::Ours => 0,

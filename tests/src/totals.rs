@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the model counts that is not to happen, by scenario and over a run.
+//! Counts of unwanted events in the model, by scenario and over a run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::lab::Lab;
 use crate::system::System;
 
-/// Names of what is not to happen, and what it means if it does.
+/// Names of unwanted events, and what it means if they happen.
 pub const UNWANTED: [(&str, &str); 5] = [
     (
         "reraised",
@@ -32,7 +32,7 @@ pub const UNWANTED: [(&str, &str); 5] = [
 /// Counts by name, those of [`UNWANTED`].
 pub type Counts = BTreeMap<String, u64>;
 
-/// What has not been wanted, in all of the statistics' time.
+/// Returns the counts of unwanted events, over all of the statistics' time.
 pub fn unwanted(stats: &Stats) -> Counts {
     let counts = [
         stats.reraised,
@@ -45,31 +45,31 @@ pub fn unwanted(stats: &Stats) -> Counts {
     names.into_iter().zip(counts).collect()
 }
 
-/// What a run of scenarios has counted, for `target/scenarios.json` and `target/witness.json`.
+/// Totals of a run of scenarios, for `target/scenarios.json` and `target/witness.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Totals {
-    /// Scenarios that were run.
+    /// Number of scenarios that were run.
     pub scenarios: u64,
-    /// What happened though no scenario asked for it.
+    /// Counts of events for which no scenario asked.
     pub unwanted: Counts,
-    /// What happened because scenarios asked for it.
+    /// Counts of events for which scenarios asked.
     pub asked_for: Counts,
-    /// Calls that firmware didn't look at, by itself.
+    /// Number of calls that firmware of its own accord did not look at.
     pub moody_answers: u64,
 }
 
-/// What the file of a run has.
+/// Contents of the file of a run.
 #[derive(Debug, Serialize, Deserialize)]
 struct Recorded {
-    /// What the guests were made of: QEMU with the model, kernel and driver. The cache names each by what
-    /// it is made from.
+    /// Files of which the guests were made: QEMU with the model, kernel and driver. The cache names
+    /// each file by its inputs.
     guests: Vec<PathBuf>,
     #[serde(flatten)]
     totals: Totals,
 }
 
 impl Recorded {
-    /// What guests are made of now.
+    /// Returns the files of which guests are made now.
     fn guests(system: System) -> Result<Vec<PathBuf>> {
         let kernel = system.kernel()?;
         let mut parts = vec![system.artifacts()?.qemu, kernel.vmlinux];
@@ -79,10 +79,10 @@ impl Recorded {
 }
 
 impl Totals {
-    /// Adds what happened since the current scenario of `lab` began.
+    /// Adds the counts since the current scenario of `lab` began.
     pub fn add(&mut self, lab: &Lab) {
         self.scenarios += 1;
-        // A guest that doesn't answer has failed already.
+        // A guest that does not answer has failed already.
         let Ok(counts) = lab.unwanted() else {
             return;
         };
@@ -96,7 +96,7 @@ impl Totals {
         self.moody_answers += lab.moody_answers().unwrap_or_default();
     }
 
-    /// The file of a driver's scenarios, beside the directory of the guests' logs.
+    /// Returns the file of a driver's scenarios, beside the directory of the guests' logs.
     fn path(system: System) -> Result<PathBuf> {
         let logs = system.artifacts()?.logs;
         let target = logs.parent().context("the guests' logs are nowhere")?;
@@ -106,11 +106,11 @@ impl Totals {
         }))
     }
 
-    /// Writes them where [`Totals::read`] finds them.
+    /// Writes the totals to the file that [`Totals::read`] reads.
     ///
     /// # Errors
     ///
-    /// The file can't be written.
+    /// The file cannot be written.
     pub fn write(self, system: System) -> Result<()> {
         let path = Self::path(system)?;
         let recorded = Recorded {
@@ -121,11 +121,11 @@ impl Totals {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Reads what the last whole run of a driver's scenarios has counted.
+    /// Reads the totals of the last whole run of a driver's scenarios.
     ///
     /// # Errors
     ///
-    /// There was none, or its guests were made of something else than those of now.
+    /// There was no run, or its guests were made of other files than those of now.
     pub fn read(system: System) -> Result<Self> {
         let path = Self::path(system)?;
         let text = std::fs::read_to_string(&path).with_context(|| {

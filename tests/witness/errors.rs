@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What goes wrong while a port is in use.
+//! Errors while a port is in use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use serde_json::{json, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Frames of lengths that all receive queues get some of are on their way through port 1.
+/// Sends frames through port 1 in the background, with lengths that use all receive queues.
 pub(crate) fn start(lab: &Lab, stream: u32) -> Result<(String, Reflector<'_>, Traffic)> {
     lab.load()?;
     let name = lab.up(1, 9000)?;
@@ -27,7 +27,7 @@ pub(crate) fn start(lab: &Lab, stream: u32) -> Result<(String, Reflector<'_>, Tr
     Ok((name, reflector, traffic))
 }
 
-/// Waits until a port was reset that often, and works.
+/// Waits until a port was reset `times` times, and works.
 fn reset(lab: &Lab, name: &str, traffic: &Traffic, times: u64) -> Result<()> {
     wait_until("the port is reset", || Ok(resets(lab, name)? >= times))?;
     lab.carrier(name, true)?;
@@ -41,7 +41,8 @@ fn corrupt(status: u16) -> Value {
     json!({ "event": "corrupt_completion", "port": 1, "nth": 20, "count": 3, "status": status })
 }
 
-/// Frames with wrong checksums are counted as what they are; a fatal completion has the port reset.
+/// Frames with wrong checksums are counted under the right names. A fatal completion causes a reset
+/// of the port.
 pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
     let (name, reflector, traffic) = start(lab, 310)?;
     let live = lab.stats()?.live;
@@ -70,7 +71,7 @@ pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// A queue pair fails: the driver fetches the error data, understands it and resets the port.
+/// A queue pair fails. The driver fetches the error data, understands them, and resets the port.
 pub(crate) fn failed_queue_pair(lab: &Lab) -> Result<()> {
     let (name, reflector, traffic) = start(lab, 311)?;
     let live = lab.stats()?.live;
@@ -95,7 +96,7 @@ pub(crate) fn failed_queue_pair(lab: &Lab) -> Result<()> {
 
 /// The carrier follows the link, and frames flow again on the first queue.
 pub(crate) fn link_flap(lab: &Lab) -> Result<()> {
-    // Quirk 5: the other queues, which it has but doesn't use, stay stopped for ever.
+    // Quirk 5: the other queues, which the driver has but does not use, stay stopped for ever.
     lab.guest().console().allow("NETDEV WATCHDOG");
     let (name, reflector, traffic) = start(lab, 312)?;
     traffic.stop()?.flawless()?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Loading, ports, queues, counters: what the driver makes in the adapter and what it says about it.
+//! Loading, ports, queues and counters: what the driver makes in the adapter and what it reports
+//! about it.
 
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::{Live, Stats};
@@ -9,10 +10,10 @@ use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::memory::online_bytes;
 use ehea_tests::peer::Plan;
 
-/// The adapter's device.
+/// Path of the adapter's device.
 const ADAPTER: &str = "/sys/bus/ibmebus/drivers/ehea/*lhea*";
 
-/// The driver that is loaded is the C driver, and it finds both ports.
+/// The loaded driver is the C driver, and it finds both ports.
 pub(crate) fn finds_ports(lab: &Lab) -> Result<()> {
     let kernel = lab.sh("uname -rm")?;
     ensure!(
@@ -42,14 +43,14 @@ pub(crate) fn finds_ports(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Calls by name that were made between two points in time.
+/// Returns the number of calls with the name `name` between two points in time.
 fn calls(before: &Stats, after: &Stats, name: &str) -> u64 {
     let count = |stats: &Stats| stats.hcalls.get(name).copied().unwrap_or_default();
     count(after) - count(before)
 }
 
-/// What is made at load and at open is what the ABI document says (§1.1, §8.2, §9.4), and all of it is
-/// gone afterwards.
+/// The objects that the driver makes when it is loaded and when a port is opened are those in the
+/// ABI document (§1.1, §8.2, §9.4), and all of them are gone afterwards.
 pub(crate) fn objects(lab: &Lab) -> Result<()> {
     let none = lab.stats()?;
     lab.load()?;
@@ -74,7 +75,8 @@ pub(crate) fn objects(lab: &Lab) -> Result<()> {
     let groups: u64 = lab
         .sh(&format!("grep -cw {name} /proc/net/dev_mcast"))?
         .parse()?;
-    // Broadcast and the groups that the stack is in, each untagged and tagged.
+    // Broadcast and the groups in which the stack takes part are registered, each untagged and
+    // tagged.
     let port = Live {
         eq: 2,
         cq: 2,
@@ -86,12 +88,12 @@ pub(crate) fn objects(lab: &Lab) -> Result<()> {
     ensure!(opened.live == port, "opened: {:?}", opened.live);
     for (call, number) in [
         ("H_ALLOC_HEA_RESOURCE", 5),
-        // The queue pair's, the completion queues' and the event queues' pages.
+        // The pages are those of the queue pair, of the completion queues and of the event queues.
         ("H_REGISTER_HEA_RPAGES", 240 + 40 + 32 + 2),
         ("H_REGISTER_SMR", 2),
         ("H_QUERY_HEA_QP", 4),
         ("H_MODIFY_HEA_QP", 3),
-        // A group that is joined meanwhile has all of them registered anew.
+        // A group that is joined meanwhile causes a new registration of all of them.
         (
             "H_REG_BCMC",
             port.bcmc + calls(&loaded, &opened, "H_DEREG_BCMC"),
@@ -114,7 +116,7 @@ pub(crate) fn objects(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Ports are removed and added in sysfs; the rest works on.
+/// Ports are removed and added in sysfs, and the others continue to work.
 pub(crate) fn ports_come_and_go(lab: &Lab) -> Result<()> {
     lab.load()?;
     for _ in 0..3 {
@@ -130,7 +132,7 @@ pub(crate) fn ports_come_and_go(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// The smallest rings that the driver takes, which go round many times.
+/// The smallest rings that the driver accepts work and wrap many times.
 pub(crate) fn smallest_queues(lab: &Lab) -> Result<()> {
     lab.sh("modprobe ehea sq_entries=127 rq1_entries=127 rq2_entries=127 rq3_entries=127")?;
     let name = lab.up(1, 9000)?;
@@ -140,14 +142,14 @@ pub(crate) fn smallest_queues(lab: &Lab) -> Result<()> {
         1 => 60 + (n as usize * 61) % 1455,
         _ => 60 + n as usize % 133,
     });
-    // No more under way than there are buffers.
+    // Not more frames are under way than there are buffers.
     let plan = plan.to(port_address(1)).window(64);
     plan.run(lab.port(1)?)?.flawless()?;
     reflector.stop()?;
     lab.unload()
 }
 
-/// The counters that the driver gets from the adapter, once a second.
+/// The counters that the driver fetches from the adapter once a second are right.
 pub(crate) fn statistics(lab: &Lab) -> Result<()> {
     const GROUP: [u8; 6] = [0x01, 0x00, 0x5e, 0x01, 0x02, 0x03];
     lab.load()?;
@@ -166,7 +168,7 @@ pub(crate) fn statistics(lab: &Lab) -> Result<()> {
     })?;
     reflector.stop()?;
     let statistics = ethtool_statistics(lab, &name)?;
-    // The ring has 1023 work requests, and one of them is never used.
+    // The ring has 1023 work requests, of which one is never used.
     for (counter, value) in [
         ("sig_comp_iv", 102),
         ("swqe_refill_th", 102),
@@ -178,7 +180,7 @@ pub(crate) fn statistics(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Speed, autonegotiation, link as ethtool shows and sets them.
+/// ethtool shows and sets speed, autonegotiation and link.
 pub(crate) fn settings(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 1500)?;

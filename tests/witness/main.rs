@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The witness: the C driver of Linux 6.12 on the adapter's model. It was written for the hardware, so
-//! what it does not get along with is a mistake of the model, or one that it is known for (`quirks`).
+//! The witness: the C driver of Linux 6.12 on the model of the adapter. It was written for the
+//! hardware, so if it does not work with the model, either the model has a mistake or the driver
+//! has a known one (`quirks`).
 
 mod errors;
 mod life;
@@ -32,7 +33,7 @@ const DROPS: Shape = Shape {
     ..STANDARD
 };
 
-/// A kernel to crash into.
+/// A guest with a kernel for the time after a crash.
 const CRASH: Shape = Shape {
     crash_kernel: true,
     ..STANDARD

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory comes and goes. The driver registers all of it anew each time, and loses frames meanwhile:
-//! that is what the design of ours avoids.
+//! Memory that comes and goes. The C driver registers all of it anew each time and loses frames
+//! meanwhile, which the design of this project's driver avoids.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const DIMM_BYTES: u64 = 512 << 20;
 const BLOCK: u64 = 256 << 20;
 
-/// The one region has all memory that is online, in pages of 4 KiB, and traffic flows.
+/// Fails unless the one region has all memory that is online, in pages of 4 KiB, and traffic flows.
 fn settled(lab: &Lab, traffic: &Traffic) -> Result<()> {
     traffic.wait_progress(200, PATIENCE)?;
     let memory = online_bytes(lab)?;
@@ -33,18 +33,20 @@ fn settled(lab: &Lab, traffic: &Traffic) -> Result<()> {
     Ok(())
 }
 
-/// What the driver does wrong in a fraction of all events: while it takes the queues out of service, its
-/// poll function sees room in a transmit queue and starts it again (`netif_tx_wake_queue` in
-/// `ehea_proc_cqes`, which asks neither for `__EHEA_STOP_XFER` nor for the state of the queue pair). A
-/// frame that is sent then keeps the send queue from ever being "flushed"; one that is sent after
-/// `__EHEA_STOP_XFER` was cleared has the key of a region that is gone, so that the queue pair fails as
-/// soon as it is enabled, and the port is reset. See "Known mistakes" in abi.rst.
+/// Tolerates a mistake that the driver makes in a fraction of all events.
+///
+/// While it takes the queues out of service, its poll function sees room in a transmit queue and
+/// starts it again (`netif_tx_wake_queue` in `ehea_proc_cqes`, which checks neither
+/// `__EHEA_STOP_XFER` nor the state of the queue pair). A frame that is then sent keeps the send
+/// queue from ever being "flushed". A frame that is sent after `__EHEA_STOP_XFER` was cleared has
+/// the key of a region that is gone, so that the queue pair fails as soon as it is enabled, and the
+/// port is reset. See "Known mistakes" in abi.rst.
 fn transmit_queue_may_be_woken(lab: &Lab) {
     lab.guest().console().allow("sq not flushed completely");
     lab.expect_refusal("UnknownKey");
 }
 
-/// Resets of both ports.
+/// Returns the number of resets of both ports.
 fn all_resets(lab: &Lab) -> Result<u64> {
     let of_port = |port| resets(lab, &lab.interface(port)?);
     Ok(of_port(1)? + of_port(2)?)
@@ -75,7 +77,7 @@ pub(crate) fn under_traffic(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Ends traffic, in which there may be gaps but nothing wrong, and tells what was lost.
+/// Ends traffic, in which frames may be missing but not wrong, and prints what was lost.
 fn finish(lab: &Lab, reflector: Reflector<'_>, traffic: Traffic, what: &str) -> Result<()> {
     let summary = traffic.stop()?;
     summary.sound()?;
@@ -89,14 +91,14 @@ fn finish(lab: &Lab, reflector: Reflector<'_>, traffic: Traffic, what: &str) -> 
     Ok(())
 }
 
-/// A block goes offline and comes back, with an adapter that loses the frames of a disabled queue pair: what
-/// that costs is told.
+/// A block goes offline and comes back, with an adapter that loses the frames of a disabled queue
+/// pair. Frames may be lost, but nothing else may go wrong.
 pub(crate) fn dropped(lab: &Lab) -> Result<()> {
     transmit_queue_may_be_woken(lab);
     drops::removals(lab, |_, _, _| Ok(())).map(drop)
 }
 
-/// A block goes offline and comes back in sysfs, without anything being plugged.
+/// A block goes offline and comes back by means of sysfs, without anything being plugged.
 pub(crate) fn offline_and_online(lab: &Lab) -> Result<()> {
     transmit_queue_may_be_woken(lab);
     let (reflector, traffic) = start(lab)?;

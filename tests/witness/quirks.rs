@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the driver is known to do wrong by itself. The model shows each of these; that ours does better
-//! is shown by the scenario of the same name in `tests/scenarios`.
+//! Known mistakes that the driver makes of its own accord. The model shows each of them. The
+//! scenario of the same name in `tests/scenarios` shows that this project's driver does better.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use serde_json::json;
 
 const BLOCK: u64 = 256 << 20;
 
-/// After memory has changed, it sends a work request in order to find out whether it and the adapter
-/// agree on their places in the send queue. It waits for a flag to become zero, which the flag is
-/// already: no answer is as good as one.
+/// The driver sends a work request after memory has changed, in order to find out whether it and
+/// the adapter agree on their positions in the send queue. It waits for a flag to become zero,
+/// which the flag already is, so it does not notice if no answer comes.
 pub(crate) fn unsynchronized_queues(lab: &Lab) -> Result<()> {
     lab.load()?;
     // Nothing is sent but the driver's own work request.
@@ -40,15 +40,15 @@ pub(crate) fn unsynchronized_queues(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// It doesn't tell the adapter again after the port was down.
+/// The driver does not tell the adapter of promiscuous mode again after the port was down.
 pub(crate) fn promiscuous_after_reopen(lab: &Lab) -> Result<()> {
     let received = quirks::promiscuous_after_reopen(lab, 330)?;
     ensure!(!received, "promiscuous mode survived");
     lab.unload()
 }
 
-/// When the link goes, it stops all transmit queues; when it comes, it starts one. The watchdog finds
-/// the others.
+/// The driver stops all transmit queues when the link goes down, and starts one when it comes up.
+/// The watchdog finds the others.
 pub(crate) fn link_flap_of_many_queues(lab: &Lab) -> Result<()> {
     lab.guest().console().allow("NETDEV WATCHDOG");
     lab.load()?;
@@ -62,8 +62,9 @@ pub(crate) fn link_flap_of_many_queues(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// It counts the memory twice that it hears is staying, and can't register it: the region would be longer
-/// than memory. Then it frees the old region once more, and gives ports keys of it.
+/// The driver counts memory twice if it is told that the memory stays, and cannot register it,
+/// because the region would be longer than memory. Then it frees the old region once more and gives
+/// ports keys to it.
 pub(crate) fn cancel_without_offline(lab: &Lab) -> Result<()> {
     for refusal in ["MrLength", "ResourceHandle", "MrHandle"] {
         lab.expect_refusal(refusal);
@@ -80,7 +81,7 @@ pub(crate) fn cancel_without_offline(lab: &Lab) -> Result<()> {
     lab.nothing_left()
 }
 
-/// It writes descriptors beyond the end of the work request; the adapter finds out.
+/// The driver writes descriptors beyond the end of the work request, and the adapter notices.
 pub(crate) fn many_fragments(lab: &Lab) -> Result<()> {
     lab.expect_refusal("SendDescriptors");
     lab.load()?;
@@ -95,7 +96,8 @@ pub(crate) fn many_fragments(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// It has the adapter send a packet as it is that is short enough to be copied to the work request.
+/// The driver makes the adapter send a packet unchanged that is to be cut but short enough to be
+/// copied to the work request.
 pub(crate) fn short_segments(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 1500)?;

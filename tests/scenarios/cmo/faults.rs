@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Mappings that the hypervisor refuses, and the driver removed at any time.
+//! Mappings that the hypervisor refuses, and removal of the driver at any time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use serde_json::{json, Value};
 
 use super::{closed, counter, nothing_mapped, unload, ADAPTER, PATIENCE};
 
-/// What has not come for so long was in a device that is gone.
+/// Time after which a missing frame was in a device that is gone.
 const GONE: Duration = Duration::from_secs(5);
 
-/// Refuses `count` mappings of one page, from number `nth` on.
+/// Returns a fault that refuses `count` mappings of one page, from number `nth` on.
 fn refuse_pages(nth: u64, count: u64) -> Value {
     json!({
         "event": "refuse_mapping", "opcode": "H_PUT_TCE", "nth": nth, "count": count,
@@ -25,28 +25,28 @@ fn refuse_pages(nth: u64, count: u64) -> Value {
     })
 }
 
-/// Has the kernel's own report accepted: when a mapping of several pages fails at the first, it gives
-/// none back, is refused that, and prints a stack.
+/// Allows the kernel's own report: when the first part of a mapping of several pages fails, the
+/// kernel tries to give back what it does not have, is refused, and prints a stack trace.
 fn accept_report(lab: &Lab) {
     lab.guest().console().allow("tce_freemulti_pSeriesLP");
 }
 
-/// Refuses `count` mappings, from number `nth` on.
+/// Returns a fault that refuses `count` mappings, from number `nth` on.
 fn refuse(nth: u64, count: u64) -> Value {
     json!({
         "event": "refuse_mapping", "nth": nth, "count": count, "code": "H_NOT_ENOUGH_RESOURCES",
     })
 }
 
-/// Lines of the driver, and of the kernel about mappings, since `position`.
+/// Returns the lines of the driver, and of the kernel about mappings, since `position`.
 fn logged(lab: &Lab, position: usize) -> Vec<String> {
     let mut lines = lab.guest().console().since(position);
     lines.retain(|line| line.contains("ehea ") || line.contains("iommu") || line.contains("tce"));
     lines
 }
 
-/// Frames that can't be mapped go through bounce slots; if there is none the queue waits for one. None
-/// is lost, and nothing is logged.
+/// Frames that cannot be mapped go through bounce slots. If no slot is free, the queue waits for
+/// one. No frame is lost, and nothing is logged.
 pub(crate) fn mappings_refused(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 1500)?;
@@ -67,7 +67,7 @@ pub(crate) fn mappings_refused(lab: &Lab) -> Result<()> {
     traffic.stop()?.flawless()?;
     reflector.stop()?;
 
-    // A full queue of frames none of which can be mapped.
+    // The queue is full of frames of which none can be mapped.
     lab.sh(&format!("ip link set {name} down"))?;
     let stalled = counter(lab, "cmo_tx_stalled")?;
     lab.up(1, 1500)?;
@@ -90,11 +90,11 @@ pub(crate) fn mappings_refused(lab: &Lab) -> Result<()> {
     unload(lab)
 }
 
-/// Receive buffers that can't be mapped come later; the ring turns with what it has.
+/// Receive buffers that cannot be mapped are mapped later. The ring works with those that it has.
 pub(crate) fn buffers_refused(lab: &Lab) -> Result<()> {
     accept_report(lab);
     lab.load()?;
-    // Behind those of the queues and of some buffers.
+    // The mappings of the queues and of some buffers come before these.
     lab.guest().inject_fault(&refuse(32, 1 << 20))?;
     let name = lab.up(1, 1500)?;
     wait_until("buffers are refused", || {
@@ -110,8 +110,8 @@ pub(crate) fn buffers_refused(lab: &Lab) -> Result<()> {
     unload(lab)
 }
 
-/// Whatever mapping of an open is refused for good: the port isn't open then, and nothing is mapped; or
-/// it does without. Afterwards it can be opened.
+/// Any mapping of an open may be refused for good. The port is then not open and nothing is mapped,
+/// or it does without the mapping. Afterwards it can be opened.
 pub(crate) fn open_refused(lab: &Lab) -> Result<()> {
     accept_report(lab);
     lab.load()?;
@@ -131,7 +131,7 @@ pub(crate) fn open_refused(lab: &Lab) -> Result<()> {
     works(lab, &name)?;
     unload(lab)?;
 
-    // The adapter's own queue.
+    // This mapping is for the adapter's own queue.
     lab.guest().inject_fault(&refuse(1, 1))?;
     lab.sh("modprobe ehea")?;
     fired(lab)?;
@@ -146,7 +146,7 @@ pub(crate) fn open_refused(lab: &Lab) -> Result<()> {
 }
 
 /// The driver is unbound, or its module removed, in the middle of traffic, of a shortage, and with
-/// frames that wait: nothing stays mapped, which the bus would stop the machine for.
+/// frames that wait. Nothing stays mapped; otherwise the bus would stop the machine.
 pub(crate) fn removed_at_each_point(lab: &Lab) -> Result<()> {
     accept_report(lab);
     let unbind = format!("echo {ADAPTER} >/sys/bus/vio/drivers/ehea/unbind");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The entitlement grows and shrinks while frames flow.
+//! Entitlement that grows and shrinks while frames flow.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{counter, nothing_mapped, unload, ADAPTER, PATIENCE};
 const ETHERNET_HEADER: usize = 14;
 const SHORTEST: usize = 60;
 
-/// A stream of numbered frames through a port, sent back by the guest.
+/// A stream of numbered frames through a port, which the guest sends back.
 struct Flow<'a> {
     port: usize,
     reflector: Reflector<'a>,
@@ -22,7 +22,7 @@ struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    /// Frames of all lengths that an interface with this MTU takes.
+    /// Starts a stream of frames of all lengths that an interface with this MTU accepts.
     fn start(lab: &'a Lab, port: usize, name: &str, mtu: usize) -> Result<Self> {
         let reflector = lab.reflect(name)?;
         let lengths = ETHERNET_HEADER + mtu - SHORTEST;
@@ -55,20 +55,23 @@ impl<'a> Flow<'a> {
     }
 }
 
-/// The hypervisor grants this much and the guest's bus takes it: perhaps not at once, since frames that
-/// come and go change what is mapped, and the bus shares out anew what a device has given back.
+/// Makes the hypervisor grant `bytes` bytes and the guest's bus accept them. The bus may not accept
+/// them at once, since frames that come and go change what is mapped, and the bus distributes again
+/// what a device has given back.
 fn grant(lab: &Lab, bytes: u64) -> Result<()> {
     wait_until("the bus takes what is granted", || try_grant(lab, bytes))
         .with_context(|| format!("{bytes} bytes"))
 }
 
-/// As [`grant`]; false if the bus refuses, since its devices have more than that mapped.
+/// Grants an entitlement as [`grant`] does. Returns false if the bus refuses because its devices
+/// have more than that mapped.
 fn try_grant(lab: &Lab, bytes: u64) -> Result<bool> {
     lab.guest().grant_entitlement(bytes)?;
     set_lparcfg(lab, "entitled_memory", bytes)
 }
 
-/// The administrator wishes less for a device. It has given back what is more when this returns.
+/// Makes a device's desired entitlement smaller, as an administrator would. The device has given
+/// back what exceeds it when this returns.
 fn wish(lab: &Lab, unit: &str, bytes: u64, flows: &[Flow<'_>]) -> Result<()> {
     lab.sh(&format!(
         "echo {bytes} >/sys/bus/vio/devices/{unit}/cmo_desired"
@@ -83,8 +86,8 @@ fn wish(lab: &Lab, unit: &str, bytes: u64, flows: &[Flow<'_>]) -> Result<()> {
     .with_context(|| format!("{unit}, wish {bytes}: {:?}", Device::read(lab, unit)))
 }
 
-/// The rules of the bus that hold while frames come and go, which changes what is allocated from one
-/// look to the next: those between its pools, and the limits of what is allocated.
+/// Checks the rules of the bus that hold while frames come and go: those between its pools, and the
+/// limits of what is allocated. What is allocated changes from one look to the next.
 fn rules(bus: &Bus, devices: &[Device]) -> Result<()> {
     let more = |f: fn(&Device) -> u64| -> u64 {
         let each = devices
@@ -114,8 +117,9 @@ fn rules(bus: &Bus, devices: &[Device]) -> Result<()> {
     Ok(())
 }
 
-/// What is true in each step: the rules of the bus, and that frames flow. Each device of the driver is
-/// within what it is entitled to as soon as it has had the time to follow.
+/// Checks what holds in each step: the rules of the bus hold, and frames flow. Each device of the
+/// driver stays within its entitlement once it has had the time to follow. Returns the accounts of
+/// the devices.
 fn step(lab: &Lab, units: &[&str], ours: &[&str], flows: &[Flow<'_>]) -> Result<Vec<Device>> {
     for flow in flows {
         flow.go_on()?;
@@ -143,7 +147,7 @@ fn step(lab: &Lab, units: &[&str], ours: &[&str], flows: &[Flow<'_>]) -> Result<
     Ok(devices)
 }
 
-/// The high-water mark is that of the past, until it is reset.
+/// Fails unless the high-water mark keeps its value from the past until it is reset.
 fn high_water(lab: &Lab, highest: u64) -> Result<()> {
     let bus = Bus::read(lab)?;
     ensure!(
@@ -160,12 +164,13 @@ fn high_water(lab: &Lab, highest: u64) -> Result<()> {
     Ok(())
 }
 
-/// One adapter with two ports that are opened with the minimum: to plenty and back. No port is reset, no
-/// frame is lost.
+/// One adapter with two ports that are opened with the minimum gets plenty, then the minimum again.
+/// No port is reset, and no frame is lost.
 pub(crate) fn grows_and_shrinks(lab: &Lab) -> Result<()> {
     let units = [ADAPTER];
     lab.load()?;
-    // With the minimum rings are small, and remain so; buffers for large frames are what they lack.
+    // The rings are small with the minimum, and remain so. What they lack is buffers for large
+    // frames.
     let names = [lab.up(1, 9000)?, lab.up(2, 9000)?];
     let flows = [
         Flow::start(lab, 1, &names[0], 9000)?,
@@ -188,7 +193,7 @@ pub(crate) fn grows_and_shrinks(lab: &Lab) -> Result<()> {
     let highest = before.allocated;
     for bytes in [3 << 20, 2 << 20, MINIMUM] {
         wish(lab, ADAPTER, bytes, &flows)?;
-        // The bus's spare, and nothing else.
+        // The grant leaves the bus its spare and nothing else.
         grant(lab, MINIMUM + bytes)?;
         let now = step(lab, &units, &units, &flows)?[0];
         ensure!(now.allocated <= bytes, "{now:?}");
@@ -201,8 +206,8 @@ pub(crate) fn grows_and_shrinks(lab: &Lab) -> Result<()> {
     unload(lab)
 }
 
-/// One adapter with two ports that are opened with plenty: to what their queues leave and back. Buffers
-/// are given back and come again; no port is reset, no frame is lost.
+/// One adapter with two ports that are opened with plenty gets only what their queues leave, then
+/// plenty again. Buffers are given back and come again. No port is reset, and no frame is lost.
 pub(crate) fn shrinks_and_grows(lab: &Lab) -> Result<()> {
     let units = [ADAPTER];
     lab.load()?;
@@ -242,8 +247,8 @@ pub(crate) fn shrinks_and_grows(lab: &Lab) -> Result<()> {
 pub(crate) fn three_devices(lab: &Lab) -> Result<()> {
     let (second, veth) = (Other::Adapter.unit(), Other::Veth.unit());
     let (units, ours) = ([ADAPTER, second, veth], [ADAPTER, second]);
-    // The bus gives the minimum of a device without a driver to others, so the one that takes it comes
-    // last.
+    // The bus gives the minimum of a device without a driver to others. ibmveth would take it, so
+    // it is loaded last.
     lab.load()?;
     lab.sh("modprobe ibmveth")?;
     let mut flows = Vec::new();
@@ -269,8 +274,8 @@ pub(crate) fn three_devices(lab: &Lab) -> Result<()> {
         for unit in ours {
             wish(lab, unit, bytes, &flows)?;
         }
-        // ibmveth gives nothing back but the frames that it sends: the rest is as much as is possible, and
-        // changes all the time.
+        // ibmveth gives back nothing but the frames that it sends. The rest is as much as possible
+        // and changes all the time.
         wait_until("the bus takes what is granted", || {
             let device = Device::read(lab, veth)?;
             let rest = device.desired.max(device.allocated);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What life within an entitlement costs.
+//! Costs of operation within an entitlement.
 
 use std::time::Duration;
 
@@ -16,21 +16,22 @@ use crate::peer::{idle_frame, Plan, ETHERNET_HEADER};
 /// Unit address of the adapter.
 const ADAPTER: &str = "71000001";
 
-/// One port and more than it can use.
+/// One port, with more entitlement than it can use.
 const PLENTY: Shape = Shape {
     adapter: Some(1),
     cmo: Some("64M"),
     ..Shape::PLAIN
 };
-/// One port and what the bus guarantees: the minimum of one device, and the spare.
+/// One port, with the entitlement that the bus guarantees: the minimum of one device, and the
+/// spare.
 const LEAST: Shape = Shape {
     cmo: Some("3125248"),
     ..PLENTY
 };
 
-/// Frames whose mappings are counted.
+/// Number of frames whose mappings are counted.
 const FRAMES: u64 = 20_000;
-/// Their MTU.
+/// MTU for these frames.
 const MTU: usize = 1500;
 
 /// Takes the figures.
@@ -65,8 +66,8 @@ pub(super) fn measure(figures: &mut Figures, progress: &mut impl FnMut(&str)) ->
     Ok(())
 }
 
-/// What the driver wishes for one port in its default configuration, and what it has when the port has
-/// all it can have.
+/// Takes the figures of what the driver wishes for one port in its default configuration, and of
+/// what it has mapped when the port has all it can have.
 fn need(lab: &Lab, figures: &mut Figures) -> Result<()> {
     lab.load()?;
     let mut full = None;
@@ -83,7 +84,8 @@ fn need(lab: &Lab, figures: &mut Figures) -> Result<()> {
     lab.unload()
 }
 
-/// Mappings for a frame that is received, and for one that is sent and too long to be copied.
+/// Takes the figures of mappings for a frame that is received, and for one that is sent and too
+/// long to be copied.
 fn mappings(lab: &Lab, figures: &mut Figures) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, MTU)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the plugin that counts guest instructions (`qemu/plugin/count.c`) wrote.
+//! Counts that QEMU's plugin for guest instructions (`qemu/plugin/count.c`) wrote.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,27 +10,27 @@ use std::path::PathBuf;
 use anyhow::{ensure, Context, Result};
 use ehea_harness::{Artifacts, Builder, Guest};
 
-/// Instructions by the address of their bucket.
+/// Numbers of instructions by the address of their bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts(BTreeMap<u64, u64>);
 
 impl Counts {
-    /// All instructions.
+    /// Returns the number of all instructions.
     pub(crate) fn total(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// Instructions of buckets in a range of addresses.
+    /// Returns the number of instructions of buckets in a range of addresses.
     pub(crate) fn within(&self, range: &Range<u64>) -> u64 {
         self.0.range(range.clone()).map(|(_, count)| count).sum()
     }
 
-    /// Buckets with their instructions.
+    /// Returns the buckets with their numbers of instructions.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.0.iter().map(|(&address, &count)| (address, count))
     }
 
-    /// What was executed since `earlier`.
+    /// Returns the instructions that were executed since `earlier`.
     fn since(&self, earlier: &Self) -> Self {
         let grown = self.iter().filter_map(|(address, count)| {
             let before = earlier.0.get(&address).copied().unwrap_or_default();
@@ -41,7 +41,7 @@ impl Counts {
     }
 }
 
-/// Reads snapshots as they are written.
+/// Reader of snapshots, which reads them while they are written.
 #[derive(Debug)]
 pub(crate) struct Counter {
     path: PathBuf,
@@ -51,8 +51,8 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// A counter for one guest, with a name for its file. It counts addresses in pieces of `bucket`
-    /// bytes.
+    /// Returns a counter for one guest, with a name for its file. It counts addresses in pieces of
+    /// `bucket` bytes.
     pub(crate) fn new(name: &str, bucket: u64) -> Result<Self> {
         let logs = Artifacts::from_env()?.logs;
         std::fs::create_dir_all(&logs)
@@ -65,7 +65,7 @@ impl Counter {
         })
     }
 
-    /// Adds the plugin to a guest, whose clock then counts instructions.
+    /// Adds the plugin to a guest. The guest's clock then counts instructions.
     pub(crate) fn attach(&self, builder: Builder) -> Result<Builder> {
         let plugin = Artifacts::from_env()?
             .plugin
@@ -82,7 +82,8 @@ impl Counter {
             )))
     }
 
-    /// Runs a shell command in the guest and returns its output, and what was executed meanwhile.
+    /// Runs a shell command in the guest. Returns its output and the instructions that were
+    /// executed meanwhile.
     pub(crate) fn run(&mut self, guest: &Guest, command: &str) -> Result<(String, Counts)> {
         let (first, second) = (self.last + 1, self.last + 2);
         self.last = second;
@@ -94,7 +95,7 @@ impl Counter {
         Ok((output, after.since(&before)))
     }
 
-    /// Reads the next snapshot, which must be of this mark.
+    /// Reads the next snapshot, whose mark must be `mark`.
     fn snapshot(&mut self, mark: u64) -> Result<Counts> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
@@ -116,7 +117,7 @@ impl Counter {
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        // Nobody needs it any more, and there is nobody to tell.
+        // Nobody needs the file any more, and there is nobody to report an error to.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -175,7 +176,7 @@ fn parse(reader: &mut impl BufRead) -> Result<Snapshot> {
 pub(crate) struct Modules(BTreeMap<u64, String>);
 
 impl Modules {
-    /// Asks the guest.
+    /// Reads the addresses from the guest.
     pub(crate) fn read(guest: &Guest) -> Result<Self> {
         Self::parse(&guest.sh("cat /proc/modules")?)
     }
@@ -193,8 +194,8 @@ impl Modules {
         Ok(Self(modules))
     }
 
-    /// The code of a module: from its address to that of the next module's code. Nothing else between
-    /// the two is executed, and no page is of two modules.
+    /// Returns the addresses of a module's code: from its start to the start of the next module's
+    /// code. Nothing else between the two is executed, and no page belongs to two modules.
     pub(crate) fn code(&self, module: &str) -> Result<Range<u64>> {
         let (&start, _) = self
             .0

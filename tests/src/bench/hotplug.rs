@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What memory that comes and goes costs, and that it costs no frame.
+//! Costs of memory that comes and goes, and the proof that it costs no frame.
 
 use anyhow::{ensure, Result};
 use ehea_harness::Builder;
@@ -12,12 +12,12 @@ use crate::memory::{allocations, calls, not_registered, settled, Dimm, LMB};
 use crate::observe::MapFile;
 use crate::soak::soak;
 
-/// Cycles of adding and removing memory, unless another number is asked for.
+/// Number of cycles of adding and removing memory, unless another is asked for.
 pub const CYCLES: u64 = 1000;
-/// How often is told how far it is.
+/// Number of cycles between reports of progress.
 const PROGRESS: u64 = 25;
 const GIB: u64 = 1 << 30;
-/// Memory of the guest that has to take memory out of its map, for the names of figures.
+/// Memory of guests that remove memory from the map, for the names of figures.
 const MAPS: [(&str, &str); 2] = [("2g", "2G,max=4G"), ("12g", "12G,max=14G")];
 
 const STANDARD: Shape = Shape {
@@ -75,16 +75,16 @@ pub(super) fn measure(
     Ok(())
 }
 
-/// What was done costs so much.
+/// Costs of an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
-    /// Calls to firmware, but for those whose number depends on time.
+    /// Number of calls to firmware, except for calls whose number depends on time.
     pub(crate) calls: u64,
-    /// Memory regions that were made.
+    /// Number of memory regions that were made.
     pub(crate) rebuilds: u64,
 }
 
-/// Does something and tells what it costs.
+/// Does `work` and returns its costs.
 pub(crate) fn cost<T>(lab: &Lab, work: impl FnOnce(&Lab) -> Result<T>) -> Result<(T, Cost)> {
     let before: Stats = lab.stats()?;
     let result = work(lab)?;
@@ -104,13 +104,14 @@ pub(crate) fn add_and_use(lab: &Lab, bytes: u64) -> Result<Dimm> {
     Ok(dimm)
 }
 
-/// Takes a DIMM out; the adapter must not reach it any more then.
+/// Removes a DIMM. The adapter must not reach it any more.
 pub(crate) fn remove(lab: &Lab, dimm: &Dimm) -> Result<()> {
     dimm.unplug(lab)?;
     not_registered(&lab.stats()?, &dimm.range)
 }
 
-/// The guest's clock counts instructions, and nothing else decides how long something takes.
+/// Makes the guest's clock count instructions, so that nothing else decides how long something
+/// takes.
 pub(crate) fn counting(builder: Builder) -> Builder {
     builder
         .smp(1)
@@ -118,14 +119,14 @@ pub(crate) fn counting(builder: Builder) -> Builder {
         .qemu_arg("shift=0,sleep=off")
 }
 
-/// For how long a queue pair pauses.
+/// Length of a queue pair's pause.
 #[derive(Clone, Copy, Debug)]
 struct Blackout {
     calls: u64,
     nanoseconds: u64,
 }
 
-/// Takes a block out of the map of an idle guest.
+/// Removes a block from the map of an idle guest. Returns the pause.
 fn blackout(shape: &Shape) -> Result<Blackout> {
     let lab = Lab::boot_with("bench-blackout", shape, counting)?;
     prepare(&lab)?;

@@ -20,7 +20,8 @@ pub use map::Programs;
 /// Figures by name.
 pub type Figures = BTreeMap<String, f64>;
 
-/// Tells where the instructions of one figure of the group `peers` go, given as `rs-tx-64b`.
+/// Returns where the instructions of one figure of the group `peers` are executed. `what` has the
+/// form `rs-tx-64b`.
 pub fn profile(what: &str) -> Result<String> {
     peers::profile(what)
 }
@@ -28,20 +29,20 @@ pub fn profile(what: &str) -> Result<String> {
 /// Groups of figures, for `--only`.
 pub const GROUPS: &[&str] = &["bench", "cmo", "hotplug", "house", "map", "peers", "unsafe"];
 
-/// Which figures to take, and with what.
+/// Figures to take, and what is needed for them.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Only this group, or all.
+    /// Group to take; `None` for all.
     pub only: Option<String>,
-    /// How often memory comes and goes, for the group `hotplug`.
+    /// Number of times that memory comes and goes, for the group `hotplug`.
     pub cycles: u64,
-    /// What the group `map` needs.
+    /// Programs that the group `map` needs.
     pub programs: Option<Programs>,
     /// Figures of these groups that the caller has taken: all of `house`, some of `bench`.
     pub given: Figures,
 }
 
-/// Takes figures, and adds each to `figures` at once: what comes before an error has been taken.
+/// Takes figures and adds each to `figures` at once. Figures before an error have been taken.
 pub fn measure(
     options: &Options,
     figures: &mut Figures,

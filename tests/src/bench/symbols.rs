@@ -34,7 +34,7 @@ impl Symbols {
         }
     }
 
-    /// Those of a guest's kernel and modules.
+    /// Reads the names in a guest's kernel and modules.
     pub(crate) fn read(system: System, guest: &Guest) -> Result<Self> {
         let mut symbols = Self::default();
         let map = system.kernel()?.build.join("System.map");
@@ -45,7 +45,7 @@ impl Symbols {
         Ok(symbols)
     }
 
-    /// The function that an address is in, and how far into it.
+    /// Returns the function that contains an address, and the offset of the address in it.
     pub(crate) fn find(&self, address: u64) -> (&str, u64) {
         match self.0.range(..=address).next_back() {
             Some((start, name)) if address >> 63 == 1 => (name, address - start),

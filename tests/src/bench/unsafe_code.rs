@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How much of the Rust code is unsafe.
+//! Amount of unsafe code in the Rust code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub(super) fn measure(figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// The Rust files in a folder and below.
+/// Returns the Rust files in a folder and below.
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let entries =
@@ -46,7 +46,7 @@ fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Lines with the keyword `unsafe` in a Rust file.
+/// Returns the number of lines with the keyword `unsafe` in a Rust file.
 fn unsafe_lines(text: &str) -> usize {
     code(text)
         .lines()
@@ -57,7 +57,8 @@ fn unsafe_lines(text: &str) -> usize {
         .count()
 }
 
-/// The text without comments and without what is in string and character literals. Line breaks stay.
+/// Returns the text without comments and without the contents of string and character literals.
+/// Line breaks stay.
 fn code(text: &str) -> String {
     let mut code = String::new();
     let mut rest = text;
@@ -76,7 +77,8 @@ fn code(text: &str) -> String {
     code
 }
 
-/// Bytes of the comment or literal that `text` begins with; 0 if it begins with code.
+/// Returns the number of bytes of the comment or literal with which `text` begins; 0 if it begins
+/// with code.
 fn skipped(text: &str, before: Option<char>) -> usize {
     let until = |from: usize, end: &str| {
         text.get(from..)
@@ -107,7 +109,7 @@ fn skipped(text: &str, before: Option<char>) -> usize {
         match c {
             _ if c == quote => return at + 1,
             '\\' => drop(characters.next()),
-            // A lifetime, or a label.
+            // The quote begins a lifetime or a label.
             _ if quote == '\'' && length > 1 && !text.starts_with("'\\") => return 0,
             _ => {}
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Takes the figures and writes them to a file: a flat JSON object of names and numbers.
+//! Program that takes the figures and writes them to a file: a flat JSON object of names and
+//! numbers.
 
 use std::path::PathBuf;
 
@@ -9,25 +10,26 @@ use ehea_tests::bench::{self, Figures, Options, Programs};
 
 #[derive(Parser)]
 struct Arguments {
-    /// Only this group of figures.
+    /// Takes only this group of figures.
     #[arg(long)]
     only: Option<String>,
-    /// How often memory comes and goes, for the group `hotplug`.
+    /// Number of times that memory comes and goes, for the group `hotplug`.
     #[arg(long, default_value_t = bench::CYCLES)]
     cycles: u64,
-    /// Instead of taking figures, tell where the instructions of one of the group `peers` go: rs-tx-64b.
+    /// Shows, instead of taking figures, where the instructions of one of the group `peers` are
+    /// executed: rs-tx-64b.
     #[arg(long, value_name = "FIGURE")]
     profile: Option<String>,
-    /// The program that measures the memory map, for the group `map`.
+    /// Program that measures the memory map, for the group `map`.
     #[arg(long, value_name = "PROGRAM", requires = "callgrind")]
     map: Option<PathBuf>,
-    /// A root directory with valgrind, to count that program's instructions.
+    /// Root directory with valgrind, which counts that program's instructions.
     #[arg(long, value_name = "DIRECTORY", requires = "map")]
     callgrind: Option<PathBuf>,
-    /// A figure that was taken elsewhere.
+    /// Figure that was taken elsewhere.
     #[arg(long, value_name = "NAME=NUMBER", value_parser = given)]
     given: Vec<(String, f64)>,
-    /// Where the figures go.
+    /// File to which the figures are written.
     #[arg(long, default_value = "target/bench.json")]
     output: PathBuf,
 }

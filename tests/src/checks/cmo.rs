@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The adapter with as much mapped as it can have.
+//! The adapter with as much memory mapped as it can have.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::counters::ethtool_statistics;
 use crate::lab::{wait_until, Lab};
 use crate::peer::{collect, Checker, ETHERNET_HEADER, TEST_ETHERTYPE};
 
-/// For frames that stay away: they are late or lost.
+/// Time after which frames count as lost; those that are merely late arrive earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The payload of a numbered frame.
+/// Returns the payload of a numbered frame.
 fn numbered(frame: &[u8]) -> Result<Option<&[u8]>> {
     let (header, payload) = frame
         .split_at_checked(ETHERNET_HEADER)
@@ -22,8 +22,8 @@ fn numbered(frame: &[u8]) -> Result<Option<&[u8]>> {
         .then_some(payload))
 }
 
-/// Sends from each of these ports to a peer that takes nothing until the transmit queue is full; calls
-/// `full`; then all frames must come.
+/// Sends from each of the ports `ports` to a peer that accepts nothing until the transmit queue is
+/// full. Then calls `full`. After that, all frames must arrive.
 pub fn fill(
     lab: &Lab,
     ports: &[usize],
@@ -34,7 +34,8 @@ pub fn fill(
     let mut jobs = Vec::new();
     for &port in ports {
         let name = lab.up(port, mtu)?;
-        // Else the stack stops the queue by its byte limit, long before the ring is full.
+        // Without this, the stack stops the queue because of its byte limit, long before the ring
+        // is full.
         lab.sh(&format!(
             "echo 1000000000 >/sys/class/net/{name}/queues/tx-0/byte_queue_limits/limit_min"
         ))?;

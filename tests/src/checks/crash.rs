@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The kernel crashes, and another one starts to take a dump.
+//! A crash of the kernel, after which another one starts to take a dump.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::lab::{port_address, Lab};
 use crate::peer::Plan;
 use crate::system::System;
 
-/// Both ports are in use when the kernel crashes, one of them by frames in both directions. The driver's
-/// crash hook gives back all that firmware had given it, so that the kernel that follows finds the
-/// adapter as the first one did.
+/// Both ports are in use when the kernel crashes, one of them by frames in both directions. The
+/// driver's crash hook gives back everything that firmware had given it, so that the next kernel
+/// finds the adapter as the first one did.
 pub fn given_back(lab: &Lab) -> Result<()> {
     given_back_after(lab, || Ok(()))
 }
 
-/// As [`given_back`], with something done just before the crash.
+/// Checks the same as [`given_back`], and calls `before` just before the crash.
 pub fn given_back_after(lab: &Lab, before: impl FnOnce() -> Result<()>) -> Result<()> {
     lab.guest().console().allow("sysrq triggered crash");
     lab.load()?;
@@ -50,13 +50,13 @@ pub fn given_back_after(lab: &Lab, before: impl FnOnce() -> Result<()>) -> Resul
         .console()
         .wait_for(position, "guest: takes commands", patience);
     ready.context("no kernel followed")?;
-    // What was under way is lost with the kernel.
+    // Frames under way are lost with the kernel.
     traffic.stop()?;
     lab.nothing_left()?;
     lab.load()?;
     let name = lab.up(1, 9000)?;
     works(lab, &name)?;
-    // There is little memory: ours makes do with one queue pair, however many there may be.
+    // There is little memory: this driver makes do with one queue pair, however many are possible.
     let live = lab.stats()?.live;
     ensure!(
         live.qp == 1 || lab.system() == System::Witness,

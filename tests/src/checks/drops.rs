@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What it costs that the frames of a disabled queue pair are lost (`disabled-drops=on`).
+//! Costs of an adapter that loses the frames of a disabled queue pair (`disabled-drops=on`).
 
 use std::time::Duration;
 
@@ -10,22 +10,23 @@ use crate::lab::Lab;
 use crate::memory::{blocks, Dimm, LMB};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often memory goes and comes back.
+/// Number of times that memory goes offline and comes back.
 const ROUNDS: u64 = 5;
 
-/// What became of the frames of port 1.
+/// Counts of the frames of port 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// Frames sent to the guest, which sends them back.
+    /// Number of frames sent to the guest, which sends them back.
     pub sent: u64,
-    /// Those that did not come back.
+    /// Number of frames that did not come back.
     pub lost: u64,
-    /// Those that the adapter dropped, because their queue pair was disabled.
+    /// Number of frames that the adapter dropped because their queue pair was disabled.
     pub dropped: u64,
 }
 
-/// A block of memory goes offline and comes back [`ROUNDS`] times while frames are reflected; `used` is
-/// called each time that it has come back. Nothing but loss may befall a frame, and what was lost is told.
+/// Takes a block of memory offline and brings it back [`ROUNDS`] times while frames are reflected.
+/// Calls `used` each time that it is back. Frames may be lost, but nothing else may happen to them.
+/// Returns the counts.
 pub fn removals(lab: &Lab, used: impl Fn(&Lab, &Dimm, u32) -> Result<()>) -> Result<Cost> {
     let dropped = || -> Result<u64> {
         let stats = lab.stats()?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a fault has done, and that things work after it.
+//! Checks of what a fault has done, and that everything works after it.
 
 use anyhow::{Context, Result};
 use ehea_model::fault::ArmedFault;
@@ -7,7 +7,8 @@ use ehea_model::fault::ArmedFault;
 use crate::lab::{port_address, wait_until, Lab};
 use crate::peer::Plan;
 
-/// The fault has happened, or happens now that the adapter is in use; then it is over.
+/// Waits until the fault has happened, which may be only now that the adapter is in use, and
+/// disarms it.
 pub fn fired(lab: &Lab) -> Result<()> {
     let mut faults = Vec::new();
     let happened = wait_until("the fault", || {
@@ -18,10 +19,10 @@ pub fn fired(lab: &Lab) -> Result<()> {
     lab.guest().clear_faults()
 }
 
-/// The kernel log since `position` names the call and the code.
+/// Waits until the kernel log since `position` names the call and the code.
 pub fn reported(lab: &Lab, position: usize, call: &str, code: &str) -> Result<()> {
     let console = lab.guest().console();
-    // The log comes by another way than the end of the command.
+    // The log arrives by another way than the end of the command.
     let named = wait_until("a message that names the call and the code", || {
         Ok(console
             .since(position)
@@ -32,7 +33,7 @@ pub fn reported(lab: &Lab, position: usize, call: &str, code: &str) -> Result<()
     lab.guest().check_console()
 }
 
-/// Frames flow through port 1.
+/// Sends frames through port 1 and checks them.
 pub fn works(lab: &Lab, name: &str) -> Result<()> {
     let reflector = lab.reflect(name)?;
     let plan = Plan::new(70, 20, |n| 60 + 70 * n as usize).to(port_address(1));

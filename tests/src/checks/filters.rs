@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which addresses a port receives.
+//! Addresses that a port receives.
 
 use anyhow::{bail, ensure, Context, Result};
 
 use crate::lab::{port_address, text, Lab};
 use crate::peer::Plan;
 
-/// Frames that the adapter gave to the driver of a port.
+/// Returns the number of frames that the adapter gave to the driver of a port.
 pub(super) fn given_to_driver(lab: &Lab, port: usize) -> Result<u64> {
     let stats = lab.stats()?;
     let port = stats.ports.get(port - 1).context("no such port")?;
     Ok(port.rx_frames)
 }
 
-/// How many frames of a plan are marked in such a way that the adapter doesn't give them to the driver:
-/// all that don't come back. The last one must come back.
+/// Returns the number of frames of a plan that the adapter did not give to the driver, which must
+/// be those that do not come back. The last frame must come back.
 pub(super) fn filtered(lab: &Lab, plan: &Plan, count: u64) -> Result<u64> {
     let before = given_to_driver(lab, 1)?;
     let summary = plan.run(lab.port(1)?)?;
@@ -28,8 +28,8 @@ pub(super) fn filtered(lab: &Lab, plan: &Plan, count: u64) -> Result<u64> {
     Ok(summary.lost)
 }
 
-/// Whether the adapter gives frames to this address to the driver, and they come back. All must be
-/// treated the same. Every second frame is to `own`, which is always received.
+/// Checks whether frames to `address` reach the driver and come back. All of them must be treated
+/// alike. Every second frame is to `own`, which is always received.
 pub fn receives(lab: &Lab, address: [u8; 6], own: [u8; 6], stream: u32) -> Result<bool> {
     const COUNT: u64 = 40;
     let plan = Plan::new(stream, COUNT, |n| 60 + 200 * n as usize)
@@ -41,7 +41,7 @@ pub fn receives(lab: &Lab, address: [u8; 6], own: [u8; 6], stream: u32) -> Resul
     }
 }
 
-/// Fails unless the addresses are received, or are not, as they say.
+/// Fails unless the addresses in `wanted` are received, or are not, as it says.
 fn expect(lab: &Lab, what: &str, stream: &mut u32, wanted: &[([u8; 6], bool)]) -> Result<()> {
     for &(address, received) in wanted {
         *stream += 1;
@@ -55,8 +55,8 @@ fn expect(lab: &Lab, what: &str, stream: &mut u32, wanted: &[([u8; 6], bool)]) -
     Ok(())
 }
 
-/// Groups are received when somebody asks for them, all of them on request, and other stations' frames
-/// in promiscuous mode only.
+/// Groups are received if somebody asks for them, all groups on request, and frames of other
+/// stations only in promiscuous mode.
 pub fn groups_and_promiscuous(lab: &Lab) -> Result<()> {
     const GROUP: [u8; 6] = [0x01, 0x00, 0x5e, 0x01, 0x02, 0x03];
     const OTHER_GROUP: [u8; 6] = [0x01, 0x00, 0x5e, 0x01, 0x02, 0x04];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Traffic while memory comes and goes, and from memory that has come.
+//! Traffic while memory comes and goes, and traffic from memory that was added.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::peer::{collect, udp_payload, Checker, Plan, Summary, Traffic};
 const PATIENCE: Duration = Duration::from_secs(60);
 const UDP_PORT: u16 = 4000;
 
-/// Loads the driver and sets both ports up, the second to send datagrams. Returns their interfaces.
+/// Loads the driver and sets both ports up, the second for sending datagrams. Returns their
+/// interfaces.
 pub fn prepare(lab: &Lab) -> Result<[String; 2]> {
     lab.load()?;
     let near = lab.up(1, 9000)?;
@@ -24,10 +25,11 @@ pub fn prepare(lab: &Lab) -> Result<[String; 2]> {
     Ok([near, far])
 }
 
-/// Port 1 reflects frames all the time, port 2 sends datagrams from chosen memory.
+/// Starts the traffic: port 1 reflects frames all the time, and port 2 can send datagrams from
+/// chosen memory.
 pub fn start(lab: &Lab) -> Result<(Reflector<'_>, Traffic)> {
     let [near, _] = prepare(lab)?;
-    // Before the first frame comes.
+    // The reflector starts before the first frame arrives.
     let reflector = lab.reflect(&near)?;
     let traffic = Plan::new(50, u64::MAX, |n| 60 + (n as usize * 61) % 8955)
         .to(port_address(1))
@@ -36,7 +38,8 @@ pub fn start(lab: &Lab) -> Result<(Reflector<'_>, Traffic)> {
     Ok((reflector, traffic))
 }
 
-/// A process that holds pages in added memory, which can't go offline so long, and sends from them.
+/// A process that holds pages in added memory, so that the memory cannot go offline, and sends from
+/// them.
 #[derive(Debug)]
 pub struct Holder<'a> {
     lab: &'a Lab,
@@ -46,11 +49,11 @@ pub struct Holder<'a> {
     sent: u64,
 }
 
-/// Datagrams that a [`Holder`] sends at a time.
+/// Number of datagrams that a [`Holder`] sends at a time.
 const HELD_DATAGRAMS: u64 = 20;
 
 impl<'a> Holder<'a> {
-    /// Starts one, for the memory of `dimm`.
+    /// Starts a holder for the memory of `dimm`.
     pub fn start(lab: &'a Lab, dimm: &Dimm, stream: u32) -> Result<Self> {
         let ready = format!("/run/hold-{stream}");
         let job = lab.guest().spawn(&format!(
@@ -73,7 +76,7 @@ impl<'a> Holder<'a> {
         })
     }
 
-    /// Sends datagrams on port 2 from the pages; they must all arrive.
+    /// Sends datagrams on port 2 from the pages. They must all arrive.
     pub fn send(&mut self) -> Result<()> {
         self.sent += HELD_DATAGRAMS;
         self.lab.sh(&format!("kill -USR1 {}", self.process))?;
@@ -97,7 +100,7 @@ impl<'a> Holder<'a> {
         Ok(())
     }
 
-    /// Lets the pages go; everything that was sent must have come as it was sent.
+    /// Lets the pages go. Everything that was sent must have arrived unchanged.
     pub fn stop(self) -> Result<()> {
         self.lab.sh(&format!("kill -TERM {}", self.process))?;
         let output = self.job.wait()?;
@@ -106,18 +109,18 @@ impl<'a> Holder<'a> {
     }
 }
 
-/// Sends datagrams on port 2 from anonymous memory, which comes from the movable zone when there is
-/// one: from added memory. Fails if it didn't, or if not all of them came as they were sent.
+/// Sends datagrams on port 2 from anonymous memory, which comes from the movable zone if there is
+/// one, and thus from added memory. Fails if it does not, or if not all datagrams arrive unchanged.
 pub fn send_from(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<()> {
     send(lab, dimm, stream, PATIENCE)?.flawless()
 }
 
-/// As [`send_from`], though some datagrams may be lost: tells what became of them.
+/// Sends datagrams as [`send_from`] does, but tolerates losses. Returns the summary.
 pub fn send_perhaps(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Summary> {
     send(lab, dimm, stream, Duration::from_secs(1))
 }
 
-/// Sends the datagrams, and waits for them as long as the sender runs, and `patience` longer.
+/// Sends the datagrams, and waits for them while the sender runs and `patience` longer.
 fn send(lab: &Lab, dimm: &Dimm, stream: u32, patience: Duration) -> Result<Summary> {
     const ROUNDS: u64 = 4;
     const FRAGMENTS: u64 = 17;

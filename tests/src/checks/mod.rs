@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Scenarios that both drivers must pass, and parts of those that only one has.
+//! Scenarios that both drivers must pass, and parts of scenarios that only one has.
 
 pub mod cmo;
 pub mod crash;

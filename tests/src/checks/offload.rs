@@ -10,27 +10,27 @@ use crate::peer::{collect, collect_segments, udp_payload, Checker, Segmented, PE
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Packets for `ehea-net offload`: so many, the first with so many bytes of payload, each with so many
-/// more than the one before.
+/// Packets for `ehea-net offload`: `count` packets, the first with `first` bytes of payload, and
+/// each with `step` bytes more than the one before.
 #[derive(Clone, Copy, Debug)]
 pub struct Packets {
-    /// Their number.
+    /// Number of packets.
     pub count: u64,
-    /// Payload of the first.
+    /// Number of payload bytes of the first packet.
     pub first: u64,
-    /// What each has more.
+    /// Number of bytes that each packet has more than the one before.
     pub step: u64,
-    /// Size of the segments; 0 for those that are not to be cut.
+    /// Size of the segments; 0 for packets that are not to be cut.
     pub mss: u64,
 }
 
 impl Packets {
-    /// Payload of a packet.
+    /// Returns the payload length of a packet.
     pub fn length(self, number: u64) -> usize {
         (self.first + number * self.step) as usize
     }
 
-    /// Segments that they must become.
+    /// Returns the number of segments into which the packets must be cut.
     fn segments(self) -> u64 {
         let mss = if self.mss == 0 { u64::MAX } else { self.mss };
         (0..self.count)
@@ -51,7 +51,7 @@ impl Packets {
         )
     }
 
-    /// Sends them on port 1 as TCP, and puts together what comes.
+    /// Sends the packets on port 1 as TCP, and puts together what arrives.
     pub fn send(self, lab: &Lab, interface: &str, stream: u32) -> Result<Segmented> {
         let job = lab.guest().spawn(&self.command(interface, "tcp", stream))?;
         let came = collect_segments(lab.port(1)?, stream, self.count, PATIENCE, |n| {
@@ -62,7 +62,7 @@ impl Packets {
         Ok(came)
     }
 
-    /// Sends them; they must come in segments of the right size, made by the adapter.
+    /// Sends the packets. They must arrive in segments of the right size, made by the adapter.
     pub fn come_in_segments(self, lab: &Lab, interface: &str, stream: u32) -> Result<()> {
         let offloads = Offloads::start(lab, 1)?;
         let came = self.send(lab, interface, stream)?;
@@ -80,8 +80,8 @@ impl Packets {
     }
 }
 
-/// Watches what the adapter does for the packets that a port sends: what the kernel or the driver did
-/// itself would look the same on the wire.
+/// Watcher of what the adapter does for the packets that a port sends. On the wire, the kernel's or
+/// the driver's work would look the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Offloads {
     port: usize,
@@ -101,8 +101,8 @@ impl Offloads {
         })
     }
 
-    /// For how many packets the adapter has computed TCP or UDP checksums since then, and how many it has
-    /// cut into segments.
+    /// Returns the number of packets for which the adapter has computed TCP or UDP checksums since
+    /// the start, and the number that it has cut into segments.
     pub fn since(self, lab: &Lab) -> Result<(u64, u64)> {
         let now = Self::start(lab, self.port)?;
         Ok((
@@ -111,7 +111,8 @@ impl Offloads {
         ))
     }
 
-    /// Fails unless it was for so many. The last may have left before it is counted.
+    /// Fails unless the adapter did this work for so many packets. The last packet may be sent
+    /// before it is counted.
     fn expect(self, lab: &Lab, checksums: u64, segmented: u64) -> Result<()> {
         let mut counted = (0, 0);
         wait_until("the adapter did the work", || {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the C driver is known to do wrong, as far as both drivers are led there in the same way.
+//! Known mistakes of the C driver, as far as both drivers are led to them in the same way.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::peer::{collect, udp_payload, Checker, Summary};
 const BLOCK: u64 = 256 << 20;
 const STATION: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0x88, 0x02];
 
-/// Whether other stations' frames come after a promiscuous interface was set down and up.
+/// Checks whether frames of other stations arrive after a promiscuous interface was set down and
+/// up.
 pub fn promiscuous_after_reopen(lab: &Lab, stream: u32) -> Result<bool> {
     lab.load()?;
     let name = lab.up(1, 9000)?;
@@ -37,8 +38,8 @@ pub fn promiscuous_after_reopen(lab: &Lab, stream: u32) -> Result<bool> {
     Ok(received)
 }
 
-/// Sends datagrams of more pieces than a work request has descriptors for, as many as a buffer of the
-/// kernel can have. Waits so long for the next one before it counts as lost.
+/// Sends datagrams of more pieces than a work request has descriptors for, as many as a buffer of
+/// the kernel can have. A datagram counts as lost if none has arrived for `patience`.
 pub fn many_fragments(lab: &Lab, name: &str, stream: u32, patience: Duration) -> Result<Summary> {
     const PIECES: u64 = 45;
     const COUNT: u64 = 40;
@@ -56,8 +57,8 @@ pub fn many_fragments(lab: &Lab, name: &str, stream: u32, patience: Duration) ->
     Ok(checker.finish(COUNT))
 }
 
-/// TCP packets that are shorter, headers and all, than what a work request takes as immediate data, to
-/// be cut nevertheless.
+/// TCP packets that are to be cut although, with all headers, they are shorter than what a work
+/// request holds as immediate data.
 pub const SHORT_PACKETS: Packets = Packets {
     count: 20,
     first: 100,
@@ -65,8 +66,9 @@ pub const SHORT_PACKETS: Packets = Packets {
     mss: 50,
 };
 
-/// A block of a DIMM, and the veto of somebody who is asked before the driver: the driver hears that
-/// the block stays without having heard that it was to go. Returns the DIMM.
+/// Lets a notifier that is called before the driver's refuse to take a block of a DIMM offline. The
+/// driver is told that the block stays without having been told that it was to go. Returns the
+/// DIMM.
 pub fn cancel_without_offline(lab: &Lab, id: &str) -> Result<Dimm> {
     let dimm = Dimm::plug(lab, id, BLOCK)?;
     let block = blocks(lab, &dimm.range)?.pop().context("no memory block")?;
@@ -80,7 +82,7 @@ pub fn cancel_without_offline(lab: &Lab, id: &str) -> Result<Dimm> {
     Ok(dimm)
 }
 
-/// The link of port 1 goes and comes back.
+/// Takes the link of port 1 down and up.
 pub fn flap(lab: &Lab, name: &str) -> Result<()> {
     lab.guest().set_port_link(1, false)?;
     lab.carrier(name, false)?;

@@ -7,7 +7,7 @@ use super::filters::receives;
 use crate::lab::{port_address, text, Lab};
 use crate::peer::{Plan, MAX_FRAME};
 
-/// Another address is received and the old one isn't, and back. Frames fit each MTU.
+/// A new address is received and the old one is not, and back. Frames fit each MTU.
 pub fn address_and_mtu(lab: &Lab) -> Result<()> {
     const OTHER: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0x77, 0x01];
     lab.load()?;

@@ -11,10 +11,10 @@ use crate::lab::{port_address, Lab};
 use crate::memory::pages_inside;
 use crate::peer::{collect, udp_payload, Checker, Echo, Plan, MAX_FRAME, MIN_FRAME};
 
-/// For frames that stay away: they are late or lost.
+/// Time after which frames count as lost; those that are merely late arrive earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Frames of every length from the shortest to the longest, to the guest and back.
+/// Frames of every length, from the shortest to the longest, go to the guest and back.
 pub fn every_length(lab: &Lab) -> Result<()> {
     lab.load()?;
     // All frames are counted, and must be those of the plan.
@@ -39,13 +39,13 @@ pub fn every_length(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// So many frames of mixed lengths that each ring is gone through many times.
+/// Frames of mixed lengths use each ring many times over.
 pub fn ring_wraps(lab: &Lab) -> Result<()> {
     const FRAMES: u64 = 50_000;
     lab.load()?;
     let name = lab.up(1, 9000)?;
     let reflector = lab.reflect(&name)?;
-    // Mostly short, so that all three receive queues are used.
+    // Most frames are short, so that all three receive queues are used.
     let length = |n: u64| {
         let mix = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         match mix % 8 {
@@ -60,7 +60,7 @@ pub fn ring_wraps(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Datagrams of 1 to 17 fragments, with the checksum computed by the adapter.
+/// Datagrams of 1 to 17 fragments arrive, with the checksum computed by the adapter.
 pub fn fragments(lab: &Lab) -> Result<()> {
     const ROUNDS: u64 = 40;
     const FRAGMENTS: u64 = 17;
@@ -84,8 +84,8 @@ pub fn fragments(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Echo requests of several lengths are answered: what the stack makes of received frames is right, the
-/// checksums that the adapter reports included.
+/// Echo requests of several lengths are answered. The stack thus handles received frames correctly,
+/// including the checksums that the adapter reports.
 pub fn ping(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 9000)?;
@@ -104,7 +104,7 @@ pub fn ping(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Many flows, which the stack spreads over all send queues.
+/// Many flows are spread by the stack over all send queues.
 pub fn flows(lab: &Lab) -> Result<()> {
     const COUNT: u64 = 1000;
     lab.load()?;
@@ -120,7 +120,7 @@ pub fn flows(lab: &Lab) -> Result<()> {
     let output = job.wait()?;
     ensure!(output.success(), "{output}");
     let summary = checker.finish(COUNT);
-    // Queues overtake each other.
+    // Frames of different queues overtake each other.
     ensure!(
         summary.lost + summary.duplicated + summary.corrupted == 0,
         "{summary}"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tagged frames: the adapter takes tags off and puts them in, and filters by VLAN.
+//! Tagged frames: the adapter removes and inserts tags, and filters by VLAN.
 
 use anyhow::{ensure, Result};
 
@@ -7,20 +7,20 @@ use super::filters::filtered;
 use crate::lab::{port_address, Lab};
 use crate::peer::{Plan, MAX_FRAME};
 
-/// A VLAN that the guest takes part in; its bit is not in the first doubleword of the filter.
+/// A VLAN in which the guest takes part. Its bit is not in the first doubleword of the filter.
 const MEMBER: u16 = 1234;
-/// One that it does not, in the same byte of the filter.
+/// A VLAN in which the guest does not take part. Its bit is in the same byte of the filter.
 const OTHER: u16 = 1235;
 
-/// Frames of all sizes that have the tags of `wanted` in turn.
+/// Returns a plan for frames of all lengths whose tags are those of `wanted` in turn.
 fn plan(stream: u32, count: u64, wanted: &'static [Option<u16>]) -> Plan {
     Plan::new(stream, count, |n| 60 + (n as usize * 89) % (MAX_FRAME - 59))
         .to(port_address(1))
         .tagged(move |n| wanted[n as usize % wanted.len()])
 }
 
-/// Tagged frames of all sizes go both ways; those of other VLANs don't even reach the driver, and those
-/// of the VLAN no longer once the guest has left it.
+/// Tagged frames of all lengths go both ways. Frames of other VLANs do not even reach the driver,
+/// nor do those of the VLAN once the guest has left it.
 pub fn tags(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 9000)?;
@@ -43,7 +43,7 @@ pub fn tags(lab: &Lab) -> Result<()> {
     let lost = filtered(lab, &plan(132, 40, &[Some(OTHER), Some(MEMBER)]), 40)?;
     ensure!(lost == 20, "{} frames of another VLAN passed", 20 - lost);
 
-    // The filter is the port's: it outlives the queues.
+    // The filter belongs to the port and outlives the queues.
     lab.sh(&format!("ip link set {name} down; ip link set {name} up"))?;
     lab.carrier(&name, true)?;
     lab.sh("ip link set vlan0 up")?;

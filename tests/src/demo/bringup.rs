@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! From an unknown device to interfaces with a carrier, and back.
+//! Steps from an unknown device to interfaces with a carrier, and back.
 
 use anyhow::{ensure, Context, Result};
 
@@ -61,7 +61,7 @@ pub(super) fn interfaces(demo: &mut Demo) -> Result<()> {
     ] {
         story.run(lab, &command)?;
     }
-    // What is counted at both ends is to be the same.
+    // The counts at both ends are to be the same.
     lab.silent(near)?;
     lab.silent_in(FAR, far)?;
     for command in [

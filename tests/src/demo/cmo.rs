@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A partition with Cooperative Memory Overcommitment: what the bus grants, and what the driver maps.
+//! A partition with Cooperative Memory Overcommitment: what the bus grants, and what the driver
+//! maps.
 
 use anyhow::{ensure, Result};
 
@@ -18,10 +19,10 @@ const SHAPE: Shape = Shape {
     ..Shape::PLAIN
 };
 
-/// Frames that are sent through the port at the minimum.
+/// Number of frames that are sent through the port with the minimum.
 const FRAMES: u64 = 2000;
 
-/// Boots a second guest, which has little to give, and runs a port in it.
+/// Boots a second guest, which has little entitlement, and operates a port in it.
 pub(super) fn within_the_entitlement(story: &mut Story) -> Result<()> {
     story.step(
         "Another guest boots, in a partition with CMO and the least entitlement that there is",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory comes and goes while TCP traffic runs.
+//! Memory that comes and goes while TCP traffic runs.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const ADDED: u64 = 1 << 30;
 const FILE_MIB: u64 = 32;
 const TCP_PORT: u16 = 5000;
 
-/// What the driver counts.
+/// Counters of the driver.
 struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
@@ -25,7 +25,7 @@ impl Counts {
         Ok(Self(ethtool_statistics(lab, interface)?))
     }
 
-    /// How much a counter has grown since `before`.
+    /// Returns how much a counter has grown since `before`.
     fn since(&self, before: &Self, name: &str) -> Result<u64> {
         let value = |counts: &Self| counts.0.get(name).copied();
         let grown = value(self).zip(value(before)).map(|(now, then)| now - then);
@@ -33,7 +33,7 @@ impl Counts {
     }
 }
 
-/// TCP traffic that runs in the background until it is stopped.
+/// Starts TCP traffic that runs in the background until it is stopped.
 fn background<'a>(lab: &'a Lab, story: &Story) -> Result<Job<'a>> {
     lab.sh(&format!(
         "ip netns exec {FAR} iperf3 -s -D -1 -I /run/iperf3.pid"
@@ -46,12 +46,12 @@ fn background<'a>(lab: &'a Lab, story: &Story) -> Result<Job<'a>> {
     lab.guest().spawn(&command)
 }
 
-/// Ends the background traffic and returns the bytes it sent.
+/// Ends the background traffic and returns the number of bytes that it sent.
 fn stop(lab: &Lab, job: Job<'_>) -> Result<u64> {
     job.signal("INT")?;
     let output = job.wait()?;
     let result: Value = serde_json::from_str(&output.out()).context("output of iperf3")?;
-    // That the user ended it is no error.
+    // The end of the traffic by the user is no error.
     let error = result["error"].as_str().unwrap_or_default();
     ensure!(
         error.is_empty() || error.contains("interrupt"),
@@ -63,8 +63,8 @@ fn stop(lab: &Lab, job: Job<'_>) -> Result<u64> {
         .context("no result of iperf3")
 }
 
-/// Writes a file whose pages are in the added memory, and sends it from there. Returns the number of
-/// its pages that are.
+/// Writes a file whose pages are in the added memory, and sends it from there. Returns the number
+/// of its pages that are in that memory.
 fn send_file(lab: &Lab, story: &Story, dimm: &Dimm) -> Result<u64> {
     story.run(
         lab,
@@ -194,7 +194,7 @@ pub(super) fn grow_and_shrink(demo: &mut Demo) -> Result<()> {
     })?;
     let removed = Counts::read(lab, near)?;
     let rebuilds = removed.since(&offline, "mr_rebuilds_immediate")?;
-    // The block that went offline before is not in the map any more.
+    // The block that went offline before is no longer in the map.
     let expected = all.len() as u64 - 1;
     ensure!(
         rebuilds == expected,

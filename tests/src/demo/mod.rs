@@ -30,18 +30,18 @@ const FAR: &str = "far";
 const NEAR_ADDRESS: &str = "10.77.0.1";
 const FAR_ADDRESS: &str = "10.77.0.2";
 
-/// What the steps share.
+/// State that the steps share.
 struct Demo {
     lab: Lab,
     story: Story,
     /// Interfaces of port 1 and port 2.
     near: String,
     far: String,
-    /// Connects the ports.
+    /// Cable that connects the ports.
     cable: Cable,
 }
 
-/// Shows everything; an error if a step doesn't do what it should.
+/// Shows everything. Fails if a step does not do what it should.
 pub fn run() -> Result<()> {
     let mut story = Story::default();
     story.step("A guest boots with an adapter of two ports");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How the demo tells what it does.
+//! Output of the demo.
 
 use std::fmt::Display;
 
@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use crate::lab::Lab;
 
-/// Lines of a command's output that are shown at most.
+/// Maximum number of lines of a command's output that are shown.
 const SHOWN: usize = 12;
 
-/// Prints steps, the commands in them with their output, and what was checked.
+/// Printer of steps, of the commands in them with their output, and of what was checked.
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     step: usize,
@@ -24,7 +24,7 @@ impl Story {
         println!("\n{:>2}. {title}", self.step);
     }
 
-    /// Says something about the step.
+    /// Prints a note on the step.
     pub(crate) fn note(&self, text: &str) {
         for line in text.lines() {
             println!("    {line}");
@@ -36,7 +36,8 @@ impl Story {
         self.show(lab, command, |_| true)
     }
 
-    /// As [`Story::run`], showing only the lines for which `relevant` holds.
+    /// Runs a command as [`Story::run`] does, but shows only the lines for which `relevant` returns
+    /// true.
     pub(crate) fn show(
         &self,
         lab: &Lab,
@@ -55,7 +56,7 @@ impl Story {
         Ok(output)
     }
 
-    /// Says what was found to be right.
+    /// Prints what was found to be right.
     pub(crate) fn checked(&self, text: impl Display) {
         println!("    ✓ {text}");
     }
@@ -80,7 +81,7 @@ impl Story {
     }
 }
 
-/// A number of bytes for people, exact where it can be.
+/// Returns a number of bytes as text for people, exact if possible.
 pub(crate) fn size(bytes: u64) -> String {
     for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes >= 1 << shift {

@@ -9,7 +9,7 @@ use super::{Demo, FAR, FAR_ADDRESS, NEAR_ADDRESS};
 use crate::counters::{Comparison, WireComparison};
 use crate::lab::wait_until;
 
-/// Bytes that each iperf3 run sends.
+/// Number of bytes that each run of iperf3 sends.
 const BYTES: u64 = 128 << 20;
 
 pub(super) fn ping(demo: &mut Demo) -> Result<()> {

@@ -10,7 +10,7 @@ use anyhow::{bail, Result};
 
 use super::port::{wait, Port};
 
-/// Carries every frame of one port to the other until it is pulled.
+/// A cable that carries every frame from one port to the other until it is pulled.
 #[derive(Debug)]
 pub struct Cable {
     stop: Arc<AtomicBool>,
@@ -24,12 +24,12 @@ struct Counts {
     bytes: AtomicU64,
 }
 
-/// What a cable carried in one direction.
+/// Counts of what a cable carried in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
-    /// Frames.
+    /// Number of frames.
     pub frames: u64,
-    /// Bytes, without CRC.
+    /// Number of bytes, without CRC.
     pub bytes: u64,
 }
 
@@ -42,7 +42,7 @@ struct Direction<'a> {
 }
 
 impl Direction<'_> {
-    /// Moves what can be moved; true if anything was.
+    /// Moves what can be moved. Returns whether anything was.
     fn step(&mut self) -> Result<bool> {
         let mut moved = false;
         loop {
@@ -83,7 +83,7 @@ impl Cable {
             let mut back = direction(&*b, &*a, &counted[1]);
             while !stopped.load(Ordering::Relaxed) {
                 if !there.step()? & !back.step()? {
-                    // A frame in hand waits for its receiver, and keeps its sender waiting.
+                    // A frame that was taken waits for its receiver and keeps its sender waiting.
                     let (full, other) = (there.length > 0, back.length > 0);
                     wait(
                         &[(&a, !full, other), (&b, !other, full)],
@@ -100,7 +100,7 @@ impl Cable {
         }
     }
 
-    /// What was carried from the first port to the second, and back.
+    /// Returns what was carried from the first port to the second, and back.
     pub fn carried(&self) -> [Carried; 2] {
         self.counts.each_ref().map(|counts| Carried {
             frames: counts.frames.load(Ordering::Relaxed),
@@ -108,7 +108,7 @@ impl Cable {
         })
     }
 
-    /// Disconnects the ports.
+    /// Disconnects the ports. Returns what was carried.
     pub fn pull(mut self) -> Result<[Carried; 2]> {
         self.stop()?;
         Ok(self.carried())
@@ -126,7 +126,7 @@ impl Cable {
 
 impl Drop for Cable {
     fn drop(&mut self) {
-        // When the guest is gone there is nothing left to report.
+        // If the guest is gone, there is nothing left to report.
         let _ = self.stop();
     }
 }

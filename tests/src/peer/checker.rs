@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Finds what went wrong with a stream of numbered payloads.
+//! Checker of a stream of numbered payloads.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,10 +8,10 @@ use anyhow::{bail, Result};
 
 use super::pattern;
 
-/// Details are kept of this many flawed payloads.
+/// Maximum number of flawed payloads of which details are kept.
 const DETAILS: usize = 5;
 
-/// Follows a stream of payloads that were sent with the numbers 0, 1, 2 …
+/// Checker that follows a stream of payloads which were sent with the numbers 0, 1, 2 …
 #[derive(Debug)]
 pub struct Checker {
     stream: u32,
@@ -20,29 +20,29 @@ pub struct Checker {
     summary: Summary,
 }
 
-/// What became of a stream.
+/// Result of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Payloads that were sent.
+    /// Number of payloads that were sent.
     pub sent: u64,
-    /// Payloads that came, flawed ones included.
+    /// Number of payloads that arrived, including flawed ones.
     pub received: u64,
-    /// Bytes of them.
+    /// Number of bytes in these payloads.
     pub bytes: u64,
-    /// Payloads that never came.
+    /// Number of payloads that never arrived.
     pub lost: u64,
-    /// Payloads that came more than once.
+    /// Number of payloads that arrived more than once.
     pub duplicated: u64,
-    /// Payloads that came after one with a higher number.
+    /// Number of payloads that arrived after one with a higher number.
     pub reordered: u64,
-    /// Payloads with wrong content or length.
+    /// Number of payloads with wrong content or length.
     pub corrupted: u64,
-    /// About the first flawed payloads.
+    /// Descriptions of the first flawed payloads.
     pub details: Vec<String>,
 }
 
 impl Checker {
-    /// A checker for the payloads of one stream.
+    /// Returns a checker for the payloads of one stream.
     pub fn new(stream: u32) -> Self {
         Self {
             stream,
@@ -52,22 +52,22 @@ impl Checker {
         }
     }
 
-    /// One more than the highest number seen.
+    /// Returns one more than the highest number seen.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Whether any of the first `count` payloads has not come.
+    /// Checks whether any of the first `count` payloads has not arrived.
     pub fn lacks(&self, count: u64) -> bool {
         self.next < count || !self.missing.is_empty()
     }
 
-    /// Payloads that came so far.
+    /// Returns the number of payloads that arrived so far.
     pub fn received(&self) -> u64 {
         self.summary.received
     }
 
-    /// Takes a payload; `length` tells which length the payload with a number was sent with.
+    /// Checks a payload. `length` returns the length with which the payload of a number was sent.
     pub fn take(&mut self, payload: &[u8], length: impl Fn(u64) -> usize) {
         self.summary.received += 1;
         self.summary.bytes += payload.len() as u64;
@@ -85,7 +85,7 @@ impl Checker {
         self.summary.corrupted += 1;
         let number = sequence.map_or("?".to_owned(), |n| n.to_string());
         self.detail(format!("payload {number}: {what}"));
-        // It has come, though not in one piece: it isn't lost as well. A number far from those
+        // The payload has arrived, though flawed, so it is not also lost. A number far from those
         // expected is more likely wrong than right.
         if let Some(sequence) = sequence.filter(|n| n.abs_diff(self.next) < 1 << 16) {
             self.number(sequence);
@@ -111,7 +111,7 @@ impl Checker {
         }
     }
 
-    /// Ends the stream, of which `sent` payloads were sent.
+    /// Ends the stream, of which `sent` payloads were sent. Returns the result.
     pub fn finish(mut self, sent: u64) -> Summary {
         self.summary.sent = sent;
         self.summary.lost = self.missing.len() as u64 + sent.saturating_sub(self.next);
@@ -124,7 +124,7 @@ impl Checker {
 }
 
 impl Summary {
-    /// Fails unless every payload came once, in order and unaltered.
+    /// Fails unless every payload arrived once, in order and unchanged.
     pub fn flawless(&self) -> Result<()> {
         if self.lost + self.duplicated + self.reordered + self.corrupted != 0 {
             bail!("{self}");
@@ -132,7 +132,7 @@ impl Summary {
         Ok(())
     }
 
-    /// Fails if what came is not right; payloads may be missing.
+    /// Fails if what arrived is not right. Payloads may be missing.
     pub fn sound(&self) -> Result<()> {
         if self.duplicated + self.reordered + self.corrupted != 0 {
             bail!("{self}");

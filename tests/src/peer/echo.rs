@@ -15,7 +15,8 @@ const ICMP_PROTOCOL: u8 = 1;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 
-/// Answers ICMP echo requests that come to a port until it is stopped; everything else is thrown away.
+/// Responder that answers ICMP echo requests which arrive at a port, until it is stopped. It
+/// discards everything else.
 #[derive(Debug)]
 pub struct Echo {
     stop: Arc<AtomicBool>,
@@ -48,7 +49,8 @@ impl Echo {
         Self { stop, thread }
     }
 
-    /// Stops, and tells how many requests came. An error if one of them was not right.
+    /// Stops the responder. Returns the number of requests that arrived, or an error if one of them
+    /// was wrong.
     pub fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {
@@ -58,7 +60,7 @@ impl Echo {
     }
 }
 
-/// The answer to an echo request; none to anything else.
+/// Returns the answer to an echo request, or `None` for anything else.
 fn answer(frame: &[u8]) -> Result<Option<Vec<u8>>> {
     let Some(packet) = packet(frame, ICMP_PROTOCOL)? else {
         return Ok(None);
@@ -71,7 +73,7 @@ fn answer(frame: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut answer = frame[..icmp + packet.payload.len()].to_vec();
     let swap = |bytes: &mut [u8]| bytes.rotate_left(bytes.len() / 2);
     swap(&mut answer[..12]);
-    // The sum of the header stays.
+    // The checksum of the header stays the same.
     swap(&mut answer[ETHERNET_HEADER + 12..ETHERNET_HEADER + 20]);
     answer[icmp] = ECHO_REPLY;
     answer[icmp + 2..icmp + 4].fill(0);
@@ -84,7 +86,7 @@ fn answer(frame: &[u8]) -> Result<Option<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    /// A request of a Linux host from 10.0.0.1 to 10.0.0.2 with eight bytes.
+    /// A request of a Linux host, from 10.0.0.1 to 10.0.0.2, with eight bytes of payload.
     const REQUEST: [u8; 50] = [
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0, 0, 1, 0x08, 0x00, //
         0x45, 0, 0, 36, 0x12, 0x34, 0x40, 0, 64, 1, 0x14, 0xa3, 10, 0, 0, 1, 10, 0, 0, 2, //

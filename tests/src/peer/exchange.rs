@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Sends numbered frames to a reflecting guest and checks what comes back.
+//! Sending of numbered frames to a guest that reflects them, and checks of what comes back.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,14 +14,15 @@ use super::{
     VLAN_ETHERTYPE,
 };
 
-/// With nothing coming back for this long, a frame is sent beyond the window: those in it may be lost.
+/// Time after which a frame is sent beyond the window if nothing comes back, because the frames in
+/// the window may be lost.
 const PROBE: Duration = Duration::from_millis(250);
 
-/// Once the frame with the highest number has come back, those before it are waited for so long after
-/// each that comes: what takes different ways overtakes.
+/// Time for which earlier frames are still waited for after each that arrives, once the frame with
+/// the highest number has come back. Frames that take different ways overtake each other.
 const STRAGGLERS: Duration = Duration::from_secs(3);
 
-/// What to send.
+/// Description of the frames to send.
 #[derive(Clone)]
 pub struct Plan {
     stream: u32,
@@ -40,7 +41,8 @@ impl fmt::Debug for Plan {
 }
 
 impl Plan {
-    /// Frames of the lengths (without CRC) that `length` gives for their numbers.
+    /// Returns a plan for `count` frames, whose lengths (without CRC) `length` returns for their
+    /// numbers.
     pub fn new(
         stream: u32,
         count: u64,
@@ -57,31 +59,33 @@ impl Plan {
         }
     }
 
-    /// To this address; to all by default.
+    /// Sends the frames to `destination`; by default they are broadcast.
     pub fn to(self, destination: [u8; 6]) -> Self {
         self.to_each(move |_| destination)
     }
 
-    /// To the addresses that `destination` gives for their numbers.
+    /// Sends the frames to the addresses that `destination` returns for their numbers.
     pub fn to_each(mut self, destination: impl Fn(u64) -> [u8; 6] + Send + Sync + 'static) -> Self {
         self.destination = Arc::new(destination);
         self
     }
 
-    /// With an 802.1Q tag that is not counted in the frame's length: `tci` gives its control information
-    /// (priority and VLAN) for the number of a frame. What comes back must have the same.
+    /// Adds an 802.1Q tag, which does not count in the frame's length. `tci` returns its control
+    /// information (priority and VLAN) for the number of a frame. A frame must come back with the
+    /// same tag.
     pub fn tagged(mut self, tci: impl Fn(u64) -> Option<u16> + Send + Sync + 'static) -> Self {
         self.tci = Arc::new(tci);
         self
     }
 
-    /// At most so many frames are under way, 128 by default.
+    /// Sets the maximum number of frames under way; 128 by default.
     pub fn window(mut self, frames: u64) -> Self {
         self.window = frames;
         self
     }
 
-    /// After so long without any frame, those that have not come count as lost; a minute by default.
+    /// Sets the time without any frame after which missing frames count as lost; a minute by
+    /// default.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -92,7 +96,7 @@ impl Plan {
         self.run_until(port, &AtomicBool::new(false), &AtomicU64::new(0))
     }
 
-    /// Sends frames in the background until told to stop.
+    /// Sends frames in the background until it is told to stop.
     pub fn start(self, port: Arc<Port>) -> Traffic {
         let stop = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(AtomicU64::new(0));
@@ -110,7 +114,7 @@ impl Plan {
             - ETHERNET_HEADER
     }
 
-    /// The frame with a number.
+    /// Returns the frame with the number `sequence`.
     fn frame(&self, sequence: u64) -> Vec<u8> {
         let destination = (self.destination)(sequence);
         let mut frame = match (self.tci)(sequence) {
@@ -128,7 +132,8 @@ impl Plan {
         frame
     }
 
-    /// The payload of one of these frames, which must have the tag that it was sent with.
+    /// Returns the payload of one of these frames, or `None` if the frame does not have the tag
+    /// with which it was sent.
     fn payload<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
         let (ethertype, rest) = split(frame)?;
         let (tci, payload) = match ethertype {
@@ -192,8 +197,8 @@ impl Plan {
     }
 }
 
-/// Receives the payloads of the frames that `payload` recognises until `count` have come, or none has
-/// come for `patience`.
+/// Receives the payloads of the frames that `payload` recognises, until `count` have arrived or
+/// none has arrived for `patience`.
 pub fn collect(
     port: &Port,
     checker: &mut Checker,
@@ -225,7 +230,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Frames that have come back so far.
+    /// Returns the number of frames that have come back so far.
     pub fn received(&self) -> u64 {
         self.progress.load(Ordering::Relaxed)
     }
@@ -243,7 +248,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// Sends no more, waits for what is under way, and tells what became of all of it.
+    /// Stops sending, waits for what is under way, and returns the result.
     pub fn stop(self) -> Result<Summary> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {
@@ -258,7 +263,7 @@ mod tests {
     use super::*;
     use std::os::fd::OwnedFd;
 
-    /// Sends back what comes, altered by `alter` (which may drop or add frames).
+    /// Sends back what arrives, changed by `alter`, which may drop or add frames.
     fn reflector(
         socket: OwnedFd,
         mut alter: impl FnMut(u64, Vec<u8>) -> Vec<Vec<u8>> + Send + 'static,
@@ -316,7 +321,8 @@ mod tests {
         let later = socket.try_clone().unwrap();
         let mut held = Vec::new();
         reflector(socket, move |number, frame| match number {
-            // On its way for so long that the stream's last frame is back long before.
+            // The frame is on its way for so long that the stream's last frame is back long before
+            // it.
             97 => {
                 held.push(frame);
                 vec![]

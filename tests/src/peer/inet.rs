@@ -9,14 +9,15 @@ pub(super) const IPV4_ETHERTYPE: u16 = 0x0800;
 
 /// An IPv4 packet whose header is right.
 pub(super) struct Packet<'a> {
-    /// The header, options included.
+    /// Header, including options.
     pub(super) header: &'a [u8],
-    /// What follows it, without padding.
+    /// Payload behind the header, without padding.
     pub(super) payload: &'a [u8],
 }
 
 impl Packet<'_> {
-    /// The sum of pseudo header and payload: 0xffff if the payload's checksum is right.
+    /// Returns the sum of pseudo header and payload. It is 0xffff if the payload's checksum is
+    /// right.
     pub(super) fn payload_sum(&self) -> u16 {
         let protocol = u32::from(self.header[9]);
         let pseudo = u32::from(sum(&self.header[12..20], 0)) + protocol + self.payload.len() as u32;
@@ -24,8 +25,12 @@ impl Packet<'_> {
     }
 }
 
-/// The packet in a frame, or `None` if it is something else than this protocol over IPv4. An error if
-/// a length or the header's checksum is wrong.
+/// Returns the packet in a frame, or `None` if the frame holds something else than this protocol
+/// over IPv4.
+///
+/// # Errors
+///
+/// A length or the header's checksum is wrong.
 pub(super) fn packet(frame: &[u8], protocol: u8) -> Result<Option<Packet<'_>>> {
     let Some((IPV4_ETHERTYPE, packet)) = split(frame) else {
         return Ok(None);
@@ -41,7 +46,7 @@ pub(super) fn packet(frame: &[u8], protocol: u8) -> Result<Option<Packet<'_>>> {
     Ok((header[9] == protocol).then_some(Packet { header, payload }))
 }
 
-/// The big-endian 16-bit number at `at`, 0 beyond the end.
+/// Returns the big-endian 16-bit number at `at`, or 0 beyond the end.
 pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
     match bytes.get(at..at + 2) {
         Some(&[high, low]) => u16::from_be_bytes([high, low]),
@@ -49,7 +54,7 @@ pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
     }
 }
 
-/// The Internet sum (RFC 1071) of bytes, folded to 16 bits.
+/// Returns the Internet sum (RFC 1071) of bytes, folded to 16 bits.
 pub(super) fn sum(bytes: &[u8], start: u32) -> u16 {
     let mut sum = u64::from(start);
     for chunk in bytes.chunks(2) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Makes IPv4 packets with right checksums.
+//! IPv4 packets with correct checksums.
 
 use super::inet::{sum, IPV4_ETHERTYPE};
 use super::{header, pattern};
@@ -10,10 +10,10 @@ const UDP_PROTOCOL: u8 = 17;
 /// Address and port.
 pub type Endpoint = ([u8; 4], u16);
 
-/// Whom packets go from and to.
+/// Sender and receiver of packets.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
-    /// Station that the frame goes to.
+    /// MAC address of the station to which the frame goes.
     pub station: [u8; 6],
     /// Sender.
     pub from: Endpoint,
@@ -22,13 +22,14 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// A frame with an IPv4 packet, whose checksum is at `checksum` in what follows its header.
+    /// Returns a frame with an IPv4 packet. The checksum is at offset `checksum` of what follows
+    /// the IPv4 header.
     fn frame(&self, protocol: u8, id: u16, mut transport: Vec<u8>, checksum: usize) -> Vec<u8> {
         let length = transport.len() as u16;
         let mut ip = vec![0x45, 0];
         ip.extend((20 + length).to_be_bytes());
         ip.extend(id.to_be_bytes());
-        // Not to be fragmented.
+        // The packet must not be fragmented.
         ip.extend([0x40, 0, 64, protocol, 0, 0]);
         ip.extend(self.from.0);
         ip.extend(self.to.0);
@@ -47,7 +48,7 @@ impl Flow {
         [self.from.1.to_be_bytes(), self.to.1.to_be_bytes()].concat()
     }
 
-    /// A UDP datagram.
+    /// Returns a UDP datagram.
     pub fn datagram(&self, payload: &[u8]) -> Vec<u8> {
         let mut udp = self.ports();
         udp.extend((8 + payload.len() as u16).to_be_bytes());
@@ -56,15 +57,15 @@ impl Flow {
         self.frame(UDP_PROTOCOL, 0, udp, 6)
     }
 
-    /// A UDP datagram with a numbered payload of this length.
+    /// Returns a UDP datagram with a numbered payload of `length` bytes.
     pub fn numbered(&self, stream: u32, sequence: u64, length: usize) -> Vec<u8> {
         let mut payload = vec![0; length];
         pattern::fill(&mut payload, stream, sequence);
         self.datagram(&payload)
     }
 
-    /// The segments of a TCP packet with number `packet` of a connection that is at `sequence`: what
-    /// [`super::collect_segments`] puts together again.
+    /// Returns the segments of a TCP packet, which [`super::collect_segments`] puts together again.
+    /// `packet` is the number of the packet, and `sequence` the sequence number of its connection.
     pub fn segments(&self, packet: u64, sequence: u32, payload: &[u8], mss: usize) -> Vec<Vec<u8>> {
         const ACK: u8 = 0x10;
         const PSH: u8 = 0x08;

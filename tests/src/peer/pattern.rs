@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The content of a numbered payload; `guest-tools/pattern.c` is the same in the guest.
+//! Content of a numbered payload. `guest-tools/pattern.c` makes the same in the guest.
 //!
 //! A payload starts with the magic number, the stream (4 bytes), the sequence number (8 bytes) and
-//! the payload's length (2 bytes), all big-endian; the rest are the little-endian words of a
-//! splitmix64 generator whose first state is made of stream and sequence number.
+//! the payload's length (2 bytes), all big-endian. Then follow the little-endian words of a
+//! splitmix64 generator, whose first state is made of the stream and the sequence number.
 
 use std::fmt;
 
-/// Bytes before the pattern.
+/// Number of bytes before the pattern.
 pub const HEADER: usize = 18;
 
 const MAGIC: [u8; 4] = *b"eHEA";
 
-/// What is wrong with a payload.
+/// Flaw of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// Not a numbered payload at all.
+    /// It is no numbered payload at all.
     Unnumbered,
-    /// Of another stream.
+    /// It belongs to another stream.
     Stream(u32),
-    /// The length doesn't agree with the one in the payload.
+    /// Its length differs from the one in the payload.
     Length {
-        /// The length that the sender wrote.
+        /// Length that the sender wrote.
         written: usize,
-        /// The length that came.
+        /// Length that arrived.
         came: usize,
     },
-    /// The pattern is broken from this byte on.
+    /// Its pattern is broken from this byte on.
     Content {
         /// Offset of the first wrong byte.
         at: usize,
@@ -61,14 +61,14 @@ pub fn fill(payload: &mut [u8], stream: u32, sequence: u64) {
     }
 }
 
-/// The sequence number that stands in a payload.
+/// Returns the sequence number in a payload.
 pub fn sequence(payload: &[u8]) -> Option<u64> {
     let bytes = payload.get(8..)?.first_chunk()?;
     Some(u64::from_be_bytes(*bytes))
 }
 
-/// Checks a payload; `Ok` is its sequence number. The number is also given when it can be read from
-/// a payload that is flawed otherwise.
+/// Checks a payload and returns its sequence number. If the payload is flawed, the error contains
+/// the number, too, as far as it can be read.
 pub fn check(payload: &[u8], stream: u32) -> Result<u64, (Option<u64>, Flaw)> {
     let Some((header, content)) = payload.split_first_chunk::<HEADER>() else {
         return Err((None, Flaw::Unnumbered));
@@ -106,7 +106,7 @@ pub fn check(payload: &[u8], stream: u32) -> Result<u64, (Option<u64>, Flaw)> {
     }
 }
 
-/// The generator of the pattern (splitmix64).
+/// Generator of the pattern (splitmix64).
 struct Words(u64);
 
 impl Words {
@@ -138,7 +138,7 @@ mod tests {
         // The first word of splitmix64 started with 0x0102030400000005.
         let mut words = Words(0x0102_0304_0000_0005);
         assert_eq!(payload[18..26], words.next());
-        // Known value of the generator: the first output for state 0.
+        // This is a known value of the generator: the first output for state 0.
         assert_eq!(u64::from_le_bytes(Words(0).next()), 0xe220_a839_7b1d_cdaf);
     }
 

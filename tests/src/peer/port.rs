@@ -11,18 +11,18 @@ use rustix::net::{
     recv, send, socketpair, sockopt, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
 
-/// Bytes that wait in each direction before the sender is held back.
+/// Number of bytes that wait in each direction before the sender is held back.
 const BUFFER: usize = 1 << 20;
 
-/// One end of a socket pair; QEMU has the other. One message is one frame without CRC. Neither end
-/// loses frames: one that can't take more holds the other back.
+/// One end of a socket pair, of which QEMU has the other. One message is one frame without CRC.
+/// Neither end loses frames: an end that cannot take more holds the other back.
 #[derive(Debug)]
 pub struct Port {
     socket: OwnedFd,
 }
 
 impl Port {
-    /// A port and the end for QEMU (`Netdev::Socket`).
+    /// Returns a port and QEMU's end (`Netdev::Socket`).
     pub fn new() -> Result<(Self, OwnedFd)> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
@@ -32,7 +32,8 @@ impl Port {
         )
         .context("cannot make a socket pair")?;
         for end in [&ours, &theirs] {
-            // Beyond the system's limit if allowed, else as much as it gives.
+            // The size exceeds the system's limit if that is allowed, else it is as much as the
+            // system gives.
             if sockopt::set_socket_send_buffer_size_force(end, BUFFER).is_err() {
                 sockopt::set_socket_send_buffer_size(end, BUFFER)?;
             }
@@ -45,7 +46,7 @@ impl Port {
         Self { socket }
     }
 
-    /// Sends a frame; false if the other end can't take it now.
+    /// Sends a frame. Returns false if the other end cannot take it now.
     pub fn try_send(&self, frame: &[u8]) -> Result<bool> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match send(&self.socket, frame, flags) {
@@ -58,7 +59,7 @@ impl Port {
         }
     }
 
-    /// Receives a frame if there is one, and returns its length.
+    /// Receives a frame and returns its length, or returns `None` if there is none.
     pub fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
         match recv(
             &self.socket,
@@ -75,17 +76,18 @@ impl Port {
         }
     }
 
-    /// Waits until a frame has come, or can be sent if `to_send`; not longer than `timeout`.
+    /// Waits until a frame has arrived or, if `to_send`, can be sent, but not longer than
+    /// `timeout`.
     pub fn wait(&self, to_send: bool, timeout: Duration) -> Result<()> {
         wait(&[(self, true, to_send)], timeout)
     }
 
-    /// Waits until a frame can be sent; not longer than `timeout`.
+    /// Waits until a frame can be sent, but not longer than `timeout`.
     pub fn wait_to_send(&self, timeout: Duration) -> Result<()> {
         wait(&[(self, false, true)], timeout)
     }
 
-    /// Throws away the frames that wait.
+    /// Discards the frames that wait.
     pub fn drain(&self) -> Result<()> {
         let mut buffer = [0; 1 << 16];
         while self.try_receive(&mut buffer)?.is_some() {}
@@ -93,7 +95,8 @@ impl Port {
     }
 }
 
-/// Waits until one of the ports can receive (first flag) or send (second flag), for `timeout` at most.
+/// Waits until one of the ports can receive (first flag) or send (second flag), but not longer than
+/// `timeout`.
 pub(super) fn wait(ports: &[(&Port, bool, bool)], timeout: Duration) -> Result<()> {
     let mut fds: Vec<_> = ports
         .iter()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Puts TCP segments together again that the adapter (or the kernel) made of long packets.
+//! Reassembly of TCP segments that the adapter (or the kernel) made of long packets.
 
 use std::time::{Duration, Instant};
 
@@ -9,30 +9,30 @@ use super::inet::{packet, word, Packet};
 use super::{Checker, Port, Summary};
 
 const TCP_PROTOCOL: u8 = 6;
-/// Where `ehea-net offload` sends to.
+/// Port to which `ehea-net offload` sends.
 pub const TCP_PORT: u16 = 4001;
-/// Its first sequence number.
+/// First sequence number of `ehea-net offload`.
 pub const FIRST_SEQUENCE: u32 = 0xffff_f000;
 const PSH: u8 = 0x08;
 
-/// What came of packets that were to be cut into segments.
+/// Result of packets that were to be cut into segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segmented {
-    /// The payloads, put together.
+    /// Result of the payloads that were put together.
     pub summary: Summary,
-    /// Segments that came.
+    /// Number of segments that arrived.
     pub segments: u64,
-    /// Payload bytes of the longest of them.
+    /// Number of payload bytes of the longest segment.
     pub longest: usize,
 }
 
-/// Assembles payloads from segments.
+/// Assembler of payloads from segments.
 struct Assembly<L> {
     checker: Checker,
     length: L,
     packet: u64,
     payload: Vec<u8>,
-    /// Segments of the present packet.
+    /// Number of segments of the present packet.
     parts: u16,
     sequence: u32,
     segments: u64,
@@ -53,7 +53,7 @@ impl<L: Fn(u64) -> usize> Assembly<L> {
         }
     }
 
-    /// Takes a segment: its checksums, number, flags and identification must be right.
+    /// Takes a segment, whose checksums, number, flags and identification must be right.
     fn take(&mut self, packet: &Packet<'_>) -> Result<()> {
         let segment = packet.payload;
         if word(segment, 2) != TCP_PORT {
@@ -98,8 +98,9 @@ impl<L: Fn(u64) -> usize> Assembly<L> {
     }
 }
 
-/// Receives what `ehea-net offload INTERFACE DESTINATION tcp` sends, until `count` packets have come or
-/// nothing has for `patience`; `length` gives the payload of a packet by its number.
+/// Receives what `ehea-net offload INTERFACE DESTINATION tcp` sends, until `count` packets have
+/// arrived or nothing has arrived for `patience`. `length` returns the payload length of a packet
+/// by its number.
 pub fn collect_segments(
     port: &Port,
     stream: u32,
@@ -133,7 +134,7 @@ mod tests {
     use super::super::pattern;
     use super::*;
 
-    /// One segment: identification, sequence number, PSH, payload.
+    /// Returns one segment with its identification, sequence number, PSH flag and payload.
     fn segment(id: u16, sequence: u32, psh: bool, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let mut header = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0];
         header.extend([10, 79, 0, 1, 10, 79, 0, 2]);

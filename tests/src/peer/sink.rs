@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Takes whatever a port sends.
+//! Receiver of whatever a port sends.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use anyhow::{bail, Result};
 
 use super::Port;
 
-/// Receives and counts frames until it is stopped.
+/// Sink that receives and counts frames until it is stopped.
 #[derive(Debug)]
 pub struct Sink {
     stop: Arc<AtomicBool>,
@@ -41,12 +41,12 @@ impl Sink {
         }
     }
 
-    /// Frames received so far.
+    /// Returns the number of frames received so far.
     pub fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// Stops, and tells how many frames came.
+    /// Stops the sink and returns the number of frames that arrived.
     pub fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Takes UDP datagrams apart and checks the checksums that the adapter computed.
+//! Parser of UDP datagrams, which checks the checksums that the adapter computed.
 
 use anyhow::{ensure, Result};
 
@@ -7,8 +7,11 @@ use super::inet::{packet, word};
 
 const UDP_PROTOCOL: u8 = 17;
 
-/// The payload of a UDP datagram to `port`, or `None` if the frame is something else. An error if a
-/// length or a checksum is wrong, or the UDP checksum is missing.
+/// Returns the payload of a UDP datagram to `port`, or `None` if the frame is something else.
+///
+/// # Errors
+///
+/// A length or a checksum is wrong, or the UDP checksum is missing.
 pub fn udp_payload(frame: &[u8], port: u16) -> Result<Option<&[u8]>> {
     let Some(packet) = packet(frame, UDP_PROTOCOL)? else {
         return Ok(None);
@@ -32,7 +35,7 @@ pub fn udp_payload(frame: &[u8], port: u16) -> Result<Option<&[u8]>> {
 mod tests {
     use super::*;
 
-    /// A datagram as a Linux host sends it: 10.0.0.1:4000 to 10.0.0.2:5000, "hello".
+    /// A datagram as a Linux host sends it: from 10.0.0.1:4000 to 10.0.0.2:5000, with "hello".
     const FRAME: [u8; 47] = [
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0, 0, 1, 0x08, 0x00, //
         0x45, 0, 0, 33, 0x12, 0x34, 0x40, 0, 64, 17, 0x14, 0x96, 10, 0, 0, 1, 10, 0, 0, 2, //

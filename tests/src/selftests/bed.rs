@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A guest in which tests run, one after the other: each finds the driver freshly loaded and two ports
-//! on one wire, and is ended if it takes too long.
+//! A guest in which tests run one after the other. Each finds the driver freshly loaded and two
+//! ports on one wire, and is ended if it takes too long.
 
 use std::fmt;
 use std::fs::File;
@@ -16,33 +16,36 @@ use super::list::Test;
 use super::report::{Outcome, Parser, Subtest};
 use crate::lab::{port_address, text};
 
-/// The script that is around each test.
+/// Script that runs around each test.
 const SCRIPT: &str = include_str!("../../selftests/bed.sh");
 
-/// Seconds of the guest's clock that a test has: as many as its own makefiles give it.
+/// Time limit of a test in seconds of the guest's clock: as many as the makefiles of the tests
+/// give.
 const LIMIT: u32 = 360;
 
-/// Silence after which the guest is given up: far more than a test that hangs takes to be ended.
+/// Silence after which the guest is given up. It is far longer than the end of a test that hangs
+/// takes.
 const SILENCE: Duration = Duration::from_secs(3600);
 
-/// QEMU's `-icount`: the guest's clock advances by a nanosecond for each instruction, and jumps to the next
-/// timer when there is nothing to do. The tests wait for seconds and have limits of seconds, so that with
-/// any other clock their results would depend on this machine's load.
+/// Value of QEMU's option `-icount`. The guest's clock advances by a nanosecond for each
+/// instruction, and jumps to the next timer when there is nothing to do. The tests wait for seconds
+/// and have limits of seconds, so that with any other clock their results would depend on this
+/// machine's load.
 const CLOCK: &str = "shift=0,sleep=off";
 
-/// Memory; the tests are unpacked in it.
+/// Size of the memory in bytes. The tests are unpacked in it.
 const MEMORY: u64 = 4 << 30;
 
-/// Processors: `hw/irq.py` moves interrupts between several.
+/// Number of processors. `hw/irq.py` moves interrupts between several.
 const PROCESSORS: u32 = 4;
 
-/// The environment that tests find, as the kernel's drivers/net/README.rst describes it.
+/// Environment that tests find, as the kernel's drivers/net/README.rst describes it.
 const ENVIRONMENT: &str =
     "NETIF=eth0 LOCAL_V4=192.0.2.1 REMOTE_V4=192.0.2.2 LOCAL_V6=2001:db8:1::1 \
      REMOTE_V6=2001:db8:1::2 LOCAL_PREFIX_V6=2001:db8:2::/64 REMOTE_TYPE=netns REMOTE_ARGS=remote \
      NO_COLOR=1 TERM=dumb PYTHONUNBUFFERED=1";
 
-/// What is tested.
+/// Devices that are tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Card {
     /// The adapter.
@@ -52,7 +55,7 @@ pub(super) enum Card {
 }
 
 impl Card {
-    /// The driver's module.
+    /// Returns the name of the driver's module.
     fn driver(self) -> &'static str {
         match self {
             Self::Ehea => "ehea",
@@ -70,17 +73,17 @@ impl fmt::Display for Card {
     }
 }
 
-/// The guest.
+/// The guest with the devices.
 #[derive(Debug)]
 pub(super) struct Bed {
     guest: Guest,
     card: Card,
-    /// Reports of the kernel that are results already.
+    /// Number of reports of the kernel that are results already.
     reported: usize,
 }
 
 impl Bed {
-    /// Boots it.
+    /// Boots the guest.
     pub(super) fn boot(card: Card) -> Result<Self> {
         let wire = "hubport,hubid=0";
         let name = match card {
@@ -125,16 +128,17 @@ impl Bed {
         })
     }
 
-    /// Directory of the guest's logs.
+    /// Returns the directory of the guest's logs.
     pub(super) fn logs(&self) -> &Path {
         self.guest.log_directory()
     }
 
-    /// Runs a test; hands each result to `sink` as it comes. What it printed is in a log named like it.
+    /// Runs a test and passes each result to `sink` as it arrives. The output of the test is in a
+    /// log of the same name.
     ///
     /// # Errors
     ///
-    /// The guest itself has failed, or can't be prepared for a test.
+    /// The guest itself has failed, or cannot be prepared for a test.
     pub(super) fn run(&mut self, test: &Test, sink: &mut dyn FnMut(Subtest)) -> Result<()> {
         let before = self.stats()?;
         let conforms = self
@@ -202,8 +206,8 @@ impl Bed {
                 }
             }
         };
-        // Its session is what is ended afterwards with all that is in it. As for the kernel's own runner, a
-        // file that is not executable is one for the interpreter in its first line.
+        // The session of the test, with everything in it, is ended afterwards. As with the kernel's
+        // own runner, a file that is not executable is run by the interpreter in its first line.
         let file = &test.file;
         let command = format!(
             "cd /usr/lib/kselftest/{} && export {ENVIRONMENT} && \
@@ -212,7 +216,7 @@ impl Bed {
             test.collection
         );
         let status = self.guest.run_streaming(&command, |stream, bytes| {
-            // The log is a convenience; a full disk must not end the test.
+            // The log is a convenience: a full disk must not end the test.
             let _ = log.write_all(bytes);
             if stream == Stream::Stdout {
                 take(bytes, &mut parser);
@@ -231,7 +235,7 @@ impl Bed {
         }
     }
 
-    /// Powers the guest off; fails if its kernel reports anything that is no result yet.
+    /// Powers the guest off. Fails if its kernel reports anything that is not a result yet.
     pub(super) fn shutdown(self) -> Result<()> {
         let reported = self.reported;
         match self.guest.shutdown() {
@@ -244,7 +248,8 @@ impl Bed {
     }
 }
 
-/// Fails if anything is left in the adapter, or if it had to refuse anything since `before`.
+/// Fails if anything is left in the adapter, or if the adapter had to refuse anything since
+/// `before`.
 fn nothing_wrong(before: &Stats, after: &Stats) -> Result<()> {
     ensure!(
         after.live == Live::default() && after.pinned_bytes == 0,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is expected not to pass, and why: `tests/selftests/expected.toml`.
+//! Subtests that are not expected to pass, with the reasons: `tests/selftests/expected.toml`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::report::{Outcome, Subtest};
 
-/// The list; it is read when the tests run, so that changing it builds nothing.
+/// Path of the list. It is read when the tests run, so that a change of it builds nothing.
 const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/selftests/expected.toml");
 
 /// Causes that are not numbers of faults in Documentation/todo.rst.
@@ -19,29 +19,31 @@ const CAUSES: [&str; 3] = ["environment", "not offered", "test"];
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
-    /// The test: `hw/csum.py`.
+    /// Name of the test, such as `hw/csum.py`.
     test: String,
-    /// Its subtests, with `*` at the end for all that begin so; none means the test as a whole.
+    /// Names of its subtests; `*` at the end stands for any rest. If there are none, the entry is
+    /// for the test as a whole.
     #[serde(default)]
     subtests: Vec<String>,
-    /// How they end.
+    /// Expected outcome of the subtests.
     result: Outcome,
     /// Number of a fault, or one of [`CAUSES`].
     pub(super) cause: String,
-    /// Part of the reason that the test gives. The more of it stands here, the less can change unnoticed.
+    /// Part of the reason that the test gives. The more it contains, the less can change unnoticed.
     #[serde(default)]
     seen: String,
-    /// Explains it.
+    /// Explanation of the result.
     why: String,
 }
 
 impl Entry {
-    /// Whether a subtest ended as it was to.
+    /// Checks whether a subtest ended as expected.
     pub(super) fn holds(&self, subtest: &Subtest) -> bool {
         self.result == subtest.outcome && subtest.reason.contains(&self.seen)
     }
 
-    /// How well the entry fits a subtest: the length of the part of the name that it gives.
+    /// Returns how well the entry fits a subtest: the length of the part of the name that it gives,
+    /// or `None` if it does not fit.
     fn fits(&self, test: &str, subtest: &str) -> Option<usize> {
         if self.test != test {
             return None;
@@ -79,7 +81,7 @@ struct File {
     expected: Vec<Entry>,
 }
 
-/// The list, and which of its entries have been seen.
+/// The list, and the entries in it that have been seen.
 #[derive(Debug)]
 pub(super) struct Expected {
     entries: Vec<Entry>,
@@ -87,7 +89,7 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// Reads the list of the checkout.
+    /// Reads the list in the checkout.
     pub(super) fn load() -> Result<Self> {
         let read = std::fs::read_to_string(LIST).context(LIST)?;
         Self::parse(&read).context(LIST)
@@ -114,7 +116,7 @@ impl Expected {
         })
     }
 
-    /// The entry about a subtest, if it is not expected to pass.
+    /// Returns the entry about a subtest, or `None` if the subtest is expected to pass.
     pub(super) fn about(&mut self, test: &str, subtest: &Subtest) -> Option<&Entry> {
         let fit = |entry: &Entry| entry.fits(test, &subtest.name);
         let (index, _) = (0..)
@@ -125,7 +127,7 @@ impl Expected {
         self.entries.get(index)
     }
 
-    /// Entries about a test that fit none of its subtests.
+    /// Returns the entries about a test that fit none of its subtests.
     pub(super) fn unseen<'a>(&'a self, test: &'a str) -> impl Iterator<Item = &'a Entry> {
         (0..)
             .zip(&self.entries)
@@ -134,7 +136,7 @@ impl Expected {
     }
 }
 
-/// `K23`, `Q1`, `G4`.
+/// Checks whether a cause is the number of a fault, such as `K23`, `Q1` or `G4`.
 fn is_fault(cause: &str) -> bool {
     let mut characters = cause.chars();
     matches!(characters.next(), Some('G' | 'K' | 'Q' | 'T'))

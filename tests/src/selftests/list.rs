@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The tests that there are.
+//! The list of the tests.
 
 use std::fmt;
 use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
 
-/// The collection that all names are relative to.
+/// Collection to which all names are relative.
 const TOP: &str = "drivers/net";
 
-/// A test: a program of the kernel's, with one or more subtests.
+/// A test: a program of the kernel, with one or more subtests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Test {
-    /// Its directory, relative to that of all selftests.
+    /// Directory of the test, relative to that of all selftests.
     pub(super) collection: String,
-    /// The program.
+    /// File name of the program.
     pub(super) file: String,
 }
 
 impl Test {
-    /// Name without extension, which tests in Python put before the name of each subtest.
+    /// Returns the name without extension, which tests in Python put before the name of each
+    /// subtest.
     pub(super) fn stem(&self) -> &str {
         self.file.split('.').next().unwrap_or_default()
     }
 
-    /// Whether it is a shell script.
+    /// Checks whether the test is a shell script.
     pub(super) fn is_shell(&self) -> bool {
         self.file.ends_with(".sh")
     }
@@ -62,11 +63,11 @@ fn parse(text: &str) -> Result<Vec<Test>> {
         .collect()
 }
 
-/// The tests that `wanted` names, in whole or in part; all if it names none.
+/// Returns the tests that `wanted` names, in whole or in part, or all tests if it names none.
 ///
 /// # Errors
 ///
-/// A name that no test has.
+/// A name in `wanted` fits no test.
 pub(super) fn select(tests: Vec<Test>, wanted: &[String]) -> Result<Vec<Test>> {
     for name in wanted {
         ensure!(

@@ -23,10 +23,10 @@ use report::{Outcome, Subtest};
 /// Environment variable with the path of the list of tests.
 const LIST_VARIABLE: &str = "EHEA_SELFTESTS";
 
-/// What to run; see `cargo xtask selftests --help`.
+/// Options of a run; see `cargo xtask selftests --help`.
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// Only tests with this name, or a part of it.
+    /// Names, or parts of names, of the tests to run.
     tests: Vec<String>,
     /// Runs each test on two virtio-net devices, too.
     #[arg(long)]
@@ -39,7 +39,7 @@ pub struct Options {
 /// Results of the control run, by full name.
 type Control = BTreeMap<String, Outcome>;
 
-/// Runs tests and prints their results; successful if all are as expected.
+/// Runs tests and prints their results. The exit code means success if all results are as expected.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let path = std::env::var_os(LIST_VARIABLE).with_context(|| {
         format!("{LIST_VARIABLE} is not set: run this through `cargo xtask selftests`")
@@ -71,7 +71,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(summary.finish(&tests))
 }
 
-/// Runs tests on a card. A guest that fails is a result of its test; the next test gets another.
+/// Runs tests on a card. If the guest fails, that is a result of the test, and the next test gets
+/// another guest.
 fn run_all(card: Card, tests: &[Test], sink: &mut dyn FnMut(&Test, Subtest)) -> Result<()> {
     let mut bed = None;
     for (number, test) in (1..).zip(tests) {
@@ -118,7 +119,7 @@ fn run_all(card: Card, tests: &[Test], sink: &mut dyn FnMut(&Test, Subtest)) -> 
     Ok(())
 }
 
-/// The name under which a result is shown.
+/// Returns the name under which a result is shown.
 fn full_name(test: &Test, subtest: &Subtest) -> String {
     match subtest.name.as_str() {
         "" => test.to_string(),
@@ -126,7 +127,7 @@ fn full_name(test: &Test, subtest: &Subtest) -> String {
     }
 }
 
-/// Prints results, and keeps what is to be said in the end.
+/// Printer of results, which keeps what has to be printed at the end.
 struct Summary {
     expected: Expected,
     control: Option<Control>,
@@ -164,7 +165,7 @@ impl Summary {
         println!("{line}");
     }
 
-    /// Prints what was not expected, then the counts.
+    /// Prints the unexpected results, then the counts.
     fn finish(mut self, tests: &[Test]) -> ExitCode {
         for test in tests {
             let name = test.to_string();

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Why a test failed, from what it printed before it said so.
+//! Reason why a test failed, taken from its output before the result.
 
-/// Characters of a reason that are shown; all is in the log.
+/// Maximum number of characters of a reason that are shown. The log has all of it.
 const LENGTH: usize = 200;
 
-/// Marks of the kernel's Python library in front of what an exception prints.
+/// Marks of the kernel's Python library in front of the output of an exception.
 const MARKS: [&str; 4] = ["#", "Defer Exception|", "Exception|", "Check|"];
 
-/// Characters of a command that failed that are shown.
+/// Maximum number of characters of a failed command that are shown.
 const COMMAND_LENGTH: usize = 60;
 
-/// Exceptions by which a test says that it does not apply.
+/// Exceptions by which a test reports that it does not apply.
 const SKIPS: [&str; 2] = ["KsftSkipEx", "KsftXfailEx"];
 
-/// The line without the marks in front.
+/// Returns the line without the marks in front of it.
 fn plain(line: &str) -> &str {
     let mut rest = line;
     for mark in MARKS {
@@ -24,7 +24,7 @@ fn plain(line: &str) -> &str {
     rest.trim_end()
 }
 
-/// The last exception in the notes: its lines after the traceback.
+/// Returns the last exception in the notes, which is the lines after its traceback.
 fn exception(notes: &[String]) -> Option<Vec<&str>> {
     let at = notes
         .iter()
@@ -34,15 +34,15 @@ fn exception(notes: &[String]) -> Option<Vec<&str>> {
     (!lines.is_empty()).then_some(lines)
 }
 
-/// Whether a test ended by an exception that means that it does not apply.
+/// Checks whether a test ended with an exception which means that the test does not apply.
 pub(super) fn is_skip(notes: &[String]) -> bool {
     exception(notes)
         .and_then(|lines| lines.first().copied())
         .is_some_and(|line| SKIPS.iter().any(|name| line.contains(name)))
 }
 
-/// The reason in one line: the last exception, or the command that failed and what it printed; else the first
-/// check that failed; else the last line.
+/// Returns the reason in one line: the last exception, or the failed command and its output.
+/// Otherwise it is the first check that failed, or the last line.
 pub(super) fn of(notes: &[String]) -> String {
     let text = if let Some(lines) = exception(notes) {
         let mut parts: Vec<_> = lines
@@ -77,7 +77,8 @@ pub(super) fn of(notes: &[String]) -> String {
     cut(text.trim(), LENGTH)
 }
 
-/// The command that an exception is about, with what it printed as an error, else at all.
+/// Returns the command that an exception is about, with its error output or, if it has none, its
+/// other output.
 fn command(lines: &[&str]) -> Option<String> {
     let at = lines.iter().position(|line| line.starts_with("CMD"))?;
     let (_, command) = lines.get(at)?.split_once(": ")?;
@@ -91,7 +92,8 @@ fn command(lines: &[&str]) -> Option<String> {
     Some(format!("{}: {said}", cut(command, COMMAND_LENGTH)))
 }
 
-/// `net.lib.py.utils.CmdExitFailure: Command failed` without the modules in front.
+/// Removes the modules in front of a name such as `net.lib.py.utils.CmdExitFailure: Command
+/// failed`.
 fn without_modules(line: &str) -> &str {
     let end = line.find(':').unwrap_or(line.len());
     match line.get(..end).and_then(|name| name.rfind('.')) {

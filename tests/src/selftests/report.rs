@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a test prints: TAP, as the kernel's Python and shell libraries write it, or the lines of its
+//! Parser of a test's output: TAP from the kernel's Python and shell libraries, or the lines of its
 //! older shell library, `TEST: name [ OK ]`.
 
 use std::fmt;
@@ -8,23 +8,23 @@ use serde::Deserialize;
 
 use super::reason;
 
-/// Exit status of a test that can't run here.
+/// Exit status of a test that cannot run here.
 const SKIPPED: i32 = 4;
 
-/// Exit statuses of a test that took too long and was ended: of timeout(1), and of a process that it
-/// had to kill.
+/// Exit statuses of a test that was ended because it took too long: that of timeout(1), and that of
+/// a process which timeout(1) had to kill.
 const TIMED_OUT: [i32; 2] = [124, 137];
 
-/// How a subtest ended.
+/// Outcome of a subtest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(super) enum Outcome {
-    /// It passed.
+    /// The subtest passed.
     #[serde(rename = "ok")]
     Passed,
-    /// It failed.
+    /// The subtest failed.
     #[serde(rename = "not ok")]
     Failed,
-    /// It did not run, or says that it isn't meant for such a device.
+    /// The subtest did not run, or reports that it is not meant for such a device.
     #[serde(rename = "skip")]
     Skipped,
 }
@@ -39,18 +39,18 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A subtest's result.
+/// Result of a subtest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subtest {
-    /// Its name; empty if the test as a whole is meant.
+    /// Name of the subtest; empty for the test as a whole.
     pub(super) name: String,
-    /// How it ended.
+    /// Outcome of the subtest.
     pub(super) outcome: Outcome,
-    /// Why it failed or was skipped.
+    /// Reason why it failed or was skipped.
     pub(super) reason: String,
 }
 
-/// Reads the output of one test, line by line.
+/// Parser that reads the output of one test line by line.
 #[derive(Debug)]
 pub(super) struct Parser {
     prefix: String,
@@ -59,12 +59,12 @@ pub(super) struct Parser {
     failed: bool,
     /// Lines since the last result.
     notes: Vec<String>,
-    /// A result whose reason is in the next line.
+    /// Result whose reason is in the next line.
     pending: Option<Subtest>,
 }
 
 impl Parser {
-    /// For the test with this name, without extension.
+    /// Returns a parser for the test with the name `stem`, without extension.
     pub(super) fn new(stem: &str) -> Self {
         Self {
             prefix: format!("{stem}."),
@@ -76,7 +76,7 @@ impl Parser {
         }
     }
 
-    /// Takes a line; returns the results that are complete with it.
+    /// Parses a line. Returns the results that are complete with it.
     pub(super) fn line(&mut self, line: &str) -> Vec<Subtest> {
         let mut results = Vec::new();
         if let Some(mut pending) = self.pending.take() {
@@ -107,8 +107,8 @@ impl Parser {
         results
     }
 
-    /// Ends with the test's exit status; returns the results that are still due. `limit` is how many
-    /// seconds the test had.
+    /// Ends with the test's exit status. Returns the results that are still due. `limit` is the
+    /// time limit of the test in seconds.
     pub(super) fn end(mut self, status: i32, limit: u32) -> Vec<Subtest> {
         let mut results = Vec::new();
         if let Some(pending) = self.pending.take() {
@@ -161,7 +161,7 @@ impl Parser {
         result
     }
 
-    /// A result line of TAP: `ok 1 csum.name # SKIP reason`.
+    /// Parses a result line of TAP, such as `ok 1 csum.name # SKIP reason`.
     fn tap(&self, line: &str) -> Option<Subtest> {
         let (good, rest) = match line.strip_prefix("not ok ") {
             Some(rest) => (false, rest),
@@ -193,7 +193,7 @@ impl Parser {
     }
 }
 
-/// A result line of the older shell library: `TEST: name      [ OK ]`.
+/// Parses a result line of the older shell library, such as `TEST: name      [ OK ]`.
 fn shell(line: &str) -> Option<Subtest> {
     let (name, result) = line
         .strip_prefix("TEST: ")?

@@ -16,7 +16,16 @@ const PLACES: &[&str] = &[
     "harness",
     "kunit",
     "model",
+    "tests",
     "xtask",
+];
+
+/// Folders whose functions are scenarios. Like tests, they are exempt from the rule for functions.
+const SCENARIOS: &[&str] = &[
+    "tests/machine",
+    "tests/scenarios",
+    "tests/src/checks",
+    "tests/witness",
 ];
 
 /// Words with which neither a verb phrase nor a noun phrase begins.
@@ -32,8 +41,8 @@ const ARTICLES: &[&str] = &["A", "An", "The"];
 
 /// Documentation begins with a verb, or with the noun for what it describes.
 ///
-/// Tests are exempt from the rule for functions, because their documentation is a statement that
-/// the test proves.
+/// Tests and scenarios are exempt from the rule for functions, because their documentation is a
+/// statement that they prove.
 pub(super) struct FirstWord;
 
 impl Lint for FirstWord {
@@ -48,6 +57,7 @@ impl Lint for FirstWord {
 
     fn check(&self, file: &SourceFile, report: &mut dyn FnMut(usize, String)) {
         let lines: Vec<&str> = file.text.lines().map(str::trim_start).collect();
+        let has_scenarios = SCENARIOS.iter().any(|place| file.path.starts_with(place));
         let mut previous = None;
         for (index, line) in lines.iter().enumerate() {
             let marker = marker(line);
@@ -71,7 +81,7 @@ impl Lint for FirstWord {
                     index + 1,
                     "\"Takes note\" says nothing: use a verb that does".to_owned(),
                 );
-            } else if ARTICLES.contains(&first) && is_function(&lines[index..]) {
+            } else if ARTICLES.contains(&first) && !has_scenarios && is_function(&lines[index..]) {
                 report(
                     index + 1,
                     format!("documentation of a function begins with \"{first}\", not with a verb"),
@@ -140,6 +150,7 @@ mod tests {
     fn functions_begin_with_a_verb() {
         let function = "/// The port.\n#[inline]\npub(crate) const fn port(&self) -> u16 {\n";
         assert_eq!(lines(&FirstWord, PATH, function), [1]);
+        assert!(lines(&FirstWord, "tests/scenarios/cycles.rs", function).is_empty());
         assert!(lines(&FirstWord, PATH, "/// The port.\nport: fn(u16),\n").is_empty());
         assert!(lines(
             &FirstWord,

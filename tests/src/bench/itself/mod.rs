@@ -9,10 +9,10 @@ use anyhow::Result;
 use super::Figures;
 use crate::machine::{misrouted, stale_code};
 
-/// DIMMs that are plugged in while a register is read.
+/// Number of DIMMs that are plugged in while a register is read.
 const PLUGS: u64 = 200;
 
-/// How often a DIMM with code is exchanged for another.
+/// Number of times that a DIMM with code is exchanged for another.
 const EXCHANGES: u64 = 20;
 
 /// Takes the figures, but for those of the set-up.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the last whole run of the scenarios has counted.
+//! Counts of the last whole run of the scenarios.
 
 use anyhow::{Context, Result};
 
@@ -11,7 +11,7 @@ use crate::totals::Totals;
 ///
 /// # Errors
 ///
-/// They have not run, or not on this build.
+/// The scenarios have not run, or not on this build.
 pub(super) fn measure(figures: &mut Figures) -> Result<()> {
     let totals = Totals::read(System::Ours)?;
     let reraised = totals.unwanted.get("reraised");

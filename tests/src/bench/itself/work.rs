@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How much the adapter does in a turn, in which the whole machine waits for it.
+//! Amount of work that the adapter does in a turn, during which the whole machine waits for it.
 
 use anyhow::{ensure, Result};
 use ehea_harness::{Guest, Netdev};
@@ -9,23 +9,24 @@ use crate::lab::{port_address, text, wait_until};
 use crate::peer::PEER_ADDRESS;
 use crate::system::System;
 
-/// Ports, and senders at each.
+/// Number of ports, and number of senders at each.
 const PORTS: usize = 2;
 const SENDERS: usize = 4;
 
-/// Packets of each sender, as the guest's sender takes them: number, bytes of payload, and size of the
-/// segments, of which the kernel has none shorter than 8 bytes. The first make most frames, the others
-/// most bytes. A queue must not be busy with them for seconds, or the kernel takes it for stuck.
+/// Packets of each sender, as arguments of the guest's sender: number, bytes of payload, and size
+/// of the segments. The kernel makes no segments shorter than 8 bytes. The first line makes most
+/// frames, the second most bytes. A queue must not be busy with them for seconds, or the kernel
+/// considers it stuck.
 const LOADS: [(u64, u64, u64); 2] = [(40, 60_000, 8), (200, 60_000, 8_900)];
 
-/// The longest turns that there were.
+/// The longest turns that occurred.
 pub(super) struct Longest {
     pub(super) frames: u64,
     pub(super) bytes: u64,
 }
 
-/// Has all ports of a guest send as much as the guest can post, into nothing, which never holds a frame
-/// back: nothing but the adapter ends a turn.
+/// Makes all ports of a guest send as much as the guest can post, to a backend that never holds a
+/// frame back, so that nothing but the adapter ends a turn.
 pub(super) fn longest() -> Result<Longest> {
     let mut builder = System::Ours
         .guest()?
@@ -69,7 +70,7 @@ pub(super) fn longest() -> Result<Longest> {
     })
 }
 
-/// Sets a port up with jumbo frames; returns its interface.
+/// Sets a port up with jumbo frames and returns its interface.
 fn up(guest: &Guest, port: usize) -> Result<String> {
     let address = text(port_address(port));
     let name = guest.sh(&format!(

@@ -10,10 +10,10 @@ use crate::bench::symbols::Symbols;
 use crate::bench::Figures;
 use crate::system::System;
 
-/// The module with the suite.
+/// Name of the module with the suite.
 const MODULE: &str = "ehea_kunit";
 
-/// Cases of the suite, and the function of the suite that each one calls for every address.
+/// Cases of the suite, and the function of the suite that each calls for every address.
 const CASES: [(&str, &str); 6] = [
     ("contiguous", "through_map"),
     ("16_runs", "through_map"),
@@ -23,10 +23,10 @@ const CASES: [(&str, &str); 6] = [
     ("table_1024_runs", "through_table"),
 ];
 
-/// The same, with nothing to do.
+/// Case and function that do nothing.
 const NOTHING: (&str, &str) = ("nothing", "through_nothing");
 
-/// Functions that translate. What stands in no function of its own is part of its caller.
+/// Functions that translate. Code that is not in a function of its own belongs to its caller.
 const FUNCTIONS: [&str; 4] = [
     "through_map",
     "through_nothing",
@@ -34,10 +34,11 @@ const FUNCTIONS: [&str; 4] = [
     "translate_far",
 ];
 
-/// Each instruction is counted by itself.
+/// Size of a bucket in bytes. Each instruction is counted separately.
 const BUCKET: u64 = 4;
 
-/// Takes the figures: instructions of the function called, and of those that it calls in turn.
+/// Takes the figures: instructions of the function that is called, and of those that it calls in
+/// turn.
 pub(super) fn measure(figures: &mut Figures) -> Result<()> {
     let mut counter = Counter::new("bench-map", BUCKET)?;
     let guest = Guest::builder()
@@ -54,13 +55,13 @@ pub(super) fn measure(figures: &mut Figures) -> Result<()> {
     guest.shutdown().context("the suite")
 }
 
-/// Runs a case; returns the instructions of one translation, with the call.
+/// Runs a case. Returns the number of instructions of one translation, including the call.
 fn instructions(
     counter: &mut Counter,
     guest: &Guest,
     (case, function): (&str, &str),
 ) -> Result<f64> {
-    // A line end would be part of the pattern.
+    // A line end would become part of the pattern.
     let command = format!(
         "printf %s ehea_translate.translate_{case} >/sys/module/kunit/parameters/filter_glob \
          && modprobe {MODULE}"
@@ -73,7 +74,8 @@ fn instructions(
     Ok(instructions as f64 / calls as f64)
 }
 
-/// Calls of a function, and instructions of all that translate.
+/// Returns the number of calls of a function, and the number of instructions of all functions that
+/// translate.
 fn cost(counts: &Counts, symbols: &Symbols, called: &str) -> (u64, u64) {
     let module = format!("[{MODULE}]");
     let (mut calls, mut instructions) = (None, 0);
@@ -86,7 +88,8 @@ fn cost(counts: &Counts, symbols: &Symbols, called: &str) -> (u64, u64) {
         if FUNCTIONS.contains(&function) {
             instructions += count;
             if function == called {
-                // Not the first one: calls from the same module skip what others need.
+                // The first instruction does not count, because calls from the same module skip
+                // what others need.
                 calls.get_or_insert(count);
             }
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Bytes and instructions of the map on this machine, as the program `ehea-bench-map` has them.
+//! Bytes and instructions of the map on this machine, measured with the program `ehea-bench-map`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,16 +9,16 @@ use ehea_harness::Sandbox;
 
 use crate::bench::Figures;
 
-/// What it takes to measure.
+/// Programs for the measurement.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// `ehea-bench-map`.
+    /// Path of `ehea-bench-map`.
     pub map: PathBuf,
-    /// A root directory with valgrind and all that `map` needs.
+    /// Root directory with valgrind and everything that `map` needs.
     pub callgrind: PathBuf,
 }
 
-/// Layouts of which the map's bytes are counted, as the program calls them, and in figures.
+/// Layouts whose maps are measured in bytes, by their names in the program and in figures.
 const BYTES: [(&str, &str); 4] = [
     ("2g", "2g"),
     ("sparse", "sparse_16g_16g"),
@@ -26,7 +26,7 @@ const BYTES: [(&str, &str); 4] = [
     ("1t-alternating", "1t_alternating"),
 ];
 
-/// Translations that are counted: who translates, the layout, and the figure.
+/// Translations that are counted: the translator, the layout, and the figure.
 const TRANSLATIONS: [(&str, &str, &str); 8] = [
     ("map", "64g", "contiguous"),
     ("map", "16", "16_runs"),
@@ -38,8 +38,8 @@ const TRANSLATIONS: [(&str, &str, &str); 8] = [
     ("table", "1024", "table_1024_runs"),
 ];
 
-/// Translations of the shorter run: each address that there is, once. The longer run has three times
-/// as many.
+/// Number of translations of the shorter run: each existing address once. The longer run has three
+/// times as many.
 const COUNT: u64 = 8192;
 
 /// Takes the figures.
@@ -58,7 +58,7 @@ pub(super) fn measure(programs: &Programs, figures: &mut Figures) -> Result<()> 
 }
 
 impl Programs {
-    /// Instructions of one translation, with loop and call.
+    /// Returns the number of instructions of one translation, including loop and call.
     fn instructions(&self, what: &str, layout: &str) -> Result<f64> {
         let short = self.count(what, layout, COUNT)?;
         let long = self.count(what, layout, 3 * COUNT)?;
@@ -66,7 +66,7 @@ impl Programs {
         Ok((long - short) as f64 / (2 * COUNT) as f64)
     }
 
-    /// Instructions of a run with that many translations.
+    /// Returns the number of instructions of a run with `translations` translations.
     fn count(&self, what: &str, layout: &str, translations: u64) -> Result<u64> {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let counts = directory.path().join("counts");
@@ -82,7 +82,7 @@ impl Programs {
     }
 }
 
-/// The sum of all instructions in callgrind's file.
+/// Returns the sum of all instructions in callgrind's file.
 fn total(text: &str) -> Result<u64> {
     let mut lines = text.lines();
     let total = lines.find_map(|line| line.strip_prefix("totals: "));
@@ -93,7 +93,7 @@ fn total(text: &str) -> Result<u64> {
         .with_context(|| format!("a total of {total:?} instructions"))
 }
 
-/// What a command prints; it must succeed.
+/// Returns the output of a command that must succeed.
 fn output(command: &mut Command) -> Result<String> {
     let output = command
         .output()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The memory map: what it takes, what a translation takes, and the calls that register memory.
+//! Figures of the memory map: its size, the cost of a translation, and the calls that register
+//! memory.
 
 mod guest;
 mod host;

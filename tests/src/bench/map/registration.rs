@@ -7,14 +7,15 @@ use ehea_model::stats::Stats;
 
 use crate::bench::Figures;
 
-/// Pages that an adapter may offer for memory regions, with the capability mask (eHEA ABI §12).
+/// Page sizes that an adapter may offer for memory regions, with the capability mask (eHEA ABI
+/// §12).
 const REGISTRATION_PAGES: [(u64, &str, &str); 2] = [
     (4 << 10, "4k", "mr-page-sizes=0x80000000"),
     (16 << 20, "16m", "mr-page-sizes=0x90000000"),
 ];
 
-/// What it takes to register all memory, with an adapter that knows nothing but 4 KiB pages, and
-/// with one that knows pages of 16 MiB.
+/// Takes the figures of registering all memory, with an adapter that offers only pages of 4 KiB,
+/// and with one that also offers pages of 16 MiB.
 pub(super) fn measure(figures: &mut Figures) -> Result<()> {
     for (bytes, label, property) in REGISTRATION_PAGES {
         let guest = Guest::builder()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What memory that comes and goes costs the two drivers of the adapter.
+//! Costs of memory that comes and goes, with the two drivers of the adapter.
 
 use anyhow::{ensure, Context, Result};
 use ehea_harness::Guest;
@@ -14,13 +14,13 @@ use crate::peer::PEER_ADDRESS;
 
 const BLOCK: u64 = 256 << 20;
 
-/// Memory at boot, and what it is called.
+/// Memory at boot, and its name in figures.
 const SIZES: [(&str, &str); 2] = [("2G,max=16G", "2g"), ("8G,max=16G", "8g")];
 
-/// Each takes a block offline and online again: two events.
+/// Number of rounds. Each takes a block offline and online again, which makes two events.
 const ROUNDS: u64 = 5;
 
-/// Addresses that are counted together: nobody asks for these counts.
+/// Number of addresses that are counted together. Nobody asks for these counts.
 const BUCKET: u64 = 1 << 20;
 
 /// Takes the figures of a driver of the adapter.
@@ -73,13 +73,14 @@ fn stats(guest: &Guest) -> Result<Stats> {
     guest.stats()
 }
 
-/// Hypercalls for the adapter that were made between two points in time.
+/// Returns the number of the adapter's hypercalls between two points in time.
 fn calls(before: &Stats, after: &Stats) -> f64 {
     let sum = |stats: &Stats| stats.hcalls.values().sum::<u64>();
     (sum(after) - sum(before)) as f64
 }
 
-/// The longest time, in microseconds, that a queue pair was disabled between two points in time.
+/// Returns the longest time, in microseconds, that a queue pair was disabled between two points in
+/// time.
 fn longest_pause(before: &Stats, after: &Stats) -> Result<f64> {
     let last = before.pauses.last().map_or(0, |pause| pause.number);
     let new = after.pauses.iter().filter(|pause| pause.number > last);
@@ -87,7 +88,8 @@ fn longest_pause(before: &Stats, after: &Stats) -> Result<f64> {
     Ok(longest.context("no queue pair was disabled")? as f64 / 1e3)
 }
 
-/// Sends from added memory, and waits until all of it is registered. That of the C driver is by then.
+/// Sends from added memory and waits until all of it is registered. The C driver has registered it
+/// by then.
 fn use_memory(guest: &Guest, blocks: &Blocks) -> Result<()> {
     guest.sh(&format!(
         "ehea-net fragments 10.78.0.2 4000 4 1 {:#x} {:#x}",
@@ -98,7 +100,7 @@ fn use_memory(guest: &Guest, blocks: &Blocks) -> Result<()> {
     })
 }
 
-/// Frames lost in both directions while a block goes and comes.
+/// Returns the number of frames lost in both directions while a block goes offline and comes back.
 fn lost(rig: &mut Rig, block: &str) -> Result<f64> {
     let Flood { sent, arrived } = rig.flood(
         Device::Adapter,

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! This driver beside others: the C driver for the same adapter (`c`), ibmveth (`veth`), virtio-net
-//! (`virtio`), and, to send only, the kernel's dummy device (`dummy`), which costs what the stack alone
-//! does. The C driver has another kernel, with another stack: its dummy device is `c_dummy`.
+//! (`virtio`) and, for sending only, the kernel's dummy device (`dummy`), which costs as much as
+//! the stack alone. The C driver has another kernel with another stack, whose dummy device is
+//! `c_dummy`.
 //!
-//! A plugin of QEMU counts executed instructions by address ([`counter`](super::counter)). Everything that happens in
-//! these guests happens in the guest's clock, which counts instructions: frames never come from the
-//! host, and none goes there. At the other end of each device's wire is a virtio device of the same
-//! guest ([`rig`]). pktgen makes the frames, in both directions. So the load of the host decides
-//! nothing, not even how many frames an interrupt is for.
+//! A plugin of QEMU counts executed instructions by address ([`counter`](super::counter)).
+//! Everything in these guests happens in the guest's clock, which counts instructions: frames never
+//! come from the host, and none goes there. At the other end of each device's wire is a virtio
+//! device of the same guest ([`rig`]). pktgen makes the frames in both directions. The load of the
+//! host therefore decides nothing, not even how many frames an interrupt is for.
 
 mod hotplug;
 mod packets;
@@ -25,7 +26,7 @@ pub(super) use profile::profile;
 /// A driver that is measured.
 #[derive(Debug)]
 struct Peer {
-    /// In the names of figures.
+    /// Name in figures.
     name: &'static str,
     device: Device,
     system: System,
@@ -49,8 +50,9 @@ const PEERS: [Peer; 6] = {
     ]
 };
 
-/// Instructions to send a frame of 60 bytes: with the adapter outside of CMO, with it in a CMO partition
-/// with `entitlement` bytes, and with ibmveth there.
+/// Returns the number of instructions to send a frame of 60 bytes: with the adapter outside of CMO,
+/// with the adapter in a CMO partition with `entitlement` bytes, and with ibmveth in that
+/// partition.
 pub(super) fn sending_within(entitlement: u64) -> Result<[f64; 3]> {
     let mut off = rig::Rig::boot(System::Ours, packets::MEMORY, packets::BUCKET)?;
     let free = packets::sending(&mut off, Device::Adapter)?;

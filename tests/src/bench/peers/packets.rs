@@ -9,40 +9,40 @@ use crate::bench::counter::Counts;
 use crate::bench::Figures;
 use crate::system::System;
 
-/// Frames of a short run: what is done once per run costs as much as in a long one. As all numbers of
-/// frames, it is a multiple of what a partner sends at once.
+/// Number of frames of a short run. What is done once per run costs as much as in a long run. The
+/// number is a multiple of what a partner sends at once, as are all others.
 pub(super) const SHORT: u64 = 10_240;
 
-/// Frames that a long run has more. What the kernel does now and then besides is up to a million
-/// instructions in some runs, and none in others.
+/// Number of frames that a long run has more. What the kernel does now and then takes up to a
+/// million instructions in some runs and none in others.
 const MORE: u64 = 102_400;
 
-/// How often a short and a long run are compared in one guest; the mean is taken.
+/// Number of comparisons of a short and a long run in one guest. The mean is taken.
 const COMPARISONS: u32 = 3;
 
-/// Guests in which the same is measured; of each figure the least is taken. In some guests memory is laid
-/// out so that the stack has more to do; nothing makes it have less.
+/// Number of guests in which the same is measured. The minimum of each figure is taken. In some
+/// guests, memory is laid out so that the stack has more to do; no layout makes it have less.
 const GUESTS: usize = 2;
 
-/// Frames before the first run: whatever is done once is done.
+/// Number of frames before the first run, after which everything that is done once is done.
 pub(super) const WARM_UP: u64 = 2_048;
 
-/// Frame lengths without CRC, and what they are called: the shortest frame is called by its length
+/// Lengths of frames without CRC, and their names. The name of the shortest frame is its length
 /// with CRC.
 pub(super) const LENGTHS: [(usize, &str); 2] = [(60, "64b"), (1500, "1500b")];
 
 /// Memory of the guest.
 pub(super) const MEMORY: &str = "2G";
 
-/// Addresses that are counted together: the smallest page.
+/// Number of addresses that are counted together: the smallest page.
 pub(super) const BUCKET: u64 = 4096;
 
 /// Instructions per frame.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
-    /// Everything.
+    /// Number of all instructions.
     all: f64,
-    /// In the driver's own code.
+    /// Number of instructions in the driver's own code.
     driver: f64,
 }
 
@@ -73,8 +73,8 @@ fn measure_once<'a>(
 ) -> Result<Figures> {
     let mut figures = Figures::default();
     let mut rig = Rig::boot(system, MEMORY, BUCKET)?;
-    // All partners are alike, and run in the same guest, but are no part of what a device costs. What
-    // this one sends to nobody, no device takes; `ibmveth` would.
+    // All partners are alike and run in the same guest, but do not belong to the costs of a device.
+    // No device accepts what this one sends to nobody; `ibmveth` would accept it.
     rig.start(Device::Virtio)?;
     let mut partner = [0.0; LENGTHS.len()];
     for ((length, label), partner) in LENGTHS.into_iter().zip(&mut partner) {
@@ -106,7 +106,7 @@ fn measure_once<'a>(
     Ok(figures)
 }
 
-/// Instructions to send a frame of the shortest length.
+/// Returns the number of instructions to send a frame of the shortest length.
 pub(super) fn sending(rig: &mut Rig, device: Device) -> Result<f64> {
     rig.start(device)?;
     let cost = cost(rig, device, LENGTHS[0].0, Rig::transmit)?;
@@ -114,7 +114,8 @@ pub(super) fn sending(rig: &mut Rig, device: Device) -> Result<f64> {
     Ok(cost.all)
 }
 
-/// Measures one way to use a device: what the frames cost that a long run has more than a short one.
+/// Measures one way to use a device: the cost of the frames that a long run has more than a short
+/// one.
 fn cost(
     rig: &mut Rig,
     device: Device,
@@ -127,7 +128,7 @@ fn cost(
     for _ in 0..COMPARISONS {
         let short = run(rig, device, SHORT, length)?.counts;
         let long = run(rig, device, SHORT + MORE, length)?.counts;
-        // What a driver does besides may be less in the long run.
+        // A driver may do less of its other work in the long run.
         let per_frame = |what: &dyn Fn(&Counts) -> u64| {
             (what(&long) as f64 - what(&short) as f64) / MORE as f64
         };

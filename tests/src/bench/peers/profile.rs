@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where a frame's instructions go: by function, and in the driver by instruction.
+//! Profile of a frame's instructions: by function, and in the driver by instruction.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use super::PEERS;
 use crate::bench::counter::Counts;
 use crate::bench::symbols::Symbols;
 
-/// Each instruction is counted by itself.
+/// Size of a bucket in bytes. Each instruction is counted separately.
 const BUCKET: u64 = 4;
 
 /// Profiles one figure, given as `PEER-DIRECTION-LENGTH`, for example `rs-tx-64b`.
@@ -54,8 +54,8 @@ pub(crate) fn profile(what: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Instructions per frame of each function, the largest first. What is run once is spread over all
-/// frames here.
+/// Returns the number of instructions per frame of each function, the largest first. What is
+/// executed once is distributed over all frames.
 fn by_function(counts: &Counts, symbols: &Symbols) -> String {
     let mut functions: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for (address, count) in counts.iter() {

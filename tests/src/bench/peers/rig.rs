@@ -17,19 +17,19 @@ const PKTGEN: &str = "/proc/net/pktgen";
 pub(crate) enum Device {
     /// The adapter.
     Adapter,
-    /// `spapr-vlan`.
+    /// QEMU's `spapr-vlan`.
     Veth,
-    /// `virtio-net-pci`.
+    /// QEMU's `virtio-net-pci`.
     Virtio,
-    /// The kernel's own, which throws everything away: it has no wire.
+    /// The kernel's dummy device, which discards everything and has no wire.
     Dummy,
 }
 
 impl Device {
-    /// Those that have a wire.
+    /// Devices that have a wire.
     const WIRED: [Self; 3] = [Self::Adapter, Self::Veth, Self::Virtio];
 
-    /// Name of the driver's module.
+    /// Returns the name of the driver's module.
     pub(crate) const fn module(self) -> &'static str {
         match self {
             Self::Adapter => "ehea",
@@ -39,7 +39,7 @@ impl Device {
         }
     }
 
-    /// Number of the wire.
+    /// Returns the number of the wire.
     const fn wire(self) -> u8 {
         match self {
             Self::Adapter => 0,
@@ -53,68 +53,70 @@ impl Device {
         [0x52, 0x54, 0x00, 0xea, 0x01, self.wire()]
     }
 
-    /// Address of the device at the other end of the wire, which is always a virtio device.
+    /// Returns the address of the device at the other end of the wire, which is always a virtio
+    /// device.
     const fn partner(self) -> [u8; 6] {
         [0x52, 0x54, 0x00, 0xea, 0x02, self.wire()]
     }
 }
 
-/// An address that no device has: what is sent to it is over when it is on the wire.
+/// MAC address that no device has. A frame to it is done when it is on the wire.
 const NOBODY: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0x03, 0x00];
 
-/// What it took to send frames.
+/// Results of sending frames.
 #[derive(Debug)]
 pub(crate) struct Burst {
-    /// Instructions.
+    /// Instructions that were executed.
     pub(crate) counts: Counts,
-    /// Frames that the device's interface received meanwhile.
+    /// Number of frames that the device's interface received meanwhile.
     pub(crate) received: u64,
 }
 
-/// Frames of both directions.
+/// Counts of frames in both directions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flood {
-    /// Those that were given to the drivers of device and partner.
+    /// Number of frames that were given to the drivers of device and partner.
     pub(crate) sent: u64,
-    /// Those of the device that were on the wire, and those of the partner that the device's interface
-    /// received.
+    /// Number of frames of the device that were on the wire, and of frames of the partner that the
+    /// device's interface received.
     pub(crate) arrived: u64,
 }
 
-/// The guest.
+/// The guest with the peers.
 #[derive(Debug)]
 pub(crate) struct Rig {
     guest: Guest,
     counter: Counter,
 }
 
-/// Sends what virtio has queued 150 µs of the guest's clock after the first frame. If QEMU did it, or
-/// were told of it, in another thread, the load of the host would decide how many frames an interrupt is
-/// for.
+/// Device that sends what virtio has queued 150 µs of the guest's clock after the first frame. If
+/// QEMU sent it, or was told of it, in another thread, the load of the host would decide how many
+/// frames an interrupt is for.
 const VIRTIO: &str = "virtio-net-pci,romfile=,ioeventfd=off,tx=timer";
 
-/// Sends what a partner has queued as soon as it says that there is something.
+/// Device that sends what a partner has queued as soon as it says that there is something.
 const PARTNER: &str = "virtio-net-pci,romfile=,ioeventfd=off,tx=timer,x-txtimer=1";
 
-/// Frames that a partner sends at once, and that wait together when a device has an interrupt, whichever
-/// it is. How many there are then decides what each one costs.
+/// Number of frames that a partner sends at once, and that therefore wait together when a device,
+/// whichever it is, has an interrupt. This number decides the cost of each frame.
 const BURST: u64 = 32;
 
 /// Frames that pktgen makes.
 #[derive(Clone, Copy, Debug)]
 struct Train {
-    /// How many; without end if 0.
+    /// Number of frames; endless if 0.
     count: u64,
-    /// Bytes of each without CRC.
+    /// Length of each frame in bytes, without CRC.
     length: usize,
-    /// Nanoseconds from one to the next.
+    /// Time in nanoseconds from one frame to the next.
     delay: u64,
-    /// How many at once. They are the same buffer, and the device is told of the last one only.
+    /// Number of frames that are sent at once. They have the same buffer, and the device is told
+    /// only of the last one.
     burst: u64,
 }
 
 impl Train {
-    /// What a device sends.
+    /// Returns the frames that a device sends.
     const fn single(count: u64, length: usize) -> Self {
         Self {
             count,
@@ -124,7 +126,7 @@ impl Train {
         }
     }
 
-    /// What a partner sends.
+    /// Returns the frames that a partner sends.
     const fn bursts(count: u64, length: usize) -> Self {
         Self {
             burst: BURST,
@@ -134,7 +136,8 @@ impl Train {
 }
 
 impl Rig {
-    /// Boots the guest with that memory; the counter counts addresses in pieces of `bucket` bytes.
+    /// Boots the guest with the memory `memory`. The counter counts addresses in pieces of `bucket`
+    /// bytes.
     pub(crate) fn boot(system: System, memory: &str, bucket: u64) -> Result<Self> {
         Self::boot_in(system, memory, bucket, None)
     }
@@ -156,7 +159,7 @@ impl Rig {
             .name(name)
             .mem(memory)?
             .smp(1)
-            // Frames that the kernel sends by itself would be counted.
+            // Frames that the kernel sends of its own accord would be counted.
             .kernel_append("ipv6.disable_ipv6=1")
             .netdev(format!("hubport,hubid={}", Device::Adapter.wire()).as_str())
             .adapter_property(&format!("mac0={}", text(Device::Adapter.address())));
@@ -202,7 +205,7 @@ impl Rig {
             let interface = self.interface(address)?;
             self.guest.sh(&format!("ip link set {interface} up"))?;
         }
-        // Carriers come, and with them queueing disciplines.
+        // Carriers come up, and queueing disciplines with them.
         self.guest.sh("sleep 2").map(drop)
     }
 
@@ -219,23 +222,23 @@ impl Rig {
         Ok(())
     }
 
-    /// Addresses of modules' code.
+    /// Returns the addresses of modules' code.
     pub(crate) fn modules(&self) -> Result<Modules> {
         Modules::read(&self.guest)
     }
 
-    /// The guest.
+    /// Returns the guest.
     pub(crate) fn guest(&self) -> &Guest {
         &self.guest
     }
 
-    /// The device sends.
+    /// Sends frames with the device.
     pub(crate) fn transmit(&mut self, device: Device, count: u64, length: usize) -> Result<Burst> {
         let train = Train::single(count, length);
         self.burst(device, device.address(), NOBODY, train)
     }
 
-    /// The device's partner sends to nobody, as it does to the device.
+    /// Sends frames with the device's partner to nobody, as it does to the device.
     pub(crate) fn send_from_partner(
         &mut self,
         device: Device,
@@ -246,7 +249,7 @@ impl Rig {
         self.burst(device, device.partner(), NOBODY, train)
     }
 
-    /// The device's partner sends to it.
+    /// Sends frames with the device's partner to the device.
     pub(crate) fn receive(&mut self, device: Device, count: u64, length: usize) -> Result<Burst> {
         let train = Train::bursts(count, length);
         let burst = self.burst(device, device.partner(), device.address(), train)?;
@@ -265,14 +268,14 @@ impl Rig {
         self.generators(&[(&sender, &to)], train)?;
         let counter = format!("cat /sys/class/net/{receiver}/statistics/rx_packets");
         let before: u64 = self.guest.sh(&counter)?.parse()?;
-        // What is still on its way when pktgen is done belongs to it.
+        // Frames that are still on their way when pktgen is done belong to the run.
         let (_, counts) = self.counter.run(
             &self.guest,
             &format!("echo start >{PKTGEN}/pgctrl; sleep 0.1"),
         )?;
         let after: u64 = self.guest.sh(&counter)?.parse()?;
         let result = self.guest.sh(&format!("cat {PKTGEN}/{sender}"))?;
-        // It sends more than it should if a burst has ended early, since the ring was full.
+        // pktgen sends more than it should if a burst has ended early because the ring was full.
         ensure!(
             result.contains(&format!("pkts-sofar: {}  errors: 0", train.count)),
             "pktgen had trouble:\n{result}"
@@ -283,7 +286,7 @@ impl Rig {
         })
     }
 
-    /// Has pktgen send with each of these interfaces to an address.
+    /// Makes pktgen send with each of these interfaces to an address.
     fn generators(&self, interfaces: &[(&str, &str)], train: Train) -> Result<()> {
         let Train {
             count,
@@ -304,7 +307,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Runs a shell command while device and partner send, 5000 frames of 1500 bytes a second each.
+    /// Runs a shell command while device and partner each send 5000 frames of 1500 bytes a second.
     pub(crate) fn flood(&mut self, device: Device, command: &str) -> Result<Flood> {
         const DELAY_NS: u64 = 200_000;
         let own = self.interface(device.address())?;
@@ -315,7 +318,8 @@ impl Rig {
             ..Train::single(0, 1500)
         };
         self.generators(&[(&own, &nobody), (&partner, &address)], train)?;
-        // Counters of the device: what its driver was given and has received, and what was on the wire.
+        // The counters are those of the device: what its driver was given and has received, and
+        // what was on the wire.
         let counters = || -> Result<[u64; 3]> {
             let text = self.guest.sh(&format!(
                 "cd /sys/class/net/{own}/statistics && cat tx_packets rx_packets"
@@ -344,7 +348,7 @@ impl Rig {
         })
     }
 
-    /// Name of the interface with an address.
+    /// Returns the name of the interface with an address.
     pub(super) fn interface(&self, address: [u8; 6]) -> Result<String> {
         let address = text(address);
         let path = self
