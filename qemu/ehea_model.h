@@ -3,8 +3,8 @@
  * Interface between the adapter model (a Rust static library) and its QEMU device (C).
  *
  * Threading: every function of either side is called with QEMU's big lock held. A function of a model that is called while
- * another one of the same model runs (from inside a callback) has no effect; it is counted ("reentries" in the statistics),
- * traced, and answered as each function says. The device takes care that this does not happen: while a function of the
+ * another one of the same model runs (from inside a callback) has no effect. It is counted ("reentries" in statistics),
+ * traced, and answered as each function says. The device ensures that this does not happen: while a function of the
  * model runs, it queues interrupts, frames and flush requests, and delivers them after the function has returned.
  * Guest addresses are guest real addresses of RAM; registers and words are in host byte order unless a name says otherwise.
  */
@@ -24,11 +24,11 @@
 
 struct ehea_model;
 
-/* How an adapter treats its driver, within what the interface allows. */
+/* Temper of an adapter towards its driver, within what the interface allows. */
 enum ehea_temper {
     EHEA_TEMPER_CALM = 0,
     EHEA_TEMPER_ROUGH = 1,
-    /* As rough, but firmware is busy only in calls that the C driver makes where it may sleep. */
+    /* Rough, but firmware is busy only in calls that the C driver makes where it may sleep. */
     EHEA_TEMPER_ROUGH_SLEEPING = 2,
 };
 
@@ -47,89 +47,89 @@ struct ehea_model_config {
     uint8_t cmo;                /* 1: CMO partition, only what TCEs map may be accessed */
     uint8_t disabled_drops;     /* 1: frames for a disabled queue pair are lost; 0: they wait for it */
     uint8_t temper;             /* enum ehea_temper */
-    uint32_t temper_seed;       /* what a rough adapter does depends on it */
+    uint32_t temper_seed;       /* determines the behaviour of a rough adapter */
     uint8_t mac[EHEA_MODEL_PORTS_MAX][8]; /* six octets each, then two zero octets */
 };
 
 enum ehea_trace_level { EHEA_TRACE_REFUSED = 0, EHEA_TRACE_EVENT = 1, EHEA_TRACE_VERBOSE = 2 };
 
-/* What the device does for the model. ctx is the pointer given to ehea_model_create(). */
+/* Functions that the device provides to the model. ctx is the pointer given to ehea_model_create(). */
 struct ehea_model_host {
-    /* Copies len bytes; 0 on success, -1 if any byte is not RAM (then the buffer's contents are unspecified). */
+    /* Copies len bytes. Returns 0, or -1 if any byte is not RAM (the buffer's contents are then unspecified). */
     int (*mem_read)(void *ctx, uint64_t gpa, void *buf, uint64_t len);
     int (*mem_write)(void *ctx, uint64_t gpa, const void *buf, uint64_t len);
-    /* One naturally aligned 64-bit big-endian store, after all earlier stores are visible. 0 or -1. */
+    /* Stores 64 naturally aligned bits, big-endian, after all earlier stores are visible. Returns 0 or -1. */
     int (*mem_write_u64_be)(void *ctx, uint64_t gpa, uint64_t value);
     bool (*mem_is_ram)(void *ctx, uint64_t gpa, uint64_t len);
-    /* Bytes of RAM that the machine has now, plugged memory included. */
+    /* Returns the number of bytes of RAM that the machine has now, including plugged memory. */
     uint64_t (*ram_size)(void *ctx);
-    /* A free interrupt number, or -1. */
+    /* Allocates an interrupt number. Returns it, or -1 if none is free. */
     int64_t (*irq_alloc)(void *ctx);
-    /* What was pulsed and not delivered yet is forgotten. */
+    /* Frees an interrupt number. A pulse that is not delivered yet is forgotten. */
     void (*irq_free)(void *ctx, uint32_t irq);
-    /* Delivered after the function of the model has returned, in the order of the calls. */
+    /* Raises an interrupt, after the function of the model has returned, in the order of the calls. */
     void (*irq_pulse)(void *ctx, uint32_t irq);
-    /* Whether all processors of the guest wait for an interrupt, and none has one. */
+    /* Returns whether all processors of the guest wait for an interrupt and none is pending. */
     bool (*guest_is_idle)(void *ctx);
-    /* Virtual time in nanoseconds. */
+    /* Returns the virtual time in nanoseconds. */
     uint64_t (*now_ns)(void *ctx);
-    /* Call ehea_model_run() at this virtual time; EHEA_MODEL_NO_DEADLINE cancels. */
+    /* Requests a call of ehea_model_run() at this virtual time; EHEA_MODEL_NO_DEADLINE cancels it. */
     void (*timer_set)(void *ctx, uint64_t deadline_ns);
-    /* A frame without CRC to port index 0..; false: the backend is busy, ehea_model_tx_ready() will follow. */
+    /* Sends a frame without CRC. port counts from 0. Returns false if the backend is busy; tx_ready() follows then. */
     bool (*tx_frame)(void *ctx, uint32_t port, const void *frame, size_t len);
-    /* ehea_model_can_rx() of this port became true again. */
+    /* Notes that ehea_model_can_rx() of this port has become true again. */
     void (*rx_flush)(void *ctx, uint32_t port);
     bool (*trace_enabled)(void *ctx, uint32_t level);
-    /* msg is UTF-8 of len bytes, not terminated. */
+    /* Emits a trace message. msg has len bytes of UTF-8 and is not terminated. */
     void (*trace)(void *ctx, uint32_t level, const char *msg, size_t len);
 };
 
 uint32_t ehea_model_abi_version(void);
-/* NULL if the configuration is not valid; config and host are copied. */
+/* Makes a model. Returns NULL if the configuration is not valid. config and host are copied. */
 struct ehea_model *ehea_model_create(const struct ehea_model_config *config,
                                      const struct ehea_model_host *host, void *ctx);
 void ehea_model_destroy(struct ehea_model *model);
-/* Machine reset: every object is released, its interrupts are given back, counters of live objects are zero. */
+/* Resets the model with the machine: releases every object and its interrupts. No object is counted as live then. */
 void ehea_model_reset(struct ehea_model *model);
 
-/* Registers 4..12 in and out; the value is the return code for register 3; H_HARDWARE from inside the model. */
+/* Handles a hypercall, with registers 4..12 in and out. Returns register 3; H_HARDWARE from inside the model. */
 int64_t ehea_model_hcall(struct ehea_model *model, uint64_t opcode, uint64_t args[EHEA_MODEL_HCALL_ARGS]);
 /*
- * offset from mmio_base; size in bytes (anything but 8 is ignored and counted); value is the register's logical value, 0
- * from inside the model.
+ * Access a register. offset is from mmio_base; size is in bytes (anything but 8 is ignored and counted); the value is
+ * the register's logical value. A read from inside the model returns 0.
  */
 uint64_t ehea_model_mmio_read(struct ehea_model *model, uint64_t offset, uint32_t size);
 void ehea_model_mmio_write(struct ehea_model *model, uint64_t offset, uint32_t size, uint64_t value);
-/* Does the work that is due; the model sets its next deadline itself through timer_set(). */
+/* Does the work that is due. The model sets its next deadline itself through timer_set(). */
 void ehea_model_run(struct ehea_model *model, uint64_t now_ns);
 
 /* port is an index 0..num_ports-1. */
 bool ehea_model_can_rx(struct ehea_model *model, uint32_t port);
-/* A frame without CRC from the wire; false, as from inside the model: hold it back until rx_flush(). */
+/* Receives a frame without CRC. Returns false, as from inside the model, if it must be held back until rx_flush(). */
 bool ehea_model_rx_frame(struct ehea_model *model, uint32_t port, const void *frame, size_t len);
 void ehea_model_tx_ready(struct ehea_model *model, uint32_t port);
-/* A link that goes down ends every wait: for tx_ready(), and of the backend for rx_flush(). */
+/* Sets the link. A link that goes down ends every wait for tx_ready(), and that of the backend for rx_flush(). */
 void ehea_model_set_link(struct ehea_model *model, uint32_t port, bool up);
 
-/* The guest gave this range back, or it left the machine. */
+/* Notes that the guest gave this range back, or that it left the machine. */
 void ehea_model_ram_removed(struct ehea_model *model, uint64_t gpa, uint64_t len);
-/* The guest got this range, maybe one that it had given back. */
+/* Notes that the guest got this range, perhaps one that it had given back. */
 void ehea_model_ram_returned(struct ehea_model *model, uint64_t gpa, uint64_t len);
 
 /*
- * The adapter's TCE table; without config.cmo nobody needs to know. Entries are as the guest gave them:
- * a page of 4 KiB, 1: may be read, 2: may be written.
+ * Note a change of the adapter's TCE table. They are not needed without config.cmo. Entries are as the guest gave them:
+ * the address of a page of 4 KiB, with bit 1 if it may be read and bit 2 if it may be written.
  */
 void ehea_model_tce_put(struct ehea_model *model, uint64_t from, uint64_t to);
-/* All entries are 0 now. */
+/* Notes that all entries are 0 now. */
 void ehea_model_tce_clear(struct ehea_model *model);
-/* A hypercall of the guest is about to map something; 0, or what it returns instead: H_HARDWARE from inside the model. */
+/* Notes that a hypercall is about to map memory. Returns 0, or the code that it must return: H_HARDWARE from inside. */
 int64_t ehea_model_tce_hcall(struct ehea_model *model, uint64_t opcode);
 
-/* NUL-terminated JSON, owned by the model, valid until its next function is called; NULL from inside the model. */
+/* Return NUL-terminated JSON of the model, valid until its next function is called; NULL from inside the model. */
 const char *ehea_model_stats_json(struct ehea_model *model);
 const char *ehea_model_faults_json(struct ehea_model *model);
-/* NULL on success, else why the text was refused (same ownership as above). */
+/* Return NULL on success, else why the text was refused (same ownership as above). */
 const char *ehea_model_fault_add(struct ehea_model *model, const char *json);
 void ehea_model_fault_clear(struct ehea_model *model);
 const char *ehea_model_port_link(struct ehea_model *model, const char *json);

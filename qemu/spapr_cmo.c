@@ -4,8 +4,8 @@
  *
  * The host grants the partition an I/O entitlement with the machine property
  * cmo-entitlement, at start and again at any time. The guest reads what it has
- * with H_GET_MPP, and can ask for less, and for what it gave up before, with
- * H_SET_MPP. A new grant replaces what the guest asked for.
+ * with H_GET_MPP. With H_SET_MPP, it can ask for less, and for what it gave up
+ * before. A new grant replaces what the guest asked for.
  */
 
 #include "qemu/osdep.h"
@@ -21,7 +21,7 @@
 
 #define CMO_WEIGHT_DEFAULT  128
 #define CMO_WEIGHT_MAX      255
-/* The bits of a TCE that let the device read and write */
+/* Bits of a TCE that let the device read and write */
 #define CMO_TCE_RW          3
 /* H_GET_MPP has 48 bits for a difference of entitlements. */
 #define CMO_ENTITLEMENT_MAX ((1ULL << 48) - 1)
@@ -29,7 +29,7 @@
 /* A process has one machine. */
 static struct {
     uint64_t granted;       /* bytes; 0: no CMO partition */
-    uint64_t entitled;      /* bytes, what the guest made of it */
+    uint64_t entitled;      /* bytes; the guest can change it */
     uint8_t weight;         /* variable memory capacity weight */
 } cmo = { .weight = CMO_WEIGHT_DEFAULT };
 
@@ -39,8 +39,9 @@ bool spapr_cmo_is_on(void)
 }
 
 /*
- * Bytes that TCEs of VIO devices map. The tables are looked through, 2 MiB for
- * each GiB of DMA window: this is asked for when somebody looks, not per frame.
+ * Returns the number of bytes that TCEs of VIO devices map. This searches the
+ * tables, 2 MiB for each GiB of DMA window. It is called when somebody asks for
+ * the number, not per frame.
  */
 static uint64_t cmo_mapped_bytes(SpaprMachineState *spapr)
 {
@@ -70,17 +71,17 @@ static target_ulong h_get_mpp(PowerPCCPU *cpu, SpaprMachineState *spapr,
     args[0] = cmo.entitled;
     args[1] = cmo_mapped_bytes(spapr);
     args[2] = 0;                    /* group and pool number */
-    /* The guest's weight, the weight and the entitlement it could ask for. */
+    /* The guest's weight, and the weight and entitlement it could ask for. */
     args[3] = (uint64_t)cmo.weight << 56 | (cmo.granted - cmo.entitled);
-    args[4] = ram_size;             /* of the pool: we are alone in it */
+    args[4] = ram_size;             /* of the pool, which has no other member */
     args[5] = 0;                    /* loan request */
     args[6] = ram_size;             /* memory behind the partition's */
     return H_SUCCESS;
 }
 
 /*
- * No more than is granted, no less than is in use: anything else is constrained
- * to that.
+ * Sets the entitlement. It is limited to at most what is granted and at least
+ * what is in use.
  */
 static target_ulong h_set_mpp(PowerPCCPU *cpu, SpaprMachineState *spapr,
                               target_ulong opcode, target_ulong *args)
@@ -108,7 +109,7 @@ char *spapr_cmo_characteristics(void)
                            SPAPR_TCE_PAGE_SHIFT);
 }
 
-/* What a guest asked for ends with it; what the host granted stays. */
+/* Forgets what the guest asked for, at its end. The host's grant stays. */
 static void cmo_reset(void *opaque)
 {
     cmo.entitled = cmo.granted;

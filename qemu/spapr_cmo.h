@@ -3,8 +3,8 @@
  * Cooperative Memory Overcommitment (CMO) of the pseries machine
  *
  * In a CMO partition the memory that I/O devices of the VIO bus pin, by TCEs,
- * is to stay within an entitlement. The machine says so and keeps the books;
- * dividing the entitlement among the devices is the guest's business.
+ * is to stay within an entitlement. The machine announces the entitlement and
+ * accounts for it. The guest divides it among the devices.
  */
 #ifndef HW_PPC_SPAPR_CMO_H
 #define HW_PPC_SPAPR_CMO_H
@@ -14,12 +14,12 @@
 /* Adds the property cmo-entitlement to the machine class. */
 void spapr_cmo_class_init(ObjectClass *klass);
 
-/* Whether the machine is a CMO partition; settled once devices are made. */
+/* Tests if the machine is a CMO partition; known once devices are made. */
 bool spapr_cmo_is_on(void);
 
 /*
- * Value of the system parameter "CMO characteristics", to be freed; NULL if the
- * machine is no CMO partition.
+ * Returns the value of the system parameter "CMO characteristics", to be freed;
+ * NULL if the machine is not a CMO partition.
  */
 char *spapr_cmo_characteristics(void);
 

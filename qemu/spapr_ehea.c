@@ -2,8 +2,8 @@
 /*
  * eHEA adapter on the pseries VIO bus: the QEMU device
  *
- * The adapter itself is a model in a library of its own, see ehea_model.h. This
- * file makes it a device: device tree node, hypercalls, register window and reset.
+ * The adapter itself is a model in a library of its own; see ehea_model.h. This
+ * file makes it a device: device tree node, hypercalls, register window, reset.
  */
 
 #include "qemu/osdep.h"
@@ -27,7 +27,7 @@ SpaprEheaList spapr_ehea_adapters =
  * Hypercalls
  */
 
-/* No model hears of this refusal; it is shown as theirs are. */
+/* Shows a refusal of which no model hears, as those of models are shown. */
 static void ehea_trace_no_adapter(uint64_t opcode, uint64_t handle)
 {
     g_autofree char *text = NULL;
@@ -46,7 +46,7 @@ static target_ulong ehea_hcall(PowerPCCPU *cpu, SpaprMachineState *spapr,
     SpaprEhea *s;
     int64_t rc;
 
-    /* As if the opcodes were not there, for a machine without an adapter. */
+    /* A machine without an adapter answers as if the opcodes did not exist. */
     if (QLIST_EMPTY(&spapr_ehea_adapters)) {
         return H_FUNCTION;
     }
@@ -66,7 +66,7 @@ static target_ulong ehea_hcall(PowerPCCPU *cpu, SpaprMachineState *spapr,
     spapr_ehea_enter(s);
     rc = ehea_model_hcall(s->model, opcode, regs);
     spapr_ehea_leave(s);
-    /* R4 to R12 only: the next one, R13, belongs to the guest's kernel. */
+    /* Only R4 to R12: the next one, R13, belongs to the guest's kernel. */
     for (int i = 0; i < EHEA_MODEL_HCALL_ARGS; i++) {
         args[i] = regs[i];
     }
@@ -102,8 +102,9 @@ static void ehea_mmio_write(void *opaque, hwaddr offset, uint64_t value,
 }
 
 /*
- * Registers are 64 bits wide, but every size goes to the model, which ignores
- * and counts the others: what .valid refuses is a machine check in the guest.
+ * Registers are 64 bits wide, but accesses of every size go to the model, which
+ * ignores and counts those of another size. An access that .valid refuses would
+ * be a machine check in the guest.
  */
 static const MemoryRegionOps ehea_mmio_ops = {
     .read = ehea_mmio_read,
@@ -123,8 +124,8 @@ static void ehea_timer(void *opaque)
 }
 
 /*
- * The DMA window in a CMO partition. Mapping costs the guest entitlement, and
- * outside CMO nothing is mapped, so then there is none.
+ * The DMA window in a CMO partition, where mapping costs the guest entitlement.
+ * Outside CMO, nothing is mapped, so there is no window.
  */
 
 static uint32_t ehea_window_size(SpaprVioDevice *sdev)
@@ -222,14 +223,14 @@ static int ehea_adapter_properties(SpaprEhea *s, void *fdt, int off)
 }
 
 /*
- * The adapter where POWER6 and POWER7 machines have it: a node of the root,
- * on no bus, which Linux calls ibmebus. The VIO bus has made a node already
- * and made room for it to be changed; it does not use its offset afterwards.
+ * Puts the adapter where POWER6 and POWER7 machines have it: at the root, on no
+ * bus, which Linux calls ibmebus. The VIO bus has already made a node. It may be
+ * changed, because the bus does not use its offset afterwards.
  */
 static int ehea_ibmebus_devnode(SpaprEhea *s, void *fdt, int vio_off)
 {
     g_autofree char *name = g_strdup_printf("lhea@%" PRIx32, s->sdev.reg);
-    /* The firmware finds a node by its unit address, and that in its "reg". */
+    /* Firmware finds a node by its unit address, which it takes from "reg". */
     uint32_t reg[] = { 0, cpu_to_be32(s->sdev.reg), 0, 0 };
     int off, ret;
 
@@ -252,9 +253,9 @@ static int ehea_ibmebus_devnode(SpaprEhea *s, void *fdt, int vio_off)
 }
 
 /*
- * Called at reset and again when the guest negotiates its options: must always
- * make the same node. Both give the guest all memory that is in the machine
- * now, without a word of the guest about single LMBs.
+ * Called at reset and again when the guest negotiates its options, so it must
+ * always make the same node. Both events give the guest all memory that is in
+ * the machine now, though the guest says nothing about single LMBs.
  */
 static int ehea_devnode(SpaprVioDevice *sdev, void *fdt, int off)
 {
@@ -276,11 +277,12 @@ static void ehea_reset(SpaprVioDevice *sdev)
     SpaprEhea *s = SPAPR_EHEA(sdev);
 
     /*
-     * The timer goes first, the model may set it anew. Frames that wait for a
-     * busy backend are of the old guest and dropped; their callbacks would let
-     * the model send more of them, so this is done "inside" the model, where
-     * such requests are only noted, and forgotten in restart. What waits to be
-     * received is offered again: nothing holds it back now.
+     * The timer is deleted first, since the model may set it anew. Frames that
+     * wait for a busy backend belong to the old guest and are dropped. Their
+     * callbacks would let the model send more of them, so this is done "inside"
+     * the model, where such requests are only noted; restart forgets them.
+     * Frames that wait to be received are offered again, since nothing holds
+     * them back now.
      */
     spapr_ehea_enter(s);
     timer_del(s->timer);
@@ -346,7 +348,7 @@ static void ehea_realize(SpaprVioDevice *sdev, Error **errp)
     ehea_watch_window(s, &ehea_tce_watch);
     memory_region_init_io(&s->mmio, OBJECT(s), &ehea_mmio_ops, s,
                           TYPE_SPAPR_EHEA, EHEA_MMIO_WINDOW);
-    /* The guard would answer by a bus error, and count nothing. */
+    /* The guard would answer with a bus error and count nothing. */
     s->mmio.disable_reentrancy_guard = true;
     memory_region_add_subregion(get_system_memory(), mmio_base, &s->mmio);
     spapr_ehea_net_init(s);
@@ -374,7 +376,7 @@ static void ehea_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
     SpaprVioDeviceClass *k = VIO_SPAPR_DEVICE_CLASS(klass);
-    /* Counters and objects live in the model, which can't be moved. */
+    /* Counters and objects are in the model, which cannot be migrated. */
     static const VMStateDescription vmstate = {
         .name = TYPE_SPAPR_EHEA,
         .unmigratable = 1,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * eHEA adapter on the pseries VIO bus: what the files of the device share
+ * eHEA adapter on the pseries VIO bus: declarations shared by the device's files
  */
 #ifndef HW_NET_SPAPR_EHEA_H
 #define HW_NET_SPAPR_EHEA_H
@@ -32,7 +32,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(SpaprEhea, SPAPR_EHEA)
 
 /*
  * Interrupt numbers of one adapter, from SPAPR_IRQ_EHEA in the order of the
- * windows: its own, whatever other adapters use, and claimed over a reset.
+ * windows. They belong to this adapter, whatever others use, and stay claimed
+ * over a reset.
  */
 #define EHEA_IRQ_COUNT        256
 
@@ -41,7 +42,7 @@ typedef struct SpaprEheaPort {
     NICState *nic;              /* NULL without a netdev */
     /* QEMU's network layer holds one frame of this port for a busy peer. */
     bool tx_busy;
-    /* The model was turned away meanwhile and waits to be called. */
+    /* A frame of the model was refused; the model waits to be called. */
     bool tx_waiting;
 } SpaprEheaPort;
 
@@ -66,7 +67,7 @@ struct SpaprEhea {
 
     struct ehea_model *model;   /* NULL until realized */
     MemoryRegion mmio;
-    uint32_t window;            /* number of our MMIO window and interrupts */
+    uint32_t window;            /* index of its MMIO window and interrupts */
     MemoryListener listener;
     QEMUTimer *timer;
     DECLARE_BITMAP(irqs, EHEA_IRQ_COUNT);   /* numbers in use */
@@ -83,20 +84,20 @@ struct SpaprEhea {
 typedef QLIST_HEAD(, SpaprEhea) SpaprEheaList;
 extern SpaprEheaList spapr_ehea_adapters;
 
-/* Properties: class and checks; derives what was left to us. */
+/* Adds the properties to the class. Checks them and derives those not given. */
 void spapr_ehea_add_properties(ObjectClass *klass);
 bool spapr_ehea_check_properties(SpaprEhea *s, Error **errp);
-/* Of properties that were checked. */
+/* Returns the temper of a device whose properties were checked. */
 enum ehea_temper spapr_ehea_temper(const SpaprEhea *s);
 
 /*
- * Bracket of every call into the model. What QEMU does for a model can come back
- * before it returns: sending a frame brings the answer, and raising an interrupt
- * stores to wherever a guest with XIVE has put an event queue of a processor,
- * the adapter's registers not excluded. So while models run, interrupts are
- * noted, frames stay in QEMU's queues, and what they wait for is noted. All of
- * that is done when the model is left; interrupts when the last model is left,
- * since an adapter can send to another one.
+ * Bracket of every call into the model. What QEMU does for a model can call the
+ * model again before it returns: sending a frame brings the answer, and raising
+ * an interrupt stores to wherever a guest with XIVE has put an event queue of a
+ * processor, which may be the adapter's registers. While models run, interrupts
+ * are therefore noted, frames stay in QEMU's queues, and what they wait for is
+ * noted. All of that is done when the model is left. Interrupts are raised when
+ * the last model is left, since an adapter can send to another one.
  */
 void spapr_ehea_enter(SpaprEhea *s);
 void spapr_ehea_leave(SpaprEhea *s);
@@ -106,34 +107,34 @@ static inline bool spapr_ehea_in_model(const SpaprEhea *s)
     return s->entries;
 }
 
-/* Raises an interrupt when no model runs any more, in the order of the calls. */
+/* Raises an interrupt once no model runs any more; keeps the order of calls. */
 void spapr_ehea_defer_irq(SpaprEhea *s, uint32_t irq);
 /* Forgets that an interrupt was to be raised. */
 void spapr_ehea_forget_irq(SpaprEhea *s, uint32_t irq);
 
-/* What the device does for the model; ctx is the SpaprEhea. */
+/* Functions that the device provides to the model; ctx is the SpaprEhea. */
 extern const struct ehea_model_host spapr_ehea_host;
 
-/* Claims the adapter's interrupt numbers, and gives them back. */
+/* Claim the adapter's interrupt numbers, and give them back. */
 bool spapr_ehea_irq_init(SpaprEhea *s, Error **errp);
 void spapr_ehea_irq_cleanup(SpaprEhea *s);
 
-/* Memory that comes and goes: the listener and, for LMBs, the machine's DRCs */
+/* Watch memory that comes and goes: with a listener and, for LMBs, the DRCs. */
 void spapr_ehea_ram_init(SpaprEhea *s);
 void spapr_ehea_ram_cleanup(SpaprEhea *s);
-/* All memory that there is now is the guest's: its device tree says so. */
+/* Gives the guest all memory that exists now, as its device tree says. */
 void spapr_ehea_ram_settled(SpaprEhea *s);
 
-/* Both are called by the model. */
+/* The model calls both. */
 bool spapr_ehea_tx_frame(void *ctx, uint32_t port, const void *frame,
                          size_t len);
 void spapr_ehea_rx_flush(void *ctx, uint32_t port);
 
 void spapr_ehea_net_init(SpaprEhea *s);
 void spapr_ehea_net_cleanup(SpaprEhea *s);
-/* Drops the frames that wait for a busy peer; to be called inside the model. */
+/* Drops the frames that wait for a busy peer. Call this inside the model. */
 void spapr_ehea_net_purge(SpaprEhea *s);
-/* After a reset of the model: nobody waits, held-back frames are due. */
+/* Restarts after the model's reset: nobody waits, held-back frames are due. */
 void spapr_ehea_net_restart(SpaprEhea *s);
 
 #endif

@@ -2,10 +2,10 @@
 /*
  * eHEA adapter on the pseries VIO bus: calls into the model, and what follows
  *
- * Interrupts come first when a model is left: the guest finds the entries that
- * they announce, as these were stored before. Nothing between a call of a model
- * and what follows it takes time, of any clock, so that is as deterministic as
- * the call.
+ * Interrupts come first when a model is left. The guest finds the entries that
+ * they announce, because these were stored before. No time passes, on any
+ * clock, between a call of a model and what follows it, so that is as
+ * deterministic as the call.
  */
 
 #include "qemu/osdep.h"
@@ -22,7 +22,7 @@ typedef struct EheaPulse {
     uint32_t irq;
 } EheaPulse;
 
-/* Of all adapters */
+/* State of all adapters */
 static struct {
     unsigned entries;           /* calls of models that have not returned */
     GArray *pulses;             /* interrupts to be raised, the oldest first */
@@ -52,8 +52,9 @@ void spapr_ehea_forget_irq(SpaprEhea *s, uint32_t irq)
 
 /*
  * An interrupt can be a store to registers of an adapter, which enters its model
- * and comes here again: the first one raises all of them. What it stores has 32
- * bits, and registers ignore all but 64: that raises no further interrupt.
+ * and comes here again. The outermost call raises all interrupts. The store has
+ * 32 bits, and registers ignore every size but 64 bits, so it raises no further
+ * interrupt.
  */
 static void ehea_raise_irqs(void)
 {
@@ -91,7 +92,7 @@ void spapr_ehea_leave(SpaprEhea *s)
         ehea_raise_irqs();
     }
 
-    /* The outermost leave does the work, also that which its work causes. */
+    /* The outermost leave does the work, and the work that this causes. */
     if (s->entries || s->delivering) {
         return;
     }

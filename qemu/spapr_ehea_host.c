@@ -18,7 +18,7 @@
 #include "trace.h"
 #include "spapr_ehea.h"
 
-/* RAM only: an adapter never reaches registers of a device, its own included */
+/* RAM only: an adapter reaches no registers of a device, not even its own. */
 static const MemTxAttrs ehea_attrs = { .memory = 1 };
 
 /*
@@ -111,8 +111,9 @@ bool spapr_ehea_irq_init(SpaprEhea *s, Error **errp)
         return false;
     }
     /*
-     * All of them, and for good: both interrupt controllers know them whichever
-     * mode the guest negotiates, and what the model promises it can have.
+     * All numbers are claimed, for good. Both interrupt controllers then know
+     * them, whichever mode the guest negotiates, and the model can keep its
+     * promises.
      */
     for (int i = 0; i < EHEA_IRQ_COUNT; i++) {
         if (spapr_irq_claim(spapr, ehea_irq_base(s) + i, false, errp) < 0) {

@@ -12,7 +12,7 @@ static unsigned ehea_port_index(SpaprEhea *s, SpaprEheaPort *port)
     return port - s->port;
 }
 
-/* NULL for a port that is not there, or connected to nothing. */
+/* Returns NULL for a port that does not exist or is connected to nothing. */
 static SpaprEheaPort *ehea_port_with_nic(SpaprEhea *s, uint32_t i)
 {
     return i < s->num_ports && s->port[i].nic ? &s->port[i] : NULL;
@@ -64,9 +64,9 @@ static ssize_t ehea_receive(NetClientState *nc, const uint8_t *buf, size_t size)
 }
 
 /*
- * The link went down or up: the user or the end of the netdev did it. QEMU drops
- * the frames of a link that is down, but not those that it had queued for the
- * port before, and these keep their sender waiting.
+ * Called when the link goes down or up, because of the user or the end of the
+ * netdev. QEMU drops the frames of a link that is down, but not those that it
+ * had queued for the port before, and these keep their sender waiting.
  */
 static void ehea_link_status_changed(NetClientState *nc)
 {
@@ -152,7 +152,7 @@ void spapr_ehea_net_init(SpaprEhea *s)
         if (!port->conf.peers.ncs[0]) {
             continue;
         }
-        /* One name per port: set_link changes all clients of a name. */
+        /* Each port has its name: set_link changes all clients of one. */
         name = g_strdup_printf("%s.p%u", s->sdev.qdev.id, i + 1);
         port->nic = qemu_new_nic(&ehea_net_info, &port->conf, TYPE_SPAPR_EHEA,
                                  name, &s->sdev.qdev.mem_reentrancy_guard, s);

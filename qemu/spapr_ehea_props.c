@@ -24,7 +24,7 @@
 #define EHEA_MR_PAGE_SIZES        0xF0000000U
 
 /*
- * Checks at realize, and what is derived from other properties
+ * Checks at realize, and properties that are derived from others
  */
 
 static bool ehea_mac_is_set(const MACAddr *mac)
@@ -69,7 +69,7 @@ static bool ehea_has_mac(SpaprEhea *s, unsigned ports, const MACAddr *mac)
     return false;
 }
 
-/* Gives a port its address, unless it has one; then it is like no other. */
+/* Gives a port a unique address, or checks that the given one is unique. */
 static bool ehea_assign_mac(SpaprEhea *s, unsigned i, Error **errp)
 {
     MACAddr *mac = &s->port[i].conf.macaddr;
@@ -144,7 +144,7 @@ enum ehea_temper spapr_ehea_temper(const SpaprEhea *s)
                                                  : EHEA_TEMPER_ROUGH_SLEEPING;
 }
 
-/* Without a value it is the first. */
+/* Returns the index of a value; the first one if there is no value. */
 static bool ehea_check_choice(const char *property, const char *value,
                               const char *first, const char *other,
                               Error **errp)
@@ -157,7 +157,7 @@ static bool ehea_check_choice(const char *property, const char *value,
     return true;
 }
 
-/* Finds the handle and the register window, both unlike other adapters'. */
+/* Chooses a handle and a register window that no other adapter has. */
 static bool ehea_assign_address(SpaprEhea *s, Error **errp)
 {
     uint32_t windows = 0;
@@ -201,7 +201,7 @@ bool spapr_ehea_check_properties(SpaprEhea *s, Error **errp)
 }
 
 /*
- * Properties for tests: what the model counts, and faults on demand
+ * Properties for tests: statistics of the model, and faults on demand
  */
 
 static bool ehea_is_realized(SpaprEhea *s, Error **errp)

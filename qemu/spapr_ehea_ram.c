@@ -2,13 +2,13 @@
 /*
  * eHEA adapter on the pseries VIO bus: memory that leaves the guest, and returns
  *
- * The model must not touch what the guest gave back, though the machine may
- * still have it. Memory leaves the guest when it gives back an LMB (isolates
- * its DRC), or with its DIMM. It returns when the guest takes an LMB (unisolates
- * its DRC); when it is put into the machine; and by a reset or by the guest's
- * negotiation of its options (CAS): these set the DRCs of all LMBs that are
- * there to "configured", and finish removals that were asked for, a reset after
- * it has reset the adapter.
+ * The model must not touch memory that the guest gave back, though the machine
+ * may still have it. Memory leaves the guest when the guest gives back an LMB
+ * (isolates its DRC), or with its DIMM. It returns when the guest takes an LMB
+ * (unisolates its DRC), when it is plugged into the machine, and by a reset or
+ * the guest's negotiation of its options (CAS). The last two set the DRCs of
+ * all existing LMBs to "configured" and finish removals that were requested; a
+ * reset does so after it has reset the adapter.
  */
 
 #include "qemu/osdep.h"
@@ -25,7 +25,7 @@ static void ehea_ram_removed(SpaprEhea *s, uint64_t gpa, uint64_t len)
     spapr_ehea_leave(s);
 }
 
-/* As LMBs, or with a DIMM; what the guest had given back before is its again. */
+/* Memory was added. What the guest had given back belongs to it again. */
 static void ehea_ram_returned(SpaprEhea *s, uint64_t gpa, uint64_t len)
 {
     trace_ehea_ram_returned(s->sdev.qdev.id, gpa, len);
@@ -56,7 +56,7 @@ static void ehea_region_add(MemoryListener *listener,
     }
 }
 
-/* A DIMM left the machine, when the guest has given back its last LMB. */
+/* A DIMM left the machine, because the guest has given back its last LMB. */
 static void ehea_region_del(MemoryListener *listener,
                             MemoryRegionSection *section)
 {
@@ -68,15 +68,16 @@ static void ehea_region_del(MemoryListener *listener,
     }
 }
 
-/* The machine's own handlers for LMBs */
+/* Handlers of the machine itself for LMBs */
 static uint32_t (*ehea_lmb_isolate_next)(SpaprDrc *drc);
 static uint32_t (*ehea_lmb_unisolate_next)(SpaprDrc *drc);
 
 /*
- * The guest gives back one LMB of a DIMM. From now on it must not be touched,
- * though it stays in the memory map until the whole DIMM is gone; or for good,
- * if nobody but the guest itself wanted it gone: then the machine refuses, but
- * Linux doesn't look at the answer, and has taken the LMB out of its memory.
+ * The guest gives back one LMB of a DIMM. From now on, the LMB must not be
+ * touched, though it stays in the memory map until the whole DIMM is removed.
+ * It stays for good if only the guest itself wanted it removed: the machine
+ * then refuses, but Linux has already removed the LMB from its memory and
+ * ignores the answer.
  */
 static uint32_t ehea_lmb_isolate(SpaprDrc *drc)
 {
@@ -93,7 +94,7 @@ static uint32_t ehea_lmb_isolate(SpaprDrc *drc)
     return rc;
 }
 
-/* The guest gets one LMB of a DIMM, or won't give it back after all. */
+/* The guest gets one LMB of a DIMM, or does not give it back after all. */
 static uint32_t ehea_lmb_unisolate(SpaprDrc *drc)
 {
     uint32_t rc = ehea_lmb_unisolate_next(drc);

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A TCG plugin that counts executed guest instructions by address. Whenever the guest executes the
- * mark, it writes what was counted so far, so that the difference of two marks is what was executed
- * between them.
+ * mark, it writes the counts so far. The difference of two marks is what was executed between them.
  *
  * Arguments:
- *	out=FILE	where snapshots go
- *	bucket=BYTES	addresses that are counted together, a power of two, 4096 by default
+ *	out=FILE	file for snapshots
+ *	bucket=BYTES	number of addresses counted together, a power of two; 4096 by default
  *
- * The mark is the instruction "or 20,20,20", which does nothing, and which neither compilers nor the
- * kernel use; r3 is the mark's number. It counts in user space only, where interrupts and page
- * faults of the marking program are the only things around it. A snapshot is text:
+ * The mark is the instruction "or 20,20,20", which does nothing and is used by neither compilers
+ * nor the kernel. r3 is the mark's number. The mark is recognised in user space only, where
+ * interrupts and page faults of the marking program are all that can come between. A snapshot is
+ * text:
  *
  *	mark NUMBER total INSTRUCTIONS
  *	ADDRESS INSTRUCTIONS		for each bucket with instructions; ADDRESS in hexadecimal
  *	end
  *
- * Each instruction is counted by itself and as it starts, so blocks that are left early count right.
- * One that faults and is started again counts twice.
+ * Each instruction is counted separately and when it starts, so blocks that are left early are
+ * counted correctly. An instruction that faults and is started again counts twice.
  */
 #include <glib.h>
 #include <inttypes.h>
@@ -34,10 +34,10 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 /* The kernel's addresses, and none of user space, have this bit. */
 #define KERNEL_ADDRESS		(UINT64_C(1) << 63)
 
-/* More buckets than code pages, or pieces of 32 bytes, that a guest of ours executes. */
+/* Maximum number of buckets: more than a guest has pages of code, or executes pieces of 32 bytes. */
 #define MAX_BUCKETS		(1u << 20)
 
-/* What is beyond MAX_BUCKETS is counted here; no code is at the highest address. */
+/* Address for counts beyond MAX_BUCKETS. No code is at the highest address. */
 #define OVERFLOW_BUCKET		0
 #define OVERFLOW_ADDRESS	UINT64_MAX
 
