@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Subcommands that go on in the background until they are terminated, and then report.
+ * Helpers for subcommands that run in the background until they are terminated, and then report.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -24,7 +24,7 @@ void go_to_background(const char *report)
 	pid_t pid;
 	int null;
 
-	/* A stale report must not be taken for this one's. */
+	/* An old report must not be taken for that of this run. */
 	unlink(report);
 	pid = fork();
 	if (pid < 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sends numbered frames as fast as the interface takes them, far more than fit into its ring.
+ * Sends numbered frames as fast as the interface accepts them, far more than fit into its ring.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ int cmd_blast(int argc, char **argv)
 		while (send(fd, frame, length, 0) != (ssize_t)length) {
 			if (errno != ENOBUFS)
 				die("send");
-			/* The queueing discipline is full: this frame was not taken. */
+			/* The queueing discipline is full and has not accepted this frame. */
 			retries++;
 			usleep(100);
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Guest side of the frame generator and checker in tests/src/peer/: what both sides agree on, and
- * the helpers that the subcommands share.
+ * Guest side of the frame generator and checker in tests/src/peer/: constants that both sides must
+ * agree on, and helpers that the subcommands share.
  */
 #ifndef EHEA_NET_H
 #define EHEA_NET_H
@@ -12,32 +12,32 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-/* IEEE Std 802 local experimental Ethertype 1: numbered frames. */
+/* Ethertype of numbered frames: local experimental Ethertype 1 of IEEE Std 802. */
 #define TEST_ETHERTYPE		0x88b5
-/* IEEE Std 802 local experimental Ethertype 2: the end of a series of frames. */
+/* Ethertype of the frame that ends a series: local experimental Ethertype 2 of IEEE Std 802. */
 #define END_ETHERTYPE		0x88b6
 
 /* Largest frame without CRC: an MTU of 9000 and the Ethernet header. */
 #define MAX_FRAME		9014
-/* Largest fragment count of a socket buffer, as kernels have it by default (MAX_SKB_FRAGS). */
+/* Largest fragment count of a socket buffer in a kernel with the default MAX_SKB_FRAGS. */
 #define MAX_FRAGMENTS		17
-/* And the most that a kernel can be made with. */
+/* Largest fragment count for which a kernel can be configured. */
 #define MOST_FRAGMENTS		45
 
-/* Bytes of a numbered payload before the pattern: magic, stream, sequence number, length. */
+/* Length in bytes of what precedes the pattern: magic, stream, sequence number, length. */
 #define PAYLOAD_HEADER		18
 #define PAYLOAD_MAGIC		0x65484541u	/* "eHEA" */
 
 /* Fills a payload of len >= PAYLOAD_HEADER bytes; see tests/src/peer/pattern.rs. */
 void pattern_fill(uint8_t *payload, size_t len, uint32_t stream, uint64_t seq);
 
-/* A pseudo-random number generator with the whole state in *state (splitmix64). */
+/* Returns the next pseudo-random number of the generator with this state (splitmix64). */
 uint64_t splitmix64(uint64_t *state);
 
 /* Prints a message with the reason in errno and exits with status 1. */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Parses a number with any C prefix; exits with a message if it is none. */
+/* Parses a number with any C prefix; exits with a message if the text is not a number. */
 uint64_t parse_number(const char *text);
 
 /* Opens a packet socket that sees frames of one Ethertype on one interface. */
@@ -49,18 +49,18 @@ void parse_address(const char *text, uint8_t address[6]);
 /* Reads an interface's own address. */
 void interface_address(int fd, const char *interface, uint8_t address[6]);
 
-/* Lets a socket hold size bytes in each direction, whatever the system's limits are. */
+/* Lets a socket buffer size bytes in each direction, regardless of the system's limits. */
 void socket_buffers(int fd, int size);
 
-/* Bytes that a socket has handed down and that are not sent yet. */
+/* Returns the number of bytes that a socket has handed down and that are not sent yet. */
 int socket_outstanding(int fd);
 
 /* Counts the pages of an area of memory whose physical addresses are in [low, high). */
 size_t pages_inside(const void *area, size_t size, uint64_t low, uint64_t high);
 
 /*
- * Goes on in the background, where SIGTERM sets "stopped": prints the new process id and ends the old
- * process. The file "report" is removed; open_report() makes it.
+ * Continues in a new process in the background, where SIGTERM sets "stopped". Prints the new process
+ * id and ends the old process. The file "report" is removed; open_report() makes it.
  */
 void go_to_background(const char *report);
 FILE *open_report(const char *path);

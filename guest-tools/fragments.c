@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Sends datagrams whose payload is in 1 to MAX_FRAGMENTS pieces, each in another page. Zero-copy
- * transmission makes every piece a fragment of the socket buffer; the kernel tells whether it had to
- * copy after all, and that is a failure.
+ * transmission makes every piece a fragment of the socket buffer. The kernel reports if it had to
+ * copy the pieces after all, which is a failure.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +39,7 @@ static int connect_udp(const char *address, uint16_t port)
 	return fd;
 }
 
-/* Waits until the kernel is done with a datagram's pages; returns whether it has copied them. */
+/* Waits until the kernel is done with a datagram's pages. Returns true if it has copied them. */
 static bool wait_done(int fd)
 {
 	char control[256];
@@ -81,7 +81,7 @@ static void cut(size_t *pieces, unsigned int n, size_t len, uint64_t *random)
 	pieces[n - 1] = left;
 }
 
-/* Memory to send from: room for the longest piece at any place of its first page, for each piece. */
+/* Memory to send from. For each piece, it has room for the longest one anywhere in its first page. */
 struct area {
 	uint8_t *start;
 	size_t size;
@@ -99,14 +99,14 @@ static struct area map_area(unsigned int pieces)
 			  -1, 0);
 	if (area.start == MAP_FAILED)
 		die("no memory");
-	/* Each page a page of its own, not the page of zeroes. */
+	/* Each page must have memory of its own instead of the shared page of zeroes. */
 	memset(area.start, 0xee, area.size);
 	return area;
 }
 
 /*
- * Sends a numbered datagram of random length in n pieces and waits until it is sent. Returns whether the
- * kernel or the driver has copied the pieces.
+ * Sends a numbered datagram of random length in n pieces and waits until it is sent. Returns true if
+ * the kernel or the driver has copied the pieces.
  */
 static bool send_pieces(int fd, const struct area *area, unsigned int n, uint32_t stream,
 			uint64_t seq, uint64_t *random)
@@ -119,13 +119,13 @@ static bool send_pieces(int fd, const struct area *area, unsigned int n, uint32_
 	size_t at = 0;
 	unsigned int i;
 
-	/* Each piece has a byte at least. */
+	/* Each piece has at least one byte. */
 	if (len < n)
 		len = n;
 	pattern_fill(payload, len, stream, seq);
 	cut(pieces, n, len, random);
 	for (i = 0; i < n; i++) {
-		/* Anywhere in its page, so that alignments and page ends occur. */
+		/* The piece may start anywhere in its page, to cover alignments and ends of pages. */
 		size_t last = pieces[i] < area->page ? area->page - pieces[i] : 0;
 		uint8_t *to = area->start + i * area->room + splitmix64(random) % (last + 1);
 
@@ -139,8 +139,8 @@ static bool send_pieces(int fd, const struct area *area, unsigned int n, uint32_
 }
 
 /*
- * Arguments: ADDRESS PORT ROUNDS STREAM LOW HIGH. Each round is one datagram with each number of
- * pieces. Tells how many of the pages that it sends from are in the physical range [LOW, HIGH).
+ * Arguments: ADDRESS PORT ROUNDS STREAM LOW HIGH. Each round sends one datagram for each number of
+ * pieces. Prints how many of the pages that are sent from are in the physical range [LOW, HIGH).
  */
 int cmd_fragments(int argc, char **argv)
 {
@@ -163,7 +163,7 @@ int cmd_fragments(int argc, char **argv)
 	return 0;
 }
 
-/* Puts the pages of an area into a pipe that nobody reads: they can't move as long as they are there. */
+/* Puts the pages of an area into a pipe that nobody reads. They cannot move while they are in it. */
 static void pin(const struct area *area)
 {
 	struct iovec iov = { area->start, area->size };
@@ -176,9 +176,9 @@ static void pin(const struct area *area)
 }
 
 /*
- * Arguments: ADDRESS PORT COUNT STREAM LOW HIGH READY. Holds pages where they are, at least one of them
- * in the physical range [LOW, HIGH), which keeps that range from going offline. Writes its process id to
- * the file READY then. Sends COUNT numbered datagrams from the pages each time it gets SIGUSR1, until SIGTERM.
+ * Arguments: ADDRESS PORT COUNT STREAM LOW HIGH READY. Pins pages, at least one of them in the
+ * physical range [LOW, HIGH), which keeps that range from going offline. Then writes its process id to
+ * the file READY. Sends COUNT numbered datagrams from the pages on each SIGUSR1, until SIGTERM.
  */
 int cmd_hold(int argc, char **argv)
 {
@@ -214,8 +214,8 @@ int cmd_hold(int argc, char **argv)
 }
 
 /*
- * Arguments: ADDRESS PORT PIECES COUNT STREAM. Sends datagrams of so many pieces each, more than
- * MAX_FRAGMENTS if the kernel is made for that.
+ * Arguments: ADDRESS PORT PIECES COUNT STREAM. Sends COUNT datagrams of PIECES pieces each. That can be
+ * more than MAX_FRAGMENTS if the kernel is configured for it.
  */
 int cmd_pieces(int argc, char **argv)
 {

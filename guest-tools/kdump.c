@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Loads the kernel that is to be started when this one crashes.
+ * Loads the kernel that is started when the running one crashes.
  */
 #include <fcntl.h>
 #include <linux/kexec.h>
@@ -10,7 +10,7 @@
 
 #include "ehea-net.h"
 
-/* Arguments: KERNEL INITRD COMMAND-LINE. The kernel was started with memory set aside for this. */
+/* Arguments: KERNEL INITRD COMMAND-LINE. The running kernel must have reserved memory (crashkernel=). */
 int cmd_kdump(int argc, char **argv)
 {
 	int kernel = open(argv[1], O_RDONLY);

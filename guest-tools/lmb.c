@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Gives an LMB back to the machine, which Linux has removed by itself and the machine has refused to
- * take then, because it had not asked for it.
+ * Gives an LMB back to the machine. Linux has removed it without a request of the machine, which
+ * therefore refused to take it at that time.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -10,13 +10,13 @@
 
 #include "ehea-net.h"
 
-/* Indicators of a dynamic-reconfiguration connector, and the states in which nobody has the LMB. */
+/* Indicators of a dynamic-reconfiguration connector, and their states for an LMB that nobody has. */
 #define ISOLATION_STATE		9001
 #define ISOLATED		0
 #define ALLOCATION_STATE	9003
 #define UNUSABLE		0
 
-/* As the kernel's struct rtas_args. */
+/* Arguments of a call, laid out like the kernel's struct rtas_args. */
 struct rtas_call {
 	uint32_t token;
 	uint32_t inputs;

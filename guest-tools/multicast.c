@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Has an interface receive a multicast address, or no longer.
+ * Makes an interface start or stop receiving a multicast address.
  */
 #include <net/if.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 #include "ehea-net.h"
 
-/* Arguments: INTERFACE add|del ADDRESS, an Ethernet address. What was added stays. */
+/* Arguments: INTERFACE add|del ADDRESS, an Ethernet address. An added address stays. */
 int cmd_multicast(int argc, char **argv)
 {
 	unsigned long request = strcmp(argv[2], "add") ? SIOCDELMULTI : SIOCADDMULTI;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sends TCP segments and UDP datagrams whose checksum, and for TCP the segmentation, is left to
- * whoever comes later: the adapter, or the kernel if the adapter can't.
+ * Sends TCP segments and UDP datagrams whose checksum, and for TCP the segmentation, is left to the
+ * adapter, or to the kernel if the adapter cannot do it.
  */
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -22,7 +22,7 @@
 #define UDP_HEADER	8
 #define TCP_CHECKSUM	16
 #define UDP_CHECKSUM	6
-/* An IPv4 packet's total length has 16 bits. */
+/* Largest TCP payload: the total length of an IPv4 packet has 16 bits. */
 #define MAX_PAYLOAD	(65535 - IP_HEADER - TCP_HEADER)
 
 static const uint8_t source[4] = { 10, 79, 0, 1 };
@@ -40,7 +40,7 @@ static void put32(uint8_t *to, uint32_t value)
 	put16(to + 2, value);
 }
 
-/* The Internet sum of big-endian words, not complemented. */
+/* Returns the Internet checksum of big-endian words, not complemented. */
 static uint16_t sum(const uint8_t *bytes, size_t len, uint32_t start)
 {
 	size_t at;
@@ -67,7 +67,7 @@ static void fill_ip(uint8_t *ip, uint8_t protocol, size_t payload, uint16_t id)
 	put16(ip + 10, ~sum(ip, IP_HEADER, 0));
 }
 
-/* The sum of the pseudo header, where the checksum is to be. */
+/* Returns the sum of the pseudo header. The field of an unfinished checksum holds it. */
 static uint16_t pseudo_header(const uint8_t *ip, size_t len)
 {
 	return sum(ip + 12, 8, ip[9] + len);
@@ -75,7 +75,7 @@ static uint16_t pseudo_header(const uint8_t *ip, size_t len)
 
 /*
  * Arguments: INTERFACE DESTINATION tcp|udp COUNT LENGTH STEP MSS STREAM. Frame n carries LENGTH + n *
- * STEP bytes of numbered payload; with an MSS other than 0 it is to be cut into segments of that size.
+ * STEP bytes of numbered payload. If MSS is not 0, the frame is to be cut into segments of that size.
  */
 int cmd_offload(int argc, char **argv)
 {

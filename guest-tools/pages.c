@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where in physical memory a process's pages are.
+ * Finds the pages of this process in physical memory.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -24,7 +24,7 @@ size_t pages_inside(const void *area, size_t size, uint64_t low, uint64_t high)
 		off_t index = (uintptr_t)(at + offset) / page;
 		uint64_t entry, address;
 
-		/* A page that was never touched has no place yet. */
+		/* A page that was never touched has no physical address yet. */
 		(void)at[offset];
 		if (pread(pagemap, &entry, sizeof(entry), index * sizeof(entry)) != sizeof(entry))
 			die("cannot read the pagemap");

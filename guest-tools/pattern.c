@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The content of a numbered payload. Every byte depends on the stream, the sequence number and its
- * position, so that a piece that is lost, moved, repeated or taken from another frame shows.
+ * position. A piece that is lost, moved, repeated or taken from another frame is therefore detected.
  */
 #include <endian.h>
 #include <string.h>

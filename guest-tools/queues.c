@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Prints which NAPI instance and interrupt the queues of an interface have, and what they have
- * counted, as the kernel tells it (generic netlink, family "netdev").
+ * Prints the NAPI instance, the interrupt and the counters of each queue of an interface, as the
+ * kernel reports them (generic netlink, family "netdev").
  */
 #include <errno.h>
 #include <linux/genetlink.h>
@@ -25,7 +25,7 @@ struct request {
 	char attributes[64];
 };
 
-/* Numbers of a message, by attribute; NONE if it hasn't the attribute. */
+/* Numbers in a message, by attribute; NONE if the message does not have the attribute. */
 typedef uint64_t numbers[MAX_ATTRIBUTE];
 
 static int netlink = -1;
@@ -84,7 +84,7 @@ static void read_numbers(const struct nlmsghdr *nl, numbers out)
 	}
 }
 
-/* Receives the answer, or those of a dump, which has an end of its own; returns how many there were. */
+/* Receives the answer, or all answers of a dump until the message that ends it. Returns their number. */
 static size_t receive(numbers *out, size_t max, int dump)
 {
 	_Alignas(struct nlmsghdr) static char buffer[65536];
@@ -112,7 +112,7 @@ static size_t receive(numbers *out, size_t max, int dump)
 	}
 }
 
-/* Asks for all of an interface's objects, and what they have, into out; returns how many there are. */
+/* Reads all objects of an interface, with their attributes, into out. Returns their number. */
 static size_t dump(uint16_t family, uint8_t command, uint16_t attribute, uint32_t interface,
 		   int scope, numbers *out)
 {
@@ -136,7 +136,7 @@ static void print(uint64_t number)
 
 /*
  * Argument: INTERFACE. Prints a line for each queue, "rx|tx NUMBER NAPI INTERRUPT FRAMES BYTES", and
- * one for the device, "total RX-FRAMES RX-BYTES TX-FRAMES TX-BYTES"; "-" for what there is not.
+ * one for the device, "total RX-FRAMES RX-BYTES TX-FRAMES TX-BYTES". "-" stands for a missing value.
  */
 int cmd_queues(int argc, char **argv)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Takes one TCP connection and copies what comes to standard output.
+ * Accepts one TCP connection and copies what it receives to standard output.
  */
 #include <arpa/inet.h>
 #include <sys/socket.h>

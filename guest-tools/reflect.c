@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sends every numbered frame back to where it came from, unchanged but for the swapped addresses.
- * The peer on the host compares what comes back with what it sent: one pass checks receive and
- * transmit.
+ * Sends every numbered frame back to its sender, unchanged except that the addresses are swapped. The
+ * peer on the host compares the returned frames with what it sent, so one pass checks both directions.
  */
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -16,9 +15,9 @@ struct reflector {
 	int fd;
 	unsigned long received;
 	unsigned long reflected;
-	/* The queue below was full; the frame was sent again. */
+	/* Number of times that the queue below was full and a frame was sent again. */
 	unsigned long retries;
-	/* The interface was down. */
+	/* Number of frames not sent: the interface was down, or their length was not valid. */
 	unsigned long discarded;
 };
 
@@ -65,8 +64,8 @@ static void reflect(struct reflector *reflector)
 }
 
 /*
- * Arguments: INTERFACE REPORT. Goes to the background once frames are being received, prints its
- * process id, and writes what it counted to the file REPORT when it is terminated.
+ * Arguments: INTERFACE REPORT. Goes to the background once it can receive frames, and prints its
+ * process id. Writes its counters to the file REPORT when it is terminated.
  */
 int cmd_reflect(int argc, char **argv)
 {

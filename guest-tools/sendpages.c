@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sends a file over TCP from the page cache, without copying, and tells where in physical memory its
+ * Sends a file over TCP from the page cache, without copying, and prints where in physical memory its
  * pages are.
  */
 #include <arpa/inet.h>

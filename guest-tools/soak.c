@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Measures the processor time that everything but idling takes while a command runs, on a machine
- * with one processor: a process of the lowest class counts loops whenever nothing else runs, and what
- * its loops don't account for was used. When the clock counts instructions (QEMU's -icount shift=0),
- * the result is a number of instructions.
+ * with one processor. A process of the lowest class counts loops whenever nothing else runs. The time
+ * that its loops do not account for was used. When the clock counts instructions (QEMU's -icount
+ * shift=0), the result is a number of instructions.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,7 @@ static void spin(volatile uint64_t *counter)
 		(*counter)++;
 }
 
-/* Arguments: COMMAND, run by the shell. Prints the time it took and the time used, in ns. */
+/* Arguments: COMMAND, run by the shell. Prints the elapsed and the used time, in nanoseconds. */
 int cmd_soak(int argc, char **argv)
 {
 	uint64_t start, elapsed, loops, calibration_ns, calibration_loops;
@@ -63,7 +63,7 @@ int cmd_soak(int argc, char **argv)
 	if (!pid)
 		spin(counter);
 
-	/* The calibration has the timer interrupts in it: they are idle time's. */
+	/* The calibration includes the timer interrupts, which therefore count as idle time. */
 	nanosleep(&pause, NULL);
 	start = now();
 	loops = *counter;
@@ -88,9 +88,9 @@ int cmd_soak(int argc, char **argv)
 }
 
 /*
- * Arguments: INTERFACE READY. Waits for the frame that ends a series. To the file READY it writes a
- * line as soon as it can receive that frame. Frames before it are nobody's: the stack drops them,
- * which is the cheapest it can do with them.
+ * Arguments: INTERFACE READY. Waits for the frame that ends a series. It writes a line to the file
+ * READY as soon as it can receive that frame. Nobody receives the earlier frames of the series: the
+ * stack drops them, which costs the least time.
  */
 int cmd_await(int argc, char **argv)
 {

@@ -28,7 +28,7 @@ int packet_socket(const char *interface, uint16_t ethertype)
 	fd = socket(AF_PACKET, SOCK_RAW, 0);
 	if (fd < 0)
 		die("cannot make a packet socket");
-	/* Before binding: not one frame may find the small default buffer. */
+	/* Must precede binding, so that no frame arrives at the small default buffer. */
 	socket_buffers(fd, 256 << 20);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)))
 		die("cannot bind to %s", interface);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Frames of which the header for the device says things that needn't be true of the frame: what a virtual
- * machine, or anybody with a packet socket, can hand to a network device.
+ * Sends frames whose header for the device (struct virtio_net_hdr) may contradict the frame. A virtual
+ * machine, or anybody with a packet socket, can hand such frames to a network device.
  */
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -19,27 +19,27 @@
 #define TRANSPORT_AT	34
 #define TCP_FIELD	16
 #define UDP_FIELD	6
-/* UDP, VXLAN, Ethernet, IPv4. */
+/* Offset of an inner transport header, after headers of UDP, VXLAN, Ethernet and IPv4. */
 #define INNER_AT	(TRANSPORT_AT + 8 + 8 + 14 + 20)
 #define LONG		400
-/* Goes into the work request itself. */
+/* Length of a frame that fits into the work request itself. */
 #define SHORT		70
 #define TSO		9014
 
 struct kind {
 	const char *name;
-	/* Of the frame; LONG if 0. */
+	/* Length of the frame; LONG if 0. */
 	size_t len;
-	/* Of the packet, as its header says; what is there if 0. */
+	/* Total length in the IP header; the packet's real length if 0. */
 	size_t total;
-	/* Where the checksum starts and is; those of the protocol if 0. */
+	/* Checksum start and offset of its field; those of the protocol if 0. */
 	uint16_t start;
 	uint16_t field;
 	uint16_t fragment;
 	uint16_t gso_size;
-	/* TCP if 0. */
+	/* Protocol in the IP header; TCP if 0. */
 	uint8_t protocol;
-	/* Version and length of the IP header; 0x45 if 0. */
+	/* First byte of the IP header, its version and length; 0x45 if 0. */
 	uint8_t version;
 	/* Header length of TCP, in 32-bit words; 5 if 0. */
 	uint8_t tcp_words;
@@ -115,7 +115,7 @@ static struct virtio_net_hdr fill(uint8_t *frame, const struct kind *kind)
 	return header;
 }
 
-/* Arguments: INTERFACE DESTINATION KIND. Sends one frame, or says that the kernel refuses it. */
+/* Arguments: INTERFACE DESTINATION KIND. Sends one frame, or prints that the kernel refused it. */
 int cmd_vnet(int argc, char **argv)
 {
 	int fd = packet_socket(argv[1], IPV4_ETHERTYPE);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Counts what passes between the stack and an interface, and who did the work: what a device is handed
- * is seen here after the stack has cut segments and filled in checksums, if it had to; what a device
- * delivers, after the stack has put segments together.
+ * Counts what passes between the stack and an interface, and who did the work. A frame that is sent is
+ * seen after the stack has cut segments and filled in checksums where it had to. A frame that is
+ * received is seen after the stack has merged segments.
  */
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -17,11 +17,11 @@
 
 struct direction {
 	unsigned long frames;
-	/* Sent: the checksum is left to the device. Received: it was verified by the device. */
+	/* Frames whose checksum is left to the device (sent), or was verified by it (received). */
 	unsigned long checksums;
-	/* Sent: to be cut by the device. Received: put together. */
+	/* Frames that the device is to cut into segments (sent), or merged frames (received). */
 	unsigned long long_ones;
-	/* Segments in these. */
+	/* Number of segments in these. */
 	unsigned long segments;
 };
 
@@ -47,7 +47,7 @@ static void print(FILE *report, const char *name, const struct direction *of)
 }
 
 /*
- * Arguments: INTERFACE REPORT. Goes to the background, prints its process id, and writes the counters to
+ * Arguments: INTERFACE REPORT. Goes to the background and prints its process id. Writes the counters to
  * the file REPORT when it is terminated. Only IPv4 is counted.
  */
 int cmd_watch(int argc, char **argv)
