@@ -46,11 +46,11 @@ pub enum Busy {
     Sleeping,
 }
 
-/// Number of calls of which firmware is busy for one, on average.
+/// Average number of calls from one for which firmware is busy to the next.
 const BUSY_ONE_IN: u64 = 16;
 /// Maximum number of consecutive busy answers. The C driver gives up after five.
 const BUSY_IN_A_ROW: u32 = 3;
-/// Number of allocations of a memory region beside another of which one is refused, on average.
+/// Average number of allocations of a memory region beside another from one refusal to the next.
 const REGION_ONE_IN: u64 = 8;
 
 const MICROSECOND: u64 = 1_000;

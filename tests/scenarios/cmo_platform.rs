@@ -315,7 +315,7 @@ pub(crate) fn by_the_host(lab: &Lab) -> Result<()> {
     restore(lab)
 }
 
-/// With the smallest entitlement, mappings are refused and counted. More entitlement ends that.
+/// Mappings are refused and counted under the smallest entitlement. More entitlement ends that.
 pub(crate) fn shortage(lab: &Lab) -> Result<()> {
     set(lab, floor(1))?;
     let name = veth(lab)?;

@@ -54,7 +54,7 @@ pub(crate) fn unsynchronized_queues(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Promiscuous mode survives that the port is set down and up.
+/// Promiscuous mode stays on when the port is set down and up.
 pub(crate) fn promiscuous_after_reopen(lab: &Lab) -> Result<()> {
     let received = quirks::promiscuous_after_reopen(lab, 331)?;
     ensure!(received, "promiscuous mode is lost");

@@ -57,8 +57,8 @@ pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// While the peer accepts nothing, the stack gives the driver no more bytes than the byte limit
-/// allows, and one frame. Other frames stay where they can still be scheduled. This depends on the
+/// The stack gives the driver no more bytes than the byte limit allows, and one frame, while the
+/// peer accepts nothing. Other frames stay where they can still be scheduled. This depends on the
 /// driver's reports of each frame that it accepts and that was sent.
 pub(crate) fn byte_limit(lab: &Lab) -> Result<()> {
     const STREAM: u32 = 5;

@@ -65,7 +65,7 @@ impl<const UNIT: u32> Bits<UNIT> {
         }
     }
 
-    /// `unit` with the range replaced by `value`.
+    /// Returns `unit` with the range replaced by `value`.
     pub const fn replace(self, unit: u64, value: u64) -> u64 {
         (unit & !self.mask()) | self.set(value)
     }

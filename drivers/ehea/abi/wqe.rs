@@ -312,9 +312,9 @@ impl SwqeFormat {
 )]
 #[repr(C)]
 pub struct Rwqe {
-    /// Chosen by the driver, copied into the completion.
-    pub wr_id: U64,
     /// Work request identifier, chosen by the driver; the adapter copies it into the completion.
+    pub wr_id: U64,
+    /// Reserved.
     pub reserved1: [u8; 5],
     /// Number of valid descriptors.
     pub data_segments: u8,

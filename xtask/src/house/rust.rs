@@ -102,10 +102,12 @@ mod tests {
 
     #[test]
     fn unsafe_blocks_are_counted_in_macros_too() {
-        let text = "fn f() { unsafe { unsafe { g() } } }\n\
-                    fn h() { pin_init!(S { a: unsafe { k() } }); }\n\
-                    unsafe fn i() {}\nunsafe impl Send for S {}\n\
-                    macro_rules! m { () => { unsafe { k() } }; }\n";
+        let text = concat!(
+            "fn f() { unsafe { unsafe { g() } } }\n",
+            "fn h() { pin_init!(S { a: unsafe { k() } }); }\n",
+            "unsafe fn i() {}\nunsafe impl Send for S {}\n",
+            "macro_rules! m { () => { unsafe { k() } }; }\n",
+        );
         assert_eq!(counts(text).unsafe_blocks, 4);
     }
 

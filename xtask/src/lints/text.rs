@@ -11,7 +11,7 @@ fn extension(path: &Path) -> &str {
         .unwrap_or_default()
 }
 
-/// Checks whether the content of a file is not for this project to arrange.
+/// Checks whether a file comes from elsewhere, so that its layout is not up to this project.
 fn is_generated(path: &Path) -> bool {
     path == Path::new("Cargo.lock") || path == Path::new("LICENSE") || extension(path) == "patch"
 }
