@@ -29,7 +29,7 @@ const LEAST: Shape = Shape {
     ..PLENTY
 };
 
-/// Number of frames whose mappings are counted.
+/// Number of frames that are sent or received for a figure.
 const FRAMES: u64 = 20_000;
 /// MTU for these frames.
 const MTU: usize = 1500;
