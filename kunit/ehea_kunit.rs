@@ -21,7 +21,7 @@ mod device;
 mod memory;
 mod napi;
 mod netdev;
-#[path = "../drivers/ehea/adapter/runs.rs"]
+#[path = "../drivers/ehea/shared/runs.rs"]
 mod runs;
 mod skbuff;
 mod translate;

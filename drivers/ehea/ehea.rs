@@ -8,8 +8,9 @@
 //!
 //! Dependencies point downwards only:
 //!
-//! - [`port`], [`ethtool`]: a logical port as a network device.
-//! - [`adapter`]: probe, events, the memory map that all ports share.
+//! - [`driver`]: probe and remove.
+//! - [`port`]: a logical port as a network device.
+//! - [`shared`]: what the ports of an adapter share: the memory map, the entitlement, events.
 //! - [`firmware`]: hypercalls as functions, firmware's objects as owned values.
 //! - [`mr`]: registration of memory and the policy for hotplug; knows firmware as a trait.
 //! - [`cmo`]: what to make of an entitlement for memory that the adapter uses.
@@ -35,7 +36,6 @@
     reason = "shared with the adapter model"
 )]
 mod abi;
-mod adapter;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -50,7 +50,7 @@ mod bmap;
     reason = "shared with host tests"
 )]
 mod cmo;
-mod ethtool;
+mod driver;
 mod firmware;
 #[allow(
     dead_code,
@@ -75,13 +75,12 @@ mod port;
     reason = "shared with host tests"
 )]
 mod queue;
+mod shared;
 mod sync;
 #[path = "../../rust/trace/mod.rs"]
 mod trace;
 
-use adapter::EheaDriver;
-
-vio_device_table!(IDS, [(c"network", c"IBM,lhea")]);
+use driver::EheaDriver;
 
 module_vio_driver! {
     type: EheaDriver,

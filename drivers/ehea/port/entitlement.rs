@@ -3,12 +3,14 @@
 //! How the queue pairs of an open port follow the entitlement.
 
 use super::{
-    buffers::{
-        ChunkCounts,
-        NewChunks, //
-    },
-    mapped::MappedBuffers,
     queue_pair::QueuePair,
+    rx::{
+        buffers::{
+            ChunkCounts,
+            NewChunks, //
+        },
+        charged::MappedBuffers, //
+    },
     Port,
     PortOperations,
     QueueCounters, //

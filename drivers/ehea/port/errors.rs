@@ -7,10 +7,6 @@ use crate::{
     abi::{
         eqe::Eqe, //
     },
-    adapter::{
-        EventEntries,
-        WorkInterrupt, //
-    },
     firmware::{
         Eq,
         Result, //
@@ -25,6 +21,10 @@ use crate::{
         }, //
     },
     queue::EventReader, //
+    shared::{
+        EventEntries,
+        WorkInterrupt, //
+    },
 };
 use kernel::{
     new_mutex,

@@ -5,31 +5,26 @@
 //! - [`operations`]: what the network stack calls.
 //! - [`open`]: bringing the port up, down, and up again after an error.
 //! - [`queue_pair`]: a queue pair with all that belongs to it, also while the memory map changes.
-//! - [`send`], [`frame`], [`bounce`], [`complete`]: transmission; [`receive`], [`buffers`]: reception; [`poll`]: the NAPI instance.
-//! - [`entitlement`], [`mapped`]: what is mapped in a CMO partition.
+//! - [`tx`]: transmission; [`rx`]: reception; [`poll`]: the NAPI instance.
+//! - [`entitlement`]: what is mapped in a CMO partition.
 //! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs.
-//! - [`statistics`]: counters of a port.
+//! - [`counters`]: counters of a port; [`ethtool`]: what ethtool shows and sets.
 
-mod bounce;
-mod buffers;
-mod complete;
-mod deliver;
+mod counters;
 mod entitlement;
 mod errors;
+mod ethtool;
 mod filter;
-mod frame;
-mod mapped;
 mod open;
 mod operations;
 mod poll;
 mod queue_pair;
-mod receive;
 mod rings;
-mod send;
-mod statistics;
+mod rx;
+mod tx;
 
+pub(crate) use counters::QueueCounters;
 pub(crate) use operations::PortOperations;
-pub(crate) use statistics::QueueCounters;
 
 use crate::{
     abi::cb::port::{
@@ -38,8 +33,6 @@ use crate::{
         ReceiveControl,
         MAX_DEFAULT_QPS, //
     },
-    adapter::Adapter,
-    ethtool::EthtoolOperations,
     firmware::{
         Error,
         PortCalls,
@@ -54,7 +47,10 @@ use crate::{
         Registered,
         UnregisteredNetDevice, //
     }, //
+    shared::Adapter,
 };
+use counters::PortCounters;
+use ethtool::EthtoolOperations;
 use filter::Filter;
 use kernel::{
     fmt,
@@ -67,8 +63,7 @@ use kernel::{
     time::Delta, //
 };
 use open::Running;
-use send::Sender;
-use statistics::PortCounters;
+use tx::send::Sender;
 
 /// Reasons for deferred work.
 pub(crate) struct Event;

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     abi::hcall::EqKind,
-    adapter::Generation,
     cmo::{
         Limits,
         Plan, //
@@ -28,6 +27,7 @@ use crate::{
         },
         NetDevice, //
     }, //
+    shared::Generation,
 };
 use kernel::{
     prelude::*,

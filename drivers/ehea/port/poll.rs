@@ -3,8 +3,8 @@
 //! The NAPI instance of a queue pair.
 
 use super::{
-    complete::Completer,
-    receive::Receiver,
+    rx::receive::Receiver,
+    tx::complete::Completer,
     PortOperations, //
 };
 use crate::{

@@ -3,15 +3,6 @@
 //! A queue pair of an open port, with all that belongs to it.
 
 use super::{
-    bounce::BouncePool,
-    buffers::{
-        Mapping,
-        Spares, //
-    },
-    complete::{
-        Completer,
-        SendRing, //
-    },
     entitlement::{
         Charged,
         SendAccess, //
@@ -20,19 +11,27 @@ use super::{
         CompletionInterrupt,
         QueuePoll, //
     },
-    receive::Receiver,
-    send::Sender,
+    rx::{
+        buffers::{
+            Mapping,
+            Spares, //
+        },
+        receive::Receiver, //
+    },
+    tx::{
+        bounce::BouncePool,
+        complete::{
+            Completer,
+            SendRing, //
+        },
+        send::Sender, //
+    },
     Port,
     PortOperations,
     QueueCounters, //
 };
 use crate::{
     abi::hcall::EqKind,
-    adapter::{
-        Generation,
-        Keys,
-        Measurement, //
-    },
     cmo::{
         Limits,
         Plan, //
@@ -60,6 +59,11 @@ use crate::{
             NetDevice, //
         }, //
     }, //
+    shared::{
+        Generation,
+        Keys,
+        Measurement, //
+    },
 };
 use kernel::{
     prelude::*,

@@ -2,7 +2,6 @@
 
 //! Frames to be sent, as work requests describe them.
 
-use super::QueueCounters;
 use crate::{
     abi::wqe::SwqeFormat,
     kernel_ext::net::skbuff::{
@@ -10,6 +9,7 @@ use crate::{
         PartialChecksum,
         SkBuff, //
     },
+    port::QueueCounters,
     queue::{
         Frame,
         OutOfSlot,
@@ -61,14 +61,14 @@ fn segmentation(skb: &SkBuff, gso: &Gso, checksum: TxChecksum) -> kernel::error:
 
 /// Whether a frame is so short that it is sent as immediate data, for which the adapter reads no memory.
 #[inline]
-pub(super) fn is_short(skb: &SkBuff) -> bool {
+pub(crate) fn is_short(skb: &SkBuff) -> bool {
     skb.len() as usize <= SwqeFormat::IMMEDIATE_MAX && !skb.is_gso()
 }
 
 /// Describes a frame, with what [`SkBuff::gso`] says. Fills in the checksums that the adapter can't:
 /// others than those of IPv4.
 #[inline(always)]
-pub(super) fn describe(skb: &mut SkBuff, gso: Option<Gso>) -> kernel::error::Result<Frame> {
+pub(crate) fn describe(skb: &mut SkBuff, gso: Option<Gso>) -> kernel::error::Result<Frame> {
     let checksum = match skb.partial_checksum() {
         None => TxChecksum::None,
         Some(partial) => checksum(skb, &partial)?,
@@ -88,7 +88,7 @@ pub(super) fn describe(skb: &mut SkBuff, gso: Option<Gso>) -> kernel::error::Res
 
 /// Makes a frame linear that has more fragments than fit a work request.
 #[cold]
-pub(super) fn linearize(skb: &mut SkBuff, counters: &QueueCounters) -> kernel::error::Result {
+pub(crate) fn linearize(skb: &mut SkBuff, counters: &QueueCounters) -> kernel::error::Result {
     skb.linearize()?;
     counters.tx_linearized.inc();
     Ok(())
@@ -96,7 +96,7 @@ pub(super) fn linearize(skb: &mut SkBuff, counters: &QueueCounters) -> kernel::e
 
 /// Frames on the wire, and bytes in them, that a frame to be sent makes.
 #[inline]
-pub(super) fn on_the_wire(skb: &SkBuff) -> (u64, u64) {
+pub(crate) fn on_the_wire(skb: &SkBuff) -> (u64, u64) {
     let len = skb.len().into();
     match skb.gso() {
         None => (1, len),
@@ -111,7 +111,7 @@ pub(super) fn on_the_wire(skb: &SkBuff) -> (u64, u64) {
 
 /// Copies the first `len` bytes of a frame to a slot.
 #[inline(always)]
-pub(super) fn copy_to_slot(
+pub(crate) fn copy_to_slot(
     skb: &SkBuff,
     slot: &mut impl Slot,
     offset: usize,

@@ -4,7 +4,6 @@
 
 use crate::{
     abi::cb::port::PortSpeed,
-    adapter::MapState,
     kernel_ext::{
         ethtool::{
             self,
@@ -23,6 +22,7 @@ use crate::{
         PortOperations,
         QueueCounters, //
     }, //
+    shared::MapState,
 };
 use kernel::prelude::*;
 

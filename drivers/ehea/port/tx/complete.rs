@@ -6,10 +6,6 @@
 //! by the lock of the transmit queue. The [`Completer`] takes note of what was sent; it belongs to
 //! the NAPI instance. They share the [`SendRing`].
 
-use super::{
-    rings::CompletionRing,
-    QueueCounters, //
-};
 use crate::{
     firmware::{
         CqRegisters,
@@ -22,6 +18,10 @@ use crate::{
             skbuff::SkbSlot, //
         },
         page::QueueMemory, //
+    },
+    port::{
+        rings::CompletionRing,
+        QueueCounters, //
     },
     queue::{
         CompletionReader,
@@ -43,44 +43,44 @@ use kernel::{
 
 /// What is known of the frame in a slot of the send queue, if the adapter reads it. Written before
 /// the frame is posted, read after it was completed.
-pub(super) struct SendSlot {
+pub(crate) struct SendSlot {
     /// The buffer, if the adapter reads from it.
-    pub(super) skb: SkbSlot,
+    pub(crate) skb: SkbSlot,
     /// Bytes posted that the adapter reads, until now, with this frame.
-    pub(super) bytes: AtomicU64,
+    pub(crate) bytes: AtomicU64,
     /// What the frame has besides: see [`Extra`].
-    pub(super) extra: AtomicU8,
+    pub(crate) extra: AtomicU8,
 }
 
 /// What a frame has besides its buffer: nothing, as a rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extra(u8);
+pub(crate) struct Extra(u8);
 
 impl Extra {
     /// Nothing.
-    pub(super) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
 
     /// Set if the rest is a number of mappings, else it is one of bounce slots.
     const MAPPINGS: u8 = 1 << 7;
 
     /// That many bounce slots, instead of the buffer.
-    pub(super) const fn bounces(slots: u8) -> Self {
+    pub(crate) const fn bounces(slots: u8) -> Self {
         Self(slots & !Self::MAPPINGS)
     }
 
     /// That many mappings, of the buffer.
-    pub(super) const fn mappings(count: u8) -> Self {
+    pub(crate) const fn mappings(count: u8) -> Self {
         Self(count | Self::MAPPINGS)
     }
 
     /// Whether there is something.
     #[inline]
-    pub(super) const fn is_some(self) -> bool {
+    pub(crate) const fn is_some(self) -> bool {
         self.0 != 0
     }
 
     /// Bounce slots, if the frame is in some.
-    pub(super) const fn bounce_slots(self) -> Option<u8> {
+    pub(crate) const fn bounce_slots(self) -> Option<u8> {
         if self.0 != 0 && self.0 & Self::MAPPINGS == 0 {
             Some(self.0)
         } else {
@@ -89,7 +89,7 @@ impl Extra {
     }
 
     /// How many mappings the frame has.
-    pub(super) const fn mapping_count(self) -> u8 {
+    pub(crate) const fn mapping_count(self) -> u8 {
         if self.0 & Self::MAPPINGS != 0 {
             self.0 & !Self::MAPPINGS
         } else {
@@ -99,19 +99,19 @@ impl Extra {
 
     /// As it is kept in a slot.
     #[inline]
-    pub(super) const fn pack(self) -> u8 {
+    pub(crate) const fn pack(self) -> u8 {
         self.0
     }
 }
 
 /// What both sides of a send queue share.
-pub(super) struct SendRing {
-    pub(super) slots: KVec<SendSlot>,
-    pub(super) progress: SendProgress,
+pub(crate) struct SendRing {
+    pub(crate) slots: KVec<SendSlot>,
+    pub(crate) progress: SendProgress,
 }
 
 impl SendRing {
-    pub(super) fn new(queue: &WorkQueue) -> Result<Self> {
+    pub(crate) fn new(queue: &WorkQueue) -> Result<Self> {
         let mut slots = KVec::with_capacity(queue.slots(), GFP_KERNEL)?;
         for _ in 0..queue.slots() {
             let slot = SendSlot {
@@ -129,7 +129,7 @@ impl SendRing {
 }
 
 /// The completing side of a transmit queue.
-pub(super) struct Completer {
+pub(crate) struct Completer {
     completer: SendCompleter,
     reader: CompletionReader,
     completions: CompletionRing,
@@ -147,7 +147,7 @@ pub(super) struct Completer {
 }
 
 impl Completer {
-    pub(super) fn new(
+    pub(crate) fn new(
         queue: &WorkQueue,
         index: u16,
         memory: Arc<QueueMemory>,
@@ -191,7 +191,7 @@ impl Completer {
     /// # Errors
     ///
     /// The queue pair can't be used any more.
-    pub(super) fn poll(&mut self, ctx: &PollContext<'_>) -> core::result::Result<(), SendError> {
+    pub(crate) fn poll(&mut self, ctx: &PollContext<'_>) -> core::result::Result<(), SendError> {
         let before = self.bytes;
         // Neither wraps: a send queue has at most 2^15 slots.
         let (mut consumed, mut packets) = (0u32, 0u32);
@@ -247,7 +247,7 @@ impl Completer {
     }
 
     /// Arms the interrupt; returns whether there is a completion.
-    pub(super) fn rearm(&mut self) -> bool {
+    pub(crate) fn rearm(&mut self) -> bool {
         self.registers.arm();
         self.reader.has_next(&self.completions)
     }

@@ -60,7 +60,7 @@ fn configuration(mtu: u32) -> Configuration {
 
 /// The bytes that an adapter with that many ports would like to have mapped before anything is known
 /// about them: each with one queue pair.
-pub(super) fn default_desired(ports: usize, mtu: u32) -> u64 {
+pub(crate) fn default_desired(ports: usize, mtu: u32) -> u64 {
     cmo::device_bytes((0..ports).map(|_| (1, configuration(mtu))))
 }
 

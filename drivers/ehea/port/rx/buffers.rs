@@ -2,15 +2,11 @@
 
 //! Receive queues 2 and 3 with their buffers.
 
-use super::mapped::{
+use super::charged::{
     ChunkCount,
     MappedBuffers, //
 };
 use crate::{
-    adapter::{
-        AdapterAddress,
-        Map, //
-    },
     cmo::BufferKind,
     firmware::{
         Error,
@@ -33,6 +29,10 @@ use crate::{
         }, //
     },
     queue::PostedBuffers, //
+    shared::{
+        AdapterAddress,
+        Map, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -40,42 +40,42 @@ use kernel::{
 };
 
 /// The memory map that work requests refer to, and the key that names it.
-pub(super) struct Mapping {
-    pub(super) map: Arc<Map>,
-    pub(super) key: u32,
+pub(crate) struct Mapping {
+    pub(crate) map: Arc<Map>,
+    pub(crate) key: u32,
 }
 
 /// What became of a frame's buffer.
-pub(super) struct Lost;
+pub(crate) struct Lost;
 
 /// A buffer that is not charged, with the right to post it.
-pub(super) struct FreeBuffer {
-    pub(super) buffer: RxBuffer,
-    pub(super) token: Unrestricted,
+pub(crate) struct FreeBuffer {
+    pub(crate) buffer: RxBuffer,
+    pub(crate) token: Unrestricted,
 }
 
 impl FreeBuffer {
     /// The `len` bytes that the adapter may write to.
     #[inline]
-    pub(super) fn reach(&self, len: u32) -> Reachable {
+    pub(crate) fn reach(&self, len: u32) -> Reachable {
         self.token.reach(self.buffer.address(), len.into())
     }
 }
 
 /// RQ2 or RQ3 with its buffers.
-pub(super) struct BufferRing {
-    pub(super) memory: Arc<QueueMemory>,
-    pub(super) posted: PostedBuffers,
+pub(crate) struct BufferRing {
+    pub(crate) memory: Arc<QueueMemory>,
+    pub(crate) posted: PostedBuffers,
     /// The buffer of each slot that is posted. Outside of CMO.
-    pub(super) buffers: KVec<Option<FreeBuffer>>,
+    pub(crate) buffers: KVec<Option<FreeBuffer>>,
     /// The buffers, in a CMO partition.
-    pub(super) mapped: Option<MappedBuffers>,
+    pub(crate) mapped: Option<MappedBuffers>,
     /// Buffers posted that the adapter doesn't know of yet.
-    pub(super) unannounced: u16,
+    pub(crate) unannounced: u16,
 }
 
 impl BufferRing {
-    pub(super) fn new(
+    pub(crate) fn new(
         memory: Arc<QueueMemory>,
         posted: PostedBuffers,
         mapped: Option<MappedBuffers>,
@@ -94,7 +94,7 @@ impl BufferRing {
     }
 
     /// Posts as many buffers as there should be. Process context.
-    pub(super) fn fill(&mut self, dev: &Device, mapping: &Mapping, token: Unrestricted) -> Result {
+    pub(crate) fn fill(&mut self, dev: &Device, mapping: &Mapping, token: Unrestricted) -> Result {
         let len = self.posted.buffer_len();
         while self.posted.missing() > 0 {
             let buffer = RxBuffer::new(dev, len)?;
@@ -110,7 +110,7 @@ impl BufferRing {
 
     /// Posts a buffer whose adapter address is `address`.
     #[inline(always)]
-    pub(super) fn post(
+    pub(crate) fn post(
         &mut self,
         buffer: FreeBuffer,
         address: u64,
@@ -132,7 +132,7 @@ impl BufferRing {
     }
 
     /// How many buffers of the ring are not in `map`.
-    pub(super) fn unmapped(&self, map: &Map) -> usize {
+    pub(crate) fn unmapped(&self, map: &Map) -> usize {
         if let Some(mapped) = &self.mapped {
             return mapped.unmapped(map);
         }
@@ -145,7 +145,7 @@ impl BufferRing {
     }
 
     /// Adds mapped buffers; those that are too many are given up.
-    pub(super) fn add(&mut self, chunks: &mut KVec<DmaBuffer>, mapping: &Mapping) -> Result {
+    pub(crate) fn add(&mut self, chunks: &mut KVec<DmaBuffer>, mapping: &Mapping) -> Result {
         let Some(mapped) = &mut self.mapped else {
             return Ok(());
         };
@@ -160,7 +160,7 @@ impl BufferRing {
     /// Writes all work requests again, for another memory map. Buffers that are not in it are
     /// replaced by `spares`, with what is in them: the adapter may be done with one, without anybody
     /// having looked yet.
-    pub(super) fn rewrite(&mut self, mapping: &Mapping, spares: &mut RingSpares) -> Result {
+    pub(crate) fn rewrite(&mut self, mapping: &Mapping, spares: &mut RingSpares) -> Result {
         if let Some(mapped) = &mut self.mapped {
             return mapped.rewrite(&self.memory, &self.posted, mapping, &mut spares.memory);
         }
@@ -192,14 +192,14 @@ impl BufferRing {
     }
 
     /// Buffers that the adapter doesn't know of yet; from now on it does.
-    pub(super) fn take_unannounced(&mut self) -> u16 {
+    pub(crate) fn take_unannounced(&mut self) -> u16 {
         core::mem::take(&mut self.unannounced)
     }
 }
 
 /// What is in reserve for a rewrite of a ring.
 #[derive(Default)]
-pub(super) struct RingSpares {
+pub(crate) struct RingSpares {
     buffers: KVec<RxBuffer>,
     /// Memory of chunks, in a CMO partition.
     memory: KVec<ContiguousBuffer>,
@@ -235,21 +235,21 @@ impl RingSpares {
         })
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.buffers.len() + self.memory.len()
     }
 }
 
 /// What is in reserve for a rewrite of both rings.
 #[derive(Default)]
-pub(super) struct Spares {
-    pub(super) rq2: RingSpares,
-    pub(super) rq3: RingSpares,
+pub(crate) struct Spares {
+    pub(crate) rq2: RingSpares,
+    pub(crate) rq3: RingSpares,
 }
 
 impl Spares {
     /// Allocates as many buffers as `counts` says, in `map`. Process context.
-    pub(super) fn new(
+    pub(crate) fn new(
         counts: (usize, usize),
         dev: &Device,
         map: &Map,
@@ -264,13 +264,13 @@ impl Spares {
 
 /// How many chunks of mapped buffers the receiving side of a queue pair has.
 #[derive(Clone)]
-pub(super) struct ChunkCounts {
-    pub(super) rq2: Arc<ChunkCount>,
-    pub(super) rq3: Arc<ChunkCount>,
+pub(crate) struct ChunkCounts {
+    pub(crate) rq2: Arc<ChunkCount>,
+    pub(crate) rq3: Arc<ChunkCount>,
 }
 
 impl ChunkCounts {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             rq2: Arc::new(ChunkCount::default(), GFP_KERNEL)?,
             rq3: Arc::new(ChunkCount::default(), GFP_KERNEL)?,
@@ -280,20 +280,20 @@ impl ChunkCounts {
 
 /// Mapped buffers that are to be added.
 #[derive(Default)]
-pub(super) struct NewChunks {
-    pub(super) rq2: KVec<DmaBuffer>,
-    pub(super) rq3: KVec<DmaBuffer>,
+pub(crate) struct NewChunks {
+    pub(crate) rq2: KVec<DmaBuffer>,
+    pub(crate) rq3: KVec<DmaBuffer>,
 }
 
 impl NewChunks {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rq2.is_empty() && self.rq3.is_empty()
     }
 }
 
 /// Posts a buffer again that was posted before, so that it is in the map.
 #[cold]
-pub(super) fn repost(
+pub(crate) fn repost(
     ring: &mut BufferRing,
     buffer: FreeBuffer,
     mapping: &Mapping,

@@ -99,7 +99,7 @@ impl workqueue::Handler for NeqWork {
 }
 
 /// The notification event queue and who listens to it.
-pub(super) struct Notifications {
+pub(crate) struct Notifications {
     // Dropped in this order: no interrupt is left when the work ends, and no reader when the queue
     // is freed.
     _interrupt: Pin<KBox<irq::Registration<WorkInterrupt<NeqWork>>>>,
@@ -109,12 +109,12 @@ pub(super) struct Notifications {
 
 impl Notifications {
     /// Allocates the queue.
-    pub(super) fn allocate(firmware: &Arc<Firmware>) -> Result<Eq> {
+    pub(crate) fn allocate(firmware: &Arc<Firmware>) -> Result<Eq> {
         Eq::new(firmware, "notification event queue", EqKind::Notification)
     }
 
     /// Listens to the queue `eq`, and looks once for what it has got already.
-    pub(super) fn new(adapter: &Arc<Adapter>, eq: Eq, name: CString) -> Result<Self> {
+    pub(crate) fn new(adapter: &Arc<Adapter>, eq: Eq, name: CString) -> Result<Self> {
         let entries = EventEntries(eq.memory().clone());
         let reader = EventReader::new(eq.memory().entries());
         let handle = eq.handle();

@@ -15,10 +15,6 @@ use super::buffers::{
     Mapping, //
 };
 use crate::{
-    adapter::{
-        AdapterAddress,
-        Map, //
-    },
     cmo::BufferKind,
     firmware::{
         Error,
@@ -36,6 +32,10 @@ use crate::{
         }, //
     },
     queue::PostedBuffers, //
+    shared::{
+        AdapterAddress,
+        Map, //
+    },
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -49,7 +49,7 @@ use kernel::{
 
 /// How many chunks a ring may have, and how many it has.
 #[derive(Default)]
-pub(super) struct ChunkCount {
+pub(crate) struct ChunkCount {
     /// Set by whoever shares out the entitlement.
     limit: AtomicU32,
     /// Set by who has the ring.
@@ -57,21 +57,21 @@ pub(super) struct ChunkCount {
 }
 
 impl ChunkCount {
-    pub(super) fn set_limit(&self, limit: u32) {
+    pub(crate) fn set_limit(&self, limit: u32) {
         self.limit.store(limit, Relaxed);
     }
 
-    pub(super) fn limit(&self) -> u32 {
+    pub(crate) fn limit(&self) -> u32 {
         self.limit.load(Relaxed)
     }
 
     /// Chunks to be mapped until the limit is reached.
-    pub(super) fn missing(&self) -> u32 {
+    pub(crate) fn missing(&self) -> u32 {
         self.limit().saturating_sub(self.mapped.load(Relaxed))
     }
 
     /// Whether there are none at all.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.mapped.load(Relaxed) == 0
     }
 
@@ -83,7 +83,7 @@ impl ChunkCount {
 
 /// A buffer: the number of its chunk, and its place in it.
 #[derive(Clone, Copy)]
-pub(super) struct BufferId {
+pub(crate) struct BufferId {
     chunk: u16,
     place: u8,
 }
@@ -96,7 +96,7 @@ struct Chunk {
 }
 
 /// The buffers of RQ2 or RQ3.
-pub(super) struct MappedBuffers {
+pub(crate) struct MappedBuffers {
     kind: BufferKind,
     access: Access,
     chunks: KVec<Option<Chunk>>,
@@ -110,7 +110,7 @@ pub(super) struct MappedBuffers {
 
 impl MappedBuffers {
     /// For a ring with that many slots, without buffers.
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: BufferKind,
         slots: usize,
         access: &Access,
@@ -137,12 +137,12 @@ impl MappedBuffers {
     }
 
     /// Allocates and maps a chunk. Process context.
-    pub(super) fn allocate(kind: BufferKind, access: &Access) -> Result<DmaBuffer> {
+    pub(crate) fn allocate(kind: BufferKind, access: &Access) -> Result<DmaBuffer> {
         Ok(DmaBuffer::new(access, kind.chunk_bytes(PAGE_SIZE))?)
     }
 
     /// Takes the buffer out of slot `index` that the adapter has used up.
-    pub(super) fn take(&mut self, index: usize) -> Option<BufferId> {
+    pub(crate) fn take(&mut self, index: usize) -> Option<BufferId> {
         let id = self.slots.get_mut(index).and_then(Option::take)?;
         let chunk = self.chunk(id)?;
         chunk.posted &= !(1 << id.place);
@@ -154,7 +154,7 @@ impl MappedBuffers {
     }
 
     /// The contents of a buffer.
-    pub(super) fn window(&self, id: BufferId) -> Option<Window<'_>> {
+    pub(crate) fn window(&self, id: BufferId) -> Option<Window<'_>> {
         let chunk = self.chunks.get(usize::from(id.chunk))?.as_ref()?;
         let offset = usize::from(id.place) * self.kind.stride as usize;
         chunk
@@ -193,7 +193,7 @@ impl MappedBuffers {
 
     /// Has done with a buffer that was used up: posts it again, or gives its chunk back if there are
     /// more than there may be. Returns whether it was posted.
-    pub(super) fn done(
+    pub(crate) fn done(
         &mut self,
         memory: &QueueMemory,
         ring: &mut PostedBuffers,
@@ -223,7 +223,7 @@ impl MappedBuffers {
 
     /// Adds a chunk and posts its buffers; returns how many. None are posted, and the chunk is given
     /// up, if there is no room, or it isn't in the map.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         memory: &QueueMemory,
         ring: &mut PostedBuffers,
@@ -278,7 +278,7 @@ impl MappedBuffers {
     }
 
     /// How many chunks are not in `map`.
-    pub(super) fn unmapped(&self, map: &Map) -> usize {
+    pub(crate) fn unmapped(&self, map: &Map) -> usize {
         self.chunks
             .iter()
             .flatten()
@@ -287,7 +287,7 @@ impl MappedBuffers {
     }
 
     /// Allocates memory for `count` chunks, in `map`. Process context.
-    pub(super) fn spares(
+    pub(crate) fn spares(
         kind: BufferKind,
         count: usize,
         map: &Map,
@@ -309,7 +309,7 @@ impl MappedBuffers {
     /// are still in them, and all work requests are written again. The queue pair must pause.
     ///
     /// A chunk that is replaced makes room for its replacement in the entitlement.
-    pub(super) fn rewrite(
+    pub(crate) fn rewrite(
         &mut self,
         memory: &QueueMemory,
         ring: &PostedBuffers,

@@ -5,7 +5,7 @@
 //! A small frame is in the slot of RQ1 that reports it; others are in a buffer of RQ2 or RQ3. Each
 //! buffer that is used up is replaced at once, by a new one if there is one, else by itself after its
 //! frame was copied: the rings never run dry, whatever the state of memory. In a CMO partition all
-//! frames are copied, and buffers stay ([`mapped`](super::mapped)).
+//! frames are copied, and buffers stay ([`mapped`](super::charged)).
 
 use super::{
     buffers::{
@@ -18,22 +18,15 @@ use super::{
         NewChunks,
         Spares, //
     },
-    mapped::{
+    charged::{
         ChunkCount,
         MappedBuffers, //
-    },
-    rings::CompletionSlot,
-    PortOperations,
-    QueueCounters, //
+    }, //
 };
 use crate::{
     abi::cqe::{
         Completion,
         Cqe, //
-    },
-    adapter::{
-        AdapterAddress,
-        Map, //
     },
     cmo::BufferKind,
     firmware::{
@@ -55,6 +48,11 @@ use crate::{
         },
         page::QueueMemory, //
     },
+    port::{
+        rings::CompletionSlot,
+        PortOperations,
+        QueueCounters, //
+    },
     queue::{
         self,
         parse_received,
@@ -64,6 +62,10 @@ use crate::{
         ReceiveError,
         Received,
         ReceivedFrame, //
+    },
+    shared::{
+        AdapterAddress,
+        Map, //
     },
     trace::Direction, //
 };
@@ -76,21 +78,21 @@ use kernel::{
 };
 
 /// Hands the frames of a queue pair to the stack, and replaces their buffers.
-pub(super) struct Deliverer {
+pub(crate) struct Deliverer {
     dev: ARef<NetDevice<PortOperations>>,
     /// The number of the receive queue.
     queue: u16,
-    pub(super) rq2: BufferRing,
-    pub(super) rq3: BufferRing,
+    pub(crate) rq2: BufferRing,
+    pub(crate) rq3: BufferRing,
     mapping: Mapping,
-    pub(super) counters: Arc<QueueCounters>,
+    pub(crate) counters: Arc<QueueCounters>,
     /// None in a CMO partition.
     token: Option<Unrestricted>,
 }
 
 impl Deliverer {
     /// That of queue pair `queue`, with the memory of RQ2 and RQ3, which are empty.
-    pub(super) fn new(
+    pub(crate) fn new(
         dev: &NetDevice<PortOperations>,
         queue: u16,
         rq2: (&Arc<QueueMemory>, PostedBuffers),
@@ -125,7 +127,7 @@ impl Deliverer {
     }
 
     /// Writes work requests for all buffers that there should be, outside of CMO. Process context.
-    pub(super) fn fill(&mut self) -> Result {
+    pub(crate) fn fill(&mut self) -> Result {
         let Some(token) = self.token else {
             return Ok(());
         };
@@ -138,13 +140,13 @@ impl Deliverer {
     /// # Errors
     ///
     /// Some are not in the memory map, or there is no room for them; they are given up.
-    pub(super) fn add(&mut self, chunks: &mut NewChunks) -> Result {
+    pub(crate) fn add(&mut self, chunks: &mut NewChunks) -> Result {
         self.rq2.add(&mut chunks.rq2, &self.mapping)?;
         self.rq3.add(&mut chunks.rq3, &self.mapping)
     }
 
     /// How many buffers of RQ2 and RQ3 are not in `map`.
-    pub(super) fn unmapped(&self, map: &Map) -> (usize, usize) {
+    pub(crate) fn unmapped(&self, map: &Map) -> (usize, usize) {
         (self.rq2.unmapped(map), self.rq3.unmapped(map))
     }
 
@@ -154,7 +156,7 @@ impl Deliverer {
     ///
     /// There are not enough spares, because buffers have been posted since they were counted. Nothing
     /// has changed then.
-    pub(super) fn exchange(&mut self, mapping: Mapping, spares: &mut Spares) -> Result<Mapping> {
+    pub(crate) fn exchange(&mut self, mapping: Mapping, spares: &mut Spares) -> Result<Mapping> {
         let (rq2, rq3) = self.unmapped(&mapping.map);
         if rq2 > spares.rq2.len() || rq3 > spares.rq3.len() {
             return Err(Error::Kernel(EAGAIN));
@@ -167,7 +169,7 @@ impl Deliverer {
     /// Hands the frame to the stack that the completion in `entry` is about; returns its length, or
     /// 0 if it was dropped.
     #[inline]
-    pub(super) fn deliver(
+    pub(crate) fn deliver(
         &mut self,
         ctx: &PollContext<'_>,
         entry: &CompletionSlot<'_>,

@@ -12,13 +12,9 @@ use super::{
         NewChunks,
         Spares, //
     },
-    deliver::Deliverer,
-    rings::CompletionRing,
-    PortOperations,
-    QueueCounters, //
+    deliver::Deliverer, //
 };
 use crate::{
-    adapter::Map,
     cmo::BufferKind,
     firmware::{
         CqRegisters,
@@ -33,16 +29,22 @@ use crate::{
             NetDevice, //
         }, //
     },
+    port::{
+        rings::CompletionRing,
+        PortOperations,
+        QueueCounters, //
+    },
     queue::{
         CompletionReader,
         PostedBuffers,
         ReceiveError, //
     }, //
+    shared::Map,
 };
 use kernel::sync::Arc;
 
 /// The receiving side of a queue pair.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     reader: CompletionReader,
     rq1: CompletionRing,
     registers: Arc<QpRegisters>,
@@ -52,7 +54,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// The receiving side of `qp`, without buffers.
-    pub(super) fn new(
+    pub(crate) fn new(
         dev: &NetDevice<PortOperations>,
         queue: u16,
         qp: &Qp,
@@ -75,7 +77,7 @@ impl Receiver {
     }
 
     /// Writes work requests for all buffers that there should be, outside of CMO. Process context.
-    pub(super) fn fill(&mut self) -> Result {
+    pub(crate) fn fill(&mut self) -> Result {
         self.deliverer.fill()
     }
 
@@ -84,12 +86,12 @@ impl Receiver {
     /// # Errors
     ///
     /// Some are not in the memory map, or there is no room for them; they are given up.
-    pub(super) fn add(&mut self, chunks: &mut NewChunks) -> Result {
+    pub(crate) fn add(&mut self, chunks: &mut NewChunks) -> Result {
         self.deliverer.add(chunks)
     }
 
     /// Tells the adapter of all slots and buffers of a new queue pair.
-    pub(super) fn start(&mut self, qp: &Qp) {
+    pub(crate) fn start(&mut self, qp: &Qp) {
         // CAST: A ring has at most 2^15 slots.
         self.registers
             .add_rq1(qp.geometry().rq1.inline_capacity() as u16);
@@ -97,7 +99,7 @@ impl Receiver {
     }
 
     /// Tells the adapter of buffers that it doesn't know of yet.
-    pub(super) fn announce(&mut self) {
+    pub(crate) fn announce(&mut self) {
         let count = self.deliverer.rq2.take_unannounced();
         if count > 0 {
             self.registers.add_rq2(count);
@@ -109,7 +111,7 @@ impl Receiver {
     }
 
     /// How many buffers of RQ2 and RQ3 are not in `map`.
-    pub(super) fn unmapped(&self, map: &Map) -> (usize, usize) {
+    pub(crate) fn unmapped(&self, map: &Map) -> (usize, usize) {
         self.deliverer.unmapped(map)
     }
 
@@ -119,7 +121,7 @@ impl Receiver {
     ///
     /// There are not enough spares, because buffers have been posted since they were counted. Nothing
     /// has changed then.
-    pub(super) fn exchange(&mut self, mapping: Mapping, spares: &mut Spares) -> Result<Mapping> {
+    pub(crate) fn exchange(&mut self, mapping: Mapping, spares: &mut Spares) -> Result<Mapping> {
         self.deliverer.exchange(mapping, spares)
     }
 
@@ -128,7 +130,7 @@ impl Receiver {
     /// # Errors
     ///
     /// The queue pair can't be used any more.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         ctx: &PollContext<'_>,
         budget: u32,
@@ -162,7 +164,7 @@ impl Receiver {
     }
 
     /// Arms the interrupt; returns whether there is a frame.
-    pub(super) fn rearm(&mut self) -> bool {
+    pub(crate) fn rearm(&mut self) -> bool {
         self.completion_registers.arm();
         self.reader.has_next(&self.rq1)
     }

@@ -12,13 +12,13 @@ use kernel::{
 };
 
 /// The file `map` of an adapter.
-pub(super) struct MapFile {
-    pub(super) adapter: Arc<Adapter>,
+pub(crate) struct MapFile {
+    pub(crate) adapter: Arc<Adapter>,
 }
 
 impl MapFile {
     /// Its name.
-    pub(super) const NAME: &'static CStr = c"map";
+    pub(crate) const NAME: &'static CStr = c"map";
 
     /// Buffers of all ports that were not in the map, and frames that went through bounce slots.
     fn misses(&self) -> (u64, u64) {

@@ -5,29 +5,19 @@
 
 use super::{
     bounce::BouncePool,
-    buffers::Mapping,
     complete::{
         Extra,
         SendRing, //
     },
-    entitlement::SendAccess,
     frame::{
         copy_to_slot,
         describe,
         is_short,
         linearize,
         on_the_wire, //
-    },
-    Port,
-    PortOperations,
-    Queue,
-    QueueCounters, //
+    }, //
 };
 use crate::{
-    adapter::{
-        AdapterAddress,
-        Map, //
-    },
     firmware::QpRegisters,
     kernel_ext::{
         dma::Unrestricted,
@@ -43,6 +33,14 @@ use crate::{
         },
         page::QueueMemory, //
     },
+    port::{
+        entitlement::SendAccess,
+        rx::buffers::Mapping,
+        Port,
+        PortOperations,
+        Queue,
+        QueueCounters, //
+    },
     queue::{
         stop_unless,
         write_immediate,
@@ -57,13 +55,17 @@ use crate::{
         MAX_SEGMENTS,
         STOP_BELOW, //
     },
+    shared::{
+        AdapterAddress,
+        Map, //
+    },
     trace::Direction, //
 };
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::sync::Arc;
 
 /// The posting side of a transmit queue.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     poster: SendPoster,
     ring: Arc<SendRing>,
     memory: Arc<QueueMemory>,
@@ -139,7 +141,7 @@ fn write<'a>(
 }
 
 impl Sender {
-    pub(super) fn new(
+    pub(crate) fn new(
         queue: &WorkQueue,
         ring: Arc<SendRing>,
         memory: Arc<QueueMemory>,
@@ -167,7 +169,7 @@ impl Sender {
 
     /// Has the sender use another memory map; returns what is not needed any more. The queue pair
     /// must pause, and the sender be idle.
-    pub(super) fn exchange(
+    pub(crate) fn exchange(
         &mut self,
         map: Arc<Map>,
         key: u32,
@@ -181,12 +183,12 @@ impl Sender {
     }
 
     /// Sends nothing any more, or goes on.
-    pub(super) fn set_paused(&mut self, paused: bool) {
+    pub(crate) fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
     }
 
     /// Whether the adapter is done with all frames that are in the memory region.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.poster.is_idle(self.ring.progress.completed())
     }
 
@@ -412,7 +414,7 @@ impl Sender {
 impl Port {
     /// Sends a frame.
     #[inline]
-    pub(super) fn transmit(
+    pub(crate) fn transmit(
         &self,
         dev: &NetDevice<PortOperations>,
         txq: &mut TxQueue<'_>,

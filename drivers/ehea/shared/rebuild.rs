@@ -113,7 +113,7 @@ impl Adapter {
 
     /// Looks after a port that has come while nobody knew it: it has missed a rebuild, if there was
     /// one.
-    pub(super) fn port_added(&self) {
+    pub(crate) fn port_added(&self) {
         self.settle(&self.memory.lock());
     }
 
@@ -297,8 +297,8 @@ impl mr::Port for ARef<NetDevice<PortOperations>> {
 ///
 /// The memory hotplug lock is held, hence it takes no RTNL. It allocates memory, though none while
 /// queue pairs pause: writing pages out in order to get memory may need this very network.
-pub(super) struct Hotplug {
-    pub(super) adapter: Arc<Adapter>,
+pub(crate) struct Hotplug {
+    pub(crate) adapter: Arc<Adapter>,
 }
 
 impl memory_hotplug::Handler for Hotplug {

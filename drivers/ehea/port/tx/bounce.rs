@@ -4,10 +4,6 @@
 //! memory is not in the memory map, or, in a CMO partition, can't be mapped.
 
 use crate::{
-    adapter::{
-        AdapterAddress,
-        Map, //
-    },
     cmo::BOUNCE_SLOT_BYTES as SLOT_BYTES,
     firmware::{
         Error,
@@ -23,6 +19,10 @@ use crate::{
         page::Window, //
     },
     queue::Segment, //
+    shared::{
+        AdapterAddress,
+        Map, //
+    },
 };
 use kernel::prelude::*;
 
@@ -35,7 +35,7 @@ const PIECE_BYTES: usize = (SLOTS_PER_PIECE * SLOT_BYTES) as usize;
 ///
 /// Frames are completed in the order in which they were sent. Therefore slots are used in turn, and
 /// two counters, of slots taken and slots given back, say which are free.
-pub(super) struct BouncePool {
+pub(crate) struct BouncePool {
     pieces: KVec<DmaBuffer>,
     /// Slots, a power of two.
     slots: u32,
@@ -43,7 +43,7 @@ pub(super) struct BouncePool {
 
 impl BouncePool {
     /// Allocates `slots` slots, a power of two, which must be in `map`.
-    pub(super) fn new(access: &Access, slots: u32, map: &Map) -> Result<Self> {
+    pub(crate) fn new(access: &Access, slots: u32, map: &Map) -> Result<Self> {
         let count = (slots / SLOTS_PER_PIECE) as usize;
         let mut pieces = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
@@ -57,23 +57,23 @@ impl BouncePool {
     }
 
     /// Whether all slots are in `map`.
-    pub(super) fn is_mapped(&self, map: &Map) -> bool {
+    pub(crate) fn is_mapped(&self, map: &Map) -> bool {
         self.pieces.iter().all(|piece| is_mapped(piece, map))
     }
 
     /// How many slots there are.
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         self.slots
     }
 
     /// How many slots a frame of `len` bytes takes; none if it takes more than there are.
-    pub(super) fn slots(&self, len: u32) -> Option<u8> {
+    pub(crate) fn slots(&self, len: u32) -> Option<u8> {
         let slots = len.div_ceil(SLOT_BYTES);
         u8::try_from(slots).ok().filter(|_| slots <= self.slots)
     }
 
     /// The memory of `len` bytes from real address `address`, if it is in the slots.
-    pub(super) fn reach(&self, address: u64, len: u64) -> Option<Reachable> {
+    pub(crate) fn reach(&self, address: u64, len: u64) -> Option<Reachable> {
         let len = usize::try_from(len).ok()?;
         self.pieces.iter().find_map(|piece| {
             let offset = address.checked_sub(piece.real_address())?;
@@ -82,14 +82,14 @@ impl BouncePool {
     }
 
     /// Whether that many slots are free, given how many were taken and given back so far.
-    pub(super) fn has_free(&self, taken: u32, returned: u32, slots: u8) -> bool {
+    pub(crate) fn has_free(&self, taken: u32, returned: u32, slots: u8) -> bool {
         let in_use = taken.wrapping_sub(returned);
         in_use.saturating_add(slots.into()) <= self.slots
     }
 
     /// Copies a frame of `len` bytes to slots, the first of which is taken as number `taken`. None
     /// if it can't be read.
-    pub(super) fn copy(&self, taken: u32, skb: &SkBuff, len: u32) -> Option<()> {
+    pub(crate) fn copy(&self, taken: u32, skb: &SkBuff, len: u32) -> Option<()> {
         let mut offset = 0;
         for segment in self.layout(taken, len) {
             let window = self.window(segment.slot)?;
@@ -109,7 +109,7 @@ impl BouncePool {
     }
 
     /// Where a frame is that was copied.
-    pub(super) fn segments(&self, taken: u32, len: u32) -> impl Iterator<Item = Segment> + '_ {
+    pub(crate) fn segments(&self, taken: u32, len: u32) -> impl Iterator<Item = Segment> + '_ {
         self.layout(taken, len).filter_map(|part| {
             let piece = self.piece(part.slot)?;
             Some(Segment {

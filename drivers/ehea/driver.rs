@@ -2,13 +2,6 @@
 
 //! Probe and remove.
 
-use super::{
-    debugfs::MapFile,
-    entitlement::default_desired,
-    events::Notifications,
-    rebuild::Hotplug,
-    Adapter, //
-};
 use crate::{
     firmware::{
         Error,
@@ -27,7 +20,14 @@ use crate::{
         self,
         PortOperations, //
     },
-    IDS, //
+    shared::{
+        default_desired,
+        Adapter,
+        Hotplug,
+        MapFile,
+        Notifications, //
+    },
+    vio_device_table, //
 };
 use kernel::{
     device::Core,
@@ -38,6 +38,8 @@ use kernel::{
 
 /// More ports than an adapter has.
 const MAX_PORTS: usize = 16;
+
+vio_device_table!(IDS, [(c"network", c"IBM,lhea")]);
 
 /// The driver of adapters on the VIO bus.
 pub(crate) struct EheaDriver;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The adapter: what its ports share.
+//! What the ports of an adapter share.
 //!
-//! - [`driver`]: probe and remove.
 //! - [`memory`]: the memory map and its region; [`runs`]: the memory that the map takes;
 //!   [`rebuild`]: how they follow memory hotplug.
 //! - [`entitlement`]: what the ports may have mapped, in a CMO partition.
@@ -30,7 +29,6 @@
 //! addresses with plain loads.
 
 mod debugfs;
-mod driver;
 mod entitlement;
 mod events;
 mod memory;
@@ -38,10 +36,14 @@ mod observe;
 mod rebuild;
 mod runs;
 
-pub(crate) use driver::EheaDriver;
-pub(crate) use entitlement::Entitlement;
+pub(crate) use debugfs::MapFile;
+pub(crate) use entitlement::{
+    default_desired,
+    Entitlement, //
+};
 pub(crate) use events::{
     EventEntries,
+    Notifications,
     WorkInterrupt, //
 };
 pub(crate) use memory::{
@@ -54,6 +56,7 @@ pub(crate) use observe::{
     MapState,
     Measurement, //
 };
+pub(crate) use rebuild::Hotplug;
 
 use crate::{
     abi::cb::adapter::{
@@ -95,7 +98,7 @@ pub(crate) struct Adapter {
     memory: Mutex<Memory>,
     // References of registered devices: to be taken out before they are unregistered.
     #[pin]
-    ports: Mutex<KVec<ARef<NetDevice<PortOperations>>>>,
+    pub(crate) ports: Mutex<KVec<ARef<NetDevice<PortOperations>>>>,
     // In a CMO partition.
     entitlement: Option<Pin<KBox<Entitlement>>>,
     missed: MissReport,
@@ -106,7 +109,7 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     /// Queries the adapter, which has `ports` ports. Registers no memory yet.
-    fn new(firmware: Firmware, ports: usize) -> Result<Arc<Self>> {
+    pub(crate) fn new(firmware: Firmware, ports: usize) -> Result<Arc<Self>> {
         let limits = firmware.query_adapter()?;
         let memory = Memory::new(PageSizes(limits.mr_page_size.get()))?;
         let entitlement = match firmware.access().mapper() {

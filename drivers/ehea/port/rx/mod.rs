@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reception.
+//!
+//! - [`receive`]: the receiving side of a queue pair; [`deliver`]: frames on their way to the stack.
+//! - [`buffers`]: receive queues 2 and 3 with their buffers; [`charged`]: buffers in a CMO partition.
+
+pub(crate) mod buffers;
+pub(crate) mod charged;
+pub(crate) mod deliver;
+pub(crate) mod receive;
