@@ -2,7 +2,8 @@
 
 //! Ranges of real addresses.
 
-use super::{Run, SECTION_SIZE};
+/// Size of a section in bytes: the unit in which memory is mapped.
+pub const SECTION_SIZE: u64 = 16 << 20;
 
 /// A range of real addresses, for example a memory block that goes offline.
 ///
@@ -30,14 +31,11 @@ impl RealRange {
         }
     }
 
-    /// Returns the real addresses of `run`.
+    /// Returns the `len` bytes from `start`. The caller ensures that `start + len` does not overflow.
     #[inline]
-    pub(super) const fn of_run(run: &Run) -> Self {
-        // INVARIANT: By the type invariants of `Run`.
-        Self {
-            start: run.real,
-            len: run.len,
-        }
+    pub(super) const fn of(start: u64, len: u64) -> Self {
+        // INVARIANT: By the caller.
+        Self { start, len }
     }
 
     /// Returns the bytes from `start` up to but not including `end`. The range is empty if there
