@@ -25,6 +25,7 @@ use crate::{
         Adapter,
         Hotplug,
         MapFile,
+        Membership,
         Notifications, //
     },
     vio_device_table, //
@@ -54,28 +55,29 @@ fn count_ports(node: &Node) -> usize {
     node.children().filter(is_port).count().min(MAX_PORTS)
 }
 
-/// The network devices of an adapter's ports.
-struct Ports {
-    adapter: Arc<Adapter>,
-    registered: KVec<Registered<PortOperations>>,
+/// A port. Dropped in this order: what shares the adapter with it doesn't use it any more when its
+/// network device is unregistered.
+struct RegisteredPort {
+    _membership: Membership,
+    _dev: Registered<PortOperations>,
 }
+
+/// The ports of an adapter.
+struct Ports(KVec<RegisteredPort>);
 
 impl Ports {
     /// Sets up all ports that the device tree has below `node`. One that fails is left out.
     ///
     /// Memory is registered if there is any.
     fn new(adapter: &Arc<Adapter>, node: &Node) -> Result<Self> {
-        let mut ports = Self {
-            adapter: adapter.clone(),
-            registered: KVec::new(),
-        };
+        let mut ports = Self(KVec::new());
         let dev = adapter.firmware().dev();
         for child in node.children() {
             if !is_port(&child) {
                 continue;
             }
             adapter.with_generation(|_| Ok(()))?;
-            if ports.registered.len() == MAX_PORTS {
+            if ports.0.len() == MAX_PORTS {
                 dev_warn!(dev, "more than {} ports: the rest is ignored\n", MAX_PORTS);
                 break;
             }
@@ -86,41 +88,38 @@ impl Ports {
                     continue;
                 }
             };
-            if let Err(error) = ports.add(number) {
+            if let Err(error) = ports.add(adapter, number) {
                 dev_err!(dev, "port {}: {}\n", number, error);
             }
         }
-        if ports.registered.is_empty() {
+        if ports.0.is_empty() {
             dev_info!(dev, "no ports\n");
         }
         Ok(ports)
     }
 
-    fn add(&mut self, number: u32) -> Result {
+    fn add(&mut self, adapter: &Arc<Adapter>, number: u32) -> Result {
         let number = u16::try_from(number).map_err(|_| Error::Invalid("port number"))?;
-        if self
-            .registered
-            .iter()
-            .any(|dev| dev.data().number() == number)
-        {
+        if adapter.members().contains(number) {
             return Err(Error::Invalid("port number, used twice"));
         }
-        self.registered.reserve(1, GFP_KERNEL)?;
-        self.adapter.ports.lock().reserve(1, GFP_KERNEL)?;
-        let dev = port::register(&self.adapter, number)?;
-        self.adapter.ports.lock().push((&*dev).into(), GFP_KERNEL)?;
-        self.registered.push(dev, GFP_KERNEL)?;
-        self.adapter.port_added();
-        Ok(())
+        self.0.reserve(1, GFP_KERNEL)?;
+        let dev = port::register(adapter, number)?;
+        let port = RegisteredPort {
+            _membership: adapter.join(port::member(&dev)?)?,
+            _dev: dev,
+        };
+        // There is room for it.
+        Ok(self.0.push(port, GFP_KERNEL)?)
     }
 }
 
-impl Drop for Ports {
+/// What an adapter does by itself. Ends on drop, when there are no ports any more that ask for it.
+struct Worker(Arc<Adapter>);
+
+impl Drop for Worker {
     fn drop(&mut self) {
-        // Unregistration waits for these references.
-        let table = core::mem::take(&mut *self.adapter.ports.lock());
-        drop(table);
-        self.registered.clear();
+        self.0.end_work();
     }
 }
 
@@ -129,6 +128,7 @@ pub(crate) struct AdapterData {
     _map_file: Pin<KBox<debugfs::File<MapFile>>>,
     _notifications: Notifications,
     _ports: Ports,
+    _worker: Worker,
     _hotplug: Pin<KBox<MemoryNotifier<Hotplug>>>,
     // The memory region goes with the last reference.
     _adapter: Arc<Adapter>,
@@ -150,6 +150,7 @@ impl AdapterData {
             }),
             GFP_KERNEL,
         )?;
+        let worker = Worker(adapter.clone());
         let neq = Notifications::allocate(adapter.firmware())?;
         let ports = Ports::new(&adapter, &node)?;
         // Events that the ports have caused by now wait in the queue.
@@ -166,6 +167,7 @@ impl AdapterData {
             _map_file: map_file,
             _notifications: notifications,
             _ports: ports,
+            _worker: worker,
             _hotplug: hotplug,
             _adapter: adapter,
         })

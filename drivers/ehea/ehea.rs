@@ -6,15 +6,20 @@
 //! call; a table, the busmap, turns real addresses into those of the adapter. Both follow memory
 //! hotplug while traffic flows. See Documentation/design.rst.
 //!
-//! Dependencies point downwards only:
+//! # Layers
 //!
-//! - [`driver`]: probe and remove.
+//! A module imports from its own row and from rows below it. What must go up is a trait. No file
+//! imports another one in a circle. `cargo xtask test` enforces both.
+//!
+//! - [`driver`]: probe and remove; the only file that knows all layers.
 //! - [`port`]: a logical port as a network device.
-//! - [`shared`]: what the ports of an adapter share: the memory map, the entitlement, events.
+//! - [`shared`]: what the ports of an adapter share: the memory map, the entitlement, events. It knows
+//!   ports as a trait.
 //! - [`firmware`]: hypercalls as functions, firmware's objects as owned values.
-//! - [`mr`]: registration of memory and the policy for hotplug; knows firmware as a trait.
-//! - [`cmo`]: what to make of an entitlement for memory that the adapter uses.
-//! - [`bmap`], [`queue`]: data structures.
+//! - [`error`]: what can go wrong.
+//! - [`mr`]: registration of memory and the policy for hotplug; [`cmo`]: what to make of an
+//!   entitlement for memory that the adapter uses; [`queue`]: rings, work requests, completions.
+//! - [`bmap`]: from real addresses to those of the adapter.
 //! - [`abi`]: the interface of firmware and hardware as types; [`sync`]: atomic variables.
 //! - [`trace`]: the tracepoints of the driver.
 //! - [`kernel_ext`]: abstractions that the `kernel` crate lacks. All unsafe code is there and in

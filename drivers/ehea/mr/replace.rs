@@ -13,6 +13,8 @@
 //! Whatever fails, the old map stays in use. A port for which that doesn't work is reset, and comes
 //! back as soon as firmware lets it.
 
+use core::ops::Deref;
+
 use super::{Generation, Rebuild};
 use crate::bmap::RealRange;
 
@@ -50,6 +52,40 @@ pub trait Port {
 
     /// Has the port reset, because it could not be `verb`.
     fn reset(&self, verb: &str, error: &Self::Error);
+}
+
+/// An owner of a port is as good as the port.
+impl<T: Deref<Target: Port>> Port for T {
+    type Generation = <T::Target as Port>::Generation;
+    type Error = <T::Target as Port>::Error;
+
+    fn prepare(&self, to: &Self::Generation) -> Result<(), Self::Error> {
+        (**self).prepare(to)
+    }
+
+    fn switch(&self) -> Result<(), Self::Error> {
+        (**self).switch()
+    }
+
+    fn discard(&self) {
+        (**self).discard();
+    }
+
+    fn pause(&self) -> Result<(), Self::Error> {
+        (**self).pause()
+    }
+
+    fn release_keys(&self) {
+        (**self).release_keys();
+    }
+
+    fn go_on(&self, generation: &Self::Generation) -> Result<(), Self::Error> {
+        (**self).go_on(generation)
+    }
+
+    fn reset(&self, verb: &str, error: &Self::Error) {
+        (**self).reset(verb, error);
+    }
 }
 
 /// The ports of an adapter.

@@ -2,91 +2,86 @@
 
 //! Errors that the adapter reports about queue pairs of a port (eHEA ABI §6.6, §9.7).
 
-use super::PortOperations;
+use super::context::Context;
 use crate::{
-    abi::{
-        eqe::Eqe, //
-    },
+    abi::eqe::Eqe,
     firmware::{
         Eq,
         Result, //
     },
     kernel_ext::{
         irq,
-        net::NetDevice,
         workqueue::{
             self,
             Work,
             WorkRef, //
         }, //
     },
-    queue::EventReader, //
+    queue::EventReader,
     shared::{
         EventEntries,
         WorkInterrupt, //
-    },
+    }, //
 };
 use kernel::{
     new_mutex,
     prelude::*,
     str::CString,
     sync::{
-        aref::ARef,
         Arc,
         Mutex, //
+    },
+    xarray::{
+        AllocKind,
+        XArray, //
     }, //
 };
 
 /// Reads the affiliated event queue of a port.
 #[pin_data]
 struct AffiliatedWork {
-    dev: ARef<NetDevice<PortOperations>>,
+    ctx: Arc<Context>,
     entries: EventEntries,
     #[pin]
     reader: Mutex<EventReader>,
     /// Handles of the queue pairs, by token.
-    queue_pairs: KVec<u64>,
+    #[pin]
+    queue_pairs: XArray<KBox<u64>>,
 }
 
 impl AffiliatedWork {
     /// Whether the port must be reset because of an event.
     fn is_fatal(&self, event: Eqe) -> bool {
-        let port = self.dev.data();
+        let ctx = &self.ctx;
         let handle = match usize::try_from(event.token) {
-            Ok(token) if !event.is_cq => self.queue_pairs.get(token),
+            Ok(token) if !event.is_cq => self.queue_pairs.lock().get(token).copied(),
             _ => None,
         };
-        let Some(&handle) = handle else {
-            port.log_err(&self.dev, fmt!("error event of unknown origin: {event:?}"));
+        let Some(handle) = handle else {
+            ctx.log_err(fmt!("error event of unknown origin: {event:?}"));
             return true;
         };
-        match port.calls().firmware().error_data(handle) {
+        match ctx.firmware().error_data(handle) {
             Ok(Some(data)) => {
                 let fatal = data.needs_reset();
-                port.log_err(
-                    &self.dev,
-                    fmt!(
-                        "error of queue pair {}: AER {:#x}, AERR {:#x}{}",
-                        event.token,
-                        data.aer.get(),
-                        data.aerr.get(),
-                        if fatal { ", resetting" } else { "" }
-                    ),
-                );
+                ctx.log_err(fmt!(
+                    "error of queue pair {}: AER {:#x}, AERR {:#x}{}",
+                    event.token,
+                    data.aer.get(),
+                    data.aerr.get(),
+                    if fatal { ", resetting" } else { "" }
+                ));
                 fatal
             }
             Ok(None) => {
-                port.log_err(
-                    &self.dev,
-                    fmt!(
-                        "error of queue pair {} without data, resetting",
-                        event.token
-                    ),
-                );
+                ctx.log_err(fmt!(
+                    "error of queue pair {} without data, resetting",
+                    event.token
+                ));
                 true
             }
             Err(error) => {
-                port.log_err(&self.dev, fmt!("{error}"));
+                ctx.log_err(fmt!("{error}"));
                 true
             }
         }
@@ -101,7 +96,7 @@ impl workqueue::Handler for AffiliatedWork {
             fatal |= self.is_fatal(Eqe::unpack(entry));
         }
         if fatal {
-            self.dev.data().request_reset(&self.dev);
+            self.ctx.request_reset();
         }
     }
 }
@@ -116,26 +111,29 @@ pub(super) struct AffiliatedEvents {
 impl AffiliatedEvents {
     /// Listens to `eq`. `queue_pairs` are the handles of the port's queue pairs by token.
     pub(super) fn new(
-        dev: &NetDevice<PortOperations>,
+        ctx: &Arc<Context>,
         eq: &Eq,
         queue_pairs: impl Iterator<Item = u64>,
     ) -> Result<Self> {
-        let mut handles = KVec::new();
-        for handle in queue_pairs {
-            handles.push(handle, GFP_KERNEL)?;
-        }
-        let name = CString::try_from_fmt(fmt!("{}-aff", dev.name()))?;
+        let name = CString::try_from_fmt(fmt!("{}-aff", ctx.dev().name()))?;
         let entries = EventEntries(eq.memory().clone());
         let reader = EventReader::new(eq.memory().entries());
         let work = Arc::pin_init(
             Work::new(pin_init!(AffiliatedWork {
-                dev: dev.into(),
+                ctx: ctx.clone(),
                 entries,
                 reader <- new_mutex!(reader),
-                queue_pairs: handles,
+                queue_pairs <- XArray::new(AllocKind::Alloc),
             })),
             GFP_KERNEL,
         )?;
+        for (token, handle) in queue_pairs.enumerate() {
+            let handle = KBox::new(handle, GFP_KERNEL)?;
+            let mut table = work.queue_pairs.lock();
+            table
+                .store(token, handle, GFP_KERNEL)
+                .map_err(|error| error.error)?;
+        }
         let interrupt = KBox::pin_init(
             irq::Registration::new(eq.map_interrupt()?, name, WorkInterrupt(work.clone())),
             GFP_KERNEL,

@@ -2,6 +2,11 @@
 
 //! What ethtool shows and sets.
 
+use super::{
+    context::PortOperations,
+    counters::QueueCounters,
+    device::Port, //
+};
 use crate::{
     abi::cb::port::PortSpeed,
     kernel_ext::{
@@ -17,12 +22,7 @@ use crate::{
             NetDevice, //
         }, //
     },
-    port::{
-        Port,
-        PortOperations,
-        QueueCounters, //
-    }, //
-    shared::MapState,
+    shared::MapState, //
 };
 use kernel::prelude::*;
 

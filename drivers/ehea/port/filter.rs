@@ -2,10 +2,7 @@
 
 //! Which frames a port receives besides those for its own address (eHEA ABI §3.12, §9.6).
 
-use super::{
-    Port,
-    PortOperations, //
-};
+use super::context::Context;
 use crate::{
     abi::{
         cb::port::MacAddress,
@@ -20,7 +17,6 @@ use crate::{
     },
     kernel_ext::net::{
         self,
-        NetDevice,
         RxMode, //
     }, //
 };
@@ -83,46 +79,35 @@ impl Filter {
     /// # Errors
     ///
     /// Broadcasts can't be had; nothing is registered then. Other failures are logged.
-    pub(super) fn start(
-        &mut self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        queue_pair: u32,
-    ) -> Result {
-        let mac = MacAddress(dev.mac_address().0);
-        set_broadcast(&port.calls, mac, true)?;
+    pub(super) fn start(&mut self, ctx: &Context, queue_pair: u32) -> Result {
+        let mac = MacAddress(ctx.dev().mac_address().0);
+        set_broadcast(ctx.calls(), mac, true)?;
         self.broadcast = Some(mac);
         self.active = true;
-        self.apply(port, dev, queue_pair);
+        self.apply(ctx, queue_pair);
         Ok(())
     }
 
     /// Takes everything back, as the port closes.
-    pub(super) fn stop(&mut self, port: &Port, dev: &NetDevice<PortOperations>) {
+    pub(super) fn stop(&mut self, ctx: &Context) {
         self.active = false;
-        self.clear_multicast(port, dev);
-        self.set_default_unicast(port, dev, 0);
+        self.clear_multicast(ctx);
+        self.set_default_unicast(ctx, 0);
         if let Some(mac) = self.broadcast.take() {
-            self.check(port, dev, set_broadcast(&port.calls, mac, false));
+            self.check(ctx, set_broadcast(ctx.calls(), mac, false));
         }
     }
 
     /// Logs a failure; returns whether there was none.
-    fn check(&self, port: &Port, dev: &NetDevice<PortOperations>, result: Result) -> bool {
+    fn check(&self, ctx: &Context, result: Result) -> bool {
         if let Err(error) = &result {
-            port.log_err(dev, fmt!("{error}"));
+            ctx.log_err(fmt!("{error}"));
         }
         result.is_ok()
     }
 
     /// Sets what is wanted from now on.
-    pub(super) fn set(
-        &mut self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        mode: &RxMode<'_>,
-        queue_pair: u32,
-    ) -> Result {
+    pub(super) fn set(&mut self, ctx: &Context, mode: &RxMode<'_>, queue_pair: u32) -> Result {
         let mut groups = KVec::with_capacity(mode.multicast_count(), GFP_KERNEL)?;
         for net::MacAddress(group) in mode.multicast() {
             groups.push(MacAddress(group), GFP_KERNEL)?;
@@ -134,37 +119,37 @@ impl Filter {
             groups,
         };
         if self.active {
-            self.apply(port, dev, queue_pair);
+            self.apply(ctx, queue_pair);
         }
         Ok(())
     }
 
-    fn apply(&mut self, port: &Port, dev: &NetDevice<PortOperations>, queue_pair: u32) {
+    fn apply(&mut self, ctx: &Context, queue_pair: u32) {
         let target = if self.wanted.promiscuous {
             queue_pair
         } else {
             0
         };
-        self.set_default_unicast(port, dev, target);
+        self.set_default_unicast(ctx, target);
         let all = self.wanted.all_multicast || self.wanted.groups.len() > self.limit;
-        if all || !self.apply_groups(port, dev) {
+        if all || !self.apply_groups(ctx) {
             // Takes the place of single groups, which are given up only after that.
             if !self.all_multicast {
-                self.all_multicast = self.check(port, dev, set_all_multicast(&port.calls, true));
+                self.all_multicast = self.check(ctx, set_all_multicast(ctx.calls(), true));
             }
             if self.all_multicast {
-                self.drop_groups(port, dev, |_| false);
+                self.drop_groups(ctx, |_| false);
             }
         } else if self.all_multicast {
-            self.all_multicast = !self.check(port, dev, set_all_multicast(&port.calls, false));
+            self.all_multicast = !self.check(ctx, set_all_multicast(ctx.calls(), false));
         }
     }
 
     /// Registers the groups that are wanted, and takes others back; returns whether all are
     /// registered.
-    fn apply_groups(&mut self, port: &Port, dev: &NetDevice<PortOperations>) -> bool {
+    fn apply_groups(&mut self, ctx: &Context) -> bool {
         let wanted = core::mem::take(&mut self.wanted.groups);
-        self.drop_groups(port, dev, |group| wanted.contains(group));
+        self.drop_groups(ctx, |group| wanted.contains(group));
         let mut complete = true;
         for &group in &wanted {
             if self.groups.contains(&group) {
@@ -174,14 +159,14 @@ impl Filter {
                 complete = false;
                 break;
             }
-            if let Err(error) = set_multicast(&port.calls, group, true) {
+            if let Err(error) = set_multicast(ctx.calls(), group, true) {
                 // That there is no room for more groups is no failure.
                 let full = matches!(
                     error.status(),
                     Some(ReturnCode::MCG_FULL | ReturnCode::TABLE_FULL)
                 );
                 if !full {
-                    port.log_err(dev, fmt!("{error}"));
+                    ctx.log_err(fmt!("{error}"));
                 }
                 complete = false;
                 break;
@@ -194,59 +179,44 @@ impl Filter {
     }
 
     /// Takes all groups back but those that `keep` wants.
-    fn drop_groups(
-        &mut self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        keep: impl Fn(&MacAddress) -> bool,
-    ) {
+    fn drop_groups(&mut self, ctx: &Context, keep: impl Fn(&MacAddress) -> bool) {
         let mut groups = core::mem::take(&mut self.groups);
         groups.retain(|group| {
             if keep(group) {
                 return true;
             }
-            self.check(port, dev, set_multicast(&port.calls, *group, false));
+            self.check(ctx, set_multicast(ctx.calls(), *group, false));
             false
         });
         self.groups = groups;
     }
 
-    fn clear_multicast(&mut self, port: &Port, dev: &NetDevice<PortOperations>) {
-        self.drop_groups(port, dev, |_| false);
+    fn clear_multicast(&mut self, ctx: &Context) {
+        self.drop_groups(ctx, |_| false);
         if core::mem::take(&mut self.all_multicast) {
-            self.check(port, dev, set_all_multicast(&port.calls, false));
+            self.check(ctx, set_all_multicast(ctx.calls(), false));
         }
     }
 
     /// Sends frames for other stations to a queue pair, or to none.
-    fn set_default_unicast(
-        &mut self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        queue_pair: u32,
-    ) {
+    fn set_default_unicast(&mut self, ctx: &Context, queue_pair: u32) {
         if self.default_unicast == queue_pair {
             return;
         }
-        match port.calls.set_default_unicast(queue_pair) {
+        match ctx.calls().set_default_unicast(queue_pair) {
             Ok(()) => self.default_unicast = queue_pair,
             Err(error) if error.status() == Some(ReturnCode::AUTHORITY) => {
-                port.log_info(dev, fmt!("this partition may not have promiscuous mode"));
+                ctx.log_info(fmt!("this partition may not have promiscuous mode"));
             }
-            Err(error) => port.log_err(dev, fmt!("{error}")),
+            Err(error) => ctx.log_err(fmt!("{error}")),
         }
     }
 
     /// Follows a change of the port's own address, which firmware knows already.
-    pub(super) fn set_mac_address(
-        &mut self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        mac: MacAddress,
-    ) -> Result {
+    pub(super) fn set_mac_address(&mut self, ctx: &Context, mac: MacAddress) -> Result {
         if let Some(old) = self.broadcast {
-            set_broadcast(&port.calls, mac, true)?;
-            self.check(port, dev, set_broadcast(&port.calls, old, false));
+            set_broadcast(ctx.calls(), mac, true)?;
+            self.check(ctx, set_broadcast(ctx.calls(), old, false));
             self.broadcast = Some(mac);
         }
         Ok(())

@@ -2,35 +2,43 @@
 
 //! A logical port: a network device.
 //!
-//! - [`operations`]: what the network stack calls.
-//! - [`open`]: bringing the port up, down, and up again after an error.
+//! - [`device`]: the port as a value; [`operations`]: what the network stack calls; [`ethtool`]: what
+//!   ethtool shows and sets; [`member`]: what the shared part of the adapter asks of a port.
+//! - [`open`]: bringing the port up, down, and up again after an error; [`running`]: what exists in
+//!   between; [`entitlement`]: how that is shared out in a CMO partition.
 //! - [`queue_pair`]: a queue pair with all that belongs to it, also while the memory map changes.
-//! - [`tx`]: transmission; [`rx`]: reception; [`poll`]: the NAPI instance.
-//! - [`entitlement`]: what is mapped in a CMO partition.
+//! - [`tx`]: transmission; [`rx`]: reception; [`poll`]: the NAPI instance; [`rings`]: queue memory.
+//! - [`charge`]: what a queue pair has mapped in a CMO partition.
 //! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs.
-//! - [`counters`]: counters of a port; [`ethtool`]: what ethtool shows and sets.
+//! - [`counters`]: what is counted; [`statistics`]: what the stack is told of it.
+//! - [`context`]: the port, as those see it who do a part of its work.
 
+mod charge;
+mod context;
 mod counters;
+mod device;
 mod entitlement;
 mod errors;
 mod ethtool;
 mod filter;
+mod member;
 mod open;
 mod operations;
 mod poll;
 mod queue_pair;
 mod rings;
+mod running;
 mod rx;
+mod statistics;
 mod tx;
 
-pub(crate) use counters::QueueCounters;
-pub(crate) use operations::PortOperations;
+pub(crate) use context::PortOperations;
+pub(crate) use member::member;
 
 use crate::{
     abi::cb::port::{
         MacAddress,
         PortBlock0,
-        ReceiveControl,
         MAX_DEFAULT_QPS, //
     },
     firmware::{
@@ -40,44 +48,19 @@ use crate::{
     },
     kernel_ext::net::{
         self,
-        queue::TxLocked,
-        stats::Counter,
         Features,
-        NetDevice,
         Registered,
         UnregisteredNetDevice, //
-    }, //
-    shared::Adapter,
-};
-use counters::PortCounters;
-use ethtool::EthtoolOperations;
-use filter::Filter;
-use kernel::{
-    fmt,
-    new_mutex,
-    prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
     },
+    shared::Adapter, //
+};
+use device::Port;
+use ethtool::EthtoolOperations;
+use kernel::{
+    prelude::*,
+    sync::Arc,
     time::Delta, //
 };
-use open::Running;
-use tx::send::Sender;
-
-/// Reasons for deferred work.
-pub(crate) struct Event;
-
-impl Event {
-    /// The port must be taken down and up again.
-    pub(crate) const RESET: u32 = 1 << 0;
-    /// A buffer was not in the memory map.
-    pub(crate) const MEMORY_MISS: u32 = 1 << 1;
-    /// It is time to fetch the adapter's counters.
-    pub(crate) const STATISTICS: u32 = 1 << 2;
-    /// The port may have more or less mapped than before.
-    pub(crate) const ENTITLEMENT: u32 = 1 << 3;
-}
 
 /// The smallest MTU, that of IPv4.
 const MIN_MTU: u32 = 68;
@@ -112,120 +95,6 @@ const VLAN_FEATURES: Features = Features::SG
 
 /// The longest packet that the stack may have segmented, in bytes.
 const MAX_TSO: u32 = 1 << 16;
-
-/// One pair of a transmit and a receive queue of the network device, whether open or not.
-struct Queue {
-    /// The transmitting side, if the port is open.
-    sender: TxLocked<Option<Sender>>,
-    counters: Arc<QueueCounters>,
-}
-
-/// A logical port.
-#[pin_data]
-pub(crate) struct Port {
-    adapter: Arc<Adapter>,
-    calls: PortCalls,
-    queues: KVec<Queue>,
-    // What exists while the port is open.
-    #[pin]
-    running: Mutex<Option<Running>>,
-    #[pin]
-    filter: Mutex<Filter>,
-    counters: PortCounters,
-}
-
-impl Port {
-    fn new(
-        adapter: &Arc<Adapter>,
-        calls: PortCalls,
-        queues: u16,
-    ) -> Result<impl PinInit<Self, kernel::error::Error>> {
-        let mut list = KVec::with_capacity(queues.into(), GFP_KERNEL)?;
-        for index in 0..queues {
-            list.push(
-                Queue {
-                    sender: TxLocked::new(index, None),
-                    counters: Arc::new(QueueCounters::default(), GFP_KERNEL)?,
-                },
-                GFP_KERNEL,
-            )?;
-        }
-        let adapter = adapter.clone();
-        Ok(try_pin_init!(Self {
-            filter <- new_mutex!(Filter::new(adapter.multicast_limit())),
-            adapter,
-            calls,
-            queues: list,
-            running <- new_mutex!(None),
-            counters: PortCounters::new(),
-        }? kernel::error::Error))
-    }
-
-    /// The logical port number.
-    pub(crate) fn number(&self) -> u16 {
-        self.calls.number()
-    }
-
-    /// The adapter.
-    pub(crate) fn adapter(&self) -> &Arc<Adapter> {
-        &self.adapter
-    }
-
-    /// Calls about the port.
-    pub(crate) fn calls(&self) -> &PortCalls {
-        &self.calls
-    }
-
-    /// The counters of all queue pairs.
-    pub(crate) fn queue_counters(&self) -> impl Iterator<Item = &QueueCounters> {
-        self.queues.iter().map(|queue| &*queue.counters)
-    }
-
-    /// How often the port was reset.
-    pub(crate) fn resets(&self) -> &Counter {
-        &self.counters.resets
-    }
-
-    /// Logs an error of the port. Any context.
-    pub(crate) fn log_err(&self, dev: &net::Device, message: fmt::Arguments<'_>) {
-        dev_err!(self.calls.firmware().dev(), "{}: {}\n", dev.name(), message);
-    }
-
-    /// Logs something that is good to know. Any context.
-    pub(crate) fn log_info(&self, dev: &net::Device, message: fmt::Arguments<'_>) {
-        dev_info!(self.calls.firmware().dev(), "{}: {}\n", dev.name(), message);
-    }
-
-    /// Has the port taken down and up again, soon. Any context.
-    pub(crate) fn request_reset(&self, dev: &NetDevice<PortOperations>) {
-        dev.defer(Event::RESET);
-    }
-
-    /// Takes note that the link came up or went down.
-    ///
-    /// Queues are left alone: without a carrier the stack doesn't use them.
-    pub(crate) fn link_changed(&self, dev: &NetDevice<PortOperations>, up: bool) {
-        if dev.carrier_ok() == up {
-            return;
-        }
-        if up {
-            dev.carrier_on();
-        } else {
-            dev.carrier_off();
-        }
-        self.log_info(dev, fmt!("link is {}", if up { "up" } else { "down" }));
-    }
-
-    /// How the port receives.
-    fn receive_control() -> ReceiveControl {
-        ReceiveControl::VALID
-            .with(ReceiveControl::VLAN_XTRACT)
-            .with(ReceiveControl::JUMBO_FRAME)
-            .with(ReceiveControl::TCP_UDP_CHKSUM)
-            .with(ReceiveControl::IP_CHKSUM)
-            .with(ReceiveControl::VLAN_FILTER)
-    }
-}
 
 /// Whether the port takes, or can be made to take, jumbo frames.
 fn jumbo_frames(calls: &PortCalls) -> bool {

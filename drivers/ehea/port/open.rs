@@ -3,14 +3,21 @@
 //! Bringing a port up and down (eHEA ABI §1.3).
 
 use super::{
+    context::{
+        Context,
+        Deferred,
+        PortDevice, //
+    },
+    device::Port,
     errors::AffiliatedEvents,
     queue_pair::QueuePair,
-    Event,
-    Port,
-    PortOperations, //
+    running::Running, //
 };
 use crate::{
-    abi::hcall::EqKind,
+    abi::{
+        cb::port::ReceiveControl,
+        hcall::EqKind, //
+    },
     cmo::{
         Limits,
         Plan, //
@@ -20,14 +27,11 @@ use crate::{
         Error,
         Result, //
     },
-    kernel_ext::net::{
-        rtnl::{
-            self,
-            Rtnl, //
-        },
-        NetDevice, //
-    }, //
-    shared::Generation,
+    kernel_ext::net::rtnl::{
+        self,
+        Rtnl, //
+    },
+    shared::Generation, //
 };
 use kernel::{
     prelude::*,
@@ -47,25 +51,21 @@ const MAP_ATTEMPTS: u32 = 3;
 /// When a reset that failed is tried again.
 const RESET_RETRY: Delta = Delta::from_secs(1);
 /// How often the adapter's counters are fetched.
-pub(super) const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
+const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
 
-/// What exists while a port is open. Dropped in this order: what uses the event queue before it.
-pub(super) struct Running {
-    _events: AffiliatedEvents,
-    queue_pairs: KVec<KBox<QueuePair>>,
-    _affiliated_eq: Eq,
-}
-
-impl Running {
-    /// The number of the first queue pair, which gets frames for everybody.
-    pub(super) fn first_queue_pair(&self) -> u32 {
-        self.queue_pairs.first().map_or(0, |pair| pair.number())
-    }
+/// Returns how the port receives.
+fn receive_control() -> ReceiveControl {
+    ReceiveControl::VALID
+        .with(ReceiveControl::VLAN_XTRACT)
+        .with(ReceiveControl::JUMBO_FRAME)
+        .with(ReceiveControl::TCP_UDP_CHKSUM)
+        .with(ReceiveControl::IP_CHKSUM)
+        .with(ReceiveControl::VLAN_FILTER)
 }
 
 impl Port {
     /// Brings the port up, for an MTU of `mtu`.
-    pub(super) fn open(&self, dev: &NetDevice<PortOperations>, mtu: u32, rtnl: &Rtnl) -> Result {
+    pub(super) fn open(&self, dev: &PortDevice, mtu: u32, rtnl: &Rtnl) -> Result {
         // The link is there when the adapter says so.
         dev.carrier_off();
         let result = self
@@ -78,7 +78,7 @@ impl Port {
     }
 
     /// Brings the port up with queues as `plan` says, or smaller ones.
-    fn open_as(&self, mut plan: Plan, dev: &NetDevice<PortOperations>, rtnl: &Rtnl) -> Result {
+    fn open_as(&self, mut plan: Plan, dev: &PortDevice, rtnl: &Rtnl) -> Result {
         let mut attempts = 0;
         let mut map_attempts = 0;
         loop {
@@ -118,36 +118,44 @@ impl Port {
     #[inline(never)]
     fn open_with(
         &self,
-        dev: &NetDevice<PortOperations>,
+        dev: &PortDevice,
         generation: &Arc<Generation>,
         (plan, limits): (&Plan, &Limits),
         rtnl: &Rtnl,
     ) -> Result {
+        let ctx = Arc::new(self.context(dev), GFP_KERNEL)?;
         let firmware = self.calls.firmware();
         let affiliated_eq = Eq::new(firmware, "affiliated event queue", EqKind::Affiliated)?;
         let mut queue_pairs = KVec::with_capacity(self.queues.len(), GFP_KERNEL)?;
-        for (index, _) in (0..plan.queue_pairs).zip(&self.queues) {
+        for (index, queue) in (0..plan.queue_pairs).zip(&self.queues) {
             queue_pairs.push(
-                QueuePair::new(self, dev, index, &affiliated_eq, generation, (plan, limits))?,
+                QueuePair::new(
+                    &ctx,
+                    index,
+                    queue,
+                    &affiliated_eq,
+                    generation,
+                    (plan, limits),
+                )?,
                 GFP_KERNEL,
             )?;
         }
         self.calls.set_receive_control(
-            Self::receive_control(),
+            receive_control(),
             queue_pairs.iter().map(|pair| pair.number()),
         )?;
         let events = AffiliatedEvents::new(
-            dev,
+            &ctx,
             &affiliated_eq,
             queue_pairs.iter().map(|pair| pair.handle()),
         )?;
         for queue_pair in &mut queue_pairs {
-            queue_pair.request_interrupt(dev)?;
+            queue_pair.request_interrupt()?;
         }
         for queue_pair in &queue_pairs {
             queue_pair.bring_up()?;
         }
-        self.start_filter(dev, &queue_pairs, rtnl)?;
+        self.start_filter(&ctx, &queue_pairs, rtnl)?;
 
         // Nothing fails from here on.
         for (index, queue) in (0..).zip(&self.queues) {
@@ -169,30 +177,31 @@ impl Port {
             _events: events,
             queue_pairs,
             _affiliated_eq: affiliated_eq,
+            ctx,
         });
         dev.tx_start_all();
         dev.tx_wake_all();
-        dev.defer_after(Event::STATISTICS, STATISTICS_INTERVAL);
+        dev.defer_after(Deferred::STATISTICS, STATISTICS_INTERVAL);
         Ok(())
     }
 
     fn start_filter(
         &self,
-        dev: &NetDevice<PortOperations>,
+        ctx: &Context,
         queue_pairs: &KVec<KBox<QueuePair>>,
         _rtnl: &Rtnl,
     ) -> Result {
         let first = queue_pairs.first().map_or(0, |pair| pair.number());
-        self.filter.lock().start(self, dev, first)
+        self.filter.lock().start(ctx, first)
     }
 
     /// Brings the port down, if it is up.
-    pub(super) fn close(&self, dev: &NetDevice<PortOperations>, rtnl: &Rtnl) {
+    pub(super) fn close(&self, dev: &PortDevice, rtnl: &Rtnl) {
         dev.tx_disable();
         let Some(mut running) = self.running.lock().take() else {
             return;
         };
-        self.filter.lock().stop(self, dev);
+        self.filter.lock().stop(&running.ctx);
         for (index, queue) in (0..).zip(&self.queues) {
             let mut sender = None;
             if let Some(mut txq) = dev.lock_tx_queue(index) {
@@ -216,7 +225,7 @@ impl Port {
     }
 
     /// Takes the port down and up again. If it doesn't come up, that is tried again later.
-    fn reset(&self, dev: &NetDevice<PortOperations>) {
+    fn reset(&self, dev: &PortDevice) {
         let rtnl = rtnl::lock();
         if !dev.is_running() {
             return;
@@ -227,111 +236,31 @@ impl Port {
     }
 
     /// Brings a port up again that was closed. If it doesn't come up, that is tried again later.
-    pub(super) fn reopen(&self, dev: &NetDevice<PortOperations>, mtu: u32, rtnl: &Rtnl) {
+    pub(super) fn reopen(&self, dev: &PortDevice, mtu: u32, rtnl: &Rtnl) {
         match self.open(dev, mtu, rtnl) {
             Ok(()) => self.log_info(dev, fmt!("reset")),
             Err(error) => {
                 self.log_err(dev, fmt!("reset failed: {error}"));
-                dev.defer_after(Event::RESET, RESET_RETRY);
+                dev.defer_after(Deferred::RESET, RESET_RETRY);
             }
         }
     }
 
     /// Does deferred work.
-    pub(super) fn deferred(&self, dev: &NetDevice<PortOperations>, events: u32) {
-        if events & Event::MEMORY_MISS != 0 {
-            self.adapter.rebuild_for_miss();
-        }
-        if events & Event::RESET != 0 {
+    pub(super) fn deferred(&self, dev: &PortDevice, events: u32) {
+        if events & Deferred::RESET != 0 {
             self.reset(dev);
         }
-        if events & (Event::ENTITLEMENT | Event::STATISTICS) != 0 {
-            self.follow_entitlement(dev);
-        }
-        if events & Event::STATISTICS != 0 && dev.is_running() {
+        if events & Deferred::STATISTICS != 0 && dev.is_running() {
             if let Err(error) = self.fetch_counters() {
                 self.log_err(dev, fmt!("{error}"));
             }
-            dev.defer_after(Event::STATISTICS, STATISTICS_INTERVAL);
+            dev.defer_after(Deferred::STATISTICS, STATISTICS_INTERVAL);
         }
     }
 
     /// The number of the queue pair that gets frames for everybody, if the port is open.
     pub(super) fn first_queue_pair(&self) -> Option<u32> {
         self.running.lock().as_ref().map(Running::first_queue_pair)
-    }
-
-    /// Calls `f` for all queue pairs, as long as it succeeds.
-    pub(super) fn for_each_queue_pair(
-        &self,
-        mut f: impl FnMut(&mut QueuePair) -> Result,
-    ) -> Result {
-        match &mut *self.running.lock() {
-            Some(running) => running.queue_pairs.iter_mut().try_for_each(|pair| f(pair)),
-            None => Ok(()),
-        }
-    }
-
-    /// Prepares all queue pairs for a memory map, unless they use it already.
-    ///
-    /// # Errors
-    ///
-    /// Some are not prepared.
-    pub(crate) fn prepare(
-        &self,
-        dev: &NetDevice<PortOperations>,
-        generation: &Arc<Generation>,
-    ) -> Result {
-        self.for_each_queue_pair(|queue_pair| queue_pair.prepare(self, dev, generation))
-    }
-
-    /// Moves all queue pairs to the memory map that they are prepared for; one after the other, so
-    /// that the others carry traffic.
-    ///
-    /// # Errors
-    ///
-    /// One of them still uses the map before.
-    pub(crate) fn switch(&self, dev: &NetDevice<PortOperations>) -> Result {
-        self.for_each_queue_pair(|queue_pair| queue_pair.switch(self, dev))
-    }
-
-    /// Gives up what was prepared.
-    pub(crate) fn discard(&self) {
-        if let Some(running) = &mut *self.running.lock() {
-            for queue_pair in &mut running.queue_pairs {
-                queue_pair.discard();
-            }
-        }
-    }
-
-    /// Has all queue pairs pause.
-    ///
-    /// # Errors
-    ///
-    /// One of them doesn't. [`Port::go_on`] undoes the others.
-    pub(crate) fn pause(&self, dev: &NetDevice<PortOperations>) -> Result {
-        self.for_each_queue_pair(|queue_pair| queue_pair.pause(self, dev))
-    }
-
-    /// Has all queue pairs that pause give their keys up.
-    pub(crate) fn release_keys(&self) {
-        if let Some(running) = &mut *self.running.lock() {
-            for queue_pair in &mut running.queue_pairs {
-                queue_pair.release_keys();
-            }
-        }
-    }
-
-    /// Has all queue pairs go on with a memory map.
-    ///
-    /// # Errors
-    ///
-    /// One of them can't: the port must be reset.
-    pub(crate) fn go_on(
-        &self,
-        dev: &NetDevice<PortOperations>,
-        generation: &Arc<Generation>,
-    ) -> Result {
-        self.for_each_queue_pair(|queue_pair| queue_pair.go_on(self, dev, generation))
     }
 }

@@ -2,7 +2,10 @@
 
 //! What the network stack calls.
 
-use super::Port;
+use super::{
+    context::PortOperations,
+    device::Port, //
+};
 use crate::{
     abi::cb::port::MacAddress,
     kernel_ext::net::{
@@ -22,9 +25,6 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// The operations of a port's network device.
-pub(crate) struct PortOperations;
-
 #[vtable]
 impl net::Operations for PortOperations {
     type Data = Port;
@@ -43,7 +43,11 @@ impl net::Operations for PortOperations {
 
     #[inline]
     fn start_xmit(dev: &NetDevice<Self>, txq: &mut TxQueue<'_>, skb: SkBuff) -> Transmit {
-        dev.data().get_ref().transmit(dev, txq, skb)
+        let port = dev.data().get_ref();
+        match port.queues.get(usize::from(txq.index())) {
+            Some(queue) => queue.transmit(&port.adapter, dev, txq, skb),
+            None => Transmit::Ok,
+        }
     }
 
     fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64<'_>) {
@@ -70,10 +74,12 @@ impl net::Operations for PortOperations {
         let new = MacAddress(mac.0);
         let result = port.calls.set_mac_address(new).and_then(|()| {
             let mut filter = port.filter.lock();
-            filter.set_mac_address(&port, dev, new).inspect_err(|_| {
-                // Stays with the old one, as the stack does.
-                let _ = port.calls.set_mac_address(old);
-            })
+            filter
+                .set_mac_address(&port.context(dev), new)
+                .inspect_err(|_| {
+                    // Stays with the old one, as the stack does.
+                    let _ = port.calls.set_mac_address(old);
+                })
         });
         result.map_err(|error| {
             port.log_err(dev, fmt!("{error}"));
@@ -91,7 +97,7 @@ impl net::Operations for PortOperations {
         let port = dev.data();
         let queue_pair = port.first_queue_pair().unwrap_or(0);
         let mut filter = port.filter.lock();
-        Ok(filter.set(&port, dev, mode, queue_pair)?)
+        Ok(filter.set(&port.context(dev), mode, queue_pair)?)
     }
 
     fn vlan_rx_add_vid(dev: &NetDevice<Self>, vid: u16, _rtnl: &Rtnl) -> Result {

@@ -3,9 +3,9 @@
 //! The NAPI instance of a queue pair.
 
 use super::{
+    context::Context,
     rx::receive::Receiver,
-    tx::complete::Completer,
-    PortOperations, //
+    tx::complete::Completer, //
 };
 use crate::{
     kernel_ext::{
@@ -13,13 +13,10 @@ use crate::{
             self,
             IrqReturn, //
         },
-        net::{
-            napi::{
-                Napi,
-                Poll,
-                PollContext, //
-            },
-            NetDevice, //
+        net::napi::{
+            Napi,
+            Poll,
+            PollContext, //
         }, //
     },
     queue::{
@@ -30,15 +27,12 @@ use crate::{
 use kernel::{
     fmt,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 /// The state of a queue pair that is polled.
 pub(super) struct QueuePoll {
-    dev: ARef<NetDevice<PortOperations>>,
+    ctx: Arc<Context>,
     pub(super) completer: Completer,
     pub(super) receiver: Receiver,
     /// An error was seen: nothing is done until the queue pair is replaced.
@@ -46,13 +40,9 @@ pub(super) struct QueuePoll {
 }
 
 impl QueuePoll {
-    pub(super) fn new(
-        dev: &NetDevice<PortOperations>,
-        completer: Completer,
-        receiver: Receiver,
-    ) -> Self {
+    pub(super) fn new(ctx: &Arc<Context>, completer: Completer, receiver: Receiver) -> Self {
         Self {
-            dev: dev.into(),
+            ctx: ctx.clone(),
             completer,
             receiver,
             failed: false,
@@ -63,9 +53,8 @@ impl QueuePoll {
     #[cold]
     fn fail(&mut self, message: fmt::Arguments<'_>) {
         self.failed = true;
-        let port = self.dev.data();
-        port.log_err(&self.dev, message);
-        port.request_reset(&self.dev);
+        self.ctx.log_err(message);
+        self.ctx.request_reset();
     }
 
     #[cold]

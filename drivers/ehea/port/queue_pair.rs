@@ -3,32 +3,29 @@
 //! A queue pair of an open port, with all that belongs to it.
 
 use super::{
-    entitlement::{
+    charge::{
         Charged,
         SendAccess, //
     },
+    context::Context,
+    counters::QueueCounters,
     poll::{
         CompletionInterrupt,
         QueuePoll, //
     },
     rx::{
-        buffers::{
-            Mapping,
-            Spares, //
-        },
+        buffers::Spares,
         receive::Receiver, //
     },
     tx::{
         bounce::BouncePool,
-        complete::{
-            Completer,
-            SendRing, //
-        },
-        send::Sender, //
-    },
-    Port,
-    PortOperations,
-    QueueCounters, //
+        complete::Completer,
+        ring::SendRing,
+        send::{
+            Queue,
+            Sender, //
+        }, //
+    }, //
 };
 use crate::{
     abi::hcall::EqKind,
@@ -55,15 +52,14 @@ use crate::{
                 Napi,
                 QueueLink, //
             },
-            rtnl::Rtnl,
-            NetDevice, //
+            rtnl::Rtnl, //
         }, //
-    }, //
+    },
     shared::{
         Generation,
         Keys,
         Measurement, //
-    },
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -92,7 +88,7 @@ pub(super) struct QueuePair {
     keys: Option<Keys>,
     /// What is prepared for a change to another memory map.
     next: Option<Prepared>,
-    pub(super) napi: Arc<Napi<QueuePoll>>,
+    napi: Arc<Napi<QueuePoll>>,
     /// While the port is open.
     link: Option<QueueLink<QueuePoll>>,
     ring: Arc<SendRing>,
@@ -100,33 +96,35 @@ pub(super) struct QueuePair {
     /// How the sender gets at frames, until there is one.
     send_access: Option<SendAccess>,
     /// What it has of the entitlement; none outside of CMO.
-    pub(super) charged: Option<Charged>,
+    charged: Option<Charged>,
     /// While it pauses: since when.
     blackout: Option<Measurement>,
     /// The number of the queues of the network device.
-    pub(super) index: u16,
+    index: u16,
+    ctx: Arc<Context>,
 }
 
 impl QueuePair {
-    /// Allocates queue pair `index` of a port, in state RESET, with the queues that `plan` says. What
-    /// it may have mapped besides is in `limits`.
+    /// Allocates queue pair `index` of a port, for `queue` of its network device, in state RESET, with
+    /// the queues that `plan` says. What it may have mapped besides is in `limits`.
     // Not inlined, here and below, so that what is built doesn't take stack longer than needed.
     #[inline(never)]
     pub(super) fn new(
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
+        ctx: &Arc<Context>,
         index: u16,
+        queue: &Queue,
         affiliated_eq: &Eq,
         generation: &Arc<Generation>,
         (plan, limits): (&Plan, &Limits),
     ) -> Result<KBox<Self>> {
-        let firmware = port.calls.firmware();
+        let firmware = ctx.firmware();
+        let number = ctx.calls().number();
         let config = QpConfig {
-            port: port.number(),
+            port: number,
             token: index.into(),
             rings: plan.rings,
         };
-        let token = port.number().into();
+        let token = number.into();
 
         let eq = Eq::new(firmware, "completion event queue", EqKind::Completion)?;
         let recv_cq = Cq::new(
@@ -150,7 +148,7 @@ impl QueuePair {
         let access = firmware.access();
         let bounce = BouncePool::new(access, plan.bounce_slots, generation.map())?;
         let bounce = Arc::new(bounce, GFP_KERNEL)?;
-        let counters = &port.queues.get(usize::from(index)).ok_or(EINVAL)?.counters;
+        let counters = &queue.counters;
         let (charged, producer, consumer) =
             match Charged::new(access, limits, qp.geometry().sq.slots())? {
                 Some((charged, producer, consumer)) => {
@@ -162,7 +160,7 @@ impl QueuePair {
             .map(SendAccess::Mapped)
             .or_else(|| access.unrestricted().map(SendAccess::Unrestricted));
         let napi = Self::new_napi(
-            dev,
+            ctx,
             (index, counters),
             &qp,
             (&send_cq, &recv_cq),
@@ -187,6 +185,7 @@ impl QueuePair {
                 charged,
                 blackout: None,
                 index,
+                ctx: ctx.clone(),
             },
             GFP_KERNEL,
         )?;
@@ -211,7 +210,7 @@ impl QueuePair {
     /// Makes the NAPI instance of a queue pair, with all receive buffers written to the rings.
     #[inline(never)]
     fn new_napi(
-        dev: &NetDevice<PortOperations>,
+        ctx: &Arc<Context>,
         (index, counters): (u16, &Arc<QueueCounters>),
         qp: &Qp,
         (send_cq, recv_cq): (&Cq, &Cq),
@@ -229,20 +228,20 @@ impl QueuePair {
             mappings,
         );
         let mut receiver = Receiver::new(
-            dev,
+            ctx,
             index,
             qp,
             recv_cq.registers().clone(),
-            Mapping {
-                map: keys.generation().map().clone(),
-                key: keys.receive(),
-            },
+            keys.receive(),
             counters.clone(),
             (access, charged.as_ref().map(|charged| &charged.counts)),
         )?;
         receiver.fill()?;
-        let poll = QueuePoll::new(dev, completer, receiver);
-        Ok(Arc::pin_init(Napi::new(dev, index, poll), GFP_KERNEL)?)
+        let poll = QueuePoll::new(ctx, completer, receiver);
+        Ok(Arc::pin_init(
+            Napi::new(ctx.dev(), index, poll),
+            GFP_KERNEL,
+        )?)
     }
 
     /// The number that the port knows it by.
@@ -256,8 +255,8 @@ impl QueuePair {
     }
 
     /// Listens to the interrupt, which does nothing before [`QueuePair::start`].
-    pub(super) fn request_interrupt(&mut self, dev: &NetDevice<PortOperations>) -> Result {
-        let name = CString::try_from_fmt(fmt!("{}-queue{}", dev.name(), self.index))?;
+    pub(super) fn request_interrupt(&mut self) -> Result {
+        let name = CString::try_from_fmt(fmt!("{}-queue{}", self.ctx.dev().name(), self.index))?;
         let handler = CompletionInterrupt(self.napi.clone());
         self.interrupt = Some(KBox::pin_init(
             irq::Registration::new(self.eq.map_interrupt()?, name, handler),
@@ -283,10 +282,7 @@ impl QueuePair {
             self.qp.send_memory().clone(),
             self.qp.registers().clone(),
             self.bounce.clone(),
-            Mapping {
-                map: keys.generation().map().clone(),
-                key: keys.send(),
-            },
+            keys.send(),
             access,
         ))
     }
@@ -313,14 +309,9 @@ impl QueuePair {
 
     /// Prepares the queue pair for the memory map `generation`, unless it uses it already. All
     /// memory that the change takes is allocated here, not while the queue pair pauses.
-    pub(super) fn prepare(
-        &mut self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        generation: &Arc<Generation>,
-    ) -> Result {
+    pub(super) fn prepare(&mut self, generation: &Arc<Generation>) -> Result {
         if !self.uses(generation) {
-            self.next = Some(self.allocate(port, dev, generation)?);
+            self.next = Some(self.allocate(generation)?);
         }
         Ok(())
     }
@@ -335,13 +326,13 @@ impl QueuePair {
     /// # Errors
     ///
     /// It goes on with the map before, or the port will be reset.
-    pub(super) fn switch(&mut self, port: &Port, dev: &NetDevice<PortOperations>) -> Result {
+    pub(super) fn switch(&mut self, queue: &Queue) -> Result {
         let Some(next) = self.next.take() else {
             return Ok(());
         };
-        self.pause(port, dev)?;
-        let old = self.exchange(port, dev, next);
-        self.resume(port, dev);
+        self.pause(queue)?;
+        let old = self.exchange(queue, next);
+        self.resume(queue);
         // Freed here, where it holds up nobody.
         old.map(drop)
     }
@@ -351,17 +342,12 @@ impl QueuePair {
     /// # Errors
     ///
     /// It doesn't: the port must be reset.
-    pub(super) fn go_on(
-        &mut self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        generation: &Arc<Generation>,
-    ) -> Result {
+    pub(super) fn go_on(&mut self, queue: &Queue, generation: &Arc<Generation>) -> Result {
         if !self.uses(generation) {
-            let next = self.allocate(port, dev, generation)?;
-            self.exchange(port, dev, next)?;
+            let next = self.allocate(generation)?;
+            self.exchange(queue, next)?;
         }
-        self.resume(port, dev);
+        self.resume(queue);
         Ok(())
     }
 
@@ -377,17 +363,12 @@ impl QueuePair {
     }
 
     /// Allocates what a change to the map `generation` needs.
-    fn allocate(
-        &self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        generation: &Arc<Generation>,
-    ) -> Result<Prepared> {
+    fn allocate(&self, generation: &Arc<Generation>) -> Result<Prepared> {
         let map = generation.map();
         let keys = Keys::new(generation)?;
         let counts = self.napi.disabled()?.receiver.unmapped(map);
-        let access = port.calls.firmware().access();
-        let spares = Spares::new(counts, dev, map, access)?;
+        let access = self.ctx.firmware().access();
+        let spares = Spares::new(counts, self.ctx.dev(), map, access)?;
         let bounce = if self.bounce.is_mapped(map) {
             self.bounce.clone()
         } else {
@@ -401,18 +382,16 @@ impl QueuePair {
     }
 
     /// Has the sender refuse frames, or take them again.
-    fn set_paused(&self, port: &Port, dev: &NetDevice<PortOperations>, paused: bool) {
-        let Some(mut txq) = dev.lock_tx_queue(self.index) else {
+    fn set_paused(&self, queue: &Queue, paused: bool) {
+        let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) else {
             return;
         };
         self.ring.progress.set_paused(paused);
         if paused {
             txq.stop();
         }
-        if let Some(queue) = port.queues.get(usize::from(self.index)) {
-            if let Some(Some(sender)) = queue.sender.get(&mut txq) {
-                sender.set_paused(paused);
-            }
+        if let Some(Some(sender)) = queue.sender.get(&mut txq) {
+            sender.set_paused(paused);
         }
         if !paused {
             txq.wake();
@@ -420,12 +399,11 @@ impl QueuePair {
     }
 
     /// Whether the adapter has sent all that it was given.
-    fn is_idle(&self, port: &Port, dev: &NetDevice<PortOperations>) -> bool {
-        let Some(mut txq) = dev.lock_tx_queue(self.index) else {
+    fn is_idle(&self, queue: &Queue) -> bool {
+        let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) else {
             return true;
         };
-        let queue = port.queues.get(usize::from(self.index));
-        match queue.and_then(|queue| queue.sender.get(&mut txq)) {
+        match queue.sender.get(&mut txq) {
             Some(Some(sender)) => sender.is_idle(),
             _ => true,
         }
@@ -437,14 +415,14 @@ impl QueuePair {
     /// # Errors
     ///
     /// The adapter doesn't get its work done, or refuses; the queue pair goes on.
-    pub(super) fn pause(&mut self, port: &Port, dev: &NetDevice<PortOperations>) -> Result {
-        self.blackout = Some(port.adapter.begin_blackout());
-        self.set_paused(port, dev, true);
+    pub(super) fn pause(&mut self, queue: &Queue) -> Result {
+        self.blackout = Some(self.ctx.adapter().begin_blackout());
+        self.set_paused(queue, true);
         let mut attempts = 0;
-        while !self.is_idle(port, dev) {
+        while !self.is_idle(queue) {
             attempts += 1;
             if attempts > DRAIN_ATTEMPTS {
-                self.carry_on(port, dev);
+                self.carry_on(queue);
                 return Err(Error::NotDrained(self.index));
             }
             fsleep(DRAIN_INTERVAL);
@@ -453,25 +431,25 @@ impl QueuePair {
         // It may have paused even if it fails.
         self.qp
             .set_enabled(false)
-            .inspect_err(|_| self.resume(port, dev))
+            .inspect_err(|_| self.resume(queue))
     }
 
     /// Has a queue pair go on that pauses. If it doesn't, the port is reset.
-    fn resume(&mut self, port: &Port, dev: &NetDevice<PortOperations>) {
+    fn resume(&mut self, queue: &Queue) {
         if let Err(error) = self.qp.set_enabled(true) {
-            port.log_err(dev, fmt!("{error}, resetting"));
-            port.request_reset(dev);
+            self.ctx.log_err(fmt!("{error}, resetting"));
+            self.ctx.request_reset();
             return;
         }
         self.napi.enable();
-        self.carry_on(port, dev);
+        self.carry_on(queue);
     }
 
     /// Has the sender take frames again.
-    fn carry_on(&mut self, port: &Port, dev: &NetDevice<PortOperations>) {
-        self.set_paused(port, dev, false);
+    fn carry_on(&mut self, queue: &Queue) {
+        self.set_paused(queue, false);
         if let Some(blackout) = self.blackout.take() {
-            port.adapter.end_blackout(blackout);
+            self.ctx.adapter().end_blackout(blackout);
         }
     }
 
@@ -480,40 +458,49 @@ impl QueuePair {
     /// # Errors
     ///
     /// It still has the map before.
-    fn exchange(
-        &mut self,
-        port: &Port,
-        dev: &NetDevice<PortOperations>,
-        mut prepared: Prepared,
-    ) -> Result<Option<Keys>> {
-        let map = prepared.keys.generation().map();
-        let mapping = Mapping {
-            map: map.clone(),
-            key: prepared.keys.receive(),
-        };
+    fn exchange(&mut self, queue: &Queue, mut prepared: Prepared) -> Result<Option<Keys>> {
         self.napi
             .disabled()?
             .receiver
-            .exchange(mapping, &mut prepared.spares)?;
+            .exchange(prepared.keys.receive(), &mut prepared.spares)?;
 
-        let old = match (
-            dev.lock_tx_queue(self.index),
-            port.queues.get(usize::from(self.index)),
-        ) {
-            (Some(mut txq), Some(queue)) => match queue.sender.get(&mut txq) {
-                Some(Some(sender)) => Some(sender.exchange(
-                    map.clone(),
-                    prepared.keys.send(),
-                    prepared.bounce.clone(),
-                )),
+        let old = match self.ctx.dev().lock_tx_queue(self.index) {
+            Some(mut txq) => match queue.sender.get(&mut txq) {
+                Some(Some(sender)) => {
+                    Some(sender.exchange(prepared.keys.send(), prepared.bounce.clone()))
+                }
                 _ => None,
             },
-            _ => None,
+            None => None,
         };
         // Freed here, not under the lock.
         drop(old);
         self.bounce = prepared.bounce;
         Ok(self.keys.replace(prepared.keys))
+    }
+
+    /// Follows `limits`, if it is charged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotMapped`] names a new buffer that is not in the memory map. All else is tried again.
+    pub(super) fn follow(&mut self, queue: &Queue, limits: &Limits) -> Result {
+        let Some(charged) = &mut self.charged else {
+            return Ok(());
+        };
+        charged.set_limits(limits);
+        if !charged.is_short() {
+            return Ok(());
+        }
+        let access = self.ctx.firmware().access();
+        let mut new = charged.allocate(access, &queue.counters);
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut poll = self.napi.disabled()?;
+        let result = poll.receiver.add(&mut new);
+        poll.receiver.announce();
+        result
     }
 }
 

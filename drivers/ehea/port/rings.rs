@@ -12,7 +12,7 @@ use crate::{
         CompletionMemory,
         OutOfSlot,
         Slot, //
-    },
+    }, //
 };
 use core::mem::size_of;
 use kernel::sync::{

@@ -2,7 +2,10 @@
 
 //! The memory map in debugfs. The format is an interface: see Documentation/interfaces.rst.
 
-use super::Adapter;
+use super::{
+    members::Misses,
+    worker::Adapter, //
+};
 use crate::kernel_ext::debugfs::Show;
 use kernel::{
     prelude::*,
@@ -20,19 +23,15 @@ impl MapFile {
     /// Its name.
     pub(crate) const NAME: &'static CStr = c"map";
 
-    /// Buffers of all ports that were not in the map, and frames that went through bounce slots.
-    fn misses(&self) -> (u64, u64) {
-        let ports = self.adapter.ports.lock();
-        let mut sums = (0u64, 0u64);
-        for port in ports.iter() {
-            for queue in port.data().queue_counters() {
-                for misses in [&queue.tx_translation_misses, &queue.rx_translation_misses] {
-                    sums.0 = sums.0.wrapping_add(misses.get());
-                }
-                sums.1 = sums.1.wrapping_add(queue.tx_bounced.get());
-            }
-        }
-        sums
+    /// Returns what all ports have counted.
+    fn misses(&self) -> Misses {
+        let mut sum = Misses::default();
+        self.adapter.members().for_each(|member| {
+            let misses = member.misses();
+            sum.missed = sum.missed.wrapping_add(misses.missed);
+            sum.bounced = sum.bounced.wrapping_add(misses.bounced);
+        });
+        sum
     }
 }
 
@@ -40,7 +39,7 @@ impl Show for MapFile {
     fn show(&self, out: &SeqFile) {
         let adapter = &self.adapter;
         let state = adapter.map_state();
-        let (misses, bounced) = self.misses();
+        let misses = self.misses();
         let rebuilds = &adapter.rebuilds;
         let longest = rebuilds.longest_blackout.cost();
         for (name, value) in [
@@ -50,7 +49,7 @@ impl Show for MapFile {
             ("page_size", state.page_size),
             ("register_hcalls", state.register_calls),
             ("regions_alive", state.regions.into()),
-            ("not_freed", adapter.firmware.not_freed()),
+            ("not_freed", adapter.firmware().not_freed()),
             ("rebuilds_lazy", rebuilds.lazy.get()),
             ("rebuilds_immediate", rebuilds.immediate.get()),
             ("rebuilds_failed", rebuilds.failed.get()),
@@ -60,9 +59,9 @@ impl Show for MapFile {
             ("blackout_ns", state.blackout.ns),
             ("blackout_hcalls_max", longest.hcalls),
             ("blackout_ns_max", longest.ns),
-            ("misses", misses),
-            ("bounced", bounced),
-            ("hcalls", adapter.firmware.calls()),
+            ("misses", misses.missed),
+            ("bounced", misses.bounced),
+            ("hcalls", adapter.firmware().calls()),
         ] {
             seq_print!(out, "{}: {}\n", name, value);
         }

@@ -11,7 +11,7 @@ use crate::{
         Share, //
     },
     firmware::Result,
-    kernel_ext::dma::Mapper,
+    kernel_ext::dma::Mapper, //
 };
 use kernel::{
     new_mutex,
@@ -155,6 +155,11 @@ impl Entitlement {
             port.config = configuration(mtu);
             self.announce_for(&open);
         }
+    }
+
+    /// Whether any port is open.
+    pub(super) fn has_open_ports(&self) -> bool {
+        !self.open.lock().is_empty()
     }
 
     /// What each queue pair of port `number` may have mapped now; nothing if it is closed.

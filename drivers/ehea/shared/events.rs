@@ -2,7 +2,10 @@
 
 //! The notification event queue: link changes and malfunctions (eHEA ABI §6.6, §9.5).
 
-use super::Adapter;
+use super::{
+    members::Member,
+    worker::Adapter, //
+};
 use crate::{
     abi::{
         eqe::{
@@ -21,7 +24,6 @@ use crate::{
             self,
             IrqReturn, //
         },
-        net::NetDevice,
         page::QueueMemory,
         workqueue::{
             self,
@@ -29,11 +31,10 @@ use crate::{
             WorkRef, //
         }, //
     },
-    port::PortOperations,
     queue::{
         EventMemory,
         EventReader, //
-    },
+    }, //
 };
 use kernel::{
     new_mutex,
@@ -146,23 +147,18 @@ impl Adapter {
         let dev = self.firmware().dev();
         match entry.event {
             NeqEvent::PORT_STATE_CHANGE => self.with_port(entry.port, |port| {
-                port.data().link_changed(port, entry.port_up);
+                port.link_changed(entry.port_up);
             }),
-            NeqEvent::PORT_MALFUNCTION => self.with_port(entry.port, |port| {
-                port.data().log_err(port, fmt!("port malfunction"));
-                port.data().link_changed(port, false);
-                port.data().request_reset(port);
-            }),
+            NeqEvent::PORT_MALFUNCTION => self.with_port(entry.port, |port| port.malfunction()),
             NeqEvent::ADAPTER_MALFUNCTION => dev_err!(dev, "adapter malfunction\n"),
             NeqEvent(code) => dev_warn!(dev, "unknown event {:#x}\n", code),
         }
     }
 
     /// Calls `f` with the port of that number.
-    fn with_port(&self, number: u16, f: impl FnOnce(&NetDevice<PortOperations>)) {
-        let ports = self.ports.lock();
-        match ports.iter().find(|dev| dev.data().number() == number) {
-            Some(dev) => f(dev),
+    fn with_port(&self, number: u16, f: impl FnOnce(&dyn Member)) {
+        match self.members().get(number) {
+            Some(member) => f(&**member),
             None => dev_warn!(self.firmware().dev(), "event of unknown port {}\n", number),
         }
     }

@@ -30,7 +30,7 @@ use crate::{
         PageList,
         Policy,
         SharedRegion, //
-    },
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -112,6 +112,12 @@ impl Generation {
     }
 }
 
+/// What work requests refer to: a memory map, and the key that names it.
+pub(crate) struct Translation {
+    pub(crate) map: Arc<Map>,
+    pub(crate) key: u32,
+}
+
 type Key = SharedRegion<Platform, Arc<MemoryRegion<Platform>>>;
 
 /// The keys that a queue pair's work requests name a generation by; freed on drop.
@@ -131,14 +137,20 @@ impl Keys {
         })
     }
 
-    /// The key of send work requests.
-    pub(crate) fn send(&self) -> u32 {
-        self.send.lkey()
+    /// What send work requests refer to.
+    pub(crate) fn send(&self) -> Translation {
+        Translation {
+            map: self.generation.map.clone(),
+            key: self.send.lkey(),
+        }
     }
 
-    /// The key of receive work requests.
-    pub(crate) fn receive(&self) -> u32 {
-        self.receive.lkey()
+    /// What receive work requests refer to.
+    pub(crate) fn receive(&self) -> Translation {
+        Translation {
+            map: self.generation.map.clone(),
+            key: self.receive.lkey(),
+        }
     }
 
     /// What they are keys of.

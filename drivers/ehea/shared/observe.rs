@@ -7,11 +7,11 @@
 //! again.
 
 use super::{
-    Adapter,
-    Map, //
+    counters::Cost,
+    memory::Map,
+    state::AdapterState, //
 };
 use crate::{
-    kernel_ext::net::stats::Counter,
     mr::{
         Exclusions,
         Outcome,
@@ -23,10 +23,6 @@ use crate::{
         RebuildResult, //
     }, //
 };
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::Relaxed, //
-};
 use kernel::{
     sync::Arc,
     time::{
@@ -35,61 +31,6 @@ use kernel::{
     }, //
 };
 
-/// What rebuilds of the memory map have done.
-#[derive(Default)]
-pub(crate) struct RebuildCounters {
-    /// Rebuilds because a buffer was not in the map.
-    pub(crate) lazy: Counter,
-    /// Rebuilds because memory was about to be removed.
-    pub(crate) immediate: Counter,
-    /// Removals of memory that were refused.
-    pub(crate) refused: Counter,
-    /// Rebuilds that failed, refused removals among them.
-    pub(crate) failed: Counter,
-    /// Rebuilds for which the old region had to go before the new one could come.
-    pub(crate) break_first: Counter,
-    /// The blackout of the last rebuild. Changes under [`Adapter::memory`] only.
-    last_blackout: Blackout,
-    /// The longest blackout since the driver was bound.
-    pub(super) longest_blackout: Blackout,
-}
-
-/// The longest time, and the most hypercalls, that one of several queue pairs carried no traffic for.
-#[derive(Default)]
-pub(crate) struct Blackout {
-    hcalls: AtomicU64,
-    ns: AtomicU64,
-}
-
-impl Blackout {
-    /// The highest of both.
-    pub(super) fn cost(&self) -> Cost {
-        Cost {
-            hcalls: self.hcalls.load(Relaxed),
-            ns: self.ns.load(Relaxed),
-        }
-    }
-
-    fn reset(&self) {
-        self.hcalls.store(0, Relaxed);
-        self.ns.store(0, Relaxed);
-    }
-
-    fn record(&self, cost: &Cost) {
-        self.hcalls.fetch_max(cost.hcalls, Relaxed);
-        self.ns.fetch_max(cost.ns, Relaxed);
-    }
-}
-
-/// What something has taken.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Cost {
-    /// Hypercalls of the adapter. Those of other ports that happened to be made meanwhile count.
-    pub(crate) hcalls: u64,
-    /// Nanoseconds.
-    pub(crate) ns: u64,
-}
-
 /// A measurement that has begun.
 pub(crate) struct Measurement {
     calls: u64,
@@ -97,16 +38,16 @@ pub(crate) struct Measurement {
 }
 
 impl Measurement {
-    fn begin(adapter: &Adapter) -> Self {
+    fn begin(adapter: &AdapterState) -> Self {
         Self {
-            calls: adapter.firmware.calls(),
+            calls: adapter.firmware().calls(),
             start: Instant::now(),
         }
     }
 
-    fn end(self, adapter: &Adapter) -> Cost {
+    fn end(self, adapter: &AdapterState) -> Cost {
         Cost {
-            hcalls: adapter.firmware.calls().wrapping_sub(self.calls),
+            hcalls: adapter.firmware().calls().wrapping_sub(self.calls),
             ns: self.start.elapsed().as_nanos().unsigned_abs(),
         }
     }
@@ -131,7 +72,7 @@ pub(crate) struct MapState {
     pub(crate) blackout: Cost,
 }
 
-impl Adapter {
+impl AdapterState {
     /// The memory map in use. Waits for a rebuild that is under way.
     pub(crate) fn map_state(&self) -> MapState {
         let memory = self.memory.lock();
@@ -162,7 +103,7 @@ impl Adapter {
     /// A rebuild begins.
     pub(super) fn begin_rebuild(&self, rebuild: &Rebuild) -> Measurement {
         trace::rebuild_start(
-            self.firmware.dev(),
+            self.firmware().dev(),
             rebuild.generation().number(),
             rebuild.is_removal(),
         );
@@ -198,6 +139,6 @@ impl Adapter {
             blackout_ns: blackout.ns,
             result,
         };
-        trace::rebuild_end(self.firmware.dev(), &end);
+        trace::rebuild_end(self.firmware().dev(), &end);
     }
 }

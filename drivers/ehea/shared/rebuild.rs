@@ -8,11 +8,12 @@
 use super::{
     memory::{
         walk,
+        Generation,
+        Map,
         Memory, //
     },
-    Adapter,
-    Generation,
-    Map, //
+    state::AdapterState,
+    worker::Adapter, //
 };
 use crate::{
     abi::hcall::ReturnCode,
@@ -26,8 +27,7 @@ use crate::{
         memory_hotplug::{
             self,
             Event as HotplugEvent, //
-        },
-        net::NetDevice, //
+        }, //
     },
     mr::{
         self,
@@ -36,22 +36,18 @@ use crate::{
         Outcome,
         Rebuild,
         Replaced, //
-    },
-    port::PortOperations, //
+    }, //
 };
 use kernel::{
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
-impl Adapter {
+impl AdapterState {
     /// Rebuilds the map if the buffer that was reported last is still not in it.
-    pub(crate) fn rebuild_for_miss(&self) {
+    pub(super) fn rebuild_for_miss(&self) {
         if let Some(Err(error)) = self.missed.take(|address| self.map_address(address)) {
-            dev_err!(self.firmware.dev(), "memory map not rebuilt: {}\n", error);
+            dev_err!(self.firmware().dev(), "memory map not rebuilt: {}\n", error);
         }
     }
 
@@ -93,8 +89,8 @@ impl Adapter {
     /// older one, or because firmware has not taken a region back.
     fn check_reach(&self, memory: &Memory) -> Result {
         self.settle(memory);
-        self.firmware.free_again();
-        if !memory.is_only() || self.firmware.not_freed() != 0 {
+        self.firmware().free_again();
+        if !memory.is_only() || self.firmware().not_freed() != 0 {
             return Err(Error::InReach);
         }
         Ok(())
@@ -107,13 +103,13 @@ impl Adapter {
         }
         if let Some(current) = memory.published() {
             // Those that fail are reset.
-            let _ = mr::move_ports(self, &current, &current);
+            let _ = mr::move_ports(&self.members, &current, &current);
         }
     }
 
     /// Looks after a port that has come while nobody knew it: it has missed a rebuild, if there was
     /// one.
-    pub(crate) fn port_added(&self) {
+    pub(super) fn member_added(&self) {
         self.settle(&self.memory.lock());
     }
 
@@ -125,7 +121,7 @@ impl Adapter {
             memory,
             replacing: false,
         };
-        let result = mr::replace(&mut regions, self, &rebuild);
+        let result = mr::replace(&mut regions, &self.members, &rebuild);
         let outcome = match &result {
             Ok(Replaced::Unchanged) => Outcome::Unchanged,
             Ok(Replaced::Published) => {
@@ -148,7 +144,7 @@ impl Adapter {
             return;
         };
         dev_info!(
-            self.firmware.dev(),
+            self.firmware().dev(),
             "memory map rebuilt ({}): registered {} sections ({} bytes) in {} hypercalls\n",
             if rebuild.is_removal() {
                 "memory removed"
@@ -186,7 +182,7 @@ impl Adapter {
 
 /// The memory map of an adapter, while it is replaced.
 struct Regions<'a> {
-    adapter: &'a Adapter,
+    adapter: &'a AdapterState,
     memory: &'a mut Memory,
     /// A region for another map was asked for.
     replacing: bool,
@@ -206,7 +202,7 @@ impl mr::Regions for Regions<'_> {
             self.replacing = true;
             self.adapter.begin_replacement();
         }
-        let firmware = &self.adapter.firmware;
+        let firmware = self.adapter.firmware();
         self.memory.register(firmware, number, map.clone())
     }
 
@@ -250,49 +246,6 @@ impl mr::Regions for Regions<'_> {
     }
 }
 
-impl mr::Ports for Adapter {
-    type Port = ARef<NetDevice<PortOperations>>;
-
-    fn with<T>(&self, f: impl FnOnce(&[Self::Port]) -> T) -> T {
-        f(&self.ports.lock())
-    }
-}
-
-impl mr::Port for ARef<NetDevice<PortOperations>> {
-    type Generation = Arc<Generation>;
-    type Error = Error;
-
-    fn prepare(&self, to: &Arc<Generation>) -> Result {
-        self.data().prepare(self, to)
-    }
-
-    fn switch(&self) -> Result {
-        self.data().switch(self)
-    }
-
-    fn discard(&self) {
-        self.data().discard();
-    }
-
-    fn pause(&self) -> Result {
-        self.data().pause(self)
-    }
-
-    fn release_keys(&self) {
-        self.data().release_keys();
-    }
-
-    fn go_on(&self, generation: &Arc<Generation>) -> Result {
-        self.data().go_on(self, generation)
-    }
-
-    fn reset(&self, verb: &str, error: &Error) {
-        let port = self.data();
-        port.log_err(self, fmt!("could not be {}: {}", verb, error));
-        port.request_reset(self);
-    }
-}
-
 /// The receiver of memory hotplug notifications.
 ///
 /// The memory hotplug lock is held, hence it takes no RTNL. It allocates memory, though none while
@@ -307,7 +260,7 @@ impl memory_hotplug::Handler for Hotplug {
             let adapter = &self.adapter;
             adapter.rebuilds.refused.inc();
             dev_err!(
-                adapter.firmware.dev(),
+                adapter.firmware().dev(),
                 "memory at {:#x}, {:#x} bytes, can't be removed: {}\n",
                 range.base,
                 range.len,

@@ -4,6 +4,7 @@
 
 use super::charged::{
     ChunkCount,
+    Lost,
     MappedBuffers, //
 };
 use crate::{
@@ -28,25 +29,17 @@ use crate::{
             QueueMemory, //
         }, //
     },
-    queue::PostedBuffers, //
+    queue::PostedBuffers,
     shared::{
         AdapterAddress,
-        Map, //
-    },
+        Map,
+        Translation, //
+    }, //
 };
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
-
-/// The memory map that work requests refer to, and the key that names it.
-pub(crate) struct Mapping {
-    pub(crate) map: Arc<Map>,
-    pub(crate) key: u32,
-}
-
-/// What became of a frame's buffer.
-pub(crate) struct Lost;
 
 /// A buffer that is not charged, with the right to post it.
 pub(crate) struct FreeBuffer {
@@ -94,7 +87,12 @@ impl BufferRing {
     }
 
     /// Posts as many buffers as there should be. Process context.
-    pub(crate) fn fill(&mut self, dev: &Device, mapping: &Mapping, token: Unrestricted) -> Result {
+    pub(crate) fn fill(
+        &mut self,
+        dev: &Device,
+        mapping: &Translation,
+        token: Unrestricted,
+    ) -> Result {
         let len = self.posted.buffer_len();
         while self.posted.missing() > 0 {
             let buffer = RxBuffer::new(dev, len)?;
@@ -145,7 +143,7 @@ impl BufferRing {
     }
 
     /// Adds mapped buffers; those that are too many are given up.
-    pub(crate) fn add(&mut self, chunks: &mut KVec<DmaBuffer>, mapping: &Mapping) -> Result {
+    pub(crate) fn add(&mut self, chunks: &mut KVec<DmaBuffer>, mapping: &Translation) -> Result {
         let Some(mapped) = &mut self.mapped else {
             return Ok(());
         };
@@ -160,7 +158,7 @@ impl BufferRing {
     /// Writes all work requests again, for another memory map. Buffers that are not in it are
     /// replaced by `spares`, with what is in them: the adapter may be done with one, without anybody
     /// having looked yet.
-    pub(crate) fn rewrite(&mut self, mapping: &Mapping, spares: &mut RingSpares) -> Result {
+    pub(crate) fn rewrite(&mut self, mapping: &Translation, spares: &mut RingSpares) -> Result {
         if let Some(mapped) = &mut self.mapped {
             return mapped.rewrite(&self.memory, &self.posted, mapping, &mut spares.memory);
         }
@@ -296,7 +294,7 @@ impl NewChunks {
 pub(crate) fn repost(
     ring: &mut BufferRing,
     buffer: FreeBuffer,
-    mapping: &Mapping,
+    mapping: &Translation,
 ) -> core::result::Result<(), Lost> {
     let len = ring.posted.buffer_len();
     let address = mapping.map.adapter_address(buffer.reach(len));

@@ -10,10 +10,6 @@
 //! Buffers are mapped in chunks of whole pages. A chunk is *retiring* while some of its buffers are
 //! still posted, and is unmapped when the last has been used up.
 
-use super::buffers::{
-    Lost,
-    Mapping, //
-};
 use crate::{
     cmo::BufferKind,
     firmware::{
@@ -31,11 +27,12 @@ use crate::{
             Window, //
         }, //
     },
-    queue::PostedBuffers, //
+    queue::PostedBuffers,
     shared::{
         AdapterAddress,
-        Map, //
-    },
+        Map,
+        Translation, //
+    }, //
 };
 use core::sync::atomic::{
     AtomicU32,
@@ -46,6 +43,9 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+
+/// What became of a frame's buffer.
+pub(crate) struct Lost;
 
 /// How many chunks a ring may have, and how many it has.
 #[derive(Default)]
@@ -170,7 +170,7 @@ impl MappedBuffers {
         memory: &QueueMemory,
         ring: &mut PostedBuffers,
         id: BufferId,
-        mapping: &Mapping,
+        mapping: &Translation,
     ) -> core::result::Result<(), Lost> {
         let index = ring.next_slot();
         // In use if the adapter has used up buffers in another order than they were posted.
@@ -198,7 +198,7 @@ impl MappedBuffers {
         memory: &QueueMemory,
         ring: &mut PostedBuffers,
         id: BufferId,
-        mapping: &Mapping,
+        mapping: &Translation,
     ) -> core::result::Result<bool, Lost> {
         let exceeded = self.count.is_exceeded(self.retiring);
         let chunk = self.chunk(id).ok_or(Lost)?;
@@ -228,7 +228,7 @@ impl MappedBuffers {
         memory: &QueueMemory,
         ring: &mut PostedBuffers,
         chunk: DmaBuffer,
-        mapping: &Mapping,
+        mapping: &Translation,
     ) -> Result<u16> {
         let address = chunk.real_address();
         let all = chunk.reach(0, chunk.len()).ok_or(EINVAL)?;
@@ -256,7 +256,7 @@ impl MappedBuffers {
         memory: &QueueMemory,
         ring: &mut PostedBuffers,
         number: usize,
-        mapping: &Mapping,
+        mapping: &Translation,
     ) -> Result<u16> {
         let mut posted = 0;
         for place in 0..self.per_chunk {
@@ -313,7 +313,7 @@ impl MappedBuffers {
         &mut self,
         memory: &QueueMemory,
         ring: &PostedBuffers,
-        mapping: &Mapping,
+        mapping: &Translation,
         spares: &mut KVec<ContiguousBuffer>,
     ) -> Result {
         let access = &self.access;

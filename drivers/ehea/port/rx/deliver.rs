@@ -13,13 +13,12 @@ use super::{
         BufferRing,
         ChunkCounts,
         FreeBuffer,
-        Lost,
-        Mapping,
         NewChunks,
         Spares, //
     },
     charged::{
         ChunkCount,
+        Lost,
         MappedBuffers, //
     }, //
 };
@@ -43,15 +42,14 @@ use crate::{
             skbuff::{
                 RxChecksum,
                 RxMeta, //
-            },
-            NetDevice, //
+            }, //
         },
         page::QueueMemory, //
     },
     port::{
-        rings::CompletionSlot,
-        PortOperations,
-        QueueCounters, //
+        context::Context,
+        counters::QueueCounters,
+        rings::CompletionSlot, //
     },
     queue::{
         self,
@@ -65,26 +63,24 @@ use crate::{
     },
     shared::{
         AdapterAddress,
-        Map, //
+        Map,
+        Translation, //
     },
     trace::Direction, //
 };
 use kernel::{
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 /// Hands the frames of a queue pair to the stack, and replaces their buffers.
 pub(crate) struct Deliverer {
-    dev: ARef<NetDevice<PortOperations>>,
+    ctx: Arc<Context>,
     /// The number of the receive queue.
     queue: u16,
     pub(crate) rq2: BufferRing,
     pub(crate) rq3: BufferRing,
-    mapping: Mapping,
+    mapping: Translation,
     pub(crate) counters: Arc<QueueCounters>,
     /// None in a CMO partition.
     token: Option<Unrestricted>,
@@ -93,11 +89,11 @@ pub(crate) struct Deliverer {
 impl Deliverer {
     /// That of queue pair `queue`, with the memory of RQ2 and RQ3, which are empty.
     pub(crate) fn new(
-        dev: &NetDevice<PortOperations>,
+        ctx: &Arc<Context>,
         queue: u16,
         rq2: (&Arc<QueueMemory>, PostedBuffers),
         rq3: (&Arc<QueueMemory>, PostedBuffers),
-        mapping: Mapping,
+        mapping: Translation,
         counters: Arc<QueueCounters>,
         (access, counts): (&Access, Option<&ChunkCounts>),
     ) -> Result<Self> {
@@ -116,7 +112,7 @@ impl Deliverer {
             BufferRing::new(memory.clone(), posted, mapped)
         };
         Ok(Self {
-            dev: dev.into(),
+            ctx: ctx.clone(),
             queue,
             rq2: ring(BufferKind::RQ2, rq2, counts.map(|counts| &counts.rq2))?,
             rq3: ring(BufferKind::RQ3, rq3, counts.map(|counts| &counts.rq3))?,
@@ -131,8 +127,8 @@ impl Deliverer {
         let Some(token) = self.token else {
             return Ok(());
         };
-        self.rq2.fill(&self.dev, &self.mapping, token)?;
-        self.rq3.fill(&self.dev, &self.mapping, token)
+        self.rq2.fill(self.ctx.dev(), &self.mapping, token)?;
+        self.rq3.fill(self.ctx.dev(), &self.mapping, token)
     }
 
     /// Writes work requests for mapped buffers.
@@ -156,7 +152,11 @@ impl Deliverer {
     ///
     /// There are not enough spares, because buffers have been posted since they were counted. Nothing
     /// has changed then.
-    pub(crate) fn exchange(&mut self, mapping: Mapping, spares: &mut Spares) -> Result<Mapping> {
+    pub(crate) fn exchange(
+        &mut self,
+        mapping: Translation,
+        spares: &mut Spares,
+    ) -> Result<Translation> {
         let (rq2, rq3) = self.unmapped(&mapping.map);
         if rq2 > spares.rq2.len() || rq3 > spares.rq3.len() {
             return Err(Error::Kernel(EAGAIN));
@@ -215,11 +215,8 @@ impl Deliverer {
                     }
                     None => {
                         self.counters.rx_translation_misses.inc();
-                        self.dev.data().adapter().report_miss(
-                            &self.dev,
-                            new.buffer.address(),
-                            Direction::Receive,
-                        );
+                        self.ctx
+                            .report_miss(new.buffer.address(), Direction::Receive);
                         drop(new);
                         self.counters.rx_copied.inc();
                         let delivered = ctx.receive_copy_of(&buffer.buffer, &meta);

@@ -8,7 +8,6 @@
 use super::{
     buffers::{
         ChunkCounts,
-        Mapping,
         NewChunks,
         Spares, //
     },
@@ -24,22 +23,22 @@ use crate::{
     },
     kernel_ext::{
         dma::Access,
-        net::{
-            napi::PollContext,
-            NetDevice, //
-        }, //
+        net::napi::PollContext, //
     },
     port::{
-        rings::CompletionRing,
-        PortOperations,
-        QueueCounters, //
+        context::Context,
+        counters::QueueCounters,
+        rings::CompletionRing, //
     },
     queue::{
         CompletionReader,
         PostedBuffers,
         ReceiveError, //
+    },
+    shared::{
+        Map,
+        Translation, //
     }, //
-    shared::Map,
 };
 use kernel::sync::Arc;
 
@@ -55,11 +54,11 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// The receiving side of `qp`, without buffers.
     pub(crate) fn new(
-        dev: &NetDevice<PortOperations>,
+        ctx: &Arc<Context>,
         queue: u16,
         qp: &Qp,
         completion_registers: Arc<CqRegisters>,
-        mapping: Mapping,
+        mapping: Translation,
         counters: Arc<QueueCounters>,
         access: (&Access, Option<&ChunkCounts>),
     ) -> Result<Self> {
@@ -72,7 +71,7 @@ impl Receiver {
             rq1: CompletionRing(rq1.clone()),
             registers: qp.registers().clone(),
             completion_registers,
-            deliverer: Deliverer::new(dev, queue, rq2, rq3, mapping, counters, access)?,
+            deliverer: Deliverer::new(ctx, queue, rq2, rq3, mapping, counters, access)?,
         })
     }
 
@@ -121,7 +120,11 @@ impl Receiver {
     ///
     /// There are not enough spares, because buffers have been posted since they were counted. Nothing
     /// has changed then.
-    pub(crate) fn exchange(&mut self, mapping: Mapping, spares: &mut Spares) -> Result<Mapping> {
+    pub(crate) fn exchange(
+        &mut self,
+        mapping: Translation,
+        spares: &mut Spares,
+    ) -> Result<Translation> {
         self.deliverer.exchange(mapping, spares)
     }
 

@@ -18,11 +18,11 @@ use crate::{
         net::skbuff::SkBuff,
         page::Window, //
     },
-    queue::Segment, //
+    queue::Segment,
     shared::{
         AdapterAddress,
         Map, //
-    },
+    }, //
 };
 use kernel::prelude::*;
 

@@ -9,7 +9,7 @@ use crate::{
         PartialChecksum,
         SkBuff, //
     },
-    port::QueueCounters,
+    port::counters::QueueCounters,
     queue::{
         Frame,
         OutOfSlot,

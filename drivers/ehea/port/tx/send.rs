@@ -5,41 +5,43 @@
 
 use super::{
     bounce::BouncePool,
-    complete::{
-        Extra,
-        SendRing, //
-    },
     frame::{
         copy_to_slot,
         describe,
         is_short,
         linearize,
         on_the_wire, //
+    },
+    ring::{
+        Extra,
+        SendRing, //
     }, //
 };
 use crate::{
-    firmware::QpRegisters,
+    firmware::{
+        QpRegisters,
+        Result, //
+    },
     kernel_ext::{
         dma::Unrestricted,
         net::{
-            queue::TxQueue,
+            self,
+            queue::{
+                TxLocked,
+                TxQueue, //
+            },
             skbuff::{
                 self,
                 Segments,
                 SkBuff, //
             },
-            NetDevice,
             Transmit, //
         },
         page::QueueMemory, //
     },
     port::{
-        entitlement::SendAccess,
-        rx::buffers::Mapping,
-        Port,
-        PortOperations,
-        Queue,
-        QueueCounters, //
+        charge::SendAccess,
+        counters::QueueCounters, //
     },
     queue::{
         stop_unless,
@@ -56,13 +58,34 @@ use crate::{
         STOP_BELOW, //
     },
     shared::{
+        Adapter,
         AdapterAddress,
-        Map, //
+        Translation, //
     },
     trace::Direction, //
 };
 use core::sync::atomic::Ordering::Relaxed;
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// One pair of a transmit and a receive queue of the network device, whether open or not.
+pub(crate) struct Queue {
+    /// The transmitting side, if the port is open.
+    pub(crate) sender: TxLocked<Option<Sender>>,
+    pub(crate) counters: Arc<QueueCounters>,
+}
+
+impl Queue {
+    /// Queue `index`, which is closed.
+    pub(crate) fn new(index: u16) -> Result<Self> {
+        Ok(Self {
+            sender: TxLocked::new(index, None),
+            counters: Arc::new(QueueCounters::default(), GFP_KERNEL)?,
+        })
+    }
+}
 
 /// The posting side of a transmit queue.
 pub(crate) struct Sender {
@@ -70,9 +93,8 @@ pub(crate) struct Sender {
     ring: Arc<SendRing>,
     memory: Arc<QueueMemory>,
     registers: Arc<QpRegisters>,
-    /// The memory map that work requests refer to, and the key that names it.
-    map: Arc<Map>,
-    key: u32,
+    /// What work requests refer to.
+    translation: Translation,
     bounce: Arc<BouncePool>,
     /// Bounce slots taken.
     bounces_taken: u32,
@@ -147,7 +169,7 @@ impl Sender {
         memory: Arc<QueueMemory>,
         registers: Arc<QpRegisters>,
         bounce: Arc<BouncePool>,
-        mapping: Mapping,
+        translation: Translation,
         access: SendAccess,
     ) -> Self {
         Self {
@@ -155,8 +177,7 @@ impl Sender {
             ring,
             memory,
             registers,
-            map: mapping.map,
-            key: mapping.key,
+            translation,
             bounce,
             bounces_taken: 0,
             bytes: 0,
@@ -171,13 +192,11 @@ impl Sender {
     /// must pause, and the sender be idle.
     pub(crate) fn exchange(
         &mut self,
-        map: Arc<Map>,
-        key: u32,
+        translation: Translation,
         bounce: Arc<BouncePool>,
-    ) -> (Arc<Map>, Arc<BouncePool>) {
-        self.key = key;
+    ) -> (Translation, Arc<BouncePool>) {
         (
-            core::mem::replace(&mut self.map, map),
+            core::mem::replace(&mut self.translation, translation),
             core::mem::replace(&mut self.bounce, bounce),
         )
     }
@@ -265,9 +284,16 @@ impl Sender {
         out: (&SkBuff, &Frame),
         segments: impl IntoIterator<Item = &'a skbuff::Segment>,
     ) -> core::result::Result<Extra, Unreadable> {
-        let map = &*self.map;
+        let map = &*self.translation.map;
         let translate = |address, len| map.adapter_address(token.reach(address, len));
-        match write(&self.memory, ticket, out, segments, self.key, translate) {
+        match write(
+            &self.memory,
+            ticket,
+            out,
+            segments,
+            self.translation.key,
+            translate,
+        ) {
             Ok(()) => Ok(Extra::NONE),
             Err(SwqeError::NotMapped(segment)) => Err(Unreadable::Missed(segment.address)),
             Err(_) => Err(Unreadable::Bad),
@@ -285,14 +311,14 @@ impl Sender {
         let SendAccess::Mapped(mappings) = &mut self.access else {
             return Err(Unreadable::Bad);
         };
-        let map = &*self.map;
+        let map = &*self.translation.map;
         let mut charged = true;
         let result = write(
             &self.memory,
             ticket,
             (out.skb, &out.frame),
             out.segments,
-            self.key,
+            self.translation.key,
             |address, len| match mappings.map(address, len) {
                 Ok(memory) => map.adapter_address(memory),
                 Err(_) => {
@@ -338,16 +364,45 @@ impl Sender {
             &mut slot,
             ticket,
             &out.frame,
-            self.key,
+            self.translation.key,
             self.bounce.segments(taken, len),
             |address, len| {
                 let memory = self.bounce.reach(address, len)?;
-                self.map.adapter_address(memory)
+                self.translation.map.adapter_address(memory)
             },
             |slot, offset, len| copy_to_slot(out.skb, slot, offset, len),
         )
         .map_err(|_| Refused::Bad)?;
         Ok(Extra::bounces(bounces))
+    }
+
+    /// Writes the work request of a frame that the adapter can't read where it is: from bounce slots.
+    #[cold]
+    fn detour(
+        &self,
+        adapter: &Adapter,
+        dev: &net::Device,
+        counters: &QueueCounters,
+        ticket: &SendTicket,
+        out: Outgoing<'_>,
+        why: Unreadable,
+    ) -> core::result::Result<Extra, Refused> {
+        let bounced = match why {
+            Unreadable::Missed(address) => {
+                counters.tx_translation_misses.inc();
+                adapter.report_miss(dev, address, Direction::Transmit);
+                &counters.tx_bounced
+            }
+            Unreadable::NotCharged => &counters.cmo_tx_bounced,
+            Unreadable::Bad => return Err(Refused::Bad),
+        };
+        let written = self.write_bounced(ticket, out);
+        match (&written, why) {
+            (Ok(_), _) => bounced.inc(),
+            (Err(Refused::NoRoom(_)), Unreadable::NotCharged) => counters.cmo_tx_stalled.inc(),
+            (Err(_), _) => {}
+        }
+        written
     }
 
     /// Posts a frame that was written, and announces it, and those before it, if the stack has no
@@ -411,31 +466,29 @@ impl Sender {
     }
 }
 
-impl Port {
+impl Queue {
     /// Sends a frame.
     #[inline]
     pub(crate) fn transmit(
         &self,
-        dev: &NetDevice<PortOperations>,
+        adapter: &Arc<Adapter>,
+        dev: &net::Device,
         txq: &mut TxQueue<'_>,
         skb: SkBuff,
     ) -> Transmit {
-        let Some(queue) = self.queues.get(usize::from(txq.index())) else {
-            return Transmit::Ok;
-        };
         // Functions of their own: what the one has to keep in registers the other needn't save.
         if is_short(&skb) {
-            self.transmit_copied(txq, queue, skb)
+            self.transmit_copied(txq, skb)
         } else {
-            self.transmit_read(dev, txq, queue, skb)
+            self.transmit_read(adapter, dev, txq, skb)
         }
     }
 
     /// Sends a frame that is copied to its work request.
     #[inline(never)]
-    fn transmit_copied(&self, txq: &mut TxQueue<'_>, queue: &Queue, mut skb: SkBuff) -> Transmit {
-        let counters = &*queue.counters;
-        let Some((Some(sender), locked)) = queue.sender.get_with(txq) else {
+    fn transmit_copied(&self, txq: &mut TxQueue<'_>, mut skb: SkBuff) -> Transmit {
+        let counters = &*self.counters;
+        let Some((Some(sender), locked)) = self.sender.get_with(txq) else {
             // The port is closed.
             counters.tx_dropped.inc();
             return Transmit::Ok;
@@ -444,7 +497,7 @@ impl Port {
             return sender.drop_frame(counters);
         };
         let Some(ticket) = sender.reserve(true) else {
-            self.stop(txq, queue, 0);
+            self.stop(txq, 0);
             return Transmit::Busy(skb);
         };
         if sender.write_immediate(&ticket, &skb, &frame).is_err() {
@@ -455,7 +508,7 @@ impl Port {
         let announce = locked.copied(skb);
         sender.post(&ticket, announce);
         if sender.free() < STOP_BELOW {
-            self.stop(txq, queue, 0);
+            self.stop(txq, 0);
         }
         Transmit::Ok
     }
@@ -464,13 +517,13 @@ impl Port {
     #[inline(never)]
     fn transmit_read(
         &self,
-        dev: &NetDevice<PortOperations>,
+        adapter: &Arc<Adapter>,
+        dev: &net::Device,
         txq: &mut TxQueue<'_>,
-        queue: &Queue,
         mut skb: SkBuff,
     ) -> Transmit {
-        let counters = &*queue.counters;
-        let Some((Some(sender), locked)) = queue.sender.get_with(txq) else {
+        let counters = &*self.counters;
+        let Some((Some(sender), locked)) = self.sender.get_with(txq) else {
             // The port is closed.
             counters.tx_dropped.inc();
             return Transmit::Ok;
@@ -489,7 +542,7 @@ impl Port {
             segments.describe(&skb);
         }
         let Some(ticket) = sender.reserve(false) else {
-            self.stop(txq, queue, 0);
+            self.stop(txq, 0);
             return Transmit::Busy(skb);
         };
         // Made where it is needed: what functions of their own get is kept in memory.
@@ -504,12 +557,12 @@ impl Port {
         };
         let written = match written {
             Ok(extra) => Ok(extra),
-            Err(why) => self.detour(dev, counters, sender, &ticket, out(), why),
+            Err(why) => sender.detour(adapter, dev, counters, &ticket, out(), why),
         };
         let extra = match written {
             Ok(extra) => extra,
             Err(Refused::NoRoom(bounces)) => {
-                self.stop(txq, queue, bounces);
+                self.stop(txq, bounces);
                 return Transmit::Busy(skb);
             }
             Err(Refused::Bad) => return sender.drop_frame(counters),
@@ -520,54 +573,25 @@ impl Port {
         let announce = sender.keep(locked, ticket.slot, skb, frame.len, extra);
         sender.post(&ticket, announce);
         if sender.free() < STOP_BELOW {
-            self.stop(txq, queue, 0);
+            self.stop(txq, 0);
         }
         Transmit::Ok
-    }
-
-    /// Writes the work request of a frame that the adapter can't read where it is: from bounce slots.
-    #[cold]
-    fn detour(
-        &self,
-        dev: &NetDevice<PortOperations>,
-        counters: &QueueCounters,
-        sender: &Sender,
-        ticket: &SendTicket,
-        out: Outgoing<'_>,
-        why: Unreadable,
-    ) -> core::result::Result<Extra, Refused> {
-        let bounced = match why {
-            Unreadable::Missed(address) => {
-                counters.tx_translation_misses.inc();
-                self.adapter.report_miss(dev, address, Direction::Transmit);
-                &counters.tx_bounced
-            }
-            Unreadable::NotCharged => &counters.cmo_tx_bounced,
-            Unreadable::Bad => return Err(Refused::Bad),
-        };
-        let written = sender.write_bounced(ticket, out);
-        match (&written, why) {
-            (Ok(_), _) => bounced.inc(),
-            (Err(Refused::NoRoom(_)), Unreadable::NotCharged) => counters.cmo_tx_stalled.inc(),
-            (Err(_), _) => {}
-        }
-        written
     }
 
     /// Stops the queue, unless there is room again, with that many bounce slots. The stack keeps the
     /// frames that it said would follow, so those before them are announced.
     #[cold]
-    fn stop(&self, txq: &mut TxQueue<'_>, queue: &Queue, bounces: u8) {
-        if let Some(Some(sender)) = queue.sender.get(txq) {
+    fn stop(&self, txq: &mut TxQueue<'_>, bounces: u8) {
+        if let Some(Some(sender)) = self.sender.get(txq) {
             sender.announce();
         }
         let has_room = |txq: &mut TxQueue<'_>| {
-            let sender = queue.sender.get(txq);
+            let sender = self.sender.get(txq);
             matches!(sender, Some(Some(sender)) if !sender.paused && sender.has_room(bounces))
         };
         // The counterpart is in `tx_completed()`.
         if stop_unless(txq, |txq| txq.stop(), has_room, |txq| txq.start()) {
-            queue.counters.tx_stopped.inc();
+            self.counters.tx_stopped.inc();
         }
     }
 }

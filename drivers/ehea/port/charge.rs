@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a queue pair has of an entitlement.
+
+use super::{
+    counters::QueueCounters,
+    rx::{
+        buffers::{
+            ChunkCounts,
+            NewChunks, //
+        },
+        charged::MappedBuffers, //
+    }, //
+};
+use crate::{
+    cmo::{
+        retry_after,
+        BufferKind,
+        Limits, //
+    },
+    firmware::Result,
+    kernel_ext::dma::{
+        Access,
+        DmaBuffer,
+        MappingConsumer,
+        MappingProducer,
+        MappingRing,
+        Unrestricted, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// How the adapter gets at frames to be sent.
+pub(super) enum SendAccess {
+    /// Freely.
+    Unrestricted(Unrestricted),
+    /// Each is mapped.
+    Mapped(MappingProducer),
+}
+
+impl SendAccess {
+    /// The token, if there is one.
+    pub(super) fn token(&self) -> Option<Unrestricted> {
+        match self {
+            Self::Unrestricted(token) => Some(*token),
+            Self::Mapped(_) => None,
+        }
+    }
+}
+
+/// What a queue pair has of the entitlement.
+pub(super) struct Charged {
+    pub(super) counts: ChunkCounts,
+    ring: Arc<MappingRing>,
+    /// How often in a row buffers could not be mapped.
+    failures: u32,
+    /// How often nothing is tried before the next attempt.
+    wait: u32,
+}
+
+impl Charged {
+    /// For a queue pair; with the two ends of the ring of mappings of its send queue.
+    pub(super) fn new(
+        access: &Access,
+        limits: &Limits,
+        slots: usize,
+    ) -> Result<Option<(Self, MappingProducer, MappingConsumer)>> {
+        let Some(mapper) = access.mapper() else {
+            return Ok(None);
+        };
+        // Frames of one piece, as a rule. Where others come, the ring is full before the queue is.
+        let (producer, consumer) = MappingRing::pair(mapper, slots, limits.send_bytes)?;
+        let charged = Self {
+            counts: ChunkCounts::new()?,
+            ring: producer.ring().clone(),
+            failures: 0,
+            wait: 0,
+        };
+        charged.set_limits(limits);
+        Ok(Some((charged, producer, consumer)))
+    }
+
+    /// Sets what may be mapped. What is more goes as it is used up.
+    pub(super) fn set_limits(&self, limits: &Limits) {
+        self.counts.rq2.set_limit(limits.rq2_chunks);
+        self.counts.rq3.set_limit(limits.rq3_chunks);
+        self.ring.set_limit(limits.send_bytes);
+    }
+
+    /// Maps the buffers that are missing; fewer if there is not enough, which is tried again later.
+    /// Process context.
+    pub(super) fn allocate(&mut self, access: &Access, counters: &QueueCounters) -> NewChunks {
+        let mut new = NewChunks::default();
+        if self.wait > 0 {
+            self.wait -= 1;
+            return new;
+        }
+        let result = self.allocate_all(access, &mut new);
+        // CAST: Small numbers.
+        counters
+            .cmo_rx_mapped
+            .add((new.rq2.len() + new.rq3.len()) as u64);
+        match result {
+            Ok(()) => self.failures = 0,
+            Err(_) => {
+                counters.cmo_rx_map_failed.inc();
+                self.wait = retry_after(self.failures) - 1;
+                self.failures = self.failures.saturating_add(1);
+            }
+        }
+        new
+    }
+
+    fn allocate_all(&self, access: &Access, new: &mut NewChunks) -> Result {
+        let ChunkCounts { rq2, rq3 } = &self.counts;
+        // No ring may be without buffers, as a frame that finds none may hold up all others.
+        if rq3.is_empty() {
+            allocate(BufferKind::RQ3, rq3.missing().min(1), access, &mut new.rq3)?;
+        }
+        allocate(BufferKind::RQ2, rq2.missing(), access, &mut new.rq2)?;
+        allocate(BufferKind::RQ3, rq3.missing(), access, &mut new.rq3)
+    }
+
+    /// Whether buffers are missing.
+    pub(super) fn is_short(&self) -> bool {
+        self.counts.rq2.missing() > 0 || self.counts.rq3.missing() > 0
+    }
+}
+
+/// Maps chunks until there are `count`.
+fn allocate(kind: BufferKind, count: u32, access: &Access, chunks: &mut KVec<DmaBuffer>) -> Result {
+    while chunks.len() < count as usize {
+        chunks.push(MappedBuffers::allocate(kind, access)?, GFP_KERNEL)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A port, as those see it who do a part of its work.
+
+use crate::{
+    firmware::{
+        Firmware,
+        PortCalls, //
+    },
+    kernel_ext::net::{
+        self,
+        NetDevice, //
+    },
+    shared::Adapter,
+    trace::Direction, //
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
+};
+
+/// The operations of a port's network device.
+pub(crate) struct PortOperations;
+
+/// The network device of a port.
+pub(crate) type PortDevice = NetDevice<PortOperations>;
+
+/// Reasons for deferred work.
+pub(super) struct Deferred;
+
+impl Deferred {
+    /// The port must be taken down and up again.
+    pub(super) const RESET: u32 = 1 << 0;
+    /// It is time to fetch the adapter's counters.
+    pub(super) const STATISTICS: u32 = 1 << 1;
+}
+
+/// Logs an error of the port that `calls` are about. Any context.
+pub(super) fn log_err(calls: &PortCalls, dev: &net::Device, message: fmt::Arguments<'_>) {
+    dev_err!(calls.firmware().dev(), "{}: {}\n", dev.name(), message);
+}
+
+/// Logs something that is good to know, likewise. Any context.
+pub(super) fn log_info(calls: &PortCalls, dev: &net::Device, message: fmt::Arguments<'_>) {
+    dev_info!(calls.firmware().dev(), "{}: {}\n", dev.name(), message);
+}
+
+/// What is known of a port by those who do a part of its work.
+///
+/// It has a reference of the network device, so it must be gone when the port is closed.
+pub(super) struct Context {
+    dev: ARef<PortDevice>,
+    adapter: Arc<Adapter>,
+    calls: PortCalls,
+}
+
+impl Context {
+    /// That of port `number`.
+    pub(super) fn new(dev: &PortDevice, adapter: &Arc<Adapter>, number: u16) -> Self {
+        Self {
+            dev: dev.into(),
+            adapter: adapter.clone(),
+            calls: PortCalls::new(adapter.firmware(), number),
+        }
+    }
+
+    /// The network device.
+    pub(super) fn dev(&self) -> &PortDevice {
+        &self.dev
+    }
+
+    /// The adapter.
+    pub(super) fn adapter(&self) -> &Arc<Adapter> {
+        &self.adapter
+    }
+
+    /// Calls about the port.
+    pub(super) fn calls(&self) -> &PortCalls {
+        &self.calls
+    }
+
+    /// Firmware.
+    pub(super) fn firmware(&self) -> &Arc<Firmware> {
+        self.adapter.firmware()
+    }
+
+    /// Logs an error of the port. Any context.
+    pub(super) fn log_err(&self, message: fmt::Arguments<'_>) {
+        log_err(&self.calls, &self.dev, message);
+    }
+
+    /// Logs something that is good to know. Any context.
+    pub(super) fn log_info(&self, message: fmt::Arguments<'_>) {
+        log_info(&self.calls, &self.dev, message);
+    }
+
+    /// Has the port taken down and up again, soon. Any context.
+    pub(super) fn request_reset(&self) {
+        self.dev.defer(Deferred::RESET);
+    }
+
+    /// Reports that the buffer at real address `address` is not in the memory map. Any context.
+    pub(super) fn report_miss(&self, address: u64, direction: Direction) {
+        self.adapter.report_miss(&self.dev, address, direction);
+    }
+}

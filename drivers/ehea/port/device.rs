@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The port as a value.
+
+use super::{
+    context::{
+        log_err,
+        log_info,
+        Context,
+        Deferred,
+        PortDevice, //
+    },
+    counters::{
+        PortCounters,
+        QueueCounters, //
+    },
+    filter::Filter,
+    running::Running,
+    tx::send::Queue, //
+};
+use crate::{
+    firmware::{
+        PortCalls,
+        Result, //
+    },
+    kernel_ext::net::{
+        self,
+        stats::Counter, //
+    },
+    shared::Adapter, //
+};
+use kernel::{
+    fmt,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// A logical port.
+#[pin_data]
+pub(crate) struct Port {
+    pub(super) adapter: Arc<Adapter>,
+    pub(super) calls: PortCalls,
+    pub(super) queues: KVec<Queue>,
+    // What exists while the port is open.
+    #[pin]
+    pub(super) running: Mutex<Option<Running>>,
+    #[pin]
+    pub(super) filter: Mutex<Filter>,
+    pub(super) counters: PortCounters,
+}
+
+impl Port {
+    /// Port that `calls` are about, with that many queues.
+    pub(super) fn new(
+        adapter: &Arc<Adapter>,
+        calls: PortCalls,
+        queues: u16,
+    ) -> Result<impl PinInit<Self, kernel::error::Error>> {
+        let mut list = KVec::with_capacity(queues.into(), GFP_KERNEL)?;
+        for index in 0..queues {
+            list.push(Queue::new(index)?, GFP_KERNEL)?;
+        }
+        let adapter = adapter.clone();
+        Ok(try_pin_init!(Self {
+            filter <- new_mutex!(Filter::new(adapter.multicast_limit())),
+            adapter,
+            calls,
+            queues: list,
+            running <- new_mutex!(None),
+            counters: PortCounters::new(),
+        }? kernel::error::Error))
+    }
+
+    /// The logical port number.
+    pub(super) fn number(&self) -> u16 {
+        self.calls.number()
+    }
+
+    /// The adapter.
+    pub(super) fn adapter(&self) -> &Arc<Adapter> {
+        &self.adapter
+    }
+
+    /// Calls about the port.
+    pub(super) fn calls(&self) -> &PortCalls {
+        &self.calls
+    }
+
+    /// The counters of all queue pairs.
+    pub(super) fn queue_counters(&self) -> impl Iterator<Item = &QueueCounters> {
+        self.queues.iter().map(|queue| &*queue.counters)
+    }
+
+    /// How often the port was reset.
+    pub(super) fn resets(&self) -> &Counter {
+        &self.counters.resets
+    }
+
+    /// The port, for those who do a part of its work.
+    pub(super) fn context(&self, dev: &PortDevice) -> Context {
+        Context::new(dev, &self.adapter, self.number())
+    }
+
+    /// Logs an error of the port. Any context.
+    pub(super) fn log_err(&self, dev: &net::Device, message: fmt::Arguments<'_>) {
+        log_err(&self.calls, dev, message);
+    }
+
+    /// Logs something that is good to know. Any context.
+    pub(super) fn log_info(&self, dev: &net::Device, message: fmt::Arguments<'_>) {
+        log_info(&self.calls, dev, message);
+    }
+
+    /// Has the port taken down and up again, soon. Any context.
+    pub(super) fn request_reset(&self, dev: &PortDevice) {
+        dev.defer(Deferred::RESET);
+    }
+
+    /// Takes note that the link came up or went down.
+    ///
+    /// Queues are left alone: without a carrier the stack doesn't use them.
+    pub(super) fn link_changed(&self, dev: &PortDevice, up: bool) {
+        if dev.carrier_ok() == up {
+            return;
+        }
+        if up {
+            dev.carrier_on();
+        } else {
+            dev.carrier_off();
+        }
+        self.log_info(dev, fmt!("link is {}", if up { "up" } else { "down" }));
+    }
+}

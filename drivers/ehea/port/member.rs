@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the shared part of an adapter asks of a port.
+
+use super::{
+    context::PortDevice,
+    device::Port,
+    queue_pair::QueuePair,
+    tx::send::Queue, //
+};
+use crate::{
+    cmo::Limits,
+    firmware::{
+        Error,
+        Result, //
+    },
+    mr,
+    shared::{
+        Generation,
+        Member,
+        Misses, //
+    },
+    trace::Direction, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
+};
+
+/// A port, as a member of its adapter.
+struct PortMember(ARef<PortDevice>);
+
+/// Makes a port a member that an adapter can take in.
+pub(crate) fn member(dev: &PortDevice) -> Result<KBox<dyn Member>> {
+    Ok(KBox::new(PortMember(dev.into()), GFP_KERNEL)?)
+}
+
+impl Port {
+    /// Calls `f` for each queue pair, as long as it succeeds; for none if the port is closed.
+    fn for_each_queue_pair(&self, mut f: impl FnMut(&mut QueuePair, &Queue) -> Result) -> Result {
+        match &mut *self.running.lock() {
+            Some(running) => running
+                .queue_pairs
+                .iter_mut()
+                .zip(&self.queues)
+                .try_for_each(|(pair, queue)| f(pair, queue)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PortMember {
+    fn for_each_queue_pair(&self, f: impl FnMut(&mut QueuePair, &Queue) -> Result) -> Result {
+        self.0.data().for_each_queue_pair(f)
+    }
+}
+
+impl mr::Port for PortMember {
+    type Generation = Arc<Generation>;
+    type Error = Error;
+
+    fn prepare(&self, to: &Arc<Generation>) -> Result {
+        self.for_each_queue_pair(|pair, _| pair.prepare(to))
+    }
+
+    /// One after the other, so that the others carry traffic.
+    fn switch(&self) -> Result {
+        self.for_each_queue_pair(|pair, queue| pair.switch(queue))
+    }
+
+    fn discard(&self) {
+        let _ = self.for_each_queue_pair(|pair, _| {
+            pair.discard();
+            Ok(())
+        });
+    }
+
+    fn pause(&self) -> Result {
+        self.for_each_queue_pair(|pair, queue| pair.pause(queue))
+    }
+
+    fn release_keys(&self) {
+        let _ = self.for_each_queue_pair(|pair, _| {
+            pair.release_keys();
+            Ok(())
+        });
+    }
+
+    fn go_on(&self, generation: &Arc<Generation>) -> Result {
+        self.for_each_queue_pair(|pair, queue| pair.go_on(queue, generation))
+    }
+
+    fn reset(&self, verb: &str, error: &Error) {
+        let port = self.0.data();
+        port.log_err(&self.0, fmt!("could not be {}: {}", verb, error));
+        port.request_reset(&self.0);
+    }
+}
+
+impl Member for PortMember {
+    fn number(&self) -> u16 {
+        self.0.data().number()
+    }
+
+    fn link_changed(&self, up: bool) {
+        self.0.data().link_changed(&self.0, up);
+    }
+
+    fn malfunction(&self) {
+        let port = self.0.data();
+        port.log_err(&self.0, fmt!("port malfunction"));
+        port.link_changed(&self.0, false);
+        port.request_reset(&self.0);
+    }
+
+    fn follow_entitlement(&self, limits: &Limits) {
+        let result = self.for_each_queue_pair(|pair, queue| pair.follow(queue, limits));
+        // All else is tried again the next time.
+        if let Err(Error::NotMapped(address)) = result {
+            let port = self.0.data();
+            port.adapter()
+                .report_miss(&self.0, address, Direction::Receive);
+        }
+    }
+
+    fn misses(&self) -> Misses {
+        let mut sum = Misses::default();
+        for queue in self.0.data().queue_counters() {
+            for misses in [&queue.tx_translation_misses, &queue.rx_translation_misses] {
+                sum.missed = sum.missed.wrapping_add(misses.get());
+            }
+            sum.bounced = sum.bounced.wrapping_add(queue.tx_bounced.get());
+        }
+        sum
+    }
+}

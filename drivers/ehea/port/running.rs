@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What exists while a port is open.
+
+use super::{
+    context::Context,
+    errors::AffiliatedEvents,
+    queue_pair::QueuePair, //
+};
+use crate::firmware::Eq;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// What exists while a port is open. Dropped in this order: what uses the event queue before it.
+pub(super) struct Running {
+    pub(super) _events: AffiliatedEvents,
+    pub(super) queue_pairs: KVec<KBox<QueuePair>>,
+    pub(super) _affiliated_eq: Eq,
+    pub(super) ctx: Arc<Context>,
+}
+
+impl Running {
+    /// The number of the first queue pair, which gets frames for everybody.
+    pub(super) fn first_queue_pair(&self) -> u32 {
+        self.queue_pairs.first().map_or(0, |pair| pair.number())
+    }
+}

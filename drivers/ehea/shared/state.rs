@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the ports of an adapter share, as a value.
+
+use super::{
+    counters::RebuildCounters,
+    entitlement::Entitlement,
+    members::Members,
+    memory::{
+        Generation,
+        Memory, //
+    }, //
+};
+use crate::{
+    abi::cb::adapter::{
+        AdapterBlock,
+        PageSizes, //
+    },
+    firmware::{
+        Firmware,
+        Result, //
+    },
+    mr::MissReport, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// What the ports of an adapter share.
+#[pin_data]
+pub(crate) struct AdapterState {
+    limits: AdapterBlock,
+    #[pin]
+    pub(super) memory: Mutex<Memory>,
+    #[pin]
+    pub(super) members: Members,
+    // In a CMO partition.
+    entitlement: Option<Pin<KBox<Entitlement>>>,
+    pub(super) missed: MissReport,
+    pub(crate) rebuilds: RebuildCounters,
+    // Dropped after the memory map: gives back what firmware has refused to take.
+    firmware: Arc<Firmware>,
+}
+
+impl AdapterState {
+    /// Queries the adapter, which has `ports` ports. Registers no memory yet.
+    pub(super) fn new(
+        firmware: Firmware,
+        ports: usize,
+    ) -> Result<impl PinInit<Self, kernel::error::Error>> {
+        let limits = firmware.query_adapter()?;
+        let memory = Memory::new(PageSizes(limits.mr_page_size.get()))?;
+        let entitlement = match firmware.access().mapper() {
+            Some(mapper) => Some(KBox::pin_init(
+                Entitlement::new(mapper.clone(), ports),
+                GFP_KERNEL,
+            )?),
+            None => None,
+        };
+        if let Some(entitlement) = &entitlement {
+            // Before anything is mapped: until the bus has looked at the device for the first time,
+            // it isn't entitled to anything.
+            entitlement.announce();
+        }
+        let firmware = Arc::new(firmware, GFP_KERNEL)?;
+        Ok(try_pin_init!(Self {
+            firmware,
+            limits,
+            memory <- new_mutex!(memory),
+            members <- Members::new(),
+            entitlement,
+            missed: MissReport::new(),
+            rebuilds: RebuildCounters::default(),
+        }? kernel::error::Error))
+    }
+
+    /// Firmware.
+    pub(crate) fn firmware(&self) -> &Arc<Firmware> {
+        &self.firmware
+    }
+
+    /// The ports.
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The most multicast addresses that can be registered.
+    pub(crate) fn multicast_limit(&self) -> usize {
+        // The block has the number plus one.
+        usize::try_from(self.limits.max_mc_mac.get().saturating_sub(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Calls `f` with the memory map to be used from now on, which is registered if it is not. The
+    /// map stays the current one until `f` returns.
+    pub(crate) fn with_generation<T>(
+        &self,
+        f: impl FnOnce(&Arc<Generation>) -> Result<T>,
+    ) -> Result<T> {
+        let mut memory = self.memory.lock();
+        let generation = memory.current(&self.firmware)?;
+        f(&generation)
+    }
+
+    /// The entitlement that the ports share; none outside of CMO.
+    pub(crate) fn entitlement(&self) -> Option<&Entitlement> {
+        self.entitlement.as_deref()
+    }
+}

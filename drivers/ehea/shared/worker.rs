@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The work of an adapter: it follows misses and the entitlement.
+
+use super::{
+    entitlement::Entitlement,
+    members::Member,
+    state::AdapterState, //
+};
+use crate::{
+    firmware::{
+        Firmware,
+        Result, //
+    },
+    kernel_ext::{
+        net,
+        workqueue::{
+            self,
+            Work,
+            WorkRef, //
+        }, //
+    },
+    trace::{
+        self,
+        Direction, //
+    }, //
+};
+use core::{
+    ops::Deref,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::Relaxed, //
+    }, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+/// How often open ports look after what they may have mapped, whatever happens.
+const ENTITLEMENT_INTERVAL: Delta = Delta::from_secs(1);
+
+/// An adapter: what its ports share, and the work that this makes.
+///
+/// It is dropped in process context, when nobody holds anything that the work takes.
+#[pin_data]
+pub(crate) struct Adapter {
+    #[pin]
+    work: Work<AdapterWork>,
+}
+
+/// The work item of an adapter.
+#[pin_data]
+pub(crate) struct AdapterWork {
+    #[pin]
+    state: AdapterState,
+    /// The ports have to look after what they may have mapped.
+    entitlement_changed: AtomicBool,
+    /// When they did so last.
+    #[pin]
+    followed: Mutex<Instant<Monotonic>>,
+}
+
+impl Deref for Adapter {
+    type Target = AdapterState;
+
+    #[inline]
+    fn deref(&self) -> &AdapterState {
+        &self.work.state
+    }
+}
+
+impl Adapter {
+    /// Queries the adapter, which has `ports` ports. Registers no memory yet.
+    pub(crate) fn new(firmware: Firmware, ports: usize) -> Result<Arc<Self>> {
+        let state = AdapterState::new(firmware, ports)?;
+        Ok(Arc::pin_init(
+            try_pin_init!(Self {
+                work <- Work::new(try_pin_init!(AdapterWork {
+                    state <- state,
+                    entitlement_changed: AtomicBool::new(false),
+                    followed <- new_mutex!(Instant::now()),
+                }? kernel::error::Error)),
+            }? kernel::error::Error),
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Adds a port. It follows the memory map from now on, and gets events.
+    pub(crate) fn join(self: &Arc<Self>, member: KBox<dyn Member>) -> Result<Membership> {
+        let number = member.number();
+        self.members.add(member)?;
+        let membership = Membership {
+            adapter: self.clone(),
+            number,
+        };
+        self.member_added();
+        Ok(membership)
+    }
+
+    /// Reports that the buffer at real address `address` is not in the map. However many buffers
+    /// follow, one rebuild is asked for. Any context.
+    pub(crate) fn report_miss(&self, dev: &net::Device, address: u64, direction: Direction) {
+        trace::miss(dev, address, direction);
+        if self.missed.report(address) {
+            self.work.schedule();
+        }
+    }
+
+    /// Has all ports look after what they may have mapped, soon. Any context.
+    pub(crate) fn entitlement_changed(&self) {
+        if self.entitlement().is_some() {
+            self.work.entitlement_changed.store(true, Relaxed);
+            self.work.schedule();
+        }
+    }
+
+    /// Ends the work, and waits for it. To be called when there are no ports any more, which would
+    /// ask for more.
+    pub(crate) fn end_work(&self) {
+        self.work.cancel();
+    }
+}
+
+/// What makes a port one of an adapter's. Ends on drop, which must be before the port's device is
+/// unregistered: that waits for all who have it.
+pub(crate) struct Membership {
+    adapter: Arc<Adapter>,
+    number: u16,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.adapter.members.remove(self.number);
+    }
+}
+
+impl AdapterWork {
+    /// Has all ports follow the entitlement.
+    fn follow(&self, entitlement: &Entitlement) {
+        // Not while queue pairs move to another memory map. Without one, they are about to be reset.
+        let memory = self.state.memory.lock();
+        if memory.published().is_some() {
+            self.state.members.for_each(|member| {
+                member.follow_entitlement(&entitlement.limits(member.number()));
+            });
+        }
+    }
+}
+
+impl workqueue::Handler for AdapterWork {
+    fn run(&self, work: &WorkRef<'_>) {
+        self.state.rebuild_for_miss();
+        let Some(entitlement) = self.state.entitlement() else {
+            return;
+        };
+        let changed = self.entitlement_changed.swap(false, Relaxed);
+        let mut followed = self.followed.lock();
+        if changed || followed.elapsed() >= ENTITLEMENT_INTERVAL {
+            *followed = Instant::now();
+            self.follow(entitlement);
+        }
+        if entitlement.has_open_ports() {
+            // What there was no room for is tried again.
+            work.schedule_after(ENTITLEMENT_INTERVAL);
+        }
+    }
+}
