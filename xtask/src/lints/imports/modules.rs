@@ -25,6 +25,8 @@ struct Module {
     children: BTreeMap<String, usize>,
     /// Names that the module defines.
     items: BTreeSet<String>,
+    /// Macros that the module defines for the root of the crate.
+    exported: BTreeSet<String>,
     /// Names that the module imports, with the paths for which they stand.
     imports: BTreeMap<String, Segments>,
     /// Modules of which it imports all names.
@@ -65,7 +67,36 @@ impl Modules {
         };
         let directory = root.parent().unwrap_or(Path::new("")).to_owned();
         this.read_file(root, &directory, None, files)?;
+        this.export_macros();
         Ok(this)
+    }
+
+    /// Makes the root import the macros that modules export to it.
+    fn export_macros(&mut self) {
+        let mut exported = BTreeMap::new();
+        for (index, module) in self.modules.iter().enumerate() {
+            for name in &module.exported {
+                let mut path = self.path_of(index);
+                path.push(name.clone());
+                exported.insert(name.clone(), path);
+            }
+        }
+        if let Some(root) = self.modules.first_mut() {
+            root.imports.extend(exported);
+        }
+    }
+
+    /// Returns the path of a module, from `crate` on.
+    fn path_of(&self, index: usize) -> Segments {
+        let parent = self.modules.get(index).and_then(|module| module.parent);
+        let Some(parent) = parent else {
+            return vec!["crate".to_owned()];
+        };
+        let mut path = self.path_of(parent);
+        let children = self.modules.get(parent).map(|module| &module.children);
+        let name = children.and_then(|children| children.iter().find(|(_, &child)| child == index));
+        path.extend(name.map(|(name, _)| name.clone()));
+        path
     }
 
     fn read_file(
@@ -237,6 +268,12 @@ struct Reader {
 impl Reader {
     fn item(&mut self, item: &syn::Item) {
         if let Some(name) = item_name(item) {
+            if attributes(item)
+                .iter()
+                .any(|a| a.path().is_ident("macro_export"))
+            {
+                self.module.exported.insert(name.clone());
+            }
             self.module.items.insert(name);
         }
         self.visit_item(item);
@@ -376,6 +413,7 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
         syn::Item::Const(item) => &item.attrs,
         syn::Item::Fn(item) => &item.attrs,
         syn::Item::Impl(item) => &item.attrs,
+        syn::Item::Macro(item) => &item.attrs,
         syn::Item::Mod(item) => &item.attrs,
         syn::Item::Struct(item) => &item.attrs,
         syn::Item::Use(item) => &item.attrs,
@@ -408,7 +446,7 @@ fn path_attribute(attributes: &[syn::Attribute]) -> Option<PathBuf> {
 }
 
 /// Returns a relative path without `..` in it.
-fn normal(path: &Path) -> PathBuf {
+pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
         match component {
