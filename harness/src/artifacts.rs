@@ -2,9 +2,7 @@
 //! Files of which a guest is made.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
@@ -17,49 +15,6 @@ pub const ARTIFACTS_VARIABLE: &str = "EHEA_ARTIFACTS";
 /// Environment variable with the path of a JSON file that holds the [`Artifacts`] of the witness's
 /// guest. That guest has the C driver's kernel, which is big-endian, and a userland of its own.
 pub const WITNESS_ARTIFACTS_VARIABLE: &str = "EHEA_WITNESS_ARTIFACTS";
-
-/// Base page size of a guest kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum PageSize {
-    /// 4 KiB.
-    #[serde(rename = "4k")]
-    K4,
-    /// 64 KiB, the default.
-    #[default]
-    #[serde(rename = "64k")]
-    K64,
-}
-
-impl PageSize {
-    /// Returns the size of a page in bytes.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Self::K4 => 4 << 10,
-            Self::K64 => 64 << 10,
-        }
-    }
-}
-
-impl fmt::Display for PageSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::K4 => "4k",
-            Self::K64 => "64k",
-        })
-    }
-}
-
-impl FromStr for PageSize {
-    type Err = anyhow::Error;
-
-    fn from_str(s: &str) -> Result<Self> {
-        match s.to_ascii_lowercase().as_str() {
-            "4k" => Ok(Self::K4),
-            "64k" => Ok(Self::K64),
-            _ => bail!("page size is 4k or 64k, not {s}"),
-        }
-    }
-}
 
 /// A guest kernel and the modules built for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -11,14 +11,14 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use command_fds::{CommandFdExt, FdMapping};
 
-use crate::artifacts::{Artifacts, PageSize};
+use crate::artifacts::Artifacts;
 use crate::guest::{Guest, Parts};
 use crate::initrd::{Content, Files};
 use crate::memory::Memory;
 use crate::netdev::Netdev;
 use crate::process;
 use crate::sandbox::Sandbox;
-use crate::variant::{Debug, Variant};
+use crate::variant::{Debug, PageSize, Variant};
 
 const INIT: &str = include_str!("../../guest/init");
 

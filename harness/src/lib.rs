@@ -43,7 +43,7 @@ mod sandbox;
 mod variant;
 
 pub use agent::{Output, Stream};
-pub use artifacts::{Artifacts, Kernel, PageSize, ARTIFACTS_VARIABLE, WITNESS_ARTIFACTS_VARIABLE};
+pub use artifacts::{Artifacts, Kernel, ARTIFACTS_VARIABLE, WITNESS_ARTIFACTS_VARIABLE};
 pub use builder::Builder;
 pub use console::{Console, Finding, FindingKind};
 pub use guest::{Guest, GuestError};
@@ -53,4 +53,4 @@ pub use memory::{parse_size, Memory};
 pub use netdev::Netdev;
 pub use qmp::Qmp;
 pub use sandbox::Sandbox;
-pub use variant::{Debug, Variant};
+pub use variant::{Debug, PageSize, Variant};

@@ -7,7 +7,48 @@ use std::str::FromStr;
 use anyhow::{bail, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::artifacts::PageSize;
+/// Base page size of a guest kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PageSize {
+    /// 4 KiB.
+    #[serde(rename = "4k")]
+    K4,
+    /// 64 KiB, the default.
+    #[default]
+    #[serde(rename = "64k")]
+    K64,
+}
+
+impl PageSize {
+    /// Returns the size of a page in bytes.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::K4 => 4 << 10,
+            Self::K64 => 64 << 10,
+        }
+    }
+}
+
+impl fmt::Display for PageSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::K4 => "4k",
+            Self::K64 => "64k",
+        })
+    }
+}
+
+impl FromStr for PageSize {
+    type Err = anyhow::Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        match s.to_ascii_lowercase().as_str() {
+            "4k" => Ok(Self::K4),
+            "64k" => Ok(Self::K64),
+            _ => bail!("page size is 4k or 64k, not {s}"),
+        }
+    }
+}
 
 /// Checkers with which a debug kernel is built. Such a kernel is several times slower than the
 /// plain one and takes more memory.
