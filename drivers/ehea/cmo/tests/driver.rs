@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The steps of the driver on the simulated bus: those of `port/entitlement.rs` and
-//! `adapter/entitlement.rs`, without the kernel.
+//! `shared/entitlement.rs`, without the kernel.
 
 use std::collections::VecDeque;
 
