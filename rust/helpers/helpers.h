@@ -3,8 +3,8 @@
  * C side of the Rust abstractions in rust/kernel/.
  *
  * What is here is a macro, static inline or variadic in C, or concerns a
- * structure that the kernel's Rust bindings don't know the layout of. Every
- * function is declared a second time in rust/kernel/sys.rs: change both.
+ * structure that the kernel's Rust bindings don't know the layout of. Rust's
+ * view of it is generated from here: rust/bindings.
  */
 #ifndef RUST_EXT_HELPERS_H
 #define RUST_EXT_HELPERS_H
@@ -52,19 +52,11 @@ void rust_ext_out_be64(void __iomem *addr, __be64 value);
 u64 rust_ext_in_be64(const void __iomem *addr);
 
 /* dma.c */
-/* What rust_ext_dma_map() returns if the range can't be mapped. */
-#define RUST_EXT_DMA_ERROR	(~0ULL)
-
 bool rust_ext_vio_cmo_charged(const struct vio_dev *vdev);
 size_t rust_ext_vio_cmo_entitled(const struct vio_dev *vdev);
 size_t rust_ext_vio_cmo_allocated(const struct vio_dev *vdev);
 size_t rust_ext_vio_cmo_desired(const struct vio_dev *vdev);
 void rust_ext_vio_cmo_set_desired(struct vio_dev *vdev, size_t desired);
-/* @direction is an enum dma_data_direction. */
-u64 rust_ext_dma_map(struct device *dev, u64 address, size_t len,
-		     u32 direction);
-void rust_ext_dma_unmap(struct device *dev, u64 handle, size_t len,
-			u32 direction);
 
 /* memory.c */
 typedef int (*rust_ext_range_fn)(void *context, u64 base, u64 len);
@@ -139,7 +131,6 @@ struct rust_ext_stats64 {
 	u64 rx_over_errors;
 };
 
-/* As RxQueueStats and TxQueueStats of rust/kernel/net/stats.rs. */
 struct rust_ext_rx_queue_stats {
 	u64 packets;
 	u64 bytes;
@@ -197,9 +188,6 @@ struct rust_ext_netdev_callbacks {
 #define RUST_EXT_F_TSO6		BIT_ULL(20)
 #define RUST_EXT_F_RXHASH	BIT_ULL(39)
 #define RUST_EXT_F_RXCSUM	BIT_ULL(40)
-
-/* Bytes of a name; the same in rust/kernel/sys.rs. */
-static_assert(IFNAMSIZ == 16);
 
 struct rust_ext_rx_mode {
 	u8 promiscuous;
@@ -308,9 +296,9 @@ struct rust_ext_segment {
 	u32 reserved;
 };
 
-#define RUST_EXT_GSO_TCPV4	BIT(0)
-#define RUST_EXT_GSO_TCPV6	BIT(1)
-#define RUST_EXT_GSO_OTHER	BIT(2)
+#define RUST_EXT_GSO_TCPV4	1
+#define RUST_EXT_GSO_TCPV6	2
+#define RUST_EXT_GSO_OTHER	4
 
 struct rust_ext_gso {
 	u32 header_len;		/* 0: not TCP, or not known. */

@@ -5,7 +5,7 @@
 //!
 //! C headers: `arch/powerpc/include/asm/kexec.h`, `include/linux/crash_dump.h`
 
-use super::sys;
+use super::bindings;
 use core::{
     marker::PhantomPinned,
     ops::Deref,
@@ -19,7 +19,7 @@ use kernel::{
 /// Whether this is a kernel that takes a dump. It has little memory, and not to be fast.
 pub fn is_dump_kernel() -> bool {
     // SAFETY: No precondition.
-    unsafe { sys::rust_ext_is_dump_kernel() }
+    unsafe { bindings::rust_ext_is_dump_kernel() }
 }
 
 /// Something to be done when the kernel has crashed.
@@ -45,7 +45,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Registration<H: Handler> {
     #[pin]
     handler: H,
-    raw: NonNull<sys::crash_handler>,
+    raw: NonNull<bindings::rust_ext_crash_handler>,
     #[pin]
     _pin: PhantomPinned,
 }
@@ -89,7 +89,7 @@ impl<H: Handler> Registration<H> {
                 // SAFETY: The callback suits the type of `context`. `Self` is pinned, so `context`
                 // stays valid until `drop()` has unregistered it; the handler is initialised.
                 let raw = from_err_ptr(unsafe {
-                    sys::rust_ext_crash_register(crashed_callback::<H>, context.cast())
+                    bindings::rust_ext_crash_register(Some(crashed_callback::<H>), context.cast())
                 })?;
                 NonNull::new(raw).ok_or(ENOMEM)?
             },
@@ -109,6 +109,6 @@ impl<H: Handler> Deref for Registration<H> {
 impl<H: Handler> PinnedDrop for Registration<H> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant `raw` is registered; it is unregistered only here.
-        unsafe { sys::rust_ext_crash_unregister(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_crash_unregister(self.raw.as_ptr()) };
     }
 }

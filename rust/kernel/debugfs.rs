@@ -7,13 +7,12 @@
 //!
 //! C header: `include/linux/debugfs.h`
 
-use super::sys;
+use super::bindings;
 use core::{
     marker::PhantomPinned,
     ptr::NonNull, //
 };
 use kernel::{
-    bindings,
     prelude::*,
     seq_file::SeqFile, //
 };
@@ -36,7 +35,7 @@ pub trait Show: Send + Sync + 'static {
 pub struct File<T: Show> {
     #[pin]
     data: T,
-    raw: NonNull<sys::debugfs_file>,
+    raw: NonNull<bindings::rust_ext_debugfs_file>,
     #[pin]
     _pin: PhantomPinned,
 }
@@ -79,10 +78,10 @@ impl<T: Show> File<T> {
                 // pinned, so `context` stays valid until `drop()` has removed the file; the data
                 // are initialised.
                 let raw = unsafe {
-                    sys::rust_ext_debugfs_create(
+                    bindings::rust_ext_debugfs_create(
                         dir.as_char_ptr(),
                         name.as_char_ptr(),
-                        show_callback::<T>,
+                        Some(show_callback::<T>),
                         context.cast(),
                     )
                 };
@@ -96,6 +95,6 @@ impl<T: Show> File<T> {
 impl<T: Show> PinnedDrop for File<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant the file is live; it is removed only here.
-        unsafe { sys::rust_ext_debugfs_remove(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_debugfs_remove(self.raw.as_ptr()) };
     }
 }

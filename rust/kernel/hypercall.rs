@@ -4,7 +4,7 @@
 //!
 //! C header: `arch/powerpc/include/asm/hvcall.h`
 
-use super::sys;
+use super::bindings;
 /// Whether `opcode` belongs to the HEA: `H_RESET_EVENTS`, `H_FREE_RESOURCE`, `H_REGISTER_SMR`,
 /// `H_ERROR_DATA`, and `H_MODIFY_HEA_QP` to `H_ALLOC_HEA_RESOURCE`.
 ///
@@ -36,7 +36,7 @@ pub fn hea_call9(opcode: u64, args: [u64; 9]) -> (i64, [u64; 9]) {
     let opcode = opcode as usize;
     // SAFETY: Both arrays have the nine elements that the helper reads and writes. The opcode is
     // one of the HEA's, so that the call changes no resource of the kernel itself.
-    let status = unsafe { sys::rust_ext_hcall9(opcode, args.as_ptr(), rets.as_mut_ptr()) };
+    let status = unsafe { bindings::rust_ext_hcall9(opcode, args.as_ptr(), rets.as_mut_ptr()) };
     (status as i64, rets)
 }
 
@@ -44,7 +44,7 @@ pub fn hea_call9(opcode: u64, args: [u64; 9]) -> (i64, [u64; 9]) {
 /// `None` if `status` isn't one of the long-busy codes.
 pub fn long_busy_msecs(status: i64) -> Option<u64> {
     // SAFETY: A pure function of its argument.
-    match unsafe { sys::rust_ext_long_busy_msecs(status as isize) } {
+    match unsafe { bindings::rust_ext_long_busy_msecs(status as isize) } {
         0 => None,
         msecs => Some(msecs.into()),
     }

@@ -2,7 +2,7 @@
 
 //! Big-endian memory-mapped registers.
 
-use super::sys;
+use super::bindings;
 use kernel::prelude::*;
 
 /// A mapping of `SIZE` bytes of big-endian 64-bit registers, unmapped on drop.
@@ -41,7 +41,7 @@ impl<const SIZE: usize> BeMmio<SIZE> {
 
         // SAFETY: The helper refuses ranges that contain RAM, so nothing that Rust knows of as
         // memory becomes accessible through the mapping.
-        let base = unsafe { sys::rust_ext_ioremap(base, SIZE) };
+        let base = unsafe { bindings::rust_ext_ioremap(base, SIZE) };
         if base.is_null() {
             return Err(ENOMEM);
         }
@@ -67,7 +67,7 @@ impl<const SIZE: usize> BeMmio<SIZE> {
         // Here the compiler knows how few bits most values have, and need swapping.
         let value = value.to_be();
         // SAFETY: By the type invariant and the assertion, the register is in the mapping.
-        unsafe { sys::rust_ext_out_be64(self.base.wrapping_byte_add(OFFSET), value) };
+        unsafe { bindings::rust_ext_out_be64(self.base.wrapping_byte_add(OFFSET), value) };
     }
 
     /// Reads the register at byte offset `OFFSET`; an offset outside of the mapping doesn't
@@ -77,7 +77,7 @@ impl<const SIZE: usize> BeMmio<SIZE> {
         const { assert!(OFFSET % 8 == 0 && OFFSET < SIZE && SIZE - OFFSET >= 8) };
 
         // SAFETY: By the type invariant and the assertion, the register is in the mapping.
-        unsafe { sys::rust_ext_in_be64(self.base.wrapping_byte_add(OFFSET)) }
+        unsafe { bindings::rust_ext_in_be64(self.base.wrapping_byte_add(OFFSET)) }
     }
 
     /// Writes the register at byte offset `offset`.
@@ -88,7 +88,7 @@ impl<const SIZE: usize> BeMmio<SIZE> {
     pub fn try_write64(&self, offset: usize, value: u64) -> Result {
         let addr = self.at(offset)?;
         // SAFETY: By the type invariant and the check in `at()`, the register is in the mapping.
-        unsafe { sys::rust_ext_out_be64(addr, value.to_be()) };
+        unsafe { bindings::rust_ext_out_be64(addr, value.to_be()) };
         Ok(())
     }
 
@@ -100,13 +100,13 @@ impl<const SIZE: usize> BeMmio<SIZE> {
     pub fn try_read64(&self, offset: usize) -> Result<u64> {
         let addr = self.at(offset)?;
         // SAFETY: By the type invariant and the check in `at()`, the register is in the mapping.
-        Ok(unsafe { sys::rust_ext_in_be64(addr) })
+        Ok(unsafe { bindings::rust_ext_in_be64(addr) })
     }
 }
 
 impl<const SIZE: usize> Drop for BeMmio<SIZE> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the mapping is ours; nobody can use it after `self`.
-        unsafe { sys::rust_ext_iounmap(self.base) };
+        unsafe { bindings::rust_ext_iounmap(self.base) };
     }
 }

@@ -2,7 +2,7 @@
 
 //! Physical memory: what of it is online system RAM.
 
-use super::sys;
+use super::bindings;
 use kernel::{
     error::{
         from_result,
@@ -58,5 +58,7 @@ pub fn for_each_online_section<F: FnMut(Range) -> Result>(mut f: F) -> Result {
 
     // SAFETY: `context` points to `f`, of the type that the callback is made for, and is used only
     // until the helper returns.
-    to_result(unsafe { sys::rust_ext_walk_online_sections(range_callback::<F>, context) })
+    to_result(unsafe {
+        bindings::rust_ext_walk_online_sections(Some(range_callback::<F>), context)
+    })
 }

@@ -5,8 +5,8 @@
 //! C header: `include/linux/memory.h`
 
 use super::{
+    bindings, //
     memory::Range,
-    sys, //
 };
 use core::{
     marker::PhantomPinned,
@@ -42,12 +42,12 @@ impl Event {
     /// From `RUST_EXT_MEMORY_*`.
     fn from_raw(event: u32) -> Option<Self> {
         Some(match event {
-            sys::MEMORY_GOING_ONLINE => Self::GoingOnline,
-            sys::MEMORY_CANCEL_ONLINE => Self::CancelOnline,
-            sys::MEMORY_ONLINE => Self::Online,
-            sys::MEMORY_GOING_OFFLINE => Self::GoingOffline,
-            sys::MEMORY_CANCEL_OFFLINE => Self::CancelOffline,
-            sys::MEMORY_OFFLINE => Self::Offline,
+            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_GOING_ONLINE => Self::GoingOnline,
+            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_CANCEL_ONLINE => Self::CancelOnline,
+            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_ONLINE => Self::Online,
+            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_GOING_OFFLINE => Self::GoingOffline,
+            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_CANCEL_OFFLINE => Self::CancelOffline,
+            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_OFFLINE => Self::Offline,
             _ => return None,
         })
     }
@@ -80,7 +80,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct MemoryNotifier<H: Handler> {
     #[pin]
     handler: H,
-    raw: NonNull<sys::memory_notifier>,
+    raw: NonNull<bindings::rust_ext_memory_notifier>,
     #[pin]
     _pin: PhantomPinned,
 }
@@ -131,7 +131,7 @@ impl<H: Handler> MemoryNotifier<H> {
                 // SAFETY: The callback suits the type of `context`. `Self` is pinned, so `context`
                 // stays valid until `drop()` has unregistered it; the handler is initialised.
                 let raw = from_err_ptr(unsafe {
-                    sys::rust_ext_memory_notifier_register(notify_callback::<H>, context.cast())
+                    bindings::rust_ext_memory_notifier_register(Some(notify_callback::<H>), context.cast())
                 })?;
                 NonNull::new(raw).ok_or(ENOMEM)?
             },
@@ -151,6 +151,6 @@ impl<H: Handler> Deref for MemoryNotifier<H> {
 impl<H: Handler> PinnedDrop for MemoryNotifier<H> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant `raw` is registered; it is unregistered only here.
-        unsafe { sys::rust_ext_memory_notifier_unregister(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_memory_notifier_unregister(self.raw.as_ptr()) };
     }
 }

@@ -5,6 +5,8 @@
 //! The only place of the module with `unsafe` code; the C side is in `rust/helpers`. See
 //! `rust/README.md` for rules, contexts and locks.
 
+#[path = "../bindings/mod.rs"]
+pub(crate) mod bindings;
 pub mod crash;
 pub mod debugfs;
 pub mod dma;
@@ -17,6 +19,5 @@ pub mod memory_hotplug;
 pub mod net;
 pub mod of;
 pub mod page;
-pub(crate) mod sys;
 pub mod vio;
 pub mod workqueue;

@@ -7,10 +7,9 @@
 //!
 //! C header: `include/linux/of.h`
 
-use super::sys;
+use super::bindings;
 use core::ptr::NonNull;
 use kernel::{
-    bindings,
     prelude::*,
     str::CString, //
 };
@@ -21,7 +20,7 @@ use kernel::{
 ///
 /// `raw` is a valid node, one reference of which belongs to `self`.
 pub struct Node {
-    raw: NonNull<sys::device_node>,
+    raw: NonNull<bindings::device_node>,
 }
 
 // SAFETY: Nodes are counted atomically and not bound to a thread.
@@ -36,7 +35,7 @@ impl Node {
     /// # Safety
     ///
     /// `raw` is NULL or a node, one reference of which the caller gives away.
-    pub(super) unsafe fn from_raw(raw: *mut sys::device_node) -> Option<Self> {
+    pub(super) unsafe fn from_raw(raw: *mut bindings::device_node) -> Option<Self> {
         // INVARIANT: By the safety requirement.
         NonNull::new(raw).map(|raw| Self { raw })
     }
@@ -52,7 +51,7 @@ impl Node {
     /// `ENOMEM`.
     pub fn name(&self) -> Result<CString> {
         // SAFETY: The node is valid; its name doesn't change while it is referenced.
-        let name = unsafe { CStr::from_char_ptr(sys::rust_ext_of_name(self.raw.as_ptr())) };
+        let name = unsafe { CStr::from_char_ptr(bindings::rust_ext_of_name(self.raw.as_ptr())) };
         Ok(CString::try_from(name)?)
     }
 
@@ -65,7 +64,7 @@ impl Node {
     /// Whether the node's `device_type` is `device_type`.
     pub fn is_type(&self, device_type: &CStr) -> bool {
         // SAFETY: The node and the string are valid.
-        unsafe { sys::rust_ext_of_is_type(self.raw.as_ptr(), device_type.as_char_ptr()) }
+        unsafe { bindings::rust_ext_of_is_type(self.raw.as_ptr(), device_type.as_char_ptr()) }
     }
 
     /// The children, in the order of the tree.
@@ -133,7 +132,7 @@ impl Node {
 impl Clone for Node {
     fn clone(&self) -> Self {
         // SAFETY: The node is valid.
-        unsafe { sys::rust_ext_of_node_get(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_of_node_get(self.raw.as_ptr()) };
         // INVARIANT: The reference just taken belongs to the clone.
         Self { raw: self.raw }
     }
@@ -142,7 +141,7 @@ impl Clone for Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the reference is ours.
-        unsafe { sys::rust_ext_of_node_put(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_of_node_put(self.raw.as_ptr()) };
     }
 }
 

@@ -7,12 +7,12 @@
 //! orders accesses with the barriers of [`kernel::sync::barrier`].
 
 use super::{
+    bindings, //
     dma::{
         Access,
         DmaBuffer,
         Reachable, //
     },
-    sys, //
 };
 use core::{
     marker::PhantomData,
@@ -318,7 +318,7 @@ impl ContiguousBuffer {
 
         let mut real_address = 0;
         // SAFETY: `real_address` can be written.
-        let base = unsafe { sys::rust_ext_alloc_pages_exact(len, &mut real_address) };
+        let base = unsafe { bindings::rust_ext_alloc_pages_exact(len, &mut real_address) };
         // INVARIANT: Just allocated.
         Ok(Self {
             base: NonNull::new(base.cast()).ok_or(ENOMEM)?,
@@ -347,7 +347,7 @@ impl ContiguousBuffer {
 impl Drop for ContiguousBuffer {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the allocation is ours, of this length.
-        unsafe { sys::rust_ext_free_pages_exact(self.base.as_ptr().cast(), self.len) };
+        unsafe { bindings::rust_ext_free_pages_exact(self.base.as_ptr().cast(), self.len) };
     }
 }
 

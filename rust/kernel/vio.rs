@@ -5,16 +5,15 @@
 //! C header: `arch/powerpc/include/asm/vio.h`
 
 use super::{
+    bindings, //
     dma::Access,
     of,
-    sys, //
 };
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
 use kernel::{
-    bindings,
     device,
     device_id::RawDeviceId,
     error::{
@@ -32,13 +31,13 @@ use kernel::{
 /// A pair of `device_type` and `compatible` that a driver supports.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub struct DeviceId(sys::vio_device_id);
+pub struct DeviceId(bindings::vio_device_id);
 
 impl DeviceId {
     /// From the two strings, which must be shorter than 32 bytes; doesn't compile otherwise when
     /// used in a constant.
     pub const fn new(device_type: &CStr, compatible: &CStr) -> Self {
-        Self(sys::vio_device_id {
+        Self(bindings::vio_device_id {
             type_: Self::field(device_type),
             compat: Self::field(compatible),
         })
@@ -65,7 +64,7 @@ unsafe impl RawDeviceId for DeviceId {
 /// `struct vio_device_id`, as the element of the table that C sees.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub struct RawId(sys::vio_device_id);
+pub struct RawId(bindings::vio_device_id);
 
 /// The ids a driver supports; made by `vio_device_table!`.
 pub type IdTable = &'static dyn kernel::device_id::IdTable<DeviceId, ()>;
@@ -137,7 +136,7 @@ pub trait Driver: 'static {
 /// The object is a valid `struct vio_dev`, made by C.
 #[repr(transparent)]
 pub struct Device<Ctx: device::DeviceContext = device::Normal>(
-    Opaque<sys::vio_dev>,
+    Opaque<bindings::vio_dev>,
     PhantomData<Ctx>,
 );
 
@@ -155,20 +154,20 @@ unsafe impl Sync for Device {}
 unsafe impl Sync for Device<device::Bound> {}
 
 impl<Ctx: device::DeviceContext> Device<Ctx> {
-    pub(super) fn as_raw(&self) -> *mut sys::vio_dev {
+    pub(super) fn as_raw(&self) -> *mut bindings::vio_dev {
         self.0.get()
     }
 
     /// The unit address: the number in the node's name and in the device's.
     pub fn unit_address(&self) -> u32 {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_vio_unit_address(self.as_raw()) }
+        unsafe { bindings::rust_ext_vio_unit_address(self.as_raw()) }
     }
 
     /// The kernel's number of the first interrupt in the device's node, if there is one.
     pub fn irq(&self) -> Option<u32> {
         // SAFETY: The device is valid.
-        match unsafe { sys::rust_ext_vio_irq(self.as_raw()) } {
+        match unsafe { bindings::rust_ext_vio_irq(self.as_raw()) } {
             0 => None,
             irq => Some(irq),
         }
@@ -177,14 +176,14 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
     /// The device's node in the device tree.
     pub fn of_node(&self) -> Option<of::Node> {
         // SAFETY: The device is valid; the helper returns a counted reference or NULL.
-        unsafe { of::Node::from_raw(sys::rust_ext_vio_of_node(self.as_raw())) }
+        unsafe { of::Node::from_raw(bindings::rust_ext_vio_of_node(self.as_raw())) }
     }
 }
 
 impl<Ctx: device::DeviceContext> AsRef<device::Device<Ctx>> for Device<Ctx> {
     fn as_ref(&self) -> &device::Device<Ctx> {
         // SAFETY: The device is valid.
-        let dev = unsafe { sys::rust_ext_vio_device(self.as_raw()) };
+        let dev = unsafe { bindings::rust_ext_vio_device(self.as_raw()) };
         // SAFETY: `dev` is the device embedded in `self`, and has the same context.
         unsafe { device::Device::from_raw(dev) }
     }
@@ -219,7 +218,7 @@ struct Bound<D> {
 ///
 /// `raw` is a registered driver whose callbacks are those of `Registration<T>`.
 pub struct Registration<T: Driver> {
-    raw: NonNull<sys::vio_driver_handle>,
+    raw: NonNull<bindings::rust_ext_vio_driver>,
     _driver: PhantomData<T>,
 }
 
@@ -230,7 +229,7 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
-    const CALLBACKS: sys::vio_callbacks = sys::vio_callbacks {
+    const CALLBACKS: bindings::rust_ext_vio_callbacks = bindings::rust_ext_vio_callbacks {
         probe: Some(Self::probe_callback),
         remove: Some(Self::remove_callback),
         shutdown: if T::HAS_SHUTDOWN {
@@ -254,7 +253,7 @@ impl<T: Driver> Registration<T> {
         // SAFETY: The name and the table are static; the callbacks are made for such a driver, and
         // are copied. `module` is the module that they are in.
         let raw = from_err_ptr(unsafe {
-            sys::rust_ext_vio_register(
+            bindings::rust_ext_vio_register(
                 T::NAME.as_char_ptr(),
                 T::ID_TABLE.as_ptr().cast(),
                 &Self::CALLBACKS,
@@ -272,8 +271,8 @@ impl<T: Driver> Registration<T> {
     ///
     /// `vdev` is valid, and bound to this driver if the callback succeeds.
     unsafe extern "C" fn probe_callback(
-        vdev: *mut sys::vio_dev,
-        _id: *const sys::vio_device_id,
+        vdev: *mut bindings::vio_dev,
+        _id: *const bindings::vio_device_id,
     ) -> c_int {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
@@ -306,7 +305,7 @@ impl<T: Driver> Registration<T> {
     /// # Safety
     ///
     /// `vdev` is valid; it was bound to this driver and is so no more.
-    unsafe extern "C" fn remove_callback(vdev: *mut sys::vio_dev) {
+    unsafe extern "C" fn remove_callback(vdev: *mut bindings::vio_dev) {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
 
@@ -331,7 +330,7 @@ impl<T: Driver> Registration<T> {
     /// # Safety
     ///
     /// `vdev` is valid and bound to this driver.
-    unsafe extern "C" fn shutdown_callback(vdev: *mut sys::vio_dev) {
+    unsafe extern "C" fn shutdown_callback(vdev: *mut bindings::vio_dev) {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
 
@@ -341,7 +340,7 @@ impl<T: Driver> Registration<T> {
     /// # Safety
     ///
     /// `vdev` is valid.
-    unsafe extern "C" fn desired_dma_callback(vdev: *mut sys::vio_dev) -> c_ulong {
+    unsafe extern "C" fn desired_dma_callback(vdev: *mut bindings::vio_dev) -> c_ulong {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
 
@@ -352,7 +351,7 @@ impl<T: Driver> Registration<T> {
 impl<T: Driver> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the driver is registered; it is unregistered only here.
-        unsafe { sys::rust_ext_vio_unregister(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_vio_unregister(self.raw.as_ptr()) };
     }
 }
 

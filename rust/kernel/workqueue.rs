@@ -4,7 +4,7 @@
 //!
 //! C header: `include/linux/workqueue.h`
 
-use super::sys;
+use super::bindings;
 use core::{
     marker::PhantomPinned,
     ops::Deref,
@@ -26,7 +26,7 @@ pub trait Handler: Send + Sync + 'static {
 
 /// A reference to a work item, for scheduling.
 pub struct WorkRef<'a> {
-    raw: NonNull<sys::work_handle>,
+    raw: NonNull<bindings::rust_ext_work>,
     _owner: core::marker::PhantomData<&'a ()>,
 }
 
@@ -36,7 +36,7 @@ impl WorkRef<'_> {
     /// A run that has begun already isn't enough: there will be another one.
     pub fn schedule(&self) {
         // SAFETY: The item is alive as long as the reference.
-        unsafe { sys::rust_ext_work_schedule(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_work_schedule(self.raw.as_ptr()) };
     }
 
     /// Runs the work after `delay`, unless it is scheduled for earlier or later already. Any
@@ -44,7 +44,7 @@ impl WorkRef<'_> {
     pub fn schedule_after(&self, delay: Delta) {
         let msecs = u64::try_from(delay.as_millis()).unwrap_or(0);
         // SAFETY: The item is alive as long as the reference.
-        unsafe { sys::rust_ext_work_schedule_after(self.raw.as_ptr(), msecs) };
+        unsafe { bindings::rust_ext_work_schedule_after(self.raw.as_ptr(), msecs) };
     }
 }
 
@@ -58,7 +58,7 @@ impl WorkRef<'_> {
 /// `raw` is a live work item that calls back with the address of `self`.
 #[pin_data(PinnedDrop)]
 pub struct Work<H: Handler> {
-    raw: NonNull<sys::work_handle>,
+    raw: NonNull<bindings::rust_ext_work>,
     #[pin]
     handler: H,
     #[pin]
@@ -100,7 +100,7 @@ impl<H: Handler> Work<H> {
             raw: {
                 let context = this.as_ptr().cast();
                 // SAFETY: The callback suits the type of `context`; see the invariant.
-                NonNull::new(unsafe { sys::rust_ext_work_alloc(run_callback::<H>, context) })
+                NonNull::new(unsafe { bindings::rust_ext_work_alloc(Some(run_callback::<H>), context) })
                     .ok_or(ENOMEM)?
             },
         }? Error)
@@ -126,13 +126,13 @@ impl<H: Handler> Work<H> {
     /// Runs the work now if it is scheduled, and waits until it has run. Not from its handler.
     pub fn flush(&self) {
         // SAFETY: By the type invariant the item is alive.
-        unsafe { sys::rust_ext_work_flush(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_work_flush(self.raw.as_ptr()) };
     }
 
     /// Takes the work off the queue and waits for a run that has begun. Not from its handler.
     pub fn cancel(&self) {
         // SAFETY: By the type invariant the item is alive.
-        unsafe { sys::rust_ext_work_cancel(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_work_cancel(self.raw.as_ptr()) };
     }
 }
 
@@ -149,6 +149,6 @@ impl<H: Handler> PinnedDrop for Work<H> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant the item is alive. It is disabled and waited for before it
         // is freed; the handler is dropped afterwards.
-        unsafe { sys::rust_ext_work_free(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_work_free(self.raw.as_ptr()) };
     }
 }

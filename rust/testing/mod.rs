@@ -6,6 +6,7 @@
 //! Not part of the driver. The C side is `rust/testing/testing.c`.
 
 use crate::kernel_ext::{
+    bindings, //
     dma::{
         Access,
         Unrestricted, //
@@ -18,7 +19,6 @@ use crate::kernel_ext::{
         Device, //
     },
     page::ContiguousBuffer,
-    sys, //
 };
 use core::{
     ptr::NonNull,
@@ -28,57 +28,15 @@ use core::{
     }, //
 };
 use kernel::{
-    bindings,
     error::to_result,
     prelude::*, //
 };
-
-#[repr(C)]
-#[derive(Default)]
-struct RawReceived {
-    frames: u32,
-    len: u32,
-    vlan_tci: u16,
-    vlan_present: u8,
-    checksum: u8,
-    first: u8,
-    last: u8,
-}
-
-// As for `sys`.
-#[allow(improper_ctypes)]
-extern "C" {
-    fn rust_ext_crash_call();
-    fn rust_ext_test_skb(
-        dev: *mut sys::net_device,
-        len: u32,
-        frag_len: u32,
-    ) -> *mut bindings::sk_buff;
-    fn rust_ext_test_segmented_skb(dev: *mut sys::net_device, len: u32) -> *mut bindings::sk_buff;
-    fn rust_ext_test_real_address(skb: *const bindings::sk_buff) -> u64;
-    fn rust_ext_test_freed() -> u32;
-    fn rust_ext_test_xmit(
-        dev: *mut sys::net_device,
-        skb: *mut bindings::sk_buff,
-        queue: u16,
-    ) -> c_int;
-    fn rust_ext_test_open(dev: *mut sys::net_device) -> c_int;
-    fn rust_ext_test_close(dev: *mut sys::net_device);
-    fn rust_ext_test_set_mtu(dev: *mut sys::net_device, mtu: u32) -> c_int;
-    fn rust_ext_test_listen(dev: *mut sys::net_device, on: bool);
-    fn rust_ext_test_received(received: *mut RawReceived);
-    fn rust_ext_test_present_bytes() -> u64;
-    fn rust_ext_test_memory_end() -> u64;
-    fn rust_ext_test_online(address: u64) -> bool;
-    fn rust_ext_test_read(address: u64) -> u64;
-    fn rust_ext_test_write(address: u64, data: *const c_void, len: usize);
-}
 
 /// A frame of `len` bytes, the last `frag_len` of which (at most a page) are not linear. Each byte
 /// behind the Ethernet header is its own offset, modulo 256. [`freed`] counts it.
 pub fn frame(dev: &Device, len: u32, frag_len: u32) -> Result<SkBuff> {
     // SAFETY: The device is valid.
-    let raw = unsafe { rust_ext_test_skb(dev.as_raw(), len, frag_len) };
+    let raw = unsafe { bindings::rust_ext_test_skb(dev.as_raw(), len, frag_len) };
     // SAFETY: A new buffer that is given away.
     Ok(unsafe { SkBuff::from_raw(NonNull::new(raw).ok_or(ENOMEM)?) })
 }
@@ -87,7 +45,7 @@ pub fn frame(dev: &Device, len: u32, frag_len: u32) -> Result<SkBuff> {
 /// (with 1448 bytes each) are left to the device. [`freed`] counts it.
 pub fn segmented_frame(dev: &Device, len: u32) -> Result<SkBuff> {
     // SAFETY: The device is valid.
-    let raw = unsafe { rust_ext_test_segmented_skb(dev.as_raw(), len) };
+    let raw = unsafe { bindings::rust_ext_test_segmented_skb(dev.as_raw(), len) };
     // SAFETY: A new buffer that is given away.
     Ok(unsafe { SkBuff::from_raw(NonNull::new(raw).ok_or(ENOMEM)?) })
 }
@@ -95,7 +53,7 @@ pub fn segmented_frame(dev: &Device, len: u32) -> Result<SkBuff> {
 /// Where the data of a frame start, by C's reckoning.
 pub fn real_address(skb: &SkBuff) -> u64 {
     // SAFETY: The buffer is valid.
-    unsafe { rust_ext_test_real_address(skb.as_raw()) }
+    unsafe { bindings::rust_ext_test_real_address(skb.as_raw()) }
 }
 
 /// Access to memory as of a device that isn't charged. There is no device: nobody is told addresses.
@@ -107,7 +65,7 @@ pub fn access() -> Access {
 /// How many frames of [`frame`] were freed since the last call.
 pub fn freed() -> u32 {
     // SAFETY: No precondition.
-    unsafe { rust_ext_test_freed() }
+    unsafe { bindings::rust_ext_test_freed() }
 }
 
 /// Sends a frame through queue `queue` of a device that is up, as the stack does; returns whether
@@ -115,25 +73,25 @@ pub fn freed() -> u32 {
 pub fn xmit(dev: &Device, skb: SkBuff, queue: u16) -> bool {
     // SAFETY: The device is valid, the frame is given away. An unknown queue is the stack's to
     // refuse.
-    unsafe { rust_ext_test_xmit(dev.as_raw(), skb.into_raw(), queue) == 0 }
+    unsafe { bindings::rust_ext_test_xmit(dev.as_raw(), skb.into_raw(), queue) == 0 }
 }
 
 /// Brings the device up.
 pub fn open(dev: &Device) -> Result {
     // SAFETY: The device is valid.
-    to_result(unsafe { rust_ext_test_open(dev.as_raw()) })
+    to_result(unsafe { bindings::rust_ext_test_open(dev.as_raw()) })
 }
 
 /// Brings the device down.
 pub fn close(dev: &Device) {
     // SAFETY: The device is valid.
-    unsafe { rust_ext_test_close(dev.as_raw()) };
+    unsafe { bindings::rust_ext_test_close(dev.as_raw()) };
 }
 
 /// Has the stack change the MTU.
 pub fn set_mtu(dev: &Device, mtu: u32) -> Result {
     // SAFETY: The device is valid.
-    to_result(unsafe { rust_ext_test_set_mtu(dev.as_raw(), mtu) })
+    to_result(unsafe { bindings::rust_ext_test_set_mtu(dev.as_raw(), mtu) })
 }
 
 /// What the stack has received.
@@ -170,15 +128,15 @@ impl<'a> Listener<'a> {
             .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
             .map_err(|_| EBUSY)?;
         // SAFETY: The device is valid as long as the listener.
-        unsafe { rust_ext_test_listen(dev.as_raw(), true) };
+        unsafe { bindings::rust_ext_test_listen(dev.as_raw(), true) };
         Ok(Self(dev))
     }
 
     /// What was received so far.
     pub fn received(&self) -> Received {
-        let mut raw = RawReceived::default();
+        let mut raw = bindings::rust_ext_test_received::default();
         // SAFETY: `raw` can be written.
-        unsafe { rust_ext_test_received(&mut raw) };
+        unsafe { bindings::rust_ext_test_received(&mut raw) };
 
         Received {
             frames: raw.frames,
@@ -194,7 +152,7 @@ impl<'a> Listener<'a> {
 impl Drop for Listener<'_> {
     fn drop(&mut self) {
         // SAFETY: Started in `new()`; waits for receptions that are being handled.
-        unsafe { rust_ext_test_listen(self.0.as_raw(), false) };
+        unsafe { bindings::rust_ext_test_listen(self.0.as_raw(), false) };
         LISTENERS.store(0, Ordering::Release);
     }
 }
@@ -202,19 +160,19 @@ impl Drop for Listener<'_> {
 /// Bytes of memory that are present and online, according to the nodes.
 pub fn present_bytes() -> u64 {
     // SAFETY: No precondition.
-    unsafe { rust_ext_test_present_bytes() }
+    unsafe { bindings::rust_ext_test_present_bytes() }
 }
 
 /// Where the memory of all nodes ends.
 pub fn memory_end() -> u64 {
     // SAFETY: No precondition.
-    unsafe { rust_ext_test_memory_end() }
+    unsafe { bindings::rust_ext_test_memory_end() }
 }
 
 /// Whether the page at a real address is online.
 pub fn is_online(address: u64) -> bool {
     // SAFETY: No precondition.
-    unsafe { rust_ext_test_online(address) }
+    unsafe { bindings::rust_ext_test_online(address) }
 }
 
 /// Reads the eight bytes at `offset` of a buffer through its real address.
@@ -225,7 +183,7 @@ pub fn is_online(address: u64) -> bool {
 pub fn read_real(buffer: &ContiguousBuffer, offset: usize) -> Result<u64> {
     buffer.window().part(offset, 8)?;
     // SAFETY: In the buffer, whose real address this is.
-    Ok(unsafe { rust_ext_test_read(buffer.real_address() + offset as u64) })
+    Ok(unsafe { bindings::rust_ext_test_read(buffer.real_address() + offset as u64) })
 }
 
 /// Writes to the start of a receive buffer through its real address, as the adapter does.
@@ -238,14 +196,14 @@ pub fn deliver(buffer: &mut RxBuffer, frame: &[u8]) -> Result {
         return Err(EINVAL);
     }
     // SAFETY: The buffer has room for the frame at this address.
-    unsafe { rust_ext_test_write(buffer.address(), frame.as_ptr().cast(), frame.len()) };
+    unsafe { bindings::rust_ext_test_write(buffer.address(), frame.as_ptr().cast(), frame.len()) };
     Ok(())
 }
 
 /// Calls the crash handlers of this module, as a crash does.
 pub fn crash() {
     // SAFETY: Tests run one at a time: nobody registers or unregisters a handler meanwhile.
-    unsafe { rust_ext_crash_call() };
+    unsafe { bindings::rust_ext_crash_call() };
 }
 
 /// Counts the drops of its owner.

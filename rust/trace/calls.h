@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What Rust calls. Everything is declared a second time in rust/trace/mod.rs:
- * change both.
+ * What Rust calls; its view of this is generated: rust/bindings.
  */
 #ifndef EHEA_TRACE_CALLS_H
 #define EHEA_TRACE_CALLS_H

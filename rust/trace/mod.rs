@@ -8,13 +8,10 @@
 //! Documentation/interfaces.rst.
 
 use crate::kernel_ext::{
-    net,
-    sys, //
-};
-use kernel::{
     bindings,
-    device, //
+    net, //
 };
+use kernel::device;
 
 /// What a buffer is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,8 +34,7 @@ pub(crate) enum RebuildResult {
     Failed = 2,
 }
 
-/// A rebuild that has ended: `struct ehea_trace_rebuild`.
-#[repr(C)]
+/// A rebuild that has ended.
 pub(crate) struct RebuildEnd {
     /// The number of the new map.
     pub(crate) generation: u64,
@@ -56,14 +52,6 @@ pub(crate) struct RebuildEnd {
     pub(crate) result: RebuildResult,
 }
 
-// As for `sys`.
-#[allow(improper_ctypes)]
-extern "C" {
-    fn ehea_trace_rebuild_start(dev: *const bindings::device, generation: u64, removal: bool);
-    fn ehea_trace_rebuild_end(dev: *const bindings::device, rebuild: *const RebuildEnd);
-    fn ehea_trace_miss(dev: *const sys::net_device, address: u64, receive: bool);
-}
-
 fn raw(dev: &device::Device) -> *const bindings::device {
     // `Device` is a transparent wrapper of the C type.
     core::ptr::from_ref(dev).cast()
@@ -74,17 +62,27 @@ fn raw(dev: &device::Device) -> *const bindings::device {
 pub(crate) fn rebuild_start(dev: &device::Device, generation: u64, removal: bool) {
     // SAFETY: The device is valid, and its name doesn't change while it is bound, as the device of an
     // adapter is.
-    unsafe { ehea_trace_rebuild_start(raw(dev), generation, removal) };
+    unsafe { bindings::ehea_trace_rebuild_start(raw(dev), generation, removal) };
 }
 
 /// `ehea_rebuild_end`: the rebuild has ended.
 pub(crate) fn rebuild_end(dev: &device::Device, rebuild: &RebuildEnd) {
-    // SAFETY: As in `rebuild_start()`; the structure is that of C.
-    unsafe { ehea_trace_rebuild_end(raw(dev), rebuild) };
+    let rebuild = bindings::ehea_trace_rebuild {
+        generation: rebuild.generation,
+        bytes: rebuild.bytes,
+        hcalls: rebuild.hcalls,
+        ns: rebuild.ns,
+        blackout_hcalls: rebuild.blackout_hcalls,
+        blackout_ns: rebuild.blackout_ns,
+        // CAST: A small number.
+        result: rebuild.result as u32,
+    };
+    // SAFETY: As in `rebuild_start()`; the structure is read during the call.
+    unsafe { bindings::ehea_trace_rebuild_end(raw(dev), &rebuild) };
 }
 
 /// `ehea_miss`: a buffer of the port at real address `address` is not in the map.
 pub(crate) fn miss(dev: &net::Device, address: u64, direction: Direction) {
     // SAFETY: The device is valid. Its name may change meanwhile, but is terminated at any time.
-    unsafe { ehea_trace_miss(dev.as_raw(), address, direction == Direction::Receive) };
+    unsafe { bindings::ehea_trace_miss(dev.as_raw(), address, direction == Direction::Receive) };
 }

@@ -34,7 +34,7 @@ pub use ring::{
 };
 
 use super::{
-    sys,
+    bindings,
     vio, //
 };
 use core::sync::atomic::{
@@ -43,7 +43,6 @@ use core::sync::atomic::{
     Ordering, //
 };
 use kernel::{
-    bindings,
     device,
     prelude::*,
     sync::{
@@ -58,6 +57,9 @@ use kernel::{
 
 /// Bytes of a page of the bus's translation tables: what is charged is a multiple of it.
 pub const IOMMU_PAGE_SIZE: usize = 4096;
+
+/// A refusal isn't logged: the bus counts it, and callers have another way.
+const ATTRIBUTES: usize = bindings::DMA_ATTR_NO_WARN as usize;
 
 /// In which intervals is looked whether the last mapping is gone.
 const CLOSE_INTERVAL: Delta = Delta::from_millis(1);
@@ -86,11 +88,11 @@ pub enum Direction {
 
 impl Direction {
     #[inline]
-    const fn to_raw(self) -> u32 {
+    const fn to_raw(self) -> bindings::dma_data_direction {
         match self {
-            Self::Bidirectional => sys::DMA_BIDIRECTIONAL,
-            Self::ToDevice => sys::DMA_TO_DEVICE,
-            Self::FromDevice => sys::DMA_FROM_DEVICE,
+            Self::Bidirectional => bindings::dma_data_direction::DMA_BIDIRECTIONAL,
+            Self::ToDevice => bindings::dma_data_direction::DMA_TO_DEVICE,
+            Self::FromDevice => bindings::dma_data_direction::DMA_FROM_DEVICE,
         }
     }
 }
@@ -149,7 +151,7 @@ impl Access {
     /// For a device that is being bound; see [`Access::close`].
     pub(super) fn of(vdev: &vio::Device<device::CoreInternal<'_>>) -> Result<Self> {
         // SAFETY: The device is valid.
-        if !unsafe { sys::rust_ext_vio_cmo_charged(vdev.as_raw()) } {
+        if !unsafe { bindings::rust_ext_vio_cmo_charged(vdev.as_raw()) } {
             // SAFETY: The bus doesn't charge the device, and nobody else gets the token but its
             // driver.
             return Ok(Self::Unrestricted(unsafe { Unrestricted::new() }));
@@ -229,7 +231,7 @@ impl Drop for Mapper {
 impl Mapper {
     fn raw_device(&self) -> *mut bindings::device {
         // SAFETY: The device is valid, as it is referenced.
-        unsafe { sys::rust_ext_vio_device(self.inner.vdev.as_raw()) }
+        unsafe { bindings::rust_ext_vio_device(self.inner.vdev.as_raw()) }
     }
 
     fn close(self) {
@@ -259,9 +261,17 @@ impl Mapper {
         // SAFETY: The device is valid and bound, by the type invariant. A mapping as such gives
         // nothing away: the device accesses what it is told to, and callers in this module map
         // memory that they own, or that a caller has a buffer of.
-        let handle =
-            unsafe { sys::rust_ext_dma_map(self.raw_device(), address, len, direction.to_raw()) };
-        if handle == sys::DMA_ERROR {
+        let handle = unsafe {
+            bindings::dma_map_phys(
+                self.raw_device(),
+                address,
+                len,
+                direction.to_raw(),
+                ATTRIBUTES,
+            )
+        };
+        // CAST: All bits are set.
+        if handle == bindings::DMA_MAPPING_ERROR as u64 {
             return Err(ENOMEM);
         }
         Ok(handle)
@@ -276,33 +286,41 @@ impl Mapper {
     unsafe fn unmap(&self, handle: u64, len: usize, direction: Direction) {
         // SAFETY: The device is valid and bound, by the type invariant; the rest by the safety
         // requirement.
-        unsafe { sys::rust_ext_dma_unmap(self.raw_device(), handle, len, direction.to_raw()) };
+        unsafe {
+            bindings::dma_unmap_phys(
+                self.raw_device(),
+                handle,
+                len,
+                direction.to_raw(),
+                ATTRIBUTES,
+            )
+        };
     }
 
     /// The bytes that the device is entitled to have mapped. The bus may change it at any time; 0
     /// until it has looked at the device for the first time.
     pub fn entitled(&self) -> usize {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_vio_cmo_entitled(self.inner.vdev.as_raw()) }
+        unsafe { bindings::rust_ext_vio_cmo_entitled(self.inner.vdev.as_raw()) }
     }
 
     /// The bytes that the device is charged with.
     pub fn allocated(&self) -> usize {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_vio_cmo_allocated(self.inner.vdev.as_raw()) }
+        unsafe { bindings::rust_ext_vio_cmo_allocated(self.inner.vdev.as_raw()) }
     }
 
     /// The bytes that it is said to want.
     pub fn desired(&self) -> usize {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_vio_cmo_desired(self.inner.vdev.as_raw()) }
+        unsafe { bindings::rust_ext_vio_cmo_desired(self.inner.vdev.as_raw()) }
     }
 
     /// Tells the bus how many bytes the device would like to have mapped. The bus shares out the
     /// entitlement anew, soon. Process context.
     pub fn set_desired(&self, bytes: usize) {
         // SAFETY: The device is valid, and bound by the type invariant.
-        unsafe { sys::rust_ext_vio_cmo_set_desired(self.inner.vdev.as_raw(), bytes) };
+        unsafe { bindings::rust_ext_vio_cmo_set_desired(self.inner.vdev.as_raw(), bytes) };
     }
 }
 

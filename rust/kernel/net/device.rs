@@ -10,7 +10,7 @@ use super::{
     rtnl::Rtnl,
     Features, //
 };
-use crate::kernel_ext::sys;
+use crate::kernel_ext::bindings;
 use core::{
     marker::PhantomData,
     ops::Deref,
@@ -45,7 +45,7 @@ impl From<[u8; 6]> for MacAddress {
 
 /// A copy of a device's name, which may change.
 #[derive(Clone, Copy)]
-pub struct Name([c_char; sys::NAME_SIZE]);
+pub struct Name([c_char; bindings::IFNAMSIZ as usize]);
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,7 +65,7 @@ pub(super) fn msecs(delta: Delta) -> u64 {
 ///
 /// The object is a valid `struct net_device`, which has been registered and has not been freed.
 #[repr(transparent)]
-pub struct Device(Opaque<sys::net_device>);
+pub struct Device(Opaque<bindings::net_device>);
 
 // SAFETY: Network devices aren't bound to a thread.
 unsafe impl Send for Device {}
@@ -77,101 +77,101 @@ unsafe impl Sync for Device {}
 unsafe impl AlwaysRefCounted for Device {
     fn inc_ref(&self) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_hold(self.as_raw()) };
+        unsafe { bindings::rust_ext_netdev_hold(self.as_raw()) };
     }
 
     unsafe fn dec_ref(obj: NonNull<Self>) {
         // SAFETY: By the safety requirement a reference is given away.
-        unsafe { sys::rust_ext_netdev_put(obj.cast().as_ptr()) };
+        unsafe { bindings::rust_ext_netdev_put(obj.cast().as_ptr()) };
     }
 }
 
 impl Device {
-    pub(crate) fn as_raw(&self) -> *mut sys::net_device {
+    pub(crate) fn as_raw(&self) -> *mut bindings::net_device {
         self.0.get()
     }
 
     /// The name, like `eth0`. Any context.
     pub fn name(&self) -> Name {
-        let mut name = Name([0; sys::NAME_SIZE]);
+        let mut name = Name([0; bindings::IFNAMSIZ as usize]);
         // SAFETY: The device is valid, and `name` has the size of names.
-        unsafe { sys::rust_ext_netdev_name(self.as_raw(), name.0.as_mut_ptr()) };
+        unsafe { bindings::rust_ext_netdev_name(self.as_raw(), name.0.as_mut_ptr()) };
         name
     }
 
     /// The MTU in bytes.
     pub fn mtu(&self) -> u32 {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_mtu(self.as_raw()) }
+        unsafe { bindings::rust_ext_netdev_mtu(self.as_raw()) }
     }
 
     /// The address. It is changed under RTNL only.
     pub fn mac_address(&self) -> MacAddress {
         let mut mac = MacAddress([0; 6]);
         // SAFETY: The device is valid, and there is room for six bytes.
-        unsafe { sys::rust_ext_netdev_mac(self.as_raw(), mac.0.as_mut_ptr()) };
+        unsafe { bindings::rust_ext_netdev_mac(self.as_raw(), mac.0.as_mut_ptr()) };
         mac
     }
 
     /// The features in use.
     pub fn features(&self) -> Features {
         // SAFETY: The device is valid.
-        Features::from_raw(unsafe { sys::rust_ext_netdev_get_features(self.as_raw()) })
+        Features::from_raw(unsafe { bindings::rust_ext_netdev_get_features(self.as_raw()) })
     }
 
     /// Computes the features anew, with calls of `fix_features` and `set_features`.
     pub fn update_features(&self, _rtnl: &Rtnl) {
         // SAFETY: The device is valid, RTNL is held.
-        unsafe { sys::rust_ext_netdev_update_features(self.as_raw()) };
+        unsafe { bindings::rust_ext_netdev_update_features(self.as_raw()) };
     }
 
     /// Whether the device is up; set before `open` and reset before `stop`.
     pub fn is_running(&self) -> bool {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_running(self.as_raw()) }
+        unsafe { bindings::rust_ext_netdev_running(self.as_raw()) }
     }
 
     /// Tells that there is a link. Any context.
     pub fn carrier_on(&self) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_carrier(self.as_raw(), true) };
+        unsafe { bindings::rust_ext_netdev_carrier(self.as_raw(), true) };
     }
 
     /// Tells that there is no link. Any context.
     pub fn carrier_off(&self) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_carrier(self.as_raw(), false) };
+        unsafe { bindings::rust_ext_netdev_carrier(self.as_raw(), false) };
     }
 
     /// Whether there is a link, as told.
     pub fn carrier_ok(&self) -> bool {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_carrier_ok(self.as_raw()) }
+        unsafe { bindings::rust_ext_netdev_carrier_ok(self.as_raw()) }
     }
 
     /// Announces the device's addresses, because it may have moved to another port of a switch.
     /// Process context, takes RTNL.
     pub fn notify_peers(&self) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_notify_peers(self.as_raw()) };
+        unsafe { bindings::rust_ext_netdev_notify_peers(self.as_raw()) };
     }
 
     /// Marks the device as gone for now: its queues are stopped, and it can't be configured.
     pub fn detach(&self, _rtnl: &Rtnl) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_detach(self.as_raw()) };
+        unsafe { bindings::rust_ext_netdev_detach(self.as_raw()) };
     }
 
     /// Undoes [`detach`](Self::detach).
     pub fn attach(&self, _rtnl: &Rtnl) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_attach(self.as_raw()) };
+        unsafe { bindings::rust_ext_netdev_attach(self.as_raw()) };
     }
 
     /// The number of transmit queues in use.
     pub fn tx_queues(&self) -> u16 {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_real_tx_queues(self.as_raw()) }
+        unsafe { bindings::rust_ext_netdev_real_tx_queues(self.as_raw()) }
     }
 
     /// Changes the numbers of queues in use.
@@ -181,51 +181,51 @@ impl Device {
     /// `EINVAL` if there are not as many queues, or none; `ENOMEM`.
     pub fn set_real_queues(&self, tx: u16, rx: u16, _rtnl: &Rtnl) -> Result {
         // SAFETY: The device is valid, RTNL is held.
-        to_result(unsafe { sys::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
+        to_result(unsafe { bindings::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
     }
 
     /// Starts all transmit queues, in `open`.
     pub fn tx_start_all(&self) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_tx_start_all(self.as_raw()) };
+        unsafe { bindings::rust_ext_tx_start_all(self.as_raw()) };
     }
 
     /// Wakes all transmit queues.
     pub fn tx_wake_all(&self) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_tx_wake_all(self.as_raw()) };
+        unsafe { bindings::rust_ext_tx_wake_all(self.as_raw()) };
     }
 
     /// Stops all transmit queues, without waiting for those who transmit right now.
     pub fn tx_stop_all(&self) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_tx_stop_all(self.as_raw()) };
+        unsafe { bindings::rust_ext_tx_stop_all(self.as_raw()) };
     }
 
     /// Stops all transmit queues, and waits until nobody is in `start_xmit`. Takes the locks of all
     /// queues, one after the other; process context.
     pub fn tx_disable(&self) {
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_tx_disable(self.as_raw()) };
+        unsafe { bindings::rust_ext_tx_disable(self.as_raw()) };
     }
 
     /// Stops transmit queue `queue`; it should be locked.
     pub fn stop_tx_queue(&self, queue: u16) {
         // SAFETY: The device is valid; the helper checks the number.
-        unsafe { sys::rust_ext_tx_stop(self.as_raw(), queue) };
+        unsafe { bindings::rust_ext_tx_stop(self.as_raw(), queue) };
     }
 
     /// Wakes transmit queue `queue`.
     pub fn wake_tx_queue(&self, queue: u16) {
         // SAFETY: The device is valid; the helper checks the number.
-        unsafe { sys::rust_ext_tx_wake(self.as_raw(), queue) };
+        unsafe { bindings::rust_ext_tx_wake(self.as_raw(), queue) };
     }
 
     /// Forgets what is known of the byte queue limits of transmit queue `queue`, which must be
     /// empty.
     pub fn reset_tx_queue(&self, queue: u16) {
         // SAFETY: The device is valid; the helper checks the number.
-        unsafe { sys::rust_ext_tx_reset(self.as_raw(), queue) };
+        unsafe { bindings::rust_ext_tx_reset(self.as_raw(), queue) };
     }
 
     /// Locks transmit queue `queue`; `None` if there is none. Not in hard interrupts, and not in
@@ -242,7 +242,7 @@ impl Device {
     pub fn tx_completed(&self, queue: u16, packets: u32, bytes: u32, may_wake: bool) {
         // SAFETY: The device is valid; the helper checks the number.
         unsafe {
-            sys::rust_ext_tx_completed(self.as_raw(), queue, packets, bytes, may_wake);
+            bindings::rust_ext_tx_completed(self.as_raw(), queue, packets, bytes, may_wake);
         }
     }
 }
@@ -284,9 +284,13 @@ impl<T: Operations> Deref for NetDevice<T> {
 /// # Safety
 ///
 /// `dev` was allocated by [`UnregisteredNetDevice<T>`](super::UnregisteredNetDevice) and isn't freed.
-pub(super) unsafe fn data_ptr<T: Operations>(dev: *mut sys::net_device) -> *mut T::Data {
+pub(super) unsafe fn data_ptr<T: Operations>(dev: *mut bindings::net_device) -> *mut T::Data {
     // SAFETY: The helper has allocated room for a `T::Data` at this offset.
-    unsafe { dev.cast::<u8>().add(sys::NETDEV_DATA_OFFSET).cast() }
+    unsafe {
+        dev.cast::<u8>()
+            .add(bindings::rust_ext_netdev_data_offset)
+            .cast()
+    }
 }
 
 impl<T: Operations> NetDevice<T> {
@@ -295,7 +299,7 @@ impl<T: Operations> NetDevice<T> {
     /// # Safety
     ///
     /// `dev` satisfies the type invariants, and does so for `'a`.
-    pub(crate) unsafe fn from_raw<'a>(dev: *mut sys::net_device) -> &'a Self {
+    pub(crate) unsafe fn from_raw<'a>(dev: *mut bindings::net_device) -> &'a Self {
         // SAFETY: By the safety requirement; `Self` is a transparent wrapper.
         unsafe { &*dev.cast() }
     }
@@ -313,13 +317,13 @@ impl<T: Operations> NetDevice<T> {
     /// No effect once the device is being unregistered.
     pub fn defer(&self, events: u32) {
         // SAFETY: The device is valid, and of the helper's making.
-        unsafe { sys::rust_ext_netdev_defer(self.as_raw(), events) };
+        unsafe { bindings::rust_ext_netdev_defer(self.as_raw(), events) };
     }
 
     /// Does [`defer`](Self::defer) after `delay`, or earlier if there is a delay already. Any
     /// context.
     pub fn defer_after(&self, events: u32, delay: Delta) {
         // SAFETY: The device is valid, and of the helper's making.
-        unsafe { sys::rust_ext_netdev_defer_after(self.as_raw(), events, msecs(delay)) };
+        unsafe { bindings::rust_ext_netdev_defer_after(self.as_raw(), events, msecs(delay)) };
     }
 }

@@ -18,8 +18,8 @@ use super::{
     Device, //
 };
 use crate::kernel_ext::{
+    bindings, //
     page::Window,
-    sys, //
 };
 use core::{
     cell::UnsafeCell,
@@ -31,7 +31,6 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
-    bindings,
     error::{
         from_err_ptr,
         to_result, //
@@ -65,7 +64,7 @@ pub trait Poll: Send + 'static {
 
 /// What a poll function may do with its instance.
 pub struct PollContext<'a> {
-    napi: NonNull<sys::napi_struct>,
+    napi: NonNull<bindings::napi_struct>,
     dev: &'a Device,
     budget: c_int,
     _context: NotThreadSafe,
@@ -98,7 +97,7 @@ impl PollContext<'_> {
         // SAFETY: The instance is valid, and we are in its poll function; the buffer is given away. The
         // helper compares the length with the room.
         received(unsafe {
-            sys::rust_ext_skb_receive(self.napi.as_ptr(), buffer.into_raw(), &meta.to_raw())
+            bindings::rust_ext_skb_receive(self.napi.as_ptr(), buffer.into_raw(), &meta.to_raw())
         })
     }
 
@@ -115,7 +114,7 @@ impl PollContext<'_> {
         // SAFETY: The instance is valid, and we are in its poll function. The helper reads `len`
         // bytes once, which are inside of the window; the adapter may write them meanwhile.
         received(unsafe {
-            sys::rust_ext_skb_receive_copy(
+            bindings::rust_ext_skb_receive_copy(
                 self.napi.as_ptr(),
                 frame.as_ptr().cast(),
                 &meta.to_raw(),
@@ -136,7 +135,11 @@ impl PollContext<'_> {
         // SAFETY: The instance is valid, and we are in its poll function. The helper reads `len`
         // bytes once, which are inside of the buffer; the adapter may write them meanwhile.
         received(unsafe {
-            sys::rust_ext_skb_receive_copy(self.napi.as_ptr(), buffer.data().cast(), &meta.to_raw())
+            bindings::rust_ext_skb_receive_copy(
+                self.napi.as_ptr(),
+                buffer.data().cast(),
+                &meta.to_raw(),
+            )
         })
     }
 
@@ -144,7 +147,7 @@ impl PollContext<'_> {
     #[inline]
     pub fn consume(&self, skb: SkBuff) {
         // SAFETY: The buffer is valid and given away; the budget is that of this poll.
-        unsafe { sys::rust_ext_skb_napi_consume(skb.into_raw(), self.budget) };
+        unsafe { bindings::rust_ext_skb_napi_consume(skb.into_raw(), self.budget) };
     }
 }
 
@@ -172,7 +175,7 @@ fn received(error: c_int) -> Result {
 ///   `state` says that it is borrowed.
 #[pin_data(PinnedDrop)]
 pub struct Napi<T: Poll> {
-    raw: NonNull<sys::napi_handle>,
+    raw: NonNull<bindings::rust_ext_napi>,
     dev: ARef<Device>,
     #[pin]
     state: Mutex<State>,
@@ -195,14 +198,17 @@ unsafe impl<T: Poll> Sync for Napi<T> {}
 /// # Safety
 ///
 /// `napi` is the instance of a `Napi<T>` that is alive, and the caller its only poller.
-unsafe extern "C" fn poll_callback<T: Poll>(napi: *mut sys::napi_struct, budget: c_int) -> c_int {
+unsafe extern "C" fn poll_callback<T: Poll>(
+    napi: *mut bindings::napi_struct,
+    budget: c_int,
+) -> c_int {
     // SAFETY: The offset is that of the context in the structure that the instance is part of;
     // the context is the address of a pinned `Napi<T>`. That is alive, since its drop disables the
     // instance, which waits for this function to return.
     let this = unsafe {
         &*napi
             .cast::<u8>()
-            .add(sys::NAPI_CONTEXT_OFFSET)
+            .add(bindings::rust_ext_napi_context_offset)
             .cast::<*const Napi<T>>()
             .read()
     };
@@ -232,7 +238,7 @@ unsafe extern "C" fn poll_callback<T: Poll>(napi: *mut sys::napi_struct, budget:
     let done = done as c_int;
     // SAFETY: Called once by the owner of the SCHED bit, which it gives up; `poll` isn't used any
     // more. An interrupt since `rearm()` has set the MISSED bit, for which it schedules again.
-    unsafe { sys::rust_ext_napi_complete(napi.as_ptr(), done) };
+    unsafe { bindings::rust_ext_napi_complete(napi.as_ptr(), done) };
     done
 }
 
@@ -260,10 +266,10 @@ impl<T: Poll> Napi<T> {
                 // SAFETY: The device is valid and referenced. The callback suits the type of the
                 // context, and isn't called before the instance is enabled.
                 let raw = from_err_ptr(unsafe {
-                    sys::rust_ext_napi_add(
+                    bindings::rust_ext_napi_add(
                         dev.as_raw(),
                         index,
-                        poll_callback::<T>,
+                        Some(poll_callback::<T>),
                         this.as_ptr().cast(),
                     )
                 })?;
@@ -287,7 +293,7 @@ impl<T: Poll> Napi<T> {
 
     fn enable_locked(&self) {
         // SAFETY: By the type invariant the instance is valid and, as the caller knows, disabled.
-        unsafe { sys::rust_ext_napi_enable(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_napi_enable(self.raw.as_ptr()) };
         self.schedule();
     }
 
@@ -298,7 +304,7 @@ impl<T: Poll> Napi<T> {
 
         if state.enabled && !state.borrowed {
             // SAFETY: By the type invariant the instance is valid and enabled.
-            unsafe { sys::rust_ext_napi_disable(self.raw.as_ptr()) };
+            unsafe { bindings::rust_ext_napi_disable(self.raw.as_ptr()) };
         }
         state.enabled = false;
     }
@@ -317,7 +323,7 @@ impl<T: Poll> Napi<T> {
         }
         if state.enabled {
             // SAFETY: By the type invariant the instance is valid and enabled.
-            unsafe { sys::rust_ext_napi_disable(self.raw.as_ptr()) };
+            unsafe { bindings::rust_ext_napi_disable(self.raw.as_ptr()) };
         }
         state.borrowed = true;
         // INVARIANT: It is disabled, and stays so until `borrowed` is reset by the guard.
@@ -328,7 +334,7 @@ impl<T: Poll> Napi<T> {
     #[inline]
     pub fn schedule(&self) {
         // SAFETY: By the type invariant the instance is valid.
-        unsafe { sys::rust_ext_napi_schedule(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_napi_schedule(self.raw.as_ptr()) };
     }
 }
 
@@ -353,7 +359,7 @@ impl<T: Poll> QueueLink<T> {
     pub fn new(napi: &Arc<Napi<T>>, queue: u16, irq: u32, _rtnl: &Rtnl) -> Result<Self> {
         // SAFETY: By its type invariant the instance is valid. The RTNL lock is held, and the device's
         // own is not, as its operations are called without. The helper checks the number.
-        if !unsafe { sys::rust_ext_napi_link(napi.raw.as_ptr(), queue, irq) } {
+        if !unsafe { bindings::rust_ext_napi_link(napi.raw.as_ptr(), queue, irq) } {
             return Err(EINVAL);
         }
         // INVARIANT: They refer to it now.
@@ -367,7 +373,7 @@ impl<T: Poll> QueueLink<T> {
     pub fn unlink(mut self, _rtnl: &Rtnl) {
         if let Some(napi) = self.napi.take() {
             // SAFETY: As in `new()`, where the number was checked.
-            unsafe { sys::rust_ext_napi_unlink(napi.raw.as_ptr(), self.queue) };
+            unsafe { bindings::rust_ext_napi_unlink(napi.raw.as_ptr(), self.queue) };
         }
     }
 }
@@ -388,7 +394,7 @@ impl<T: Poll> PinnedDrop for Napi<T> {
         self.disable();
         // SAFETY: By the type invariant the instance is valid, and disabled now. The device is
         // still referenced.
-        unsafe { sys::rust_ext_napi_del(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_napi_del(self.raw.as_ptr()) };
     }
 }
 

@@ -15,14 +15,13 @@ use super::{
     MacAddress,
     NetDevice, //
 };
-use crate::kernel_ext::sys;
+use crate::kernel_ext::bindings;
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
     ptr::NonNull, //
 };
 use kernel::{
-    bindings,
     error::{
         from_result,
         to_result,
@@ -171,8 +170,8 @@ pub trait Operations: Sized + 'static {
 
 /// Iterator over a list of addresses.
 pub struct Addresses<'a> {
-    list: &'a sys::netdev_hw_addr_list,
-    cursor: *const sys::netdev_hw_addr,
+    list: &'a bindings::netdev_hw_addr_list,
+    cursor: *const bindings::netdev_hw_addr,
 }
 
 impl Iterator for Addresses<'_> {
@@ -181,7 +180,7 @@ impl Iterator for Addresses<'_> {
     fn next(&mut self) -> Option<MacAddress> {
         // SAFETY: The list is valid and not changed as long as it is borrowed; `cursor` is NULL or
         // an element of it.
-        let addr = unsafe { sys::rust_ext_hw_addr_next(self.list, &mut self.cursor) };
+        let addr = unsafe { bindings::rust_ext_hw_addr_next(self.list, &mut self.cursor) };
         if addr.is_null() {
             return None;
         }
@@ -192,9 +191,9 @@ impl Iterator for Addresses<'_> {
 
 /// What a device is to receive.
 pub struct RxMode<'a> {
-    flags: sys::rx_mode,
-    unicast: &'a sys::netdev_hw_addr_list,
-    multicast: &'a sys::netdev_hw_addr_list,
+    flags: bindings::rust_ext_rx_mode,
+    unicast: &'a bindings::netdev_hw_addr_list,
+    multicast: &'a bindings::netdev_hw_addr_list,
 }
 
 impl RxMode<'_> {
@@ -219,7 +218,7 @@ impl RxMode<'_> {
     /// Number of addresses in [`unicast`](Self::unicast).
     pub fn unicast_count(&self) -> usize {
         // SAFETY: The list is valid.
-        usize::try_from(unsafe { sys::rust_ext_hw_addr_count(self.unicast) }).unwrap_or(0)
+        usize::try_from(unsafe { bindings::rust_ext_hw_addr_count(self.unicast) }).unwrap_or(0)
     }
 
     /// Multicast addresses.
@@ -233,7 +232,7 @@ impl RxMode<'_> {
     /// Number of addresses in [`multicast`](Self::multicast).
     pub fn multicast_count(&self) -> usize {
         // SAFETY: The list is valid.
-        usize::try_from(unsafe { sys::rust_ext_hw_addr_count(self.multicast) }).unwrap_or(0)
+        usize::try_from(unsafe { bindings::rust_ext_hw_addr_count(self.multicast) }).unwrap_or(0)
     }
 }
 
@@ -255,29 +254,30 @@ macro_rules! optional {
 // data; and it is used between registration and unregistration only. These are the type invariants
 // of `NetDevice<T>`.
 impl<T: Operations> Table<T> {
-    pub(super) const CALLBACKS: sys::netdev_callbacks = sys::netdev_callbacks {
-        open: Some(Self::open),
-        stop: Some(Self::stop),
-        start_xmit: Some(Self::start_xmit),
-        features_check: optional!(T::HAS_FEATURES_CHECK, Self::features_check),
-        fix_features: optional!(T::HAS_FIX_FEATURES, Self::fix_features),
-        set_features: optional!(T::HAS_SET_FEATURES, Self::set_features),
-        set_rx_mode: optional!(T::HAS_SET_RX_MODE, Self::set_rx_mode),
-        set_mac_address: optional!(T::HAS_SET_MAC_ADDRESS, Self::set_mac_address),
-        change_mtu: optional!(T::HAS_CHANGE_MTU, Self::change_mtu),
-        tx_timeout: optional!(T::HAS_TX_TIMEOUT, Self::tx_timeout),
-        get_stats64: optional!(T::HAS_GET_STATS64, Self::get_stats64),
-        rx_queue_stats: optional!(T::HAS_RX_QUEUE_STATS, Self::rx_queue_stats),
-        tx_queue_stats: optional!(T::HAS_TX_QUEUE_STATS, Self::tx_queue_stats),
-        vlan_rx_add_vid: optional!(T::HAS_VLAN_RX_ADD_VID, Self::vlan_rx_add_vid),
-        vlan_rx_kill_vid: optional!(T::HAS_VLAN_RX_KILL_VID, Self::vlan_rx_kill_vid),
-        deferred: Some(Self::deferred),
-    };
+    pub(super) const CALLBACKS: bindings::rust_ext_netdev_callbacks =
+        bindings::rust_ext_netdev_callbacks {
+            open: Some(Self::open),
+            stop: Some(Self::stop),
+            start_xmit: Some(Self::start_xmit),
+            features_check: optional!(T::HAS_FEATURES_CHECK, Self::features_check),
+            fix_features: optional!(T::HAS_FIX_FEATURES, Self::fix_features),
+            set_features: optional!(T::HAS_SET_FEATURES, Self::set_features),
+            set_rx_mode: optional!(T::HAS_SET_RX_MODE, Self::set_rx_mode),
+            set_mac_address: optional!(T::HAS_SET_MAC_ADDRESS, Self::set_mac_address),
+            change_mtu: optional!(T::HAS_CHANGE_MTU, Self::change_mtu),
+            tx_timeout: optional!(T::HAS_TX_TIMEOUT, Self::tx_timeout),
+            get_stats64: optional!(T::HAS_GET_STATS64, Self::get_stats64),
+            rx_queue_stats: optional!(T::HAS_RX_QUEUE_STATS, Self::rx_queue_stats),
+            tx_queue_stats: optional!(T::HAS_TX_QUEUE_STATS, Self::tx_queue_stats),
+            vlan_rx_add_vid: optional!(T::HAS_VLAN_RX_ADD_VID, Self::vlan_rx_add_vid),
+            vlan_rx_kill_vid: optional!(T::HAS_VLAN_RX_KILL_VID, Self::vlan_rx_kill_vid),
+            deferred: Some(Self::deferred),
+        };
 
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for; RTNL is held.
-    unsafe extern "C" fn open(dev: *mut sys::net_device) -> c_int {
+    unsafe extern "C" fn open(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
@@ -287,7 +287,7 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for; RTNL is held.
-    unsafe extern "C" fn stop(dev: *mut sys::net_device) -> c_int {
+    unsafe extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
@@ -301,12 +301,12 @@ impl<T: Operations> Table<T> {
     /// `NETDEV_TX_BUSY` is returned; the transmit lock of its queue is held.
     unsafe extern "C" fn start_xmit(
         skb: *mut bindings::sk_buff,
-        dev: *mut sys::net_device,
+        dev: *mut bindings::net_device,
     ) -> c_int {
         // SAFETY: By the safety requirement.
         let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
         let Some(skb) = NonNull::new(skb) else {
-            return NETDEV_TX_OK;
+            return bindings::netdev_tx_NETDEV_TX_OK;
         };
         // SAFETY: The buffer is valid and given away, unless `NETDEV_TX_BUSY` is returned.
         let skb = unsafe { SkBuff::from_raw(skb) };
@@ -315,11 +315,11 @@ impl<T: Operations> Table<T> {
         let mut txq = unsafe { TxQueue::new(dev, skb.queue()) };
 
         match T::start_xmit(dev, &mut txq, skb) {
-            Transmit::Ok => NETDEV_TX_OK,
+            Transmit::Ok => bindings::netdev_tx_NETDEV_TX_OK,
             Transmit::Busy(skb) => {
                 // The stack still has its pointer.
                 let _ = skb.into_raw();
-                NETDEV_TX_BUSY
+                bindings::netdev_tx_NETDEV_TX_BUSY
             }
         }
     }
@@ -329,13 +329,13 @@ impl<T: Operations> Table<T> {
     /// `dev` is a registered device that the table was set for; `skb` is valid.
     unsafe extern "C" fn features_check(
         skb: *mut bindings::sk_buff,
-        dev: *mut sys::net_device,
+        dev: *mut bindings::net_device,
         features: u64,
     ) -> u64 {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
         // SAFETY: The buffer is valid.
-        let features = unsafe { sys::rust_ext_netdev_vlan_features_check(skb, features) };
+        let features = unsafe { bindings::rust_ext_netdev_vlan_features_check(skb, features) };
         let Some(skb) = NonNull::new(skb) else {
             return features;
         };
@@ -349,7 +349,7 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for.
-    unsafe extern "C" fn fix_features(dev: *mut sys::net_device, features: u64) -> u64 {
+    unsafe extern "C" fn fix_features(dev: *mut bindings::net_device, features: u64) -> u64 {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
 
@@ -359,7 +359,7 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for; RTNL is held.
-    unsafe extern "C" fn set_features(dev: *mut sys::net_device, features: u64) -> c_int {
+    unsafe extern "C" fn set_features(dev: *mut bindings::net_device, features: u64) -> c_int {
         // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
@@ -371,13 +371,13 @@ impl<T: Operations> Table<T> {
     /// `dev` is a registered device that the table was set for; RTNL is held. Both lists are
     /// valid and not changed during the call.
     unsafe extern "C" fn set_rx_mode(
-        dev: *mut sys::net_device,
-        unicast: *mut sys::netdev_hw_addr_list,
-        multicast: *mut sys::netdev_hw_addr_list,
+        dev: *mut bindings::net_device,
+        unicast: *mut bindings::netdev_hw_addr_list,
+        multicast: *mut bindings::netdev_hw_addr_list,
     ) -> c_int {
-        let mut flags = sys::rx_mode::default();
+        let mut flags = bindings::rust_ext_rx_mode::default();
         // SAFETY: The device is valid, `flags` can be written.
-        unsafe { sys::rust_ext_netdev_rx_mode(dev, &mut flags) };
+        unsafe { bindings::rust_ext_netdev_rx_mode(dev, &mut flags) };
         // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
         // SAFETY: Both lists are snapshots made for this call.
@@ -395,17 +395,22 @@ impl<T: Operations> Table<T> {
     ///
     /// `dev` is a registered device that the table was set for; RTNL is held. `addr` is a
     /// `struct sockaddr`.
-    unsafe extern "C" fn set_mac_address(dev: *mut sys::net_device, addr: *mut c_void) -> c_int {
+    unsafe extern "C" fn set_mac_address(
+        dev: *mut bindings::net_device,
+        addr: *mut c_void,
+    ) -> c_int {
         from_result(|| {
             let mut mac = MacAddress([0; 6]);
             // SAFETY: The device is valid, `addr` is a `struct sockaddr`, there is room for six
             // bytes.
-            to_result(unsafe { sys::rust_ext_netdev_prepare_mac(dev, addr, mac.0.as_mut_ptr()) })?;
+            to_result(unsafe {
+                bindings::rust_ext_netdev_prepare_mac(dev, addr, mac.0.as_mut_ptr())
+            })?;
             // SAFETY: By the safety requirement.
             let (device, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
             T::set_mac_address(device, &mac, &rtnl)?;
             // SAFETY: As above.
-            unsafe { sys::rust_ext_netdev_commit_mac(dev, addr) };
+            unsafe { bindings::rust_ext_netdev_commit_mac(dev, addr) };
             Ok(0)
         })
     }
@@ -413,14 +418,14 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for; RTNL is held.
-    unsafe extern "C" fn change_mtu(dev: *mut sys::net_device, mtu: c_int) -> c_int {
+    unsafe extern "C" fn change_mtu(dev: *mut bindings::net_device, mtu: c_int) -> c_int {
         from_result(|| {
             let mtu = u32::try_from(mtu)?;
             // SAFETY: By the safety requirement.
             let (device, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
             T::change_mtu(device, mtu, &rtnl)?;
             // SAFETY: The device is valid, RTNL is held.
-            unsafe { sys::rust_ext_netdev_commit_mtu(dev, mtu) };
+            unsafe { bindings::rust_ext_netdev_commit_mtu(dev, mtu) };
             Ok(0)
         })
     }
@@ -428,7 +433,7 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for.
-    unsafe extern "C" fn tx_timeout(dev: *mut sys::net_device, queue: c_uint) {
+    unsafe extern "C" fn tx_timeout(dev: *mut bindings::net_device, queue: c_uint) {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
 
@@ -439,7 +444,10 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
-    unsafe extern "C" fn get_stats64(dev: *mut sys::net_device, stats: *mut sys::stats64) {
+    unsafe extern "C" fn get_stats64(
+        dev: *mut bindings::net_device,
+        stats: *mut bindings::rust_ext_stats64,
+    ) {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
         // SAFETY: The counters are valid and, during the call, ours; the helper has zeroed them.
@@ -452,35 +460,57 @@ impl<T: Operations> Table<T> {
     ///
     /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
     unsafe extern "C" fn rx_queue_stats(
-        dev: *mut sys::net_device,
+        dev: *mut bindings::net_device,
         queue: u16,
-        stats: *mut RxQueueStats,
+        stats: *mut bindings::rust_ext_rx_queue_stats,
     ) {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
+        let RxQueueStats {
+            packets,
+            bytes,
+            alloc_fail,
+        } = T::rx_queue_stats(dev, queue);
         // SAFETY: By the safety requirement.
-        unsafe { *stats = T::rx_queue_stats(dev, queue) };
+        unsafe {
+            *stats = bindings::rust_ext_rx_queue_stats {
+                packets,
+                bytes,
+                alloc_fail,
+            }
+        };
     }
 
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
     unsafe extern "C" fn tx_queue_stats(
-        dev: *mut sys::net_device,
+        dev: *mut bindings::net_device,
         queue: u16,
-        stats: *mut TxQueueStats,
+        stats: *mut bindings::rust_ext_tx_queue_stats,
     ) {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
+        let TxQueueStats {
+            packets,
+            bytes,
+            stop,
+        } = T::tx_queue_stats(dev, queue);
         // SAFETY: By the safety requirement.
-        unsafe { *stats = T::tx_queue_stats(dev, queue) };
+        unsafe {
+            *stats = bindings::rust_ext_tx_queue_stats {
+                packets,
+                bytes,
+                stop,
+            }
+        };
     }
 
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for; RTNL is held.
     unsafe extern "C" fn vlan_rx_add_vid(
-        dev: *mut sys::net_device,
+        dev: *mut bindings::net_device,
         _proto: u16,
         vid: u16,
     ) -> c_int {
@@ -494,7 +524,7 @@ impl<T: Operations> Table<T> {
     ///
     /// `dev` is a registered device that the table was set for; RTNL is held.
     unsafe extern "C" fn vlan_rx_kill_vid(
-        dev: *mut sys::net_device,
+        dev: *mut bindings::net_device,
         _proto: u16,
         vid: u16,
     ) -> c_int {
@@ -507,15 +537,10 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// `dev` is a registered device that the table was set for.
-    unsafe extern "C" fn deferred(dev: *mut sys::net_device, events: u32) {
+    unsafe extern "C" fn deferred(dev: *mut bindings::net_device, events: u32) {
         // SAFETY: By the safety requirement; the work is stopped before the device is unregistered.
         let dev = unsafe { NetDevice::from_raw(dev) };
 
         T::deferred(dev, events);
     }
 }
-
-/// `netdev_tx_t`.
-const NETDEV_TX_OK: c_int = 0x00;
-/// `netdev_tx_t`.
-const NETDEV_TX_BUSY: c_int = 0x10;

@@ -6,7 +6,7 @@ use super::{
     skbuff::SkBuff,
     Device, //
 };
-use crate::kernel_ext::sys;
+use crate::kernel_ext::bindings;
 use core::{
     cell::UnsafeCell,
     ops::Deref,
@@ -49,7 +49,7 @@ impl Queue<'_> {
     /// queue that was stopped a moment ago.
     pub fn start(&self) {
         // SAFETY: The device is valid; the helper checks the number.
-        unsafe { sys::rust_ext_tx_start(self.dev.as_raw(), self.index) };
+        unsafe { bindings::rust_ext_tx_start(self.dev.as_raw(), self.index) };
     }
 
     /// Wakes the queue: undoes [`stop`](Self::stop), and has the stack send what it has queued.
@@ -60,7 +60,7 @@ impl Queue<'_> {
     /// Whether the driver has stopped the queue.
     pub fn is_stopped(&self) -> bool {
         // SAFETY: The device is valid; the helper checks the number.
-        unsafe { sys::rust_ext_tx_stopped(self.dev.as_raw(), self.index) }
+        unsafe { bindings::rust_ext_tx_stopped(self.dev.as_raw(), self.index) }
     }
 }
 
@@ -109,7 +109,9 @@ impl<'a> TxQueue<'a> {
     #[inline]
     pub fn sent(&self, skb: &SkBuff) -> bool {
         // SAFETY: Device and buffer are valid, the lock of the queue is held.
-        unsafe { sys::rust_ext_tx_sent(self.queue.dev.as_raw(), self.queue.index, skb.as_raw()) }
+        unsafe {
+            bindings::rust_ext_tx_sent(self.queue.dev.as_raw(), self.queue.index, skb.as_raw())
+        }
     }
 
     /// Reports that the frame in `skb` was queued as a copy, and frees `skb`. The byte queue limits
@@ -120,14 +122,14 @@ impl<'a> TxQueue<'a> {
         let (dev, index) = (self.queue.dev.as_raw(), self.queue.index);
         // SAFETY: Device and buffer are valid, the buffer is given away, the lock of the queue is
         // held.
-        unsafe { sys::rust_ext_tx_copied(dev, index, skb.into_raw()) }
+        unsafe { bindings::rust_ext_tx_copied(dev, index, skb.into_raw()) }
     }
 
     /// Whether another frame follows at once. If not, a driver that drops the present one must tell
     /// the adapter of those before it.
     pub fn more_to_come(&self) -> bool {
         // SAFETY: No precondition; meaningful in `start_xmit`.
-        unsafe { sys::rust_ext_tx_more() }
+        unsafe { bindings::rust_ext_tx_more() }
     }
 }
 
@@ -162,7 +164,7 @@ pub struct TxQueueGuard<'a> {
 impl<'a> TxQueueGuard<'a> {
     pub(super) fn new(dev: &'a Device, index: u16) -> Option<Self> {
         // SAFETY: The device is valid; the helper checks the number.
-        if !unsafe { sys::rust_ext_tx_lock(dev.as_raw(), index) } {
+        if !unsafe { bindings::rust_ext_tx_lock(dev.as_raw(), index) } {
             return None;
         }
         // INVARIANT: Locked just now, so there is no other value.
@@ -193,7 +195,7 @@ impl Locked for TxQueueGuard<'_> {
 impl Drop for TxQueueGuard<'_> {
     fn drop(&mut self) {
         // SAFETY: Locked by this thread in `new()`: the guard can't be sent to another one.
-        unsafe { sys::rust_ext_tx_unlock(self.queue.dev.as_raw(), self.queue.index) };
+        unsafe { bindings::rust_ext_tx_unlock(self.queue.dev.as_raw(), self.queue.index) };
     }
 }
 
@@ -206,7 +208,7 @@ impl Drop for TxQueueGuard<'_> {
 /// Once `dev` is not NULL it doesn't change, and `value` is accessed only by who has mutably
 /// borrowed the [`Locked`] value for queue `index` of this device, or `self`.
 pub struct TxLocked<T> {
-    dev: AtomicPtr<sys::net_device>,
+    dev: AtomicPtr<bindings::net_device>,
     index: u16,
     value: UnsafeCell<T>,
 }

@@ -16,8 +16,8 @@ use super::{
     NetDevice, //
 };
 use crate::kernel_ext::{
+    bindings, //
     ethtool,
-    sys, //
 };
 use core::{
     marker::PhantomData,
@@ -26,7 +26,6 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
-    bindings,
     device,
     error::to_result,
     prelude::*,
@@ -40,7 +39,7 @@ use kernel::{
 ///
 /// `raw` was allocated for a `T::Data`, which is initialised; it isn't registered.
 struct Allocated<T: Operations> {
-    raw: NonNull<sys::net_device>,
+    raw: NonNull<bindings::net_device>,
     // Referenced until the device is freed.
     _parent: ARef<device::Device>,
     _operations: PhantomData<T>,
@@ -51,18 +50,18 @@ impl<T: Operations> Drop for Allocated<T> {
         let dev = self.raw.as_ptr();
 
         // SAFETY: By the type invariant the device is valid.
-        unsafe { sys::rust_ext_netdev_stop_deferred(dev) };
+        unsafe { bindings::rust_ext_netdev_stop_deferred(dev) };
         // A failed registration may leave references behind, if a callback has taken one and not
         // returned it: rather leak the device. After an unregistration there are none.
         // SAFETY: As above.
-        if !unsafe { sys::rust_ext_netdev_unused(dev) } {
+        if !unsafe { bindings::rust_ext_netdev_unused(dev) } {
             return;
         }
         // SAFETY: By the type invariant the data are initialised; nobody else can reach them, since
         // there is neither a registration nor a reference. They are dropped only here.
         unsafe { core::ptr::drop_in_place(data_ptr::<T>(dev)) };
         // SAFETY: As above; the device isn't used any more.
-        unsafe { sys::rust_ext_netdev_free(dev) };
+        unsafe { bindings::rust_ext_netdev_free(dev) };
     }
 }
 
@@ -101,7 +100,7 @@ impl<T: Operations> UnregisteredNetDevice<T> {
         // is a transparent wrapper of the C type; the parent stays referenced until the device is
         // freed.
         let raw = NonNull::new(unsafe {
-            sys::rust_ext_netdev_alloc(
+            bindings::rust_ext_netdev_alloc(
                 size_of::<T::Data>(),
                 align_of::<T::Data>(),
                 tx_queues,
@@ -116,7 +115,7 @@ impl<T: Operations> UnregisteredNetDevice<T> {
         // error it is left uninitialised, and only the device is freed.
         unsafe {
             if let Err(err) = pin_init::raw_try_init(data_ptr::<T>(raw.as_ptr()), data) {
-                sys::rust_ext_netdev_free(raw.as_ptr());
+                bindings::rust_ext_netdev_free(raw.as_ptr());
                 return Err(err.into());
             }
         }
@@ -128,7 +127,7 @@ impl<T: Operations> UnregisteredNetDevice<T> {
         }))
     }
 
-    fn as_raw(&self) -> *mut sys::net_device {
+    fn as_raw(&self) -> *mut bindings::net_device {
         self.0.raw.as_ptr()
     }
 
@@ -145,61 +144,61 @@ impl<T: Operations> UnregisteredNetDevice<T> {
     /// `ENAMETOOLONG`.
     pub fn set_name(&mut self, name: &CStr) -> Result {
         // SAFETY: The device is valid and ours, the string is copied.
-        to_result(unsafe { sys::rust_ext_netdev_set_name(self.as_raw(), name.as_char_ptr()) })
+        to_result(unsafe { bindings::rust_ext_netdev_set_name(self.as_raw(), name.as_char_ptr()) })
     }
 
     /// Sets the address.
     pub fn set_mac_address(&mut self, mac: &MacAddress) {
         // SAFETY: The device is valid and ours, the address has six bytes.
-        unsafe { sys::rust_ext_netdev_set_mac(self.as_raw(), mac.0.as_ptr()) };
+        unsafe { bindings::rust_ext_netdev_set_mac(self.as_raw(), mac.0.as_ptr()) };
     }
 
     /// Sets an address by chance, marked as such.
     pub fn set_random_mac_address(&mut self) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_random_mac(self.as_raw()) };
+        unsafe { bindings::rust_ext_netdev_random_mac(self.as_raw()) };
     }
 
     /// Sets the MTU and its limits, in bytes. The stack keeps `change_mtu` within the limits.
     pub fn set_mtu(&mut self, mtu: u32, min: u32, max: u32) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_set_mtu_range(self.as_raw(), mtu, min, max) };
+        unsafe { bindings::rust_ext_netdev_set_mtu_range(self.as_raw(), mtu, min, max) };
     }
 
     /// Sets the features that are in use at first.
     pub fn set_features(&mut self, features: Features) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_set_features(self.as_raw(), features.into_raw()) };
+        unsafe { bindings::rust_ext_netdev_set_features(self.as_raw(), features.into_raw()) };
     }
 
     /// Sets the features that the user may turn on and off.
     pub fn set_hw_features(&mut self, features: Features) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_set_hw_features(self.as_raw(), features.into_raw()) };
+        unsafe { bindings::rust_ext_netdev_set_hw_features(self.as_raw(), features.into_raw()) };
     }
 
     /// Sets the features that work for frames with a VLAN tag, too.
     pub fn set_vlan_features(&mut self, features: Features) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_set_vlan_features(self.as_raw(), features.into_raw()) };
+        unsafe { bindings::rust_ext_netdev_set_vlan_features(self.as_raw(), features.into_raw()) };
     }
 
     /// Limits what is given for segmentation: bytes and segments of a frame.
     pub fn set_tso_max(&mut self, bytes: u32, segments: u16) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_set_tso_max(self.as_raw(), bytes, segments) };
+        unsafe { bindings::rust_ext_netdev_set_tso_max(self.as_raw(), bytes, segments) };
     }
 
     /// Sets the time after which `tx_timeout` is called for a stopped queue.
     pub fn set_watchdog(&mut self, timeout: Delta) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_set_watchdog(self.as_raw(), msecs(timeout)) };
+        unsafe { bindings::rust_ext_netdev_set_watchdog(self.as_raw(), msecs(timeout)) };
     }
 
     /// Sets the number of the port, for adapters that have several; from 0.
     pub fn set_port(&mut self, port: u16) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_set_dev_port(self.as_raw(), port) };
+        unsafe { bindings::rust_ext_netdev_set_dev_port(self.as_raw(), port) };
     }
 
     /// Sets the numbers of queues in use at first.
@@ -209,21 +208,21 @@ impl<T: Operations> UnregisteredNetDevice<T> {
     /// `EINVAL` if there are not as many queues, or none.
     pub fn set_real_queues(&mut self, tx: u16, rx: u16) -> Result {
         // SAFETY: The device is valid and ours; the lock isn't needed before registration.
-        to_result(unsafe { sys::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
+        to_result(unsafe { bindings::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
     }
 
     /// Sets the operations for ethtool.
     pub fn set_ethtool<E: ethtool::Operations<Net = T>>(&mut self) {
         // SAFETY: The device is valid and ours; the table is static and made for devices of `T`.
         unsafe {
-            sys::rust_ext_netdev_set_ethtool_ops(self.as_raw(), &ethtool::Table::<E>::OPS);
+            bindings::rust_ext_netdev_set_ethtool_ops(self.as_raw(), &ethtool::Table::<E>::OPS);
         }
     }
 
     /// Tells that there is no link at first; the default is that there is one.
     pub fn carrier_off(&mut self) {
         // SAFETY: The device is valid and ours.
-        unsafe { sys::rust_ext_netdev_carrier(self.as_raw(), false) };
+        unsafe { bindings::rust_ext_netdev_carrier(self.as_raw(), false) };
     }
 
     /// Registers the device. Callbacks may be made before this returns. Process context, takes
@@ -235,7 +234,7 @@ impl<T: Operations> UnregisteredNetDevice<T> {
     pub fn register(self) -> Result<Registered<T>> {
         // SAFETY: The device is valid, its data are initialised: the type invariants of `NetDevice`
         // hold for callbacks.
-        to_result(unsafe { sys::rust_ext_netdev_register(self.as_raw()) })?;
+        to_result(unsafe { bindings::rust_ext_netdev_register(self.as_raw()) })?;
         // INVARIANT: Just registered.
         Ok(Registered(ManuallyDrop::new(self.0)))
     }
@@ -274,9 +273,9 @@ impl<T: Operations> Drop for Registered<T> {
         // First, so that no callback is left that could take a reference after unregistration has
         // waited for them.
         // SAFETY: The device is valid.
-        unsafe { sys::rust_ext_netdev_stop_deferred(dev) };
+        unsafe { bindings::rust_ext_netdev_stop_deferred(dev) };
         // SAFETY: By the type invariant the device is registered; it is unregistered only here.
-        unsafe { sys::rust_ext_netdev_unregister(dev) };
+        unsafe { bindings::rust_ext_netdev_unregister(dev) };
         // SAFETY: Dropped only here. The device isn't registered any more, as its type demands.
         unsafe { ManuallyDrop::drop(&mut self.0) };
     }

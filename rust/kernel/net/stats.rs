@@ -2,7 +2,7 @@
 
 //! Statistics.
 
-use crate::kernel_ext::sys;
+use crate::kernel_ext::bindings;
 use core::sync::atomic::{
     AtomicU64,
     Ordering, //
@@ -47,7 +47,6 @@ impl Counter {
 }
 
 /// What a receive queue has counted.
-#[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RxQueueStats {
     /// Frames received.
@@ -59,7 +58,6 @@ pub struct RxQueueStats {
 }
 
 /// What a transmit queue has counted.
-#[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TxQueueStats {
     /// Frames sent.
@@ -71,7 +69,7 @@ pub struct TxQueueStats {
 }
 
 /// The standard counters of a network device, to be filled in; those not set are 0.
-pub struct Stats64<'a>(pub(super) &'a mut sys::stats64);
+pub struct Stats64<'a>(pub(super) &'a mut bindings::rust_ext_stats64);
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident => $field:ident;)*) => {

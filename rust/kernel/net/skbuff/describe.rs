@@ -9,9 +9,8 @@ use super::{
     real_address,
     SkBuff, //
 };
-use crate::kernel_ext::sys;
+use crate::kernel_ext::bindings;
 use core::mem::MaybeUninit;
-use kernel::bindings;
 
 /// A value of `ip_summed`.
 // CAST: It has two bits.
@@ -132,16 +131,16 @@ impl SkBuff {
 
     #[cold]
     fn gso_details(&self) -> Gso {
-        let mut gso = sys::gso::default();
+        let mut gso = bindings::rust_ext_gso::default();
         // SAFETY: The buffer is valid, `gso` can be written.
-        unsafe { sys::rust_ext_skb_gso(self.as_raw(), &mut gso) };
+        unsafe { bindings::rust_ext_skb_gso(self.as_raw(), &mut gso) };
         Gso {
             size: gso.size,
             segments: gso.segments,
             header_len: gso.header_len,
-            tcp_v4: gso.kind & sys::GSO_TCPV4 != 0,
-            tcp_v6: gso.kind & sys::GSO_TCPV6 != 0,
-            other: gso.kind & sys::GSO_OTHER != 0,
+            tcp_v4: gso.kind & bindings::RUST_EXT_GSO_TCPV4 as u8 != 0,
+            tcp_v6: gso.kind & bindings::RUST_EXT_GSO_TCPV6 as u8 != 0,
+            other: gso.kind & bindings::RUST_EXT_GSO_OTHER as u8 != 0,
         }
     }
 
@@ -167,9 +166,9 @@ impl SkBuff {
 
     #[cold]
     fn other_packet(&self) -> IpPacket {
-        let mut ip = sys::ip::default();
+        let mut ip = bindings::rust_ext_ip::default();
         // SAFETY: The buffer is valid, `ip` can be written.
-        unsafe { sys::rust_ext_skb_ip(self.as_raw(), &mut ip) };
+        unsafe { bindings::rust_ext_skb_ip(self.as_raw(), &mut ip) };
         IpPacket {
             ethertype: ip.ethertype,
             network_offset: ip.network_offset,
@@ -182,7 +181,7 @@ impl SkBuff {
 /// A piece of a frame that is physically contiguous.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub struct Segment(sys::segment);
+pub struct Segment(bindings::rust_ext_segment);
 
 impl Segment {
     /// Real address.
@@ -205,7 +204,7 @@ impl Segment {
 ///
 /// The first `len` segments are initialised.
 pub struct Segments {
-    segments: [MaybeUninit<sys::segment>; sys::MAX_SEGMENTS],
+    segments: [MaybeUninit<bindings::rust_ext_segment>; bindings::RUST_EXT_MAX_SEGMENTS as usize],
     len: usize,
 }
 
@@ -215,7 +214,7 @@ impl Segments {
     #[allow(clippy::new_without_default, reason = "there is no use for a default")]
     pub const fn new() -> Self {
         Self {
-            segments: [const { MaybeUninit::uninit() }; sys::MAX_SEGMENTS],
+            segments: [const { MaybeUninit::uninit() }; bindings::RUST_EXT_MAX_SEGMENTS as usize],
             len: 0,
         }
     }
@@ -227,7 +226,7 @@ impl Segments {
         // SAFETY: The buffer is valid.
         let (len, rest, data) = unsafe { ((*raw).len, (*raw).data_len, (*raw).data) };
         if let (0, [first, ..]) = (rest, &mut self.segments) {
-            first.write(sys::segment {
+            first.write(bindings::rust_ext_segment {
                 address: real_address(data),
                 len,
                 reserved: 0,
@@ -237,9 +236,9 @@ impl Segments {
         } else {
             // SAFETY: The buffer is valid; there is room for `MAX_SEGMENTS`.
             let count =
-                unsafe { sys::rust_ext_skb_segments(raw, self.segments.as_mut_ptr().cast()) };
+                unsafe { bindings::rust_ext_skb_segments(raw, self.segments.as_mut_ptr().cast()) };
             // INVARIANT: The helper writes as many as it says, and not more than there is room for.
-            self.len = (count as usize).min(sys::MAX_SEGMENTS);
+            self.len = (count as usize).min(bindings::RUST_EXT_MAX_SEGMENTS as usize);
         }
         self.as_slice()
     }

@@ -28,13 +28,12 @@ pub use self::{
     slot::SkbSlot, //
 };
 
-use crate::kernel_ext::sys;
+use crate::kernel_ext::bindings;
 use core::{
     mem::ManuallyDrop,
     ptr::NonNull, //
 };
 use kernel::{
-    bindings,
     error::to_result,
     prelude::*, //
 };
@@ -128,7 +127,7 @@ impl SkBuff {
         let to = buf.as_mut_ptr().cast();
 
         // SAFETY: The buffer is valid; `to` has room for `len` bytes. The helper checks the range.
-        to_result(unsafe { sys::rust_ext_skb_copy_bits(self.raw.as_ptr(), offset, to, len) })
+        to_result(unsafe { bindings::rust_ext_skb_copy_bits(self.raw.as_ptr(), offset, to, len) })
     }
 
     /// Makes all of the frame linear. Any context.
@@ -138,7 +137,7 @@ impl SkBuff {
     /// `ENOMEM`.
     pub fn linearize(&mut self) -> Result {
         // SAFETY: The buffer is valid and ours; a shared one is copied.
-        to_result(unsafe { sys::rust_ext_skb_linearize(self.raw.as_ptr()) })
+        to_result(unsafe { bindings::rust_ext_skb_linearize(self.raw.as_ptr()) })
     }
 
     /// Pads the frame with zeroes to `len` bytes, if it is shorter.
@@ -148,7 +147,7 @@ impl SkBuff {
     /// `ENOMEM`.
     pub fn pad(&mut self, len: u32) -> Result {
         // SAFETY: The buffer is valid and ours; a shared one is copied. It isn't freed on failure.
-        to_result(unsafe { sys::rust_ext_skb_pad(self.raw.as_ptr(), len) })
+        to_result(unsafe { bindings::rust_ext_skb_pad(self.raw.as_ptr(), len) })
     }
 
     /// Computes a checksum that the stack has left to the device.
@@ -158,20 +157,20 @@ impl SkBuff {
     /// `ENOMEM`, `EINVAL` if the frame makes no sense.
     pub fn checksum_help(&mut self) -> Result {
         // SAFETY: The buffer is valid and ours; a shared one is copied.
-        to_result(unsafe { sys::rust_ext_skb_checksum_help(self.raw.as_ptr()) })
+        to_result(unsafe { bindings::rust_ext_skb_checksum_help(self.raw.as_ptr()) })
     }
 
     /// Frees the buffer after it has been sent; a mere drop counts as a loss. Any context. See also
     /// [`PollContext::consume`](super::napi::PollContext::consume), which is cheaper.
     pub fn consume(self) {
         // SAFETY: The buffer is valid and given away.
-        unsafe { sys::rust_ext_skb_consume(self.into_raw()) };
+        unsafe { bindings::rust_ext_skb_consume(self.into_raw()) };
     }
 }
 
 impl Drop for SkBuff {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the buffer is ours.
-        unsafe { sys::rust_ext_skb_free(self.raw.as_ptr()) };
+        unsafe { bindings::rust_ext_skb_free(self.raw.as_ptr()) };
     }
 }

@@ -7,12 +7,11 @@ use super::{
     SkBuff, //
 };
 use crate::kernel_ext::{
+    bindings, //
     net::Device,
-    sys, //
 };
 use core::ptr::NonNull;
 use kernel::{
-    bindings,
     prelude::*, //
 };
 
@@ -33,7 +32,7 @@ impl RxBuffer {
     /// `ENOMEM`.
     pub fn new(dev: &Device, capacity: u32) -> Result<Self> {
         // SAFETY: The device is valid.
-        let raw = unsafe { sys::rust_ext_skb_alloc(dev.as_raw(), capacity) };
+        let raw = unsafe { bindings::rust_ext_skb_alloc(dev.as_raw(), capacity) };
         // SAFETY: NULL or a new buffer.
         unsafe { Self::from_raw(raw) }.ok_or(ENOMEM)
     }
@@ -115,19 +114,26 @@ pub struct RxMeta {
 impl RxMeta {
     /// The form that C sees.
     #[inline]
-    pub(in super::super) fn to_raw(self) -> sys::rx_meta {
+    pub(in super::super) fn to_raw(self) -> bindings::rust_ext_rx_meta {
         let (checksum_kind, checksum) = match self.checksum {
-            RxChecksum::None => (sys::CHECKSUM_NONE, 0),
-            RxChecksum::Unnecessary => (sys::CHECKSUM_UNNECESSARY, 0),
-            RxChecksum::Complete(sum) => (sys::CHECKSUM_COMPLETE, sum),
+            RxChecksum::None => (bindings::rust_ext_rx_checksum_RUST_EXT_CHECKSUM_NONE, 0),
+            RxChecksum::Unnecessary => (
+                bindings::rust_ext_rx_checksum_RUST_EXT_CHECKSUM_UNNECESSARY,
+                0,
+            ),
+            RxChecksum::Complete(sum) => (
+                bindings::rust_ext_rx_checksum_RUST_EXT_CHECKSUM_COMPLETE,
+                sum,
+            ),
         };
 
-        sys::rx_meta {
+        bindings::rust_ext_rx_meta {
             len: self.len,
             checksum,
             vlan_tci: self.vlan.unwrap_or(0),
             queue: self.queue,
-            checksum_kind,
+            // CAST: A small number.
+            checksum_kind: checksum_kind as u8,
             vlan_present: self.vlan.is_some().into(),
         }
     }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the `kernel` crate's bindings lack, for bindgen. rust/bindings/mod.rs
+ * says what is taken from here.
+ *
+ * Sorted alphabetically.
+ */
+
+/* First, so that no enum is met as a forward reference. */
+#include <linux/hrtimer_types.h>
+
+#include <linux/crash_dump.h>
+#include <linux/dma-mapping.h>
+#include <linux/etherdevice.h>
+#include <linux/kexec.h>
+#include <linux/memory.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <net/netdev_queues.h>
+#include <asm/hvcall.h>
+#include <asm/vio.h>
+
+#include "../helpers/helpers.h"
+#include "../testing/testing.h"
+#include "../trace/calls.h"
+
+/* Macros that bindgen doesn't see as numbers. */
+const long RUST_CONST_HELPER_DMA_MAPPING_ERROR = DMA_MAPPING_ERROR;
