@@ -5,8 +5,11 @@
 use crate::{
     kernel_ext::net::{
         queue::{
-            TxLocked,
-            TxQueue, //
+            opening,
+            Completions,
+            Sending,
+            TxQueue,
+            TxState, //
         },
         rtnl::Rtnl,
         skbuff::{
@@ -34,8 +37,10 @@ use kernel::{
         Device, //
     },
     faux,
+    new_mutex,
     prelude::*,
-    str::CString, //
+    str::CString,
+    sync::Mutex, //
 };
 
 /// Number of transmit queues.
@@ -57,9 +62,16 @@ pub(crate) enum Policy {
     Keep = 3,
     /// It reports that it has copied the frame.
     Copy = 4,
+    /// It reports that the frame was sent, and consumes it.
+    Send = 5,
+    /// It drops the frame and has no room for another one.
+    Full = 6,
+    /// It drops the frame and finds room for another one when it looks again.
+    NotFull = 7,
 }
 
 /// Data of the device.
+#[pin_data]
 pub(crate) struct Data {
     pub(crate) opened: Counter,
     pub(crate) stopped: Counter,
@@ -67,8 +79,12 @@ pub(crate) struct Data {
     pub(crate) deferred: AtomicU32,
     pub(crate) fail_open: AtomicBool,
     pub(crate) slot: SkbSlot,
-    pub(crate) locked: [TxLocked<u64>; QUEUES as usize],
-    /// Number of accesses to `locked` with the wrong queue that were allowed.
+    /// Number of frames that each queue was asked to send while it was open.
+    pub(crate) queues: [TxState<u64>; QUEUES as usize],
+    /// Completing sides of open queues.
+    #[pin]
+    pub(crate) completions: Mutex<KVec<Completions>>,
+    /// Number of accesses to `queues` with the wrong queue that were allowed.
     pub(crate) wrong: Counter,
     policy: AtomicU8,
     _drops: DropCounter,
@@ -77,6 +93,31 @@ pub(crate) struct Data {
 impl Data {
     pub(crate) fn set_policy(&self, policy: Policy) {
         self.policy.store(policy as u8, Ordering::Relaxed);
+    }
+
+    /// Opens queue `index` and lets it run.
+    pub(crate) fn open_queue(&self, dev: &NetDevice<TestOps>, index: u16) -> Result<Completions> {
+        let (ticket, completions) = opening(index)?;
+        let state = self.queues.get(usize::from(index)).ok_or(EINVAL)?;
+        let mut guard = dev.lock_tx_queue(index).ok_or(EINVAL)?;
+
+        state.open(&mut guard, ticket, 0)?;
+        state.run(&mut guard);
+        Ok(completions)
+    }
+
+    /// Closes queue `index`. Returns the number of frames that it was asked to send.
+    pub(crate) fn close_queue(
+        &self,
+        dev: &NetDevice<TestOps>,
+        index: u16,
+        completions: &mut Completions,
+    ) -> Option<u64> {
+        let mut guard = dev.lock_tx_queue(index)?;
+
+        self.queues
+            .get(usize::from(index))?
+            .close(&mut guard, completions)
     }
 }
 
@@ -92,12 +133,23 @@ impl Operations for TestOps {
             return Err(EIO);
         }
         dev.data().opened.inc();
-        dev.tx_start_all();
+        for index in 0..QUEUES {
+            let completions = dev.data().open_queue(dev, index)?;
+            dev.data()
+                .completions
+                .lock()
+                .push(completions, GFP_KERNEL)?;
+        }
         Ok(())
     }
 
     fn stop(dev: &NetDevice<Self>, _rtnl: &Rtnl) {
-        dev.tx_disable();
+        let data = dev.data().get_ref();
+        let mut open = data.completions.lock();
+        for (index, completions) in (0..).zip(open.iter_mut()) {
+            dev.data().close_queue(dev, index, completions);
+        }
+        open.clear();
         dev.data().stopped.inc();
     }
 
@@ -106,25 +158,38 @@ impl Operations for TestOps {
         let index = usize::from(txq.index());
 
         data.sent.inc();
-        for (i, locked) in data.locked.iter().enumerate() {
-            match locked.get(txq) {
+        for (i, state) in data.queues.iter().enumerate() {
+            match state.get(txq) {
                 Some(value) if i == index => *value += 1,
                 None if i != index => {}
                 _ => data.wrong.inc(),
             }
         }
+        let Some(state) = data.queues.get(index) else {
+            return Transmit::Ok;
+        };
         match data.policy.load(Ordering::Relaxed) {
             0 => drop(skb),
             1 => skb.consume(),
             2 => return Transmit::Busy(skb),
             4 => {
                 // The data of the queue are requested at the same time, as a driver does.
-                let announce = data
-                    .locked
-                    .get(index)
-                    .and_then(|locked| locked.get_with(txq))
-                    .map(|(_, queue)| queue.copied(skb));
-                if announce != Some(true) {
+                let announce = match state.sending(txq) {
+                    Sending::Running(_, queue) => queue.copied(skb),
+                    Sending::Held | Sending::Closed => false,
+                };
+                if !announce {
+                    data.wrong.inc();
+                }
+            }
+            5 => {
+                if let Sending::Running(_, queue) = state.sending(txq) {
+                    queue.sent(&skb);
+                }
+                skb.consume();
+            }
+            policy @ (6 | 7) => {
+                if state.stop_unless(txq, |_| policy == 7) == (policy == 7) {
                     data.wrong.inc();
                 }
             }
@@ -152,18 +217,19 @@ pub(crate) fn unregistered(
     parent: &faux::Registration,
     drops: &'static AtomicU32,
 ) -> Result<UnregisteredNetDevice<TestOps>> {
-    let data = Data {
+    let data = try_pin_init!(Data {
         opened: Counter::new(),
         stopped: Counter::new(),
         sent: Counter::new(),
         deferred: AtomicU32::new(0),
         fail_open: AtomicBool::new(false),
         slot: SkbSlot::new(),
-        locked: [TxLocked::new(0, 0), TxLocked::new(1, 0)],
+        queues: [TxState::new(0), TxState::new(1)],
+        completions <- new_mutex!(KVec::new()),
         wrong: Counter::new(),
         policy: AtomicU8::new(Policy::Drop as u8),
         _drops: DropCounter::new(drops),
-    };
+    }? Error);
     let faux: &faux::Device<Bound> = parent.as_ref();
     let parent: &Device<Bound> = faux.as_ref();
     let mut dev = UnregisteredNetDevice::new(parent, QUEUES, 1, data)?;

@@ -49,10 +49,7 @@ mod tests {
             QUEUES, //
         },
         kernel_ext::{
-            net::{
-                queue::Queue,
-                Device, //
-            },
+            net::Device,
             workqueue::Work, //
         },
         testing, //
@@ -256,10 +253,10 @@ mod tests {
         }
         assert_eq!(dev.data().wrong.get(), 0);
         // Nothing is asserted under a lock, because a failed assertion does not unwind.
-        let locked = &dev.data().get_ref().locked;
+        let queues = &dev.data().get_ref().queues;
         let get = |dev: &Device, queue, data: usize| {
             let mut guard = dev.lock_tx_queue(queue)?;
-            locked[data].get(&mut guard).copied()
+            queues[data].get(&mut guard).copied()
         };
         assert_eq!(get(&dev, 0, 0), Some(1));
         assert_eq!(get(&dev, 1, 1), Some(2));
@@ -280,27 +277,106 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
 
         testing::open(&dev)?;
-        let locked = |f: &dyn Fn(&Queue<'_>)| -> Result {
-            let guard = dev.lock_tx_queue(0).ok_or(ENOENT)?;
-            f(&guard);
-            Ok(())
-        };
         let is_stopped = || dev.lock_tx_queue(0).is_some_and(|guard| guard.is_stopped());
+        let completed = |has_room| {
+            for completions in dev.data().completions.lock().iter_mut().take(1) {
+                completions.completed(&dev, 0, 0, has_room);
+            }
+        };
 
         assert!(!is_stopped());
-        locked(&|queue| queue.stop())?;
+        dev.data().set_policy(Policy::Full);
+        assert!(testing::xmit(&dev, testing::frame(&dev, 100, 0)?, 0));
         assert!(is_stopped());
-        dev.tx_completed(0, 0, 0, false);
+        completed(false);
         assert!(is_stopped());
-        dev.tx_completed(0, 0, 0, true);
+        completed(true);
         assert!(!is_stopped());
 
-        locked(&|queue| queue.stop())?;
-        locked(&|queue| queue.start())?;
+        dev.data().set_policy(Policy::NotFull);
+        assert!(testing::xmit(&dev, testing::frame(&dev, 100, 0)?, 0));
         assert!(!is_stopped());
-        // There is nothing to wake.
-        dev.tx_completed(0, 0, 0, true);
+        // Nothing to wake.
+        completed(true);
         assert!(!is_stopped());
+        assert_eq!(dev.data().wrong.get(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn held_queue_stays_stopped() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        let is_stopped = || dev.lock_tx_queue(0).is_some_and(|guard| guard.is_stopped());
+        let state = &dev.data().get_ref().queues[0];
+        if let Some(mut guard) = dev.lock_tx_queue(0) {
+            state.hold(&mut guard);
+        }
+        assert!(is_stopped());
+        for completions in dev.data().completions.lock().iter_mut() {
+            completions.completed(&dev, 1, 0, true);
+        }
+        assert!(is_stopped());
+        if let Some(mut guard) = dev.lock_tx_queue(0) {
+            state.run(&mut guard);
+        }
+        assert!(!is_stopped());
+        Ok(())
+    }
+
+    #[test]
+    fn closed_queue_stays_stopped() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        let is_stopped = || dev.lock_tx_queue(0).is_some_and(|guard| guard.is_stopped());
+        let data = dev.data().get_ref();
+        let mut open = data.completions.lock();
+        let [first, second] = &mut open[..] else {
+            return Err(EINVAL);
+        };
+        dev.data().set_policy(Policy::Send);
+        assert!(testing::xmit(&dev, testing::frame(&dev, 100, 0)?, 0));
+
+        // Only by who has its completing side.
+        assert_eq!(dev.data().close_queue(&dev, 0, second), None);
+        assert!(dev.data().open_queue(&dev, 0).is_err());
+        assert_eq!(dev.data().close_queue(&dev, 0, first), Some(1));
+        assert!(is_stopped());
+        // A completion that comes late.
+        first.completed(&dev, 1, 100, true);
+        assert!(is_stopped());
+
+        // Opened again, the queue knows nothing of it.
+        let mut again = dev.data().open_queue(&dev, 0)?;
+        assert!(!is_stopped());
+        first.completed(&dev, 1, 100, true);
+        assert!(testing::xmit(&dev, testing::frame(&dev, 200, 0)?, 0));
+        first.completed(&dev, 1, 100, true);
+        again.completed(&dev, 1, 200, true);
+        assert_eq!(dev.data().close_queue(&dev, 0, &mut again), Some(1));
+        Ok(())
+    }
+
+    #[test]
+    fn no_more_is_completed_than_was_sent() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        testing::open(&dev)?;
+        dev.data().set_policy(Policy::Send);
+        assert!(testing::xmit(&dev, testing::frame(&dev, 100, 0)?, 0));
+        for completions in dev.data().completions.lock().iter_mut() {
+            // The kernel would stop here.
+            completions.completed(&dev, 1, 101, true);
+            completions.completed(&dev, 1, u32::MAX, true);
+        }
         Ok(())
     }
 }

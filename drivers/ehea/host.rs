@@ -15,11 +15,5 @@ pub mod queue;
 
 /// Atomic variables, as `sync.rs` has them in the kernel.
 mod sync {
-    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-
-    /// A full barrier between accesses to memory.
-    #[inline]
-    pub(crate) fn full_barrier() {
-        core::sync::atomic::fence(Ordering::SeqCst);
-    }
+    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }

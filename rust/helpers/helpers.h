@@ -249,22 +249,18 @@ const u8 *rust_ext_hw_addr_next(const struct netdev_hw_addr_list *list,
 				const struct netdev_hw_addr **cursor);
 int rust_ext_hw_addr_count(const struct netdev_hw_addr_list *list);
 
-void rust_ext_tx_start_all(struct net_device *dev);
-void rust_ext_tx_stop_all(struct net_device *dev);
-void rust_ext_tx_wake_all(struct net_device *dev);
-void rust_ext_tx_disable(struct net_device *dev);
-void rust_ext_tx_stop(struct net_device *dev, u16 queue);
-void rust_ext_tx_start(struct net_device *dev, u16 queue);
-void rust_ext_tx_wake(struct net_device *dev, u16 queue);
-bool rust_ext_tx_stopped(struct net_device *dev, u16 queue);
-void rust_ext_tx_reset(struct net_device *dev, u16 queue);
-bool rust_ext_tx_lock(struct net_device *dev, u16 queue);
-void rust_ext_tx_unlock(struct net_device *dev, u16 queue);
-bool rust_ext_tx_sent(struct net_device *dev, u16 queue, struct sk_buff *skb);
-bool rust_ext_tx_copied(struct net_device *dev, u16 queue, struct sk_buff *skb);
-bool rust_ext_tx_more(void);
-void rust_ext_tx_completed(struct net_device *dev, u16 queue, u32 packets,
-			   u32 bytes, bool may_wake);
+/* queue.c */
+void rust_ext_netif_tx_stop_queue(struct netdev_queue *txq);
+void rust_ext_netdev_tx_reset_queue(struct netdev_queue *txq);
+void rust_ext_netif_tx_lock_bh(struct netdev_queue *txq);
+void rust_ext_netif_tx_unlock_bh(struct netdev_queue *txq);
+int rust_ext_netif_txq_try_stop(struct netdev_queue *txq,
+				bool (*has_room)(void *context), void *context);
+int rust_ext_netif_txq_completed_wake(struct netdev_queue *txq,
+				      unsigned int packets, unsigned int bytes,
+				      bool has_room, const bool *held);
+bool rust_ext_tx_sent(struct netdev_queue *txq, struct sk_buff *skb);
+bool rust_ext_tx_copied(struct netdev_queue *txq, struct sk_buff *skb);
 
 void rust_ext_rtnl_lock(void);
 void rust_ext_rtnl_unlock(void);

@@ -8,99 +8,52 @@
 
 #include "helpers.h"
 
-void rust_ext_tx_start_all(struct net_device *dev)
+void rust_ext_netif_tx_stop_queue(struct netdev_queue *txq)
 {
-	netif_tx_start_all_queues(dev);
+	netif_tx_stop_queue(txq);
 }
 
-void rust_ext_tx_stop_all(struct net_device *dev)
+void rust_ext_netdev_tx_reset_queue(struct netdev_queue *txq)
 {
-	netif_tx_stop_all_queues(dev);
+	netdev_tx_reset_queue(txq);
 }
 
-void rust_ext_tx_wake_all(struct net_device *dev)
+void rust_ext_netif_tx_lock_bh(struct netdev_queue *txq)
 {
-	netif_tx_wake_all_queues(dev);
+	__netif_tx_lock_bh(txq);
 }
 
-void rust_ext_tx_disable(struct net_device *dev)
+void rust_ext_netif_tx_unlock_bh(struct netdev_queue *txq)
 {
-	netif_tx_disable(dev);
+	__netif_tx_unlock_bh(txq);
 }
 
-static struct netdev_queue *tx_queue(struct net_device *dev, u16 queue)
+int rust_ext_netif_txq_try_stop(struct netdev_queue *txq,
+				bool (*has_room)(void *context), void *context)
 {
-	if (WARN_ON_ONCE(queue >= dev->num_tx_queues))
-		return NULL;
-	return netdev_get_tx_queue(dev, queue);
+	return netif_txq_try_stop(txq, (int)has_room(context), 1);
 }
 
-void rust_ext_tx_stop(struct net_device *dev, u16 queue)
+int rust_ext_netif_txq_completed_wake(struct netdev_queue *txq,
+				      unsigned int packets, unsigned int bytes,
+				      bool has_room, const bool *held)
 {
-	struct netdev_queue *txq = tx_queue(dev, queue);
-
-	if (txq)
-		netif_tx_stop_queue(txq);
-}
-
-void rust_ext_tx_start(struct net_device *dev, u16 queue)
-{
-	struct netdev_queue *txq = tx_queue(dev, queue);
-
-	if (txq)
-		netif_tx_start_queue(txq);
-}
-
-void rust_ext_tx_wake(struct net_device *dev, u16 queue)
-{
-	struct netdev_queue *txq = tx_queue(dev, queue);
-
-	if (txq)
-		netif_tx_wake_queue(txq);
-}
-
-bool rust_ext_tx_stopped(struct net_device *dev, u16 queue)
-{
-	struct netdev_queue *txq = tx_queue(dev, queue);
-
-	return txq && netif_tx_queue_stopped(txq);
-}
-
-void rust_ext_tx_reset(struct net_device *dev, u16 queue)
-{
-	struct netdev_queue *txq = tx_queue(dev, queue);
-
-	if (txq)
-		netdev_tx_reset_queue(txq);
-}
-
-/* Returns false, and locks nothing, if there is no such queue. */
-bool rust_ext_tx_lock(struct net_device *dev, u16 queue)
-{
-	if (queue >= dev->num_tx_queues)
-		return false;
-	__netif_tx_lock_bh(netdev_get_tx_queue(dev, queue));
-	return true;
-}
-
-void rust_ext_tx_unlock(struct net_device *dev, u16 queue)
-{
-	__netif_tx_unlock_bh(netdev_get_tx_queue(dev, queue));
+	return __netif_txq_completed_wake(txq, packets, bytes, (int)has_room, 1,
+					  READ_ONCE(*held));
 }
 
 /* Returns whether the hardware must be told now. */
-bool rust_ext_tx_sent(struct net_device *dev, u16 queue, struct sk_buff *skb)
+bool rust_ext_tx_sent(struct netdev_queue *txq, struct sk_buff *skb)
 {
 	skb_tx_timestamp(skb);
-	return __netdev_tx_sent_queue(netdev_get_tx_queue(dev, queue),
-				      skb->len, netdev_xmit_more());
+	return __netdev_tx_sent_queue(txq, skb->len, netdev_xmit_more());
 }
 
 /*
  * For a frame that the driver has copied: frees it. It isn't counted as in
  * flight. Returns whether the hardware must be told now.
  */
-bool rust_ext_tx_copied(struct net_device *dev, u16 queue, struct sk_buff *skb)
+bool rust_ext_tx_copied(struct netdev_queue *txq, struct sk_buff *skb)
 {
 	skb_tx_timestamp(skb);
 	/* Netconsole sends with interrupts off; all others may free at once. */
@@ -108,25 +61,5 @@ bool rust_ext_tx_copied(struct net_device *dev, u16 queue, struct sk_buff *skb)
 		dev_consume_skb_irq(skb);
 	else
 		consume_skb(skb);
-	return !netdev_xmit_more() ||
-	       netif_xmit_stopped(netdev_get_tx_queue(dev, queue));
-}
-
-bool rust_ext_tx_more(void)
-{
-	return netdev_xmit_more();
-}
-
-void rust_ext_tx_completed(struct net_device *dev, u16 queue, u32 packets,
-			   u32 bytes, bool may_wake)
-{
-	struct netdev_queue *txq = tx_queue(dev, queue);
-
-	if (!txq)
-		return;
-	netdev_tx_completed_queue(txq, packets, bytes);
-	/* Pairs with the barrier between stopping and looking again. */
-	smp_mb();
-	if (may_wake && netif_tx_queue_stopped(txq))
-		netif_tx_wake_queue(txq);
+	return !netdev_xmit_more() || netif_xmit_stopped(txq);
 }

@@ -157,18 +157,15 @@ impl Port {
         }
         self.start_filter(&ctx, &queue_pairs, rtnl)?;
 
-        // Nothing fails from here on.
-        for (index, queue) in (0..).zip(&self.queues) {
-            let sender = queue_pairs
-                .get_mut(usize::from(index))
-                .and_then(|pair| pair.sender());
-            if let Some(mut txq) = dev.lock_tx_queue(index) {
-                if let Some(place) = queue.sender.get(&mut txq) {
-                    *place = sender;
-                }
-            }
-            dev.reset_tx_queue(index);
+        let opened = queue_pairs
+            .iter_mut()
+            .zip(&self.queues)
+            .try_for_each(|(queue_pair, queue)| queue_pair.open_queue(queue));
+        if let Err(error) = opened {
+            self.close_queues(&ctx, &queue_pairs);
+            return Err(error);
         }
+        // Nothing fails from here on.
         for queue_pair in &mut queue_pairs {
             queue_pair.link(rtnl);
             queue_pair.start();
@@ -179,8 +176,11 @@ impl Port {
             _affiliated_eq: affiliated_eq,
             ctx,
         });
-        dev.tx_start_all();
-        dev.tx_wake_all();
+        if let Some(running) = &*self.running.lock() {
+            for (queue_pair, queue) in running.queue_pairs.iter().zip(&self.queues) {
+                queue_pair.run_queue(queue);
+            }
+        }
         dev.defer_after(Deferred::STATISTICS, STATISTICS_INTERVAL);
         Ok(())
     }
@@ -195,23 +195,25 @@ impl Port {
         self.filter.lock().start(ctx, first)
     }
 
+    /// Closes the transmit queues of queue pairs.
+    fn close_queues(&self, ctx: &Context, queue_pairs: &KVec<KBox<QueuePair>>) {
+        for (queue_pair, queue) in queue_pairs.iter().zip(&self.queues) {
+            if let Err(error) = queue_pair.close_queue(queue) {
+                ctx.log_err(fmt!("{error}"));
+            }
+        }
+    }
+
     /// Brings the port down, if it is up.
     pub(super) fn close(&self, dev: &PortDevice, rtnl: &Rtnl) {
-        dev.tx_disable();
         let Some(mut running) = self.running.lock().take() else {
             return;
         };
-        self.filter.lock().stop(&running.ctx);
-        for (index, queue) in (0..).zip(&self.queues) {
-            let mut sender = None;
-            if let Some(mut txq) = dev.lock_tx_queue(index) {
-                if let Some(place) = queue.sender.get(&mut txq) {
-                    sender = place.take();
-                }
-            }
-            // Freed here, not under the lock.
-            drop(sender);
+        for (queue_pair, queue) in running.queue_pairs.iter().zip(&self.queues) {
+            queue_pair.hold_queue(queue);
         }
+        self.filter.lock().stop(&running.ctx);
+        self.close_queues(&running.ctx, &running.queue_pairs);
         for queue_pair in &mut running.queue_pairs {
             queue_pair.unlink(rtnl);
         }

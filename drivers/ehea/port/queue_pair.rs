@@ -52,6 +52,11 @@ use crate::{
                 Napi,
                 QueueLink, //
             },
+            queue::{
+                self,
+                Completions,
+                OpenTicket, //
+            },
             rtnl::Rtnl, //
         }, //
     },
@@ -95,6 +100,8 @@ pub(super) struct QueuePair {
     bounce: Arc<BouncePool>,
     /// How the sender gets at frames, until there is one.
     send_access: Option<SendAccess>,
+    /// The right to open the transmit queue, until it is used.
+    ticket: Option<OpenTicket>,
     /// What it has of the entitlement; none outside of CMO.
     charged: Option<Charged>,
     /// While it pauses: since when.
@@ -159,13 +166,14 @@ impl QueuePair {
         let send_access = producer
             .map(SendAccess::Mapped)
             .or_else(|| access.unrestricted().map(SendAccess::Unrestricted));
+        let (ticket, completions) = queue::opening(index)?;
         let napi = Self::new_napi(
             ctx,
             (index, counters),
             &qp,
             (&send_cq, &recv_cq),
             &keys,
-            (&ring, consumer),
+            (&ring, consumer, completions),
             (access, &charged),
         )?;
         let mut this = KBox::new(
@@ -182,6 +190,7 @@ impl QueuePair {
                 ring,
                 bounce,
                 send_access,
+                ticket: Some(ticket),
                 charged,
                 blackout: None,
                 index,
@@ -215,12 +224,12 @@ impl QueuePair {
         qp: &Qp,
         (send_cq, recv_cq): (&Cq, &Cq),
         keys: &Keys,
-        (ring, mappings): (&Arc<SendRing>, Option<MappingConsumer>),
+        (ring, mappings, completions): (&Arc<SendRing>, Option<MappingConsumer>, Completions),
         (access, charged): (&Access, &Option<Charged>),
     ) -> Result<Arc<Napi<QueuePoll>>> {
         let completer = Completer::new(
             &qp.geometry().sq,
-            index,
+            completions,
             send_cq.memory().clone(),
             send_cq.registers().clone(),
             ring.clone(),
@@ -272,11 +281,50 @@ impl QueuePair {
         Ok(())
     }
 
-    /// The posting side of the send queue, to be put in place before [`QueuePair::start`].
-    pub(super) fn sender(&mut self) -> Option<Sender> {
+    /// Opens the transmit queue, which is held until [`QueuePair::run_queue`]. To be called before
+    /// [`QueuePair::start`].
+    pub(super) fn open_queue(&mut self, queue: &Queue) -> Result {
+        let (sender, ticket) = self.sender().ok_or(EINVAL)?;
+        let mut txq = self.ctx.dev().lock_tx_queue(self.index).ok_or(EINVAL)?;
+        Ok(queue.sender.open(&mut txq, ticket, sender)?)
+    }
+
+    /// Has the stack send.
+    pub(super) fn run_queue(&self, queue: &Queue) {
+        if let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) {
+            queue.sender.run(&mut txq);
+        }
+    }
+
+    /// Has the stack send no more; it waits for who is sending.
+    pub(super) fn hold_queue(&self, queue: &Queue) {
+        if let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) {
+            queue.sender.hold(&mut txq);
+        }
+    }
+
+    /// Handles no more completions, and closes the transmit queue.
+    ///
+    /// # Errors
+    ///
+    /// The queue pair is in use otherwise; the queue stays open.
+    pub(super) fn close_queue(&self, queue: &Queue) -> Result {
+        let mut poll = self.napi.disabled()?;
+        let mut sender = None;
+        if let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) {
+            sender = queue.sender.close(&mut txq, poll.completer.queue());
+        }
+        // Freed here, not under the lock.
+        drop(sender);
+        Ok(())
+    }
+
+    /// The posting side of the send queue, and the right to open the transmit queue.
+    fn sender(&mut self) -> Option<(Sender, OpenTicket)> {
         let access = self.send_access.take()?;
+        let ticket = self.ticket.take()?;
         let keys = self.keys.as_ref()?;
-        Some(Sender::new(
+        let sender = Sender::new(
             &self.qp.geometry().sq,
             self.ring.clone(),
             self.qp.send_memory().clone(),
@@ -284,7 +332,8 @@ impl QueuePair {
             self.bounce.clone(),
             keys.send(),
             access,
-        ))
+        );
+        Some((sender, ticket))
     }
 
     /// Lets users see which NAPI instance and interrupt the queues have. Nothing depends on it.
@@ -381,31 +430,14 @@ impl QueuePair {
         })
     }
 
-    /// Has the sender refuse frames, or take them again.
-    fn set_paused(&self, queue: &Queue, paused: bool) {
-        let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) else {
-            return;
-        };
-        self.ring.progress.set_paused(paused);
-        if paused {
-            txq.stop();
-        }
-        if let Some(Some(sender)) = queue.sender.get(&mut txq) {
-            sender.set_paused(paused);
-        }
-        if !paused {
-            txq.wake();
-        }
-    }
-
     /// Whether the adapter has sent all that it was given.
     fn is_idle(&self, queue: &Queue) -> bool {
         let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) else {
             return true;
         };
         match queue.sender.get(&mut txq) {
-            Some(Some(sender)) => sender.is_idle(),
-            _ => true,
+            Some(sender) => sender.is_idle(),
+            None => true,
         }
     }
 
@@ -417,7 +449,7 @@ impl QueuePair {
     /// The adapter doesn't get its work done, or refuses; the queue pair goes on.
     pub(super) fn pause(&mut self, queue: &Queue) -> Result {
         self.blackout = Some(self.ctx.adapter().begin_blackout());
-        self.set_paused(queue, true);
+        self.hold_queue(queue);
         let mut attempts = 0;
         while !self.is_idle(queue) {
             attempts += 1;
@@ -447,7 +479,7 @@ impl QueuePair {
 
     /// Has the sender take frames again.
     fn carry_on(&mut self, queue: &Queue) {
-        self.set_paused(queue, false);
+        self.run_queue(queue);
         if let Some(blackout) = self.blackout.take() {
             self.ctx.adapter().end_blackout(blackout);
         }
@@ -466,10 +498,10 @@ impl QueuePair {
 
         let old = match self.ctx.dev().lock_tx_queue(self.index) {
             Some(mut txq) => match queue.sender.get(&mut txq) {
-                Some(Some(sender)) => {
+                Some(sender) => {
                     Some(sender.exchange(prepared.keys.send(), prepared.bounce.clone()))
                 }
-                _ => None,
+                None => None,
             },
             None => None,
         };

@@ -19,7 +19,7 @@ mod swqe;
 mod tests;
 
 pub use geometry::{CqGeometry, EqGeometry, GeometryError, QpGeometry, WorkQueue};
-pub use progress::{stop_unless, SendProgress};
+pub use progress::SendProgress;
 pub use receive::{
     parse_received, BadFrame, Location, PostedBuffers, ReceiveError, Received, ReceivedFrame,
     RxChecksum, INLINE_MAX,

@@ -11,9 +11,9 @@
 //! - The posting side does not reuse a slot before the completing side has taken out what it holds,
 //!   because that is taken before the count of completed slots is published. The same holds for
 //!   bounce slots.
-//! - The side that finds no room stops the transmit queue and checks again ([`stop_unless`]). The
-//!   side that makes room counts first and then checks whether the queue is stopped. Both have a
-//!   full barrier between the two steps, so that at least one of them sees the other, and no queue
+//! - The side that finds no room stops the transmit queue and checks again. The side that makes room
+//!   counts first and then checks whether the queue is stopped. The kernel's functions for that have
+//!   a full barrier between the two steps, so that at least one side sees the other, and no queue
 //!   stays stopped for ever.
 //!
 //! `tests/interleavings` runs this very file in all interleavings and thereby checks the memory
@@ -24,8 +24,6 @@ use super::{
     WorkQueue, //
 };
 use crate::sync::{
-    full_barrier,
-    AtomicBool,
     AtomicU32,
     Ordering::{
         Acquire,
@@ -47,9 +45,6 @@ pub struct SendProgress {
     completed: AtomicU32,
     /// Number of returned bounce slots; written by the completing side.
     bounces_returned: AtomicU32,
-    /// True while the queue pair pauses; completions then do not wake the transmit queue. Written
-    /// under the lock of the transmit queue.
-    paused: AtomicBool,
 }
 
 impl SendProgress {
@@ -61,7 +56,6 @@ impl SendProgress {
             posted: AtomicU32::new(0),
             completed: AtomicU32::new(0),
             bounces_returned: AtomicU32::new(0),
-            paused: AtomicBool::new(false),
         }
     }
 
@@ -110,41 +104,11 @@ impl SendProgress {
         self.bounces_returned.load(Acquire)
     }
 
-    /// Sets whether the queue pair pauses. The caller holds the lock of the transmit queue.
-    pub fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Relaxed);
-    }
-
-    /// Checks whether a stopped transmit queue has enough room to be woken, and may be woken. For
-    /// the completing side, after [`SendProgress::set_completed`] with the same count.
-    ///
-    /// The caller wakes the queue if it finds it stopped after a full barrier.
+    /// Checks whether a stopped transmit queue has enough room to be woken. For the completing
+    /// side, after [`SendProgress::set_completed`] with the same count.
     #[inline]
     pub fn may_wake(&self, completed: u32) -> bool {
-        if self.paused.load(Relaxed) {
-            return false;
-        }
         let in_flight = self.posted.load(Relaxed).wrapping_sub(completed);
         self.capacity.saturating_sub(in_flight) >= self.wake_from
     }
-}
-
-/// Stops the transmit queue with `stop`. Starts it again with `start` if `has_room` then finds
-/// room. Returns whether the queue is now stopped. For the posting side.
-pub fn stop_unless<Q>(
-    queue: &mut Q,
-    stop: impl FnOnce(&mut Q),
-    has_room: impl FnOnce(&mut Q) -> bool,
-    start: impl FnOnce(&mut Q),
-) -> bool {
-    stop(queue);
-    // Pairs with the barrier between `set_completed()` and the check whether the queue is stopped.
-    // Either this side sees the room that a completion has made, or that completion sees the
-    // stopped queue and wakes it.
-    full_barrier();
-    if has_room(queue) {
-        start(queue);
-        return false;
-    }
-    true
 }

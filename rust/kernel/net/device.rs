@@ -174,6 +174,14 @@ impl Device {
         unsafe { bindings::rust_ext_netdev_real_tx_queues(self.as_raw()) }
     }
 
+    /// The number of transmit queues that there are, in use or not.
+    pub(super) fn allocated_tx_queues(&self) -> u16 {
+        // SAFETY: The device is valid; the number doesn't change.
+        let queues = unsafe { (*self.as_raw()).num_tx_queues };
+        // CAST: Devices of other drivers may have more.
+        u16::try_from(queues).unwrap_or(u16::MAX)
+    }
+
     /// Changes the numbers of queues in use.
     ///
     /// # Errors
@@ -184,66 +192,10 @@ impl Device {
         to_result(unsafe { bindings::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
     }
 
-    /// Starts all transmit queues, in `open`.
-    pub fn tx_start_all(&self) {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_tx_start_all(self.as_raw()) };
-    }
-
-    /// Wakes all transmit queues.
-    pub fn tx_wake_all(&self) {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_tx_wake_all(self.as_raw()) };
-    }
-
-    /// Stops all transmit queues, without waiting for those who transmit right now.
-    pub fn tx_stop_all(&self) {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_tx_stop_all(self.as_raw()) };
-    }
-
-    /// Stops all transmit queues, and waits until nobody is in `start_xmit`. Takes the locks of all
-    /// queues, one after the other; process context.
-    pub fn tx_disable(&self) {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_tx_disable(self.as_raw()) };
-    }
-
-    /// Stops transmit queue `queue`; it should be locked.
-    pub fn stop_tx_queue(&self, queue: u16) {
-        // SAFETY: The device is valid; the helper checks the number.
-        unsafe { bindings::rust_ext_tx_stop(self.as_raw(), queue) };
-    }
-
-    /// Wakes transmit queue `queue`.
-    pub fn wake_tx_queue(&self, queue: u16) {
-        // SAFETY: The device is valid; the helper checks the number.
-        unsafe { bindings::rust_ext_tx_wake(self.as_raw(), queue) };
-    }
-
-    /// Forgets what is known of the byte queue limits of transmit queue `queue`, which must be
-    /// empty.
-    pub fn reset_tx_queue(&self, queue: u16) {
-        // SAFETY: The device is valid; the helper checks the number.
-        unsafe { bindings::rust_ext_tx_reset(self.as_raw(), queue) };
-    }
-
     /// Locks transmit queue `queue`; `None` if there is none. Not in hard interrupts, and not in
     /// `start_xmit`, which has a lock of this class already.
     pub fn lock_tx_queue(&self, queue: u16) -> Option<TxQueueGuard<'_>> {
         TxQueueGuard::new(self, queue)
-    }
-
-    /// Reports that frames of transmit queue `queue` were sent, and wakes the queue if it was
-    /// stopped for lack of room and `may_wake`, that is, if there is room now.
-    ///
-    /// Once for each round of completions, after the slots were freed. The bytes are those that
-    /// were reported by [`TxQueue::sent`](super::queue::TxQueue::sent), not more.
-    pub fn tx_completed(&self, queue: u16, packets: u32, bytes: u32, may_wake: bool) {
-        // SAFETY: The device is valid; the helper checks the number.
-        unsafe {
-            bindings::rust_ext_tx_completed(self.as_raw(), queue, packets, bytes, may_wake);
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod features;
+mod hold;
 pub mod napi;
 pub mod operations;
 pub mod queue;
@@ -11,6 +12,7 @@ pub mod registration;
 pub mod rtnl;
 pub mod skbuff;
 pub mod stats;
+mod sync;
 
 pub use device::{
     Device,

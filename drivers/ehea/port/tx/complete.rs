@@ -14,7 +14,10 @@ use crate::{
     firmware::CqRegisters,
     kernel_ext::{
         dma::MappingConsumer,
-        net::napi::PollContext,
+        net::{
+            napi::PollContext,
+            queue::Completions, //
+        },
         page::QueueMemory, //
     },
     port::{
@@ -39,8 +42,8 @@ pub(crate) struct Completer {
     registers: Arc<CqRegisters>,
     ring: Arc<SendRing>,
     counters: Arc<QueueCounters>,
-    /// The number of the transmit queue.
-    queue: u16,
+    /// Where the stack is told what was sent.
+    queue: Completions,
     /// Bytes completed.
     bytes: u64,
     /// Bounce slots given back.
@@ -52,7 +55,7 @@ pub(crate) struct Completer {
 impl Completer {
     pub(crate) fn new(
         queue: &WorkQueue,
-        index: u16,
+        completions: Completions,
         memory: Arc<QueueMemory>,
         registers: Arc<CqRegisters>,
         ring: Arc<SendRing>,
@@ -66,7 +69,7 @@ impl Completer {
             registers,
             ring,
             counters,
-            queue: index,
+            queue: completions,
             bytes: 0,
             bounces: 0,
             mappings,
@@ -144,9 +147,14 @@ impl Completer {
         let bytes = self.bytes.wrapping_sub(before);
         let may_wake = progress.may_wake(completed);
         // CAST: Fewer bytes than a send queue of the longest frames has: 2^15 of 2^16 bytes.
-        ctx.device()
-            .tx_completed(self.queue, packets, bytes as u32, may_wake);
+        self.queue
+            .completed(ctx.device(), packets, bytes as u32, may_wake);
         result
+    }
+
+    /// Where the stack is told what was sent.
+    pub(crate) fn queue(&mut self) -> &mut Completions {
+        &mut self.queue
     }
 
     /// Arms the interrupt; returns whether there is a completion.

@@ -27,8 +27,9 @@ use crate::{
         net::{
             self,
             queue::{
-                TxLocked,
-                TxQueue, //
+                Sending,
+                TxQueue,
+                TxState, //
             },
             skbuff::{
                 self,
@@ -44,7 +45,6 @@ use crate::{
         counters::QueueCounters, //
     },
     queue::{
-        stop_unless,
         write_immediate,
         write_mixed,
         Frame,
@@ -72,8 +72,8 @@ use kernel::{
 
 /// One pair of a transmit and a receive queue of the network device, whether open or not.
 pub(crate) struct Queue {
-    /// The transmitting side, if the port is open.
-    pub(crate) sender: TxLocked<Option<Sender>>,
+    /// The transmitting side, while the port is open.
+    pub(crate) sender: TxState<Sender>,
     pub(crate) counters: Arc<QueueCounters>,
 }
 
@@ -81,7 +81,7 @@ impl Queue {
     /// Queue `index`, which is closed.
     pub(crate) fn new(index: u16) -> Result<Self> {
         Ok(Self {
-            sender: TxLocked::new(index, None),
+            sender: TxState::new(index),
             counters: Arc::new(QueueCounters::default(), GFP_KERNEL)?,
         })
     }
@@ -106,8 +106,6 @@ pub(crate) struct Sender {
     direct: Option<Unrestricted>,
     /// How the adapter gets at frames.
     access: SendAccess,
-    /// Nothing is sent, because the queue pair pauses.
-    paused: bool,
 }
 
 /// A frame that the adapter reads.
@@ -184,7 +182,6 @@ impl Sender {
             unannounced: 0,
             direct: access.token(),
             access,
-            paused: false,
         }
     }
 
@@ -199,11 +196,6 @@ impl Sender {
             core::mem::replace(&mut self.translation, translation),
             core::mem::replace(&mut self.bounce, bounce),
         )
-    }
-
-    /// Sends nothing any more, or goes on.
-    pub(crate) fn set_paused(&mut self, paused: bool) {
-        self.paused = paused;
     }
 
     /// Whether the adapter is done with all frames that are in the memory region.
@@ -224,12 +216,9 @@ impl Sender {
             && self.bounce.has_free(self.bounces_taken, returned, bounces)
     }
 
-    /// The slot for the next frame; none if the send queue is full, or the queue pair pauses.
+    /// The slot for the next frame; none if the send queue is full.
     #[inline]
     fn reserve(&self, immediate: bool) -> Option<SendTicket> {
-        if self.paused {
-            return None;
-        }
         let completed = self.ring.progress.completed();
         self.poster.reserve(completed, immediate)
     }
@@ -488,10 +477,15 @@ impl Queue {
     #[inline(never)]
     fn transmit_copied(&self, txq: &mut TxQueue<'_>, mut skb: SkBuff) -> Transmit {
         let counters = &*self.counters;
-        let Some((Some(sender), locked)) = self.sender.get_with(txq) else {
+        let (sender, locked) = match self.sender.sending(txq) {
+            Sending::Running(sender, locked) => (sender, locked),
+            // The queue pair pauses.
+            Sending::Held => return Transmit::Busy(skb),
             // The port is closed.
-            counters.tx_dropped.inc();
-            return Transmit::Ok;
+            Sending::Closed => {
+                counters.tx_dropped.inc();
+                return Transmit::Ok;
+            }
         };
         let Ok(frame) = describe(&mut skb, None) else {
             return sender.drop_frame(counters);
@@ -523,10 +517,15 @@ impl Queue {
         mut skb: SkBuff,
     ) -> Transmit {
         let counters = &*self.counters;
-        let Some((Some(sender), locked)) = self.sender.get_with(txq) else {
+        let (sender, locked) = match self.sender.sending(txq) {
+            Sending::Running(sender, locked) => (sender, locked),
+            // The queue pair pauses.
+            Sending::Held => return Transmit::Busy(skb),
             // The port is closed.
-            counters.tx_dropped.inc();
-            return Transmit::Ok;
+            Sending::Closed => {
+                counters.tx_dropped.inc();
+                return Transmit::Ok;
+            }
         };
         let gso = skb.gso();
         let Ok(mut frame) = describe(&mut skb, gso) else {
@@ -582,15 +581,11 @@ impl Queue {
     /// frames that it said would follow, so those before them are announced.
     #[cold]
     fn stop(&self, txq: &mut TxQueue<'_>, bounces: u8) {
-        if let Some(Some(sender)) = self.sender.get(txq) {
+        if let Some(sender) = self.sender.get(txq) {
             sender.announce();
         }
-        let has_room = |txq: &mut TxQueue<'_>| {
-            let sender = self.sender.get(txq);
-            matches!(sender, Some(Some(sender)) if !sender.paused && sender.has_room(bounces))
-        };
-        // The counterpart is in `tx_completed()`.
-        if stop_unless(txq, |txq| txq.stop(), has_room, |txq| txq.start()) {
+        let has_room = |sender: &Sender| sender.has_room(bounces);
+        if self.sender.stop_unless(txq, has_room) {
             self.counters.tx_stopped.inc();
         }
     }

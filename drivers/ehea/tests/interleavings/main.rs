@@ -13,6 +13,9 @@
 mod alive;
 mod generations;
 #[allow(dead_code, unreachable_pub, reason = "as in the driver")]
+#[path = "../../../../rust/kernel/net/hold.rs"]
+mod hold;
+#[allow(dead_code, unreachable_pub, reason = "as in the driver")]
 #[path = "../../mr/miss.rs"]
 mod miss;
 mod misses;

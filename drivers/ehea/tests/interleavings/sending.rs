@@ -12,8 +12,9 @@ use loom::sync::atomic::{
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
+use crate::hold::{Bit, Hold};
 use crate::interleave;
-use crate::progress::{stop_unless, SendProgress};
+use crate::progress::SendProgress;
 use crate::{SendPoster, WorkQueue};
 
 const EMPTY: u32 = u32::MAX;
@@ -27,6 +28,8 @@ struct Ring {
     progress: SendProgress,
     /// True if the transmit queue of the network device is stopped.
     stopped: AtomicBool,
+    /// State of the queue: held or running.
+    hold: Hold,
     /// Contents of two slots that are used in turn: the number of the frame. Read and written like
     /// plain memory.
     slots: [AtomicU32; 2],
@@ -36,12 +39,26 @@ struct Ring {
 
 impl Ring {
     fn new() -> Arc<Self> {
-        Arc::new(Self {
+        let ring = Arc::new(Self {
             progress: SendProgress::new(&queue()),
-            stopped: AtomicBool::new(false),
+            stopped: AtomicBool::new(true),
+            hold: Hold::new(),
             slots: [(); 2].map(|()| AtomicU32::new(EMPTY)),
             bounce: AtomicU32::new(EMPTY),
-        })
+        });
+        ring.hold.run(&*ring);
+        ring
+    }
+}
+
+// The kernel changes the bit by atomic operations that read and write it.
+impl Bit for Ring {
+    fn stop(&self) {
+        self.stopped.swap(true, Relaxed);
+    }
+
+    fn wake(&self) {
+        self.stopped.swap(false, Relaxed);
     }
 }
 
@@ -50,7 +67,6 @@ struct Sender {
     ring: Arc<Ring>,
     poster: SendPoster,
     bounces_taken: u32,
-    paused: bool,
 }
 
 impl Sender {
@@ -67,14 +83,15 @@ impl Sender {
             ring: ring.clone(),
             poster,
             bounces_taken: 0,
-            paused: false,
         }
     }
 
     /// Transmits a frame for the stack. Returns false and stops the queue if the frame is refused.
     fn transmit(&mut self) -> bool {
-        let free = self.poster.free(self.ring.progress.completed());
-        if self.paused || free == 0 {
+        if self.ring.hold.is_held() {
+            return false;
+        }
+        if self.poster.free(self.ring.progress.completed()) == 0 {
             self.stop();
             return false;
         }
@@ -84,16 +101,14 @@ impl Sender {
         true
     }
 
+    /// Stops the queue as `netif_txq_try_stop()` does.
     fn stop(&mut self) {
-        stop_unless(
-            self,
-            |sender| sender.ring.stopped.store(true, Relaxed),
-            |sender| {
-                let completed = sender.ring.progress.completed_count();
-                !sender.paused && sender.poster.free(completed) >= sender.poster.wake_from()
-            },
-            |sender| sender.ring.stopped.store(false, Relaxed),
-        );
+        self.ring.stop();
+        fence(SeqCst);
+        let completed = self.ring.progress.completed_count();
+        if self.poster.free(completed) >= self.poster.wake_from() {
+            self.ring.wake();
+        }
     }
 }
 
@@ -145,10 +160,11 @@ impl Completer {
         let completed = self.completer.completed();
         self.ring.progress.set_completed(completed);
         let may_wake = self.ring.progress.may_wake(completed);
-        // The stack has this barrier when it is told what was sent.
+        // As `__netif_txq_completed_wake()` does it.
         fence(SeqCst);
-        if may_wake && self.ring.stopped.load(Relaxed) {
-            self.ring.stopped.store(false, Relaxed);
+        if may_wake && self.ring.stopped.load(Relaxed) && !self.ring.hold.is_held() {
+            self.ring.wake();
+            self.ring.hold.settle(&*self.ring);
         }
     }
 }
@@ -185,10 +201,12 @@ fn no_wake_is_lost_in_a_pause() {
         let sender = Arc::new(Mutex::new(Sender::new(&ring, capacity - 1)));
         let mut completer = Completer::new(&ring, 0);
         let set_paused = |sender: &Mutex<Sender>, paused| {
-            let mut sender = sender.lock().unwrap();
-            sender.ring.progress.set_paused(paused);
-            sender.paused = paused;
-            sender.ring.stopped.store(paused, Relaxed);
+            let sender = sender.lock().unwrap();
+            if paused {
+                sender.ring.hold.hold(&*sender.ring);
+            } else {
+                sender.ring.hold.run(&*sender.ring);
+            }
         };
         let pausing = {
             let sender = sender.clone();
@@ -204,7 +222,8 @@ fn no_wake_is_lost_in_a_pause() {
             thread::spawn(move || {
                 let mut sender = sender.lock().unwrap();
                 if !sender.ring.stopped.load(Relaxed) {
-                    assert_eq!(sender.transmit(), !sender.paused);
+                    let held = sender.ring.hold.is_held();
+                    assert_eq!(sender.transmit(), !held);
                 }
             })
         };
@@ -213,6 +232,24 @@ fn no_wake_is_lost_in_a_pause() {
         sending.join().unwrap();
         completer.poll(u32::MAX);
         assert!(!ring.stopped.load(SeqCst), "stopped for ever");
+    });
+}
+
+/// A held queue stays stopped while frames are completed.
+#[test]
+fn a_held_queue_is_not_woken() {
+    let capacity = queue().send_capacity();
+    interleave(3, move || {
+        let ring = Ring::new();
+        let mut sender = Sender::new(&ring, capacity);
+        let mut completer = Completer::new(&ring, 0);
+        // Full.
+        assert!(!sender.transmit());
+        let holding = thread::spawn(move || sender.ring.hold.hold(&*sender.ring));
+        completer.poll(capacity / 2);
+        completer.poll(u32::MAX);
+        holding.join().unwrap();
+        assert!(ring.stopped.load(SeqCst), "woken");
     });
 }
 
