@@ -109,145 +109,14 @@ void rust_ext_work_schedule(struct rust_ext_work *work);
 void rust_ext_work_schedule_after(struct rust_ext_work *work, u64 msecs);
 void rust_ext_work_flush(struct rust_ext_work *work);
 void rust_ext_work_cancel(struct rust_ext_work *work);
+void rust_ext_work_disable(struct rust_ext_work *work);
 
 /* netdev.c */
-
-/* The standard counters that a driver can fill in. */
-struct rust_ext_stats64 {
-	u64 rx_packets;
-	u64 tx_packets;
-	u64 rx_bytes;
-	u64 tx_bytes;
-	u64 rx_errors;
-	u64 tx_errors;
-	u64 rx_dropped;
-	u64 tx_dropped;
-	u64 multicast;
-	u64 rx_length_errors;
-	u64 rx_crc_errors;
-	u64 rx_frame_errors;
-	u64 rx_fifo_errors;
-	u64 rx_missed_errors;
-	u64 rx_over_errors;
-};
-
-struct rust_ext_rx_queue_stats {
-	u64 packets;
-	u64 bytes;
-	u64 alloc_fail;
-};
-
-struct rust_ext_tx_queue_stats {
-	u64 packets;
-	u64 bytes;
-	u64 stop;
-};
-
-struct rust_ext_netdev_callbacks {
-	int (*open)(struct net_device *dev);
-	int (*stop)(struct net_device *dev);
-	netdev_tx_t (*start_xmit)(struct sk_buff *skb, struct net_device *dev);
-	netdev_features_t (*features_check)(struct sk_buff *skb,
-					    struct net_device *dev,
-					    netdev_features_t features);
-	netdev_features_t (*fix_features)(struct net_device *dev,
-					  netdev_features_t features);
-	int (*set_features)(struct net_device *dev, netdev_features_t features);
-	int (*set_rx_mode)(struct net_device *dev,
-			   struct netdev_hw_addr_list *uc,
-			   struct netdev_hw_addr_list *mc);
-	int (*set_mac_address)(struct net_device *dev, void *addr);
-	int (*change_mtu)(struct net_device *dev, int mtu);
-	void (*tx_timeout)(struct net_device *dev, unsigned int queue);
-	void (*get_stats64)(struct net_device *dev,
-			    struct rust_ext_stats64 *stats);
-	void (*rx_queue_stats)(struct net_device *dev, u16 queue,
-			       struct rust_ext_rx_queue_stats *stats);
-	void (*tx_queue_stats)(struct net_device *dev, u16 queue,
-			       struct rust_ext_tx_queue_stats *stats);
-	int (*vlan_rx_add_vid)(struct net_device *dev, __be16 proto, u16 vid);
-	int (*vlan_rx_kill_vid)(struct net_device *dev, __be16 proto, u16 vid);
-	void (*deferred)(struct net_device *dev, u32 events);
-};
-
-/*
- * The features that Rust names; netdev.c compares them with the kernel's, and
- * rust/kernel/net/device.rs has the same numbers.
- */
-#define RUST_EXT_F_SG		BIT_ULL(0)
-#define RUST_EXT_F_IP_CSUM	BIT_ULL(1)
-#define RUST_EXT_F_HW_CSUM	BIT_ULL(3)
-#define RUST_EXT_F_IPV6_CSUM	BIT_ULL(4)
-#define RUST_EXT_F_HIGHDMA	BIT_ULL(5)
-#define RUST_EXT_F_VLAN_TX	BIT_ULL(7)
-#define RUST_EXT_F_VLAN_RX	BIT_ULL(8)
-#define RUST_EXT_F_VLAN_FILTER	BIT_ULL(9)
-#define RUST_EXT_F_GRO		BIT_ULL(14)
-#define RUST_EXT_F_TSO		BIT_ULL(16)
-#define RUST_EXT_F_TSO_ECN	BIT_ULL(18)
-#define RUST_EXT_F_TSO6		BIT_ULL(20)
-#define RUST_EXT_F_RXHASH	BIT_ULL(39)
-#define RUST_EXT_F_RXCSUM	BIT_ULL(40)
-
-struct rust_ext_rx_mode {
-	u8 promiscuous;
-	u8 all_multicast;
-};
-
-/* Byte offset of the Rust data from the start of the net_device. */
-extern const size_t rust_ext_netdev_data_offset;
-
-struct net_device *
-rust_ext_netdev_alloc(size_t data_len, size_t data_align, u16 txqs, u16 rxqs,
-		      struct device *parent,
-		      const struct rust_ext_netdev_callbacks *callbacks);
-bool rust_ext_netdev_unused(const struct net_device *dev);
-void rust_ext_netdev_free(struct net_device *dev);
-int rust_ext_netdev_register(struct net_device *dev);
-void rust_ext_netdev_unregister(struct net_device *dev);
-void rust_ext_netdev_stop_deferred(struct net_device *dev);
-void rust_ext_netdev_defer(struct net_device *dev, u32 events);
-void rust_ext_netdev_defer_after(struct net_device *dev, u32 events,
-				 u64 msecs);
 void rust_ext_netdev_hold(struct net_device *dev);
 void rust_ext_netdev_put(struct net_device *dev);
-
-int rust_ext_netdev_set_name(struct net_device *dev, const char *name);
-void rust_ext_netdev_name(const struct net_device *dev, char *name);
-void rust_ext_netdev_set_mac(struct net_device *dev, const u8 *addr);
-void rust_ext_netdev_random_mac(struct net_device *dev);
-void rust_ext_netdev_mac(const struct net_device *dev, u8 *addr);
-int rust_ext_netdev_prepare_mac(struct net_device *dev, void *addr, u8 *mac);
-void rust_ext_netdev_commit_mac(struct net_device *dev, void *addr);
-void rust_ext_netdev_set_mtu_range(struct net_device *dev, u32 mtu, u32 min,
-				   u32 max);
-u32 rust_ext_netdev_mtu(const struct net_device *dev);
-void rust_ext_netdev_commit_mtu(struct net_device *dev, u32 mtu);
-void rust_ext_netdev_set_features(struct net_device *dev, u64 features);
-void rust_ext_netdev_set_hw_features(struct net_device *dev, u64 features);
-void rust_ext_netdev_set_vlan_features(struct net_device *dev, u64 features);
-u64 rust_ext_netdev_get_features(const struct net_device *dev);
+void rust_ext_eth_hw_addr_set(struct net_device *dev, const u8 *addr);
+void rust_ext_eth_hw_addr_random(struct net_device *dev);
 u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features);
-void rust_ext_netdev_update_features(struct net_device *dev);
-void rust_ext_netdev_set_tso_max(struct net_device *dev, u32 size, u16 segs);
-void rust_ext_netdev_set_watchdog(struct net_device *dev, u64 msecs);
-void rust_ext_netdev_set_dev_port(struct net_device *dev, u16 port);
-void rust_ext_netdev_set_ethtool_ops(struct net_device *dev,
-				     const struct ethtool_ops *ops);
-int rust_ext_netdev_set_real_queues(struct net_device *dev, u16 txqs,
-				    u16 rxqs);
-u16 rust_ext_netdev_real_tx_queues(const struct net_device *dev);
-bool rust_ext_netdev_running(const struct net_device *dev);
-void rust_ext_netdev_carrier(struct net_device *dev, bool on);
-bool rust_ext_netdev_carrier_ok(const struct net_device *dev);
-void rust_ext_netdev_notify_peers(struct net_device *dev);
-void rust_ext_netdev_detach(struct net_device *dev);
-void rust_ext_netdev_attach(struct net_device *dev);
-void rust_ext_netdev_rx_mode(const struct net_device *dev,
-			     struct rust_ext_rx_mode *mode);
-const u8 *rust_ext_hw_addr_next(const struct netdev_hw_addr_list *list,
-				const struct netdev_hw_addr **cursor);
-int rust_ext_hw_addr_count(const struct netdev_hw_addr_list *list);
 
 /* queue.c */
 void rust_ext_netif_tx_stop_queue(struct netdev_queue *txq);
@@ -261,9 +130,6 @@ int rust_ext_netif_txq_completed_wake(struct netdev_queue *txq,
 				      bool has_room, const bool *held);
 bool rust_ext_tx_sent(struct netdev_queue *txq, struct sk_buff *skb);
 bool rust_ext_tx_copied(struct netdev_queue *txq, struct sk_buff *skb);
-
-void rust_ext_rtnl_lock(void);
-void rust_ext_rtnl_unlock(void);
 
 /* napi.c */
 struct rust_ext_napi;

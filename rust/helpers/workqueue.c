@@ -63,3 +63,8 @@ void rust_ext_work_cancel(struct rust_ext_work *w)
 {
 	cancel_delayed_work_sync(&w->work);
 }
+
+void rust_ext_work_disable(struct rust_ext_work *w)
+{
+	disable_delayed_work_sync(&w->work);
+}

@@ -129,6 +129,12 @@ impl<H: Handler> Work<H> {
         unsafe { bindings::rust_ext_work_flush(self.raw.as_ptr()) };
     }
 
+    /// Does what [`cancel`](Self::cancel) does, and keeps the work from being scheduled again.
+    pub fn disable(&self) {
+        // SAFETY: By the type invariant the item is alive.
+        unsafe { bindings::rust_ext_work_disable(self.raw.as_ptr()) };
+    }
+
     /// Takes the work off the queue and waits for a run that has begun. Not from its handler.
     pub fn cancel(&self) {
         // SAFETY: By the type invariant the item is alive.

@@ -149,6 +149,8 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
     dev.set_tso_max(MAX_TSO, u16::MAX);
     dev.set_watchdog(WATCHDOG);
     dev.set_port(number.saturating_sub(1));
+    dev.filters_unicast();
+    dev.changes_address_while_up();
     dev.set_ethtool::<EthtoolOperations>();
     dev.carrier_off();
     Ok(dev.register()?)

@@ -5,16 +5,18 @@
 //! C header: `include/linux/netdevice.h`
 
 use super::{
-    operations::Operations,
-    queue::TxQueueGuard,
     rtnl::Rtnl,
     Features, //
 };
 use crate::kernel_ext::bindings;
 use core::{
-    marker::PhantomData,
-    ops::Deref,
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        AtomicU64,
+        AtomicUsize,
+        Ordering, //
+    }, //
 };
 use kernel::{
     error::to_result,
@@ -22,7 +24,6 @@ use kernel::{
     prelude::*,
     str::BStr,
     sync::aref::AlwaysRefCounted,
-    time::Delta,
     types::Opaque, //
 };
 
@@ -52,11 +53,6 @@ impl fmt::Display for Name {
         let bytes = self.0.split(|&byte| byte == 0).next();
         fmt::Display::fmt(BStr::from_bytes(bytes.unwrap_or_default()), f)
     }
-}
-
-/// Milliseconds, as the helpers want them; 0 for negative times.
-pub(super) fn msecs(delta: Delta) -> u64 {
-    u64::try_from(delta.as_millis()).unwrap_or(0)
 }
 
 /// A registered network device, whatever driver it belongs to.
@@ -91,87 +87,66 @@ impl Device {
         self.0.get()
     }
 
+    /// Bits of `enum netdev_state_t`.
+    fn state(&self) -> usize {
+        // SAFETY: The device is valid. The field is accessed atomically, as C does.
+        let state = unsafe { AtomicUsize::from_ptr(&raw mut (*self.as_raw()).state) };
+        state.load(Ordering::Relaxed)
+    }
+
+    /// Whether the device can still be configured: a reference may outlive the registration. Under RTNL.
+    fn is_configurable(&self) -> bool {
+        // SAFETY: The device is valid.
+        let state = unsafe { (&raw const (*self.as_raw()).reg_state).read_volatile() };
+        u32::from(state) <= bindings::netdev_reg_state_NETREG_REGISTERED
+    }
+
     /// The name, like `eth0`. Any context.
     pub fn name(&self) -> Name {
-        let mut name = Name([0; bindings::IFNAMSIZ as usize]);
-        // SAFETY: The device is valid, and `name` has the size of names.
-        unsafe { bindings::rust_ext_netdev_name(self.as_raw(), name.0.as_mut_ptr()) };
-        name
+        // SAFETY: The device is valid. The name may change meanwhile, but is terminated at any time.
+        Name(unsafe { (&raw const (*self.as_raw()).name).read_volatile() })
     }
 
     /// The MTU in bytes.
     pub fn mtu(&self) -> u32 {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_mtu(self.as_raw()) }
+        // SAFETY: The device is valid. The field is accessed atomically, as C does.
+        let mtu = unsafe { AtomicU32::from_ptr(&raw mut (*self.as_raw()).mtu) };
+        mtu.load(Ordering::Relaxed)
     }
 
     /// The address. It is changed under RTNL only.
     pub fn mac_address(&self) -> MacAddress {
-        let mut mac = MacAddress([0; 6]);
-        // SAFETY: The device is valid, and there is room for six bytes.
-        unsafe { bindings::rust_ext_netdev_mac(self.as_raw(), mac.0.as_mut_ptr()) };
-        mac
+        // SAFETY: The device is valid. Its address has room for 32 bytes, six of which are used for Ethernet.
+        MacAddress(unsafe { (*self.as_raw()).dev_addr.cast::<[u8; 6]>().read() })
     }
 
     /// The features in use.
     pub fn features(&self) -> Features {
-        // SAFETY: The device is valid.
-        Features::from_raw(unsafe { bindings::rust_ext_netdev_get_features(self.as_raw()) })
-    }
-
-    /// Computes the features anew, with calls of `fix_features` and `set_features`.
-    pub fn update_features(&self, _rtnl: &Rtnl) {
-        // SAFETY: The device is valid, RTNL is held.
-        unsafe { bindings::rust_ext_netdev_update_features(self.as_raw()) };
+        // SAFETY: The device is valid. The field is accessed atomically, as C does.
+        let features = unsafe { AtomicU64::from_ptr(&raw mut (*self.as_raw()).features) };
+        Features::from_raw(features.load(Ordering::Relaxed))
     }
 
     /// Whether the device is up; set before `open` and reset before `stop`.
     pub fn is_running(&self) -> bool {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_running(self.as_raw()) }
+        self.state() & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
     }
 
     /// Tells that there is a link. Any context.
     pub fn carrier_on(&self) {
         // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_carrier(self.as_raw(), true) };
+        unsafe { bindings::netif_carrier_on(self.as_raw()) };
     }
 
     /// Tells that there is no link. Any context.
     pub fn carrier_off(&self) {
         // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_carrier(self.as_raw(), false) };
+        unsafe { bindings::netif_carrier_off(self.as_raw()) };
     }
 
     /// Whether there is a link, as told.
     pub fn carrier_ok(&self) -> bool {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_carrier_ok(self.as_raw()) }
-    }
-
-    /// Announces the device's addresses, because it may have moved to another port of a switch.
-    /// Process context, takes RTNL.
-    pub fn notify_peers(&self) {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_notify_peers(self.as_raw()) };
-    }
-
-    /// Marks the device as gone for now: its queues are stopped, and it can't be configured.
-    pub fn detach(&self, _rtnl: &Rtnl) {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_detach(self.as_raw()) };
-    }
-
-    /// Undoes [`detach`](Self::detach).
-    pub fn attach(&self, _rtnl: &Rtnl) {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_attach(self.as_raw()) };
-    }
-
-    /// The number of transmit queues in use.
-    pub fn tx_queues(&self) -> u16 {
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_real_tx_queues(self.as_raw()) }
+        self.state() & (1 << bindings::netdev_state_t___LINK_STATE_NOCARRIER) == 0
     }
 
     /// The number of transmit queues that there are, in use or not.
@@ -188,94 +163,12 @@ impl Device {
     ///
     /// `EINVAL` if there are not as many queues, or none; `ENOMEM`.
     pub fn set_real_queues(&self, tx: u16, rx: u16, _rtnl: &Rtnl) -> Result {
+        if !self.is_configurable() {
+            return Err(ENODEV);
+        }
         // SAFETY: The device is valid, RTNL is held.
-        to_result(unsafe { bindings::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
-    }
-
-    /// Locks transmit queue `queue`; `None` if there is none. Not in hard interrupts, and not in
-    /// `start_xmit`, which has a lock of this class already.
-    pub fn lock_tx_queue(&self, queue: u16) -> Option<TxQueueGuard<'_>> {
-        TxQueueGuard::new(self, queue)
-    }
-}
-
-/// A registered network device of a driver with the operations `T`.
-///
-/// # Invariants
-///
-/// The device's private area has a `T::Data`, which is initialised and pinned.
-#[repr(transparent)]
-pub struct NetDevice<T: Operations> {
-    device: Device,
-    _operations: PhantomData<fn() -> T>,
-}
-
-// SAFETY: As for `Device`: the data too are dropped only after unregistration has waited for all
-// references.
-unsafe impl<T: Operations> AlwaysRefCounted for NetDevice<T> {
-    fn inc_ref(&self) {
-        self.device.inc_ref();
-    }
-
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: By the safety requirement a reference is given away.
-        unsafe { Device::dec_ref(obj.cast()) };
-    }
-}
-
-impl<T: Operations> Deref for NetDevice<T> {
-    type Target = Device;
-
-    fn deref(&self) -> &Device {
-        &self.device
-    }
-}
-
-/// The data in the private area of a device.
-///
-/// # Safety
-///
-/// `dev` was allocated by [`UnregisteredNetDevice<T>`](super::UnregisteredNetDevice) and isn't freed.
-pub(super) unsafe fn data_ptr<T: Operations>(dev: *mut bindings::net_device) -> *mut T::Data {
-    // SAFETY: The helper has allocated room for a `T::Data` at this offset.
-    unsafe {
-        dev.cast::<u8>()
-            .add(bindings::rust_ext_netdev_data_offset)
-            .cast()
-    }
-}
-
-impl<T: Operations> NetDevice<T> {
-    /// The device that C passes to a callback.
-    ///
-    /// # Safety
-    ///
-    /// `dev` satisfies the type invariants, and does so for `'a`.
-    pub(crate) unsafe fn from_raw<'a>(dev: *mut bindings::net_device) -> &'a Self {
-        // SAFETY: By the safety requirement; `Self` is a transparent wrapper.
-        unsafe { &*dev.cast() }
-    }
-
-    /// The driver's data.
-    #[inline]
-    pub fn data(&self) -> Pin<&T::Data> {
-        // SAFETY: By the type invariant the data are initialised and pinned; they are shared only.
-        unsafe { Pin::new_unchecked(&*data_ptr::<T>(self.as_raw())) }
-    }
-
-    /// Has [`Operations::deferred`] called with `events`, and with what else was deferred until it
-    /// runs. Any context.
-    ///
-    /// No effect once the device is being unregistered.
-    pub fn defer(&self, events: u32) {
-        // SAFETY: The device is valid, and of the helper's making.
-        unsafe { bindings::rust_ext_netdev_defer(self.as_raw(), events) };
-    }
-
-    /// Does [`defer`](Self::defer) after `delay`, or earlier if there is a delay already. Any
-    /// context.
-    pub fn defer_after(&self, events: u32, delay: Delta) {
-        // SAFETY: The device is valid, and of the helper's making.
-        unsafe { bindings::rust_ext_netdev_defer_after(self.as_raw(), events, msecs(delay)) };
+        to_result(unsafe {
+            bindings::netif_set_real_num_queues(self.as_raw(), tx.into(), rx.into())
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 //! Offload features of network devices.
 
+use crate::kernel_ext::bindings;
 use core::ops::{
     BitAnd,
     BitOr,
@@ -13,36 +14,35 @@ use core::ops::{
 #[repr(transparent)]
 pub struct Features(u64);
 
-// The numbers are those of `RUST_EXT_F_*`, compared with the kernel's in rust/helpers/netdev.c.
 impl Features {
     /// Scatter and gather.
-    pub const SG: Self = Self(1 << 0);
+    pub const SG: Self = Self(1 << bindings::NETIF_F_SG_BIT);
     /// Checksums of TCP and UDP over IPv4.
-    pub const IP_CSUM: Self = Self(1 << 1);
+    pub const IP_CSUM: Self = Self(1 << bindings::NETIF_F_IP_CSUM_BIT);
     /// Any checksum, by start and offset.
-    pub const HW_CSUM: Self = Self(1 << 3);
+    pub const HW_CSUM: Self = Self(1 << bindings::NETIF_F_HW_CSUM_BIT);
     /// Checksums of TCP and UDP over IPv6.
-    pub const IPV6_CSUM: Self = Self(1 << 4);
+    pub const IPV6_CSUM: Self = Self(1 << bindings::NETIF_F_IPV6_CSUM_BIT);
     /// Memory at any address.
-    pub const HIGHDMA: Self = Self(1 << 5);
+    pub const HIGHDMA: Self = Self(1 << bindings::NETIF_F_HIGHDMA_BIT);
     /// Inserts VLAN tags.
-    pub const VLAN_TX: Self = Self(1 << 7);
+    pub const VLAN_TX: Self = Self(1 << bindings::NETIF_F_HW_VLAN_CTAG_TX_BIT);
     /// Strips VLAN tags.
-    pub const VLAN_RX: Self = Self(1 << 8);
+    pub const VLAN_RX: Self = Self(1 << bindings::NETIF_F_HW_VLAN_CTAG_RX_BIT);
     /// Filters by VLAN.
-    pub const VLAN_FILTER: Self = Self(1 << 9);
+    pub const VLAN_FILTER: Self = Self(1 << bindings::NETIF_F_HW_VLAN_CTAG_FILTER_BIT);
     /// Generic receive offload.
-    pub const GRO: Self = Self(1 << 14);
+    pub const GRO: Self = Self(1 << bindings::NETIF_F_GRO_BIT);
     /// Segments TCP over IPv4.
-    pub const TSO: Self = Self(1 << 16);
+    pub const TSO: Self = Self(1 << bindings::NETIF_F_TSO_BIT);
     /// Segments TCP with ECN.
-    pub const TSO_ECN: Self = Self(1 << 18);
+    pub const TSO_ECN: Self = Self(1 << bindings::NETIF_F_TSO_ECN_BIT);
     /// Segments TCP over IPv6.
-    pub const TSO6: Self = Self(1 << 20);
+    pub const TSO6: Self = Self(1 << bindings::NETIF_F_TSO6_BIT);
     /// Gives a hash with received frames.
-    pub const RXHASH: Self = Self(1 << 39);
+    pub const RXHASH: Self = Self(1 << bindings::NETIF_F_RXHASH_BIT);
     /// Checks checksums of received frames.
-    pub const RXCSUM: Self = Self(1 << 40);
+    pub const RXCSUM: Self = Self(1 << bindings::NETIF_F_RXCSUM_BIT);
 
     /// No feature.
     pub const fn empty() -> Self {

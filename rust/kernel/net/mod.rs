@@ -16,11 +16,11 @@ mod sync;
 
 pub use device::{
     Device,
-    MacAddress,
-    NetDevice, //
+    MacAddress, //
 };
 pub use features::Features;
 pub use operations::{
+    NetDevice,
     Operations,
     RxMode,
     Transmit, //

@@ -11,23 +11,39 @@ use super::{
         Stats64,
         TxQueueStats, //
     },
+    Device,
     Features,
-    MacAddress,
-    NetDevice, //
+    MacAddress, //
 };
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    workqueue::{
+        self,
+        Work,
+        WorkRef, //
+    }, //
+};
 use core::{
+    convert::Infallible,
     marker::PhantomData,
     mem::ManuallyDrop,
-    ptr::NonNull, //
+    ops::Deref,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    }, //
 };
 use kernel::{
+    container_of,
     error::{
         from_result,
         to_result,
         VTABLE_DEFAULT_ERROR, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::aref::AlwaysRefCounted,
+    time::Delta, //
 };
 
 /// What became of a frame.
@@ -168,30 +184,220 @@ pub trait Operations: Sized + 'static {
     }
 }
 
+/// A registered network device of a driver with the operations `T`.
+///
+/// # Invariants
+///
+/// The device's private area has a `Private<T>`, which is initialised and pinned.
+#[repr(transparent)]
+pub struct NetDevice<T: Operations> {
+    device: Device,
+    _operations: PhantomData<fn() -> T>,
+}
+
+// SAFETY: As for `Device`: the data too are dropped only after unregistration has waited for all
+// references.
+unsafe impl<T: Operations> AlwaysRefCounted for NetDevice<T> {
+    fn inc_ref(&self) {
+        self.device.inc_ref();
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: By the safety requirement a reference is given away.
+        unsafe { Device::dec_ref(obj.cast()) };
+    }
+}
+
+impl<T: Operations> Deref for NetDevice<T> {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
+    }
+}
+
+/// What a device has in its private area.
+#[pin_data]
+pub(super) struct Private<T: Operations> {
+    /// What was deferred.
+    #[pin]
+    deferred: Work<Deferred<T>>,
+    /// What is to be deferred after a delay.
+    #[pin]
+    later: Work<Later<T>>,
+    #[pin]
+    data: T::Data,
+}
+
+impl<T: Operations> Private<T> {
+    /// Initialises the private area of `dev`.
+    ///
+    /// # Safety
+    ///
+    /// `dev` was allocated for devices of `T`, and isn't freed before the private area is dropped.
+    pub(super) unsafe fn new<E>(
+        dev: *mut bindings::net_device,
+        data: impl PinInit<T::Data, E>,
+    ) -> impl PinInit<Self, Error>
+    where
+        Error: From<E>,
+    {
+        let (now, later) = (Events::<T>::new(dev), Events::<T>::new(dev));
+
+        try_pin_init!(Self {
+            data <- data,
+            deferred <- Work::new::<Infallible>(Deferred(now)),
+            later <- Work::new::<Infallible>(Later(later)),
+        }? Error)
+    }
+
+    /// The driver's data; they are pinned with the area.
+    pub(super) fn data(&self) -> &T::Data {
+        &self.data
+    }
+
+    /// Has nothing deferred run any more: it is waited for what runs, and nothing can be deferred again.
+    pub(super) fn stop(&self) {
+        self.later.disable();
+        self.deferred.disable();
+    }
+}
+
+/// Reasons for deferred work that have come together.
+struct Events<T> {
+    dev: *mut bindings::net_device,
+    events: AtomicU32,
+    _operations: PhantomData<fn() -> T>,
+}
+
+// SAFETY: Network devices aren't bound to a thread.
+unsafe impl<T> Send for Events<T> {}
+
+// SAFETY: As for `Send`; the events are atomic.
+unsafe impl<T> Sync for Events<T> {}
+
+impl<T: Operations> Events<T> {
+    fn new(dev: *mut bindings::net_device) -> Self {
+        Self {
+            dev,
+            events: AtomicU32::new(0),
+            _operations: PhantomData,
+        }
+    }
+
+    fn add(&self, events: u32) {
+        // Pairs with `take()`: what was done before is seen by who handles the events.
+        self.events.fetch_or(events, Ordering::Release);
+    }
+
+    fn take(&self) -> u32 {
+        self.events.swap(0, Ordering::Acquire)
+    }
+
+    fn device(&self) -> &NetDevice<T> {
+        // SAFETY: The work is stopped before the device is unregistered, and is not scheduled before it
+        // is registered. It is part of a device of this kind.
+        unsafe { NetDevice::from_raw(self.dev) }
+    }
+}
+
+struct Deferred<T>(Events<T>);
+
+impl<T: Operations> workqueue::Handler for Deferred<T> {
+    fn run(&self, _work: &WorkRef<'_>) {
+        T::deferred(self.0.device(), self.0.take());
+    }
+}
+
+struct Later<T>(Events<T>);
+
+impl<T: Operations> workqueue::Handler for Later<T> {
+    fn run(&self, _work: &WorkRef<'_>) {
+        self.0.device().defer(self.0.take());
+    }
+}
+
+/// The private area of a device.
+///
+/// # Safety
+///
+/// `dev` was allocated for devices of `T` and isn't freed.
+pub(super) unsafe fn private<T: Operations>(dev: *mut bindings::net_device) -> *mut Private<T> {
+    // SAFETY: The device is valid.
+    unsafe { (&raw mut (*dev).priv_).cast() }
+}
+
+impl<T: Operations> NetDevice<T> {
+    /// The device that C passes to a callback.
+    ///
+    /// # Safety
+    ///
+    /// `dev` satisfies the type invariants, and does so for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(dev: *mut bindings::net_device) -> &'a Self {
+        // SAFETY: By the safety requirement; `Self` is a transparent wrapper.
+        unsafe { &*dev.cast() }
+    }
+
+    fn private(&self) -> Pin<&Private<T>> {
+        // SAFETY: By the type invariant the private area is initialised and pinned; it is shared only.
+        unsafe { Pin::new_unchecked(&*private::<T>(self.as_raw())) }
+    }
+
+    /// The driver's data.
+    #[inline]
+    pub fn data(&self) -> Pin<&T::Data> {
+        // SAFETY: The field is pinned with the structure.
+        unsafe { self.private().map_unchecked(|private| &private.data) }
+    }
+
+    /// Has [`Operations::deferred`] called with `events`, and with what else was deferred until it
+    /// runs. Any context.
+    ///
+    /// No effect once the device is being unregistered.
+    pub fn defer(&self, events: u32) {
+        let private = self.private().get_ref();
+        private.deferred.0.add(events);
+        private.deferred.schedule();
+    }
+
+    /// Does [`defer`](Self::defer) after `delay`, or earlier if there is a delay already. Any
+    /// context.
+    pub fn defer_after(&self, events: u32, delay: Delta) {
+        let private = self.private().get_ref();
+        private.later.0.add(events);
+        private.later.schedule_after(delay);
+    }
+}
+
 /// Iterator over a list of addresses.
+///
+/// # Invariants
+///
+/// `next` is the head of `list`, or part of an element of it.
 pub struct Addresses<'a> {
     list: &'a bindings::netdev_hw_addr_list,
-    cursor: *const bindings::netdev_hw_addr,
+    next: *const bindings::list_head,
 }
 
 impl Iterator for Addresses<'_> {
     type Item = MacAddress;
 
     fn next(&mut self) -> Option<MacAddress> {
-        // SAFETY: The list is valid and not changed as long as it is borrowed; `cursor` is NULL or
-        // an element of it.
-        let addr = unsafe { bindings::rust_ext_hw_addr_next(self.list, &mut self.cursor) };
-        if addr.is_null() {
+        if core::ptr::eq(self.next, &self.list.list) {
             return None;
         }
-        // SAFETY: An element's address has room for 32 bytes, six of which are used for Ethernet.
-        Some(MacAddress(unsafe { *addr.cast::<[u8; 6]>() }))
+        // SAFETY: By the type invariant it is part of an element. The list is not changed as long as it
+        // is borrowed.
+        let element = unsafe { &*container_of!(self.next, bindings::netdev_hw_addr, list) };
+        // INVARIANT: What follows an element.
+        self.next = element.list.next;
+        element.addr.first_chunk().copied().map(MacAddress)
     }
 }
 
 /// What a device is to receive.
 pub struct RxMode<'a> {
-    flags: bindings::rust_ext_rx_mode,
+    flags: u32,
     unicast: &'a bindings::netdev_hw_addr_list,
     multicast: &'a bindings::netdev_hw_addr_list,
 }
@@ -199,40 +405,40 @@ pub struct RxMode<'a> {
 impl RxMode<'_> {
     /// All frames.
     pub fn promiscuous(&self) -> bool {
-        self.flags.promiscuous != 0
+        self.flags & bindings::net_device_flags_IFF_PROMISC != 0
     }
 
     /// All multicast frames.
     pub fn all_multicast(&self) -> bool {
-        self.flags.all_multicast != 0
+        self.flags & bindings::net_device_flags_IFF_ALLMULTI != 0
     }
 
     /// Unicast addresses besides the device's own.
     pub fn unicast(&self) -> Addresses<'_> {
-        Addresses {
-            list: self.unicast,
-            cursor: core::ptr::null(),
-        }
+        Self::addresses(self.unicast)
     }
 
     /// Number of addresses in [`unicast`](Self::unicast).
     pub fn unicast_count(&self) -> usize {
-        // SAFETY: The list is valid.
-        usize::try_from(unsafe { bindings::rust_ext_hw_addr_count(self.unicast) }).unwrap_or(0)
+        usize::try_from(self.unicast.count).unwrap_or(0)
     }
 
     /// Multicast addresses.
     pub fn multicast(&self) -> Addresses<'_> {
-        Addresses {
-            list: self.multicast,
-            cursor: core::ptr::null(),
-        }
+        Self::addresses(self.multicast)
     }
 
     /// Number of addresses in [`multicast`](Self::multicast).
     pub fn multicast_count(&self) -> usize {
-        // SAFETY: The list is valid.
-        usize::try_from(unsafe { bindings::rust_ext_hw_addr_count(self.multicast) }).unwrap_or(0)
+        usize::try_from(self.multicast.count).unwrap_or(0)
+    }
+
+    fn addresses(list: &bindings::netdev_hw_addr_list) -> Addresses<'_> {
+        // INVARIANT: What follows the head.
+        Addresses {
+            list,
+            next: list.list.next,
+        }
     }
 }
 
@@ -254,25 +460,32 @@ macro_rules! optional {
 // data; and it is used between registration and unregistration only. These are the type invariants
 // of `NetDevice<T>`.
 impl<T: Operations> Table<T> {
-    pub(super) const CALLBACKS: bindings::rust_ext_netdev_callbacks =
-        bindings::rust_ext_netdev_callbacks {
-            open: Some(Self::open),
-            stop: Some(Self::stop),
-            start_xmit: Some(Self::start_xmit),
-            features_check: optional!(T::HAS_FEATURES_CHECK, Self::features_check),
-            fix_features: optional!(T::HAS_FIX_FEATURES, Self::fix_features),
-            set_features: optional!(T::HAS_SET_FEATURES, Self::set_features),
-            set_rx_mode: optional!(T::HAS_SET_RX_MODE, Self::set_rx_mode),
-            set_mac_address: optional!(T::HAS_SET_MAC_ADDRESS, Self::set_mac_address),
-            change_mtu: optional!(T::HAS_CHANGE_MTU, Self::change_mtu),
-            tx_timeout: optional!(T::HAS_TX_TIMEOUT, Self::tx_timeout),
-            get_stats64: optional!(T::HAS_GET_STATS64, Self::get_stats64),
-            rx_queue_stats: optional!(T::HAS_RX_QUEUE_STATS, Self::rx_queue_stats),
-            tx_queue_stats: optional!(T::HAS_TX_QUEUE_STATS, Self::tx_queue_stats),
-            vlan_rx_add_vid: optional!(T::HAS_VLAN_RX_ADD_VID, Self::vlan_rx_add_vid),
-            vlan_rx_kill_vid: optional!(T::HAS_VLAN_RX_KILL_VID, Self::vlan_rx_kill_vid),
-            deferred: Some(Self::deferred),
-        };
+    pub(super) const OPS: bindings::net_device_ops = bindings::net_device_ops {
+        ndo_open: Some(Self::open),
+        ndo_stop: Some(Self::stop),
+        ndo_start_xmit: Some(Self::start_xmit),
+        ndo_features_check: optional!(T::HAS_FEATURES_CHECK, Self::features_check),
+        ndo_fix_features: optional!(T::HAS_FIX_FEATURES, Self::fix_features),
+        ndo_set_features: optional!(T::HAS_SET_FEATURES, Self::set_features),
+        ndo_set_rx_mode_async: optional!(T::HAS_SET_RX_MODE, Self::set_rx_mode),
+        ndo_set_mac_address: optional!(T::HAS_SET_MAC_ADDRESS, Self::set_mac_address),
+        ndo_validate_addr: Some(bindings::eth_validate_addr),
+        ndo_change_mtu: optional!(T::HAS_CHANGE_MTU, Self::change_mtu),
+        ndo_tx_timeout: optional!(T::HAS_TX_TIMEOUT, Self::tx_timeout),
+        ndo_get_stats64: optional!(T::HAS_GET_STATS64, Self::get_stats64),
+        ndo_vlan_rx_add_vid: optional!(T::HAS_VLAN_RX_ADD_VID, Self::vlan_rx_add_vid),
+        ndo_vlan_rx_kill_vid: optional!(T::HAS_VLAN_RX_KILL_VID, Self::vlan_rx_kill_vid),
+        ..pin_init::zeroed()
+    };
+
+    /// Whether the driver counts by queue.
+    pub(super) const HAS_QUEUE_STATS: bool = T::HAS_RX_QUEUE_STATS && T::HAS_TX_QUEUE_STATS;
+
+    pub(super) const STAT_OPS: bindings::netdev_stat_ops = bindings::netdev_stat_ops {
+        get_queue_stats_rx: optional!(Self::HAS_QUEUE_STATS, Self::rx_queue_stats),
+        get_queue_stats_tx: optional!(Self::HAS_QUEUE_STATS, Self::tx_queue_stats),
+        get_base_stats: optional!(Self::HAS_QUEUE_STATS, Self::base_stats),
+    };
 
     /// # Safety
     ///
@@ -302,7 +515,7 @@ impl<T: Operations> Table<T> {
     unsafe extern "C" fn start_xmit(
         skb: *mut bindings::sk_buff,
         dev: *mut bindings::net_device,
-    ) -> c_int {
+    ) -> bindings::netdev_tx_t {
         // SAFETY: By the safety requirement.
         let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
         let Some(skb) = NonNull::new(skb) else {
@@ -375,9 +588,8 @@ impl<T: Operations> Table<T> {
         unicast: *mut bindings::netdev_hw_addr_list,
         multicast: *mut bindings::netdev_hw_addr_list,
     ) -> c_int {
-        let mut flags = bindings::rust_ext_rx_mode::default();
-        // SAFETY: The device is valid, `flags` can be written.
-        unsafe { bindings::rust_ext_netdev_rx_mode(dev, &mut flags) };
+        // SAFETY: The device is valid.
+        let flags = unsafe { (&raw const (*dev).flags).read_volatile() };
         // SAFETY: By the safety requirement.
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
         // SAFETY: Both lists are snapshots made for this call.
@@ -400,17 +612,18 @@ impl<T: Operations> Table<T> {
         addr: *mut c_void,
     ) -> c_int {
         from_result(|| {
-            let mut mac = MacAddress([0; 6]);
-            // SAFETY: The device is valid, `addr` is a `struct sockaddr`, there is room for six
-            // bytes.
-            to_result(unsafe {
-                bindings::rust_ext_netdev_prepare_mac(dev, addr, mac.0.as_mut_ptr())
-            })?;
+            // SAFETY: The device is valid, `addr` is a `struct sockaddr`.
+            to_result(unsafe { bindings::eth_prepare_mac_addr_change(dev, addr) })?;
+            let data = addr
+                .cast::<bindings::sockaddr>()
+                .wrapping_byte_add(core::mem::offset_of!(bindings::sockaddr, sa_data));
+            // SAFETY: As above; an Ethernet address is in the first six bytes of its data.
+            let mac = MacAddress(unsafe { data.cast::<[u8; 6]>().read() });
             // SAFETY: By the safety requirement.
             let (device, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
             T::set_mac_address(device, &mac, &rtnl)?;
             // SAFETY: As above.
-            unsafe { bindings::rust_ext_netdev_commit_mac(dev, addr) };
+            unsafe { bindings::eth_commit_mac_addr_change(dev, addr) };
             Ok(0)
         })
     }
@@ -424,8 +637,8 @@ impl<T: Operations> Table<T> {
             // SAFETY: By the safety requirement.
             let (device, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
             T::change_mtu(device, mtu, &rtnl)?;
-            // SAFETY: The device is valid, RTNL is held.
-            unsafe { bindings::rust_ext_netdev_commit_mtu(dev, mtu) };
+            // SAFETY: The device is valid, RTNL is held. Others read the field meanwhile.
+            unsafe { AtomicU32::from_ptr(&raw mut (*dev).mtu) }.store(mtu, Ordering::Relaxed);
             Ok(0)
         })
     }
@@ -446,11 +659,11 @@ impl<T: Operations> Table<T> {
     /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
     unsafe extern "C" fn get_stats64(
         dev: *mut bindings::net_device,
-        stats: *mut bindings::rust_ext_stats64,
+        stats: *mut bindings::rtnl_link_stats64,
     ) {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
-        // SAFETY: The counters are valid and, during the call, ours; the helper has zeroed them.
+        // SAFETY: The counters are valid and, during the call, ours; the stack has zeroed them.
         let stats = unsafe { &mut *stats };
 
         T::get_stats64(dev, &mut Stats64(stats));
@@ -458,52 +671,78 @@ impl<T: Operations> Table<T> {
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
+    /// `dev` is a registered device that the table was set for; `stats` is valid and unique. RTNL is held.
     unsafe extern "C" fn rx_queue_stats(
         dev: *mut bindings::net_device,
-        queue: u16,
-        stats: *mut bindings::rust_ext_rx_queue_stats,
+        queue: c_int,
+        stats: *mut bindings::netdev_queue_stats_rx,
     ) {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
-        let RxQueueStats {
-            packets,
-            bytes,
-            alloc_fail,
-        } = T::rx_queue_stats(dev, queue);
-        // SAFETY: By the safety requirement.
+        // CAST: Devices are allocated with `u16` queues.
+        let counted = T::rx_queue_stats(dev, queue as u16);
+
+        // SAFETY: The counters are valid and, during the call, ours. Those that aren't kept stay as they are.
         unsafe {
-            *stats = bindings::rust_ext_rx_queue_stats {
-                packets,
-                bytes,
-                alloc_fail,
-            }
-        };
+            (*stats).packets = counted.packets;
+            (*stats).bytes = counted.bytes;
+            (*stats).alloc_fail = counted.alloc_fail;
+        }
     }
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
+    /// `dev` is a registered device that the table was set for; `stats` is valid and unique. RTNL is held.
     unsafe extern "C" fn tx_queue_stats(
         dev: *mut bindings::net_device,
-        queue: u16,
-        stats: *mut bindings::rust_ext_tx_queue_stats,
+        queue: c_int,
+        stats: *mut bindings::netdev_queue_stats_tx,
     ) {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
-        let TxQueueStats {
-            packets,
-            bytes,
-            stop,
-        } = T::tx_queue_stats(dev, queue);
-        // SAFETY: By the safety requirement.
+        // CAST: Devices are allocated with `u16` queues.
+        let counted = T::tx_queue_stats(dev, queue as u16);
+
+        // SAFETY: The counters are valid and, during the call, ours. Those that aren't kept stay as they are.
         unsafe {
-            *stats = bindings::rust_ext_tx_queue_stats {
-                packets,
-                bytes,
-                stop,
-            }
-        };
+            (*stats).packets = counted.packets;
+            (*stats).bytes = counted.bytes;
+            (*stats).stop = counted.stop;
+        }
+    }
+
+    /// What queues have counted that are not in use now.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is a registered device that the table was set for; `rx` and `tx` are valid and unique. RTNL is
+    /// held.
+    unsafe extern "C" fn base_stats(
+        dev: *mut bindings::net_device,
+        rx: *mut bindings::netdev_queue_stats_rx,
+        tx: *mut bindings::netdev_queue_stats_tx,
+    ) {
+        let count = |queues: c_uint| c_int::try_from(queues).unwrap_or(c_int::MAX);
+
+        // SAFETY: The counters are valid and, during the call, ours. The device is valid; its numbers of
+        // queues don't change under the lock, nor do the operations that are called back.
+        unsafe {
+            (*rx).packets = 0;
+            (*rx).bytes = 0;
+            (*rx).alloc_fail = 0;
+            (*tx).packets = 0;
+            (*tx).bytes = 0;
+            (*tx).stop = 0;
+            bindings::netdev_stat_queue_sum(
+                dev,
+                count((*dev).real_num_rx_queues),
+                count((*dev).num_rx_queues),
+                rx,
+                count((*dev).real_num_tx_queues),
+                count((*dev).num_tx_queues),
+                tx,
+            );
+        }
     }
 
     /// # Safety
@@ -532,15 +771,5 @@ impl<T: Operations> Table<T> {
         let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
 
         from_result(|| T::vlan_rx_kill_vid(dev, vid, &rtnl).map(|()| 0))
-    }
-
-    /// # Safety
-    ///
-    /// `dev` is a registered device that the table was set for.
-    unsafe extern "C" fn deferred(dev: *mut bindings::net_device, events: u32) {
-        // SAFETY: By the safety requirement; the work is stopped before the device is unregistered.
-        let dev = unsafe { NetDevice::from_raw(dev) };
-
-        T::deferred(dev, events);
     }
 }

@@ -80,6 +80,14 @@ impl Queue<'_> {
     }
 }
 
+impl Device {
+    /// Locks transmit queue `queue`; `None` if there is none. Not in hard interrupts, and not in
+    /// `start_xmit`, which has a lock of this class already.
+    pub fn lock_tx_queue(&self, queue: u16) -> Option<TxQueueGuard<'_>> {
+        TxQueueGuard::new(self, queue)
+    }
+}
+
 mod private {
     /// See [`Locked`](super::Locked).
     pub trait Sealed {}
@@ -168,7 +176,7 @@ pub struct TxQueueGuard<'a> {
 }
 
 impl<'a> TxQueueGuard<'a> {
-    pub(super) fn new(dev: &'a Device, index: u16) -> Option<Self> {
+    fn new(dev: &'a Device, index: u16) -> Option<Self> {
         if index >= dev.allocated_tx_queues() {
             return None;
         }

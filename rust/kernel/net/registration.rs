@@ -3,17 +3,15 @@
 //! Allocation and registration of network devices.
 
 use super::{
-    device::{
-        data_ptr,
-        msecs, //
-    },
     operations::{
+        private,
+        NetDevice,
         Operations,
+        Private,
         Table, //
     },
     Features,
-    MacAddress,
-    NetDevice, //
+    MacAddress, //
 };
 use crate::kernel_ext::{
     bindings, //
@@ -30,14 +28,19 @@ use kernel::{
     error::to_result,
     prelude::*,
     sync::aref::ARef,
-    time::Delta, //
+    time::{
+        msecs_to_jiffies,
+        Delta,
+        Msecs, //
+    },
+    warn_on, //
 };
 
 /// Owner of an allocated device and its data.
 ///
 /// # Invariants
 ///
-/// `raw` was allocated for a `T::Data`, which is initialised; it isn't registered.
+/// `raw` was allocated with a `Private<T>`, which is initialised; it isn't registered.
 struct Allocated<T: Operations> {
     raw: NonNull<bindings::net_device>,
     // Referenced until the device is freed.
@@ -45,23 +48,31 @@ struct Allocated<T: Operations> {
     _operations: PhantomData<T>,
 }
 
+impl<T: Operations> Allocated<T> {
+    /// The private area of the device.
+    fn private(&self) -> Pin<&Private<T>> {
+        // SAFETY: By the type invariant the private area is initialised and pinned; it is shared only.
+        unsafe { Pin::new_unchecked(&*private::<T>(self.raw.as_ptr())) }
+    }
+}
+
 impl<T: Operations> Drop for Allocated<T> {
     fn drop(&mut self) {
         let dev = self.raw.as_ptr();
 
-        // SAFETY: By the type invariant the device is valid.
-        unsafe { bindings::rust_ext_netdev_stop_deferred(dev) };
+        self.private().stop();
         // A failed registration may leave references behind, if a callback has taken one and not
         // returned it: rather leak the device. After an unregistration there are none.
-        // SAFETY: As above.
-        if !unsafe { bindings::rust_ext_netdev_unused(dev) } {
+        // SAFETY: By the type invariant the device is valid.
+        let references = unsafe { bindings::netdev_refcnt_read(dev) };
+        if warn_on!(references != 1) {
             return;
         }
-        // SAFETY: By the type invariant the data are initialised; nobody else can reach them, since
-        // there is neither a registration nor a reference. They are dropped only here.
-        unsafe { core::ptr::drop_in_place(data_ptr::<T>(dev)) };
+        // SAFETY: By the type invariant the area is initialised; nobody else can reach it, since
+        // there is neither a registration nor a reference. It is dropped only here.
+        unsafe { core::ptr::drop_in_place(private::<T>(dev)) };
         // SAFETY: As above; the device isn't used any more.
-        unsafe { bindings::rust_ext_netdev_free(dev) };
+        unsafe { bindings::free_netdev(dev) };
     }
 }
 
@@ -96,27 +107,32 @@ impl<T: Operations> UnregisteredNetDevice<T> {
             .cast_mut()
             .cast::<bindings::device>();
 
-        // SAFETY: The callbacks are made for devices of this kind, and are copied. `device::Device`
-        // is a transparent wrapper of the C type; the parent stays referenced until the device is
-        // freed.
+        let size = c_int::try_from(size_of::<Private<T>>())?;
+        const { assert!(align_of::<Private<T>>() <= bindings::NETDEV_ALIGN as usize) };
+
+        // SAFETY: No precondition.
         let raw = NonNull::new(unsafe {
-            bindings::rust_ext_netdev_alloc(
-                size_of::<T::Data>(),
-                align_of::<T::Data>(),
-                tx_queues,
-                rx_queues,
-                parent_raw,
-                &Table::<T>::CALLBACKS,
-            )
+            bindings::alloc_etherdev_mqs(size, tx_queues.into(), rx_queues.into())
         })
         .ok_or(ENOMEM)?;
+        let dev = raw.as_ptr();
 
-        // SAFETY: The place is allocated for a `T::Data` and isn't moved until it is freed; on
+        // SAFETY: The place is allocated for a `Private<T>` and isn't moved until it is freed; on
         // error it is left uninitialised, and only the device is freed.
         unsafe {
-            if let Err(err) = pin_init::raw_try_init(data_ptr::<T>(raw.as_ptr()), data) {
-                bindings::rust_ext_netdev_free(raw.as_ptr());
-                return Err(err.into());
+            if let Err(err) = pin_init::raw_try_init(private::<T>(dev), Private::new(dev, data)) {
+                bindings::free_netdev(dev);
+                return Err(err);
+            }
+        }
+        // SAFETY: The device is valid and ours. `device::Device` is a transparent wrapper of the C type;
+        // the parent stays referenced until the device is freed. The tables are static and made for
+        // devices of this kind.
+        unsafe {
+            (*dev).dev.parent = parent_raw;
+            (*dev).netdev_ops = &Table::<T>::OPS;
+            if Table::<T>::HAS_QUEUE_STATS {
+                (*dev).stat_ops = &Table::<T>::STAT_OPS;
             }
         }
         // INVARIANT: Both were done just now.
@@ -133,8 +149,8 @@ impl<T: Operations> UnregisteredNetDevice<T> {
 
     /// The driver's data.
     pub fn data(&self) -> Pin<&T::Data> {
-        // SAFETY: By the type invariant the data are initialised and pinned; they are shared only.
-        unsafe { Pin::new_unchecked(&*data_ptr::<T>(self.as_raw())) }
+        // SAFETY: By the type invariant the area is initialised and pinned; it is shared only.
+        unsafe { self.0.private().map_unchecked(|private| private.data()) }
     }
 
     /// Sets the name, or a template like `eth%d`, which is the default.
@@ -143,86 +159,113 @@ impl<T: Operations> UnregisteredNetDevice<T> {
     ///
     /// `ENAMETOOLONG`.
     pub fn set_name(&mut self, name: &CStr) -> Result {
-        // SAFETY: The device is valid and ours, the string is copied.
-        to_result(unsafe { bindings::rust_ext_netdev_set_name(self.as_raw(), name.as_char_ptr()) })
+        let bytes = name.to_bytes();
+        // SAFETY: The device is valid and ours.
+        let field = unsafe { &mut (*self.as_raw()).name };
+        let (field, rest) = field
+            .split_at_mut_checked(bytes.len())
+            .ok_or(ENAMETOOLONG)?;
+
+        // There must be room for the end.
+        *rest.first_mut().ok_or(ENAMETOOLONG)? = 0;
+        field.copy_from_slice(bytes);
+        Ok(())
     }
 
     /// Sets the address.
     pub fn set_mac_address(&mut self, mac: &MacAddress) {
         // SAFETY: The device is valid and ours, the address has six bytes.
-        unsafe { bindings::rust_ext_netdev_set_mac(self.as_raw(), mac.0.as_ptr()) };
+        unsafe { bindings::rust_ext_eth_hw_addr_set(self.as_raw(), mac.0.as_ptr()) };
     }
 
     /// Sets an address by chance, marked as such.
     pub fn set_random_mac_address(&mut self) {
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_random_mac(self.as_raw()) };
+        unsafe { bindings::rust_ext_eth_hw_addr_random(self.as_raw()) };
     }
 
     /// Sets the MTU and its limits, in bytes. The stack keeps `change_mtu` within the limits.
     pub fn set_mtu(&mut self, mtu: u32, min: u32, max: u32) {
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_set_mtu_range(self.as_raw(), mtu, min, max) };
+        unsafe {
+            (*self.as_raw()).mtu = mtu;
+            (*self.as_raw()).min_mtu = min;
+            (*self.as_raw()).max_mtu = max;
+        }
     }
 
     /// Sets the features that are in use at first.
     pub fn set_features(&mut self, features: Features) {
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_set_features(self.as_raw(), features.into_raw()) };
+        unsafe { (*self.as_raw()).features = features.into_raw() };
     }
 
     /// Sets the features that the user may turn on and off.
     pub fn set_hw_features(&mut self, features: Features) {
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_set_hw_features(self.as_raw(), features.into_raw()) };
+        unsafe { (*self.as_raw()).hw_features = features.into_raw() };
     }
 
     /// Sets the features that work for frames with a VLAN tag, too.
     pub fn set_vlan_features(&mut self, features: Features) {
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_set_vlan_features(self.as_raw(), features.into_raw()) };
+        unsafe { (*self.as_raw()).vlan_features = features.into_raw() };
     }
 
     /// Limits what is given for segmentation: bytes and segments of a frame.
     pub fn set_tso_max(&mut self, bytes: u32, segments: u16) {
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_set_tso_max(self.as_raw(), bytes, segments) };
+        unsafe {
+            bindings::netif_set_tso_max_size(self.as_raw(), bytes);
+            bindings::netif_set_tso_max_segs(self.as_raw(), segments.into());
+        }
     }
 
     /// Sets the time after which `tx_timeout` is called for a stopped queue.
     pub fn set_watchdog(&mut self, timeout: Delta) {
+        // CAST: Some seconds, and as many thousands of milliseconds.
+        let jiffies = msecs_to_jiffies(timeout.as_millis() as Msecs);
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_set_watchdog(self.as_raw(), msecs(timeout)) };
+        unsafe { (*self.as_raw()).watchdog_timeo = jiffies as c_int };
+    }
+
+    /// Sets a flag that the stack asks for.
+    fn add_flag(&mut self, flag: bindings::netdev_priv_flags) {
+        // CAST: The flags have 32 bits.
+        // SAFETY: The device is valid and ours. Both views of the union are the same plain numbers.
+        unsafe {
+            let fields = &mut (*self.as_raw()).__bindgen_anon_1.priv_flags_fast;
+            fields.set_priv_flags(fields.priv_flags() | flag as usize);
+        }
+    }
+
+    /// Tells that the device filters unicast addresses; else the stack makes it promiscuous for any
+    /// besides its own.
+    pub fn filters_unicast(&mut self) {
+        self.add_flag(bindings::netdev_priv_flags_IFF_UNICAST_FLT);
+    }
+
+    /// Tells that the address may be changed while the device is up.
+    pub fn changes_address_while_up(&mut self) {
+        self.add_flag(bindings::netdev_priv_flags_IFF_LIVE_ADDR_CHANGE);
     }
 
     /// Sets the number of the port, for adapters that have several; from 0.
     pub fn set_port(&mut self, port: u16) {
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_set_dev_port(self.as_raw(), port) };
-    }
-
-    /// Sets the numbers of queues in use at first.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if there are not as many queues, or none.
-    pub fn set_real_queues(&mut self, tx: u16, rx: u16) -> Result {
-        // SAFETY: The device is valid and ours; the lock isn't needed before registration.
-        to_result(unsafe { bindings::rust_ext_netdev_set_real_queues(self.as_raw(), tx, rx) })
+        unsafe { (*self.as_raw()).dev_port = port };
     }
 
     /// Sets the operations for ethtool.
     pub fn set_ethtool<E: ethtool::Operations<Net = T>>(&mut self) {
         // SAFETY: The device is valid and ours; the table is static and made for devices of `T`.
-        unsafe {
-            bindings::rust_ext_netdev_set_ethtool_ops(self.as_raw(), &ethtool::Table::<E>::OPS);
-        }
+        unsafe { (*self.as_raw()).ethtool_ops = &ethtool::Table::<E>::OPS };
     }
 
     /// Tells that there is no link at first; the default is that there is one.
     pub fn carrier_off(&mut self) {
         // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_netdev_carrier(self.as_raw(), false) };
+        unsafe { bindings::netif_carrier_off(self.as_raw()) };
     }
 
     /// Registers the device. Callbacks may be made before this returns. Process context, takes
@@ -234,7 +277,7 @@ impl<T: Operations> UnregisteredNetDevice<T> {
     pub fn register(self) -> Result<Registered<T>> {
         // SAFETY: The device is valid, its data are initialised: the type invariants of `NetDevice`
         // hold for callbacks.
-        to_result(unsafe { bindings::rust_ext_netdev_register(self.as_raw()) })?;
+        to_result(unsafe { bindings::register_netdev(self.as_raw()) })?;
         // INVARIANT: Just registered.
         Ok(Registered(ManuallyDrop::new(self.0)))
     }
@@ -272,10 +315,9 @@ impl<T: Operations> Drop for Registered<T> {
 
         // First, so that no callback is left that could take a reference after unregistration has
         // waited for them.
-        // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_netdev_stop_deferred(dev) };
+        self.0.private().stop();
         // SAFETY: By the type invariant the device is registered; it is unregistered only here.
-        unsafe { bindings::rust_ext_netdev_unregister(dev) };
+        unsafe { bindings::unregister_netdev(dev) };
         // SAFETY: Dropped only here. The device isn't registered any more, as its type demands.
         unsafe { ManuallyDrop::drop(&mut self.0) };
     }

@@ -26,7 +26,7 @@ pub struct Guard(Rtnl);
 /// Takes the RTNL lock. Process context; not in a callback that is made under it.
 pub fn lock() -> Guard {
     // SAFETY: No precondition.
-    unsafe { bindings::rust_ext_rtnl_lock() };
+    unsafe { bindings::rtnl_lock() };
     Guard(Rtnl(NotThreadSafe))
 }
 
@@ -41,6 +41,6 @@ impl Deref for Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         // SAFETY: Taken by this thread in `lock()`: the guard can't be sent to another one.
-        unsafe { bindings::rust_ext_rtnl_unlock() };
+        unsafe { bindings::rtnl_unlock() };
     }
 }

@@ -69,7 +69,7 @@ pub struct TxQueueStats {
 }
 
 /// The standard counters of a network device, to be filled in; those not set are 0.
-pub struct Stats64<'a>(pub(super) &'a mut bindings::rust_ext_stats64);
+pub struct Stats64<'a>(pub(super) &'a mut bindings::rtnl_link_stats64);
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident => $field:ident;)*) => {
