@@ -4,6 +4,7 @@
 
 use crate::{
     kernel_ext::net::{
+        lock::ConfigLock,
         queue::{
             opening,
             Completions,
@@ -11,7 +12,6 @@ use crate::{
             TxQueue,
             TxState, //
         },
-        rtnl::Rtnl,
         skbuff::{
             SkBuff,
             SkbSlot, //
@@ -128,7 +128,7 @@ pub(crate) struct TestOps;
 impl Operations for TestOps {
     type Data = Data;
 
-    fn open(dev: &NetDevice<Self>, _rtnl: &Rtnl) -> Result {
+    fn open(dev: &NetDevice<Self>, _lock: &ConfigLock<'_>) -> Result {
         if dev.data().fail_open.load(Ordering::Relaxed) {
             return Err(EIO);
         }
@@ -143,7 +143,7 @@ impl Operations for TestOps {
         Ok(())
     }
 
-    fn stop(dev: &NetDevice<Self>, _rtnl: &Rtnl) {
+    fn stop(dev: &NetDevice<Self>, _lock: &ConfigLock<'_>) {
         let data = dev.data().get_ref();
         let mut open = data.completions.lock();
         for (index, completions) in (0..).zip(open.iter_mut()) {
@@ -198,7 +198,7 @@ impl Operations for TestOps {
         Transmit::Ok
     }
 
-    fn change_mtu(_dev: &NetDevice<Self>, mtu: u32, _rtnl: &Rtnl) -> Result {
+    fn change_mtu(_dev: &NetDevice<Self>, mtu: u32, _lock: &ConfigLock<'_>) -> Result {
         // An odd MTU is refused.
         if mtu % 2 == 1 {
             return Err(EINVAL);

@@ -7,7 +7,6 @@
 #include "../rust/helpers/dma.c"
 #include "../rust/helpers/debugfs.c"
 #include "../rust/helpers/memory.c"
-#include "../rust/helpers/napi.c"
 #include "../rust/helpers/netdev.c"
 #include "../rust/helpers/platform.c"
 #include "../rust/helpers/queue.c"

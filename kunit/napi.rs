@@ -125,11 +125,11 @@ mod tests {
         },
         kernel_ext::{
             net::{
+                lock::ConfigGuard,
                 napi::{
                     Napi,
                     QueueLink, //
                 },
-                rtnl,
                 Device, //
             },
             page::ContiguousBuffer, //
@@ -153,15 +153,36 @@ mod tests {
         }, //
     };
 
-    type Instance = Pin<KBox<Napi<TestPoll>>>;
+    /// A NAPI instance that is linked, until dropped.
+    struct Instance<'a> {
+        dev: &'a Device,
+        napi: Arc<Napi<TestPoll>>,
+        link: Option<QueueLink<TestPoll>>,
+    }
 
-    fn new(
-        dev: &Device,
+    impl Drop for Instance<'_> {
+        fn drop(&mut self) {
+            if let Some(link) = self.link.take() {
+                link.unlink(&ConfigGuard::new(self.dev));
+            }
+        }
+    }
+
+    impl core::ops::Deref for Instance<'_> {
+        type Target = Napi<TestPoll>;
+
+        fn deref(&self) -> &Napi<TestPoll> {
+            &self.napi
+        }
+    }
+
+    fn new<'a>(
+        dev: &'a Device,
         way: Way,
         frames: u32,
         late: u32,
         drops: &'static AtomicU32,
-    ) -> Result<(Instance, Arc<Events>)> {
+    ) -> Result<(Instance<'a>, Arc<Events>)> {
         let events = Arc::new(Events::default(), GFP_KERNEL)?;
         let frame = ContiguousBuffer::new(64)?;
 
@@ -176,7 +197,15 @@ mod tests {
             late,
             _drops: DropCounter::new(drops),
         };
-        Ok((KBox::pin_init(Napi::new(dev, 0, poll), GFP_KERNEL)?, events))
+        let napi = Arc::pin_init(Napi::new(dev, 0, poll), GFP_KERNEL)?;
+        // Nobody has this interrupt.
+        let link = QueueLink::new(&napi, 1, &ConfigGuard::new(dev))?;
+        let instance = Instance {
+            dev,
+            napi,
+            link: Some(link),
+        };
+        Ok((instance, events))
     }
 
     /// Waits until `done` returns true, but not longer than a second. Returns whether it does.
@@ -366,19 +395,23 @@ mod tests {
         assert_eq!(STATE.load(Ordering::Relaxed), 1);
         // Nothing is asserted under the lock, because a failed assertion does not unwind.
         let napi = Arc::pin_init(Napi::new(&dev, 0, poll()?), GFP_KERNEL)?;
-        let rtnl = rtnl::lock();
+        let second = Arc::pin_init(Napi::new(&dev, 1, poll()?), GFP_KERNEL)?;
+        let lock = ConfigGuard::new(&dev);
         // There is one receive queue.
-        let absent = QueueLink::new(&napi, 1, 1, &rtnl).is_err();
-        QueueLink::new(&napi, 0, 1, &rtnl)?.unlink(&rtnl);
-        // A link keeps its instance.
-        let link = QueueLink::new(&napi, 0, 1, &rtnl)?;
+        let absent = QueueLink::new(&second, 1, &lock).is_err();
+        drop(second);
+        QueueLink::new(&napi, 1, &lock)?.unlink(&lock);
+        // A link keeps its instance, and there is one at a time.
+        let link = QueueLink::new(&napi, 1, &lock)?;
+        let twice = QueueLink::new(&napi, 1, &lock).is_err();
         drop(napi);
         let kept = STATE.load(Ordering::Relaxed);
-        link.unlink(&rtnl);
-        drop(rtnl);
+        link.unlink(&lock);
+        drop(lock);
+        assert!(twice);
         assert!(absent);
-        assert_eq!(kept, 1);
-        assert_eq!(STATE.load(Ordering::Relaxed), 2);
+        assert_eq!(kept, 2);
+        assert_eq!(STATE.load(Ordering::Relaxed), 3);
         Ok(())
     }
 

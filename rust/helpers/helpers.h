@@ -117,6 +117,7 @@ void rust_ext_netdev_put(struct net_device *dev);
 void rust_ext_eth_hw_addr_set(struct net_device *dev, const u8 *addr);
 void rust_ext_eth_hw_addr_random(struct net_device *dev);
 u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features);
+void rust_ext_assert_rtnl(void);
 
 /* queue.c */
 void rust_ext_netif_tx_stop_queue(struct netdev_queue *txq);
@@ -130,24 +131,6 @@ int rust_ext_netif_txq_completed_wake(struct netdev_queue *txq,
 				      bool has_room, const bool *held);
 bool rust_ext_tx_sent(struct netdev_queue *txq, struct sk_buff *skb);
 bool rust_ext_tx_copied(struct netdev_queue *txq, struct sk_buff *skb);
-
-/* napi.c */
-struct rust_ext_napi;
-
-/* Byte offset of the Rust context from the napi_struct that poll gets. */
-extern const size_t rust_ext_napi_context_offset;
-
-struct rust_ext_napi *
-rust_ext_napi_add(struct net_device *dev, u16 index,
-		  int (*poll)(struct napi_struct *napi, int budget),
-		  void *context);
-void rust_ext_napi_del(struct rust_ext_napi *napi);
-bool rust_ext_napi_link(struct rust_ext_napi *napi, u16 queue, u32 irq);
-void rust_ext_napi_unlink(struct rust_ext_napi *napi, u16 queue);
-void rust_ext_napi_enable(struct rust_ext_napi *napi);
-void rust_ext_napi_disable(struct rust_ext_napi *napi);
-void rust_ext_napi_schedule(struct rust_ext_napi *napi);
-bool rust_ext_napi_complete(struct napi_struct *napi, int done);
 
 /* skbuff.c */
 #define RUST_EXT_MAX_SEGMENTS 18

@@ -5,6 +5,7 @@
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
 #include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
 
 #include "helpers.h"
 
@@ -31,4 +32,9 @@ void rust_ext_eth_hw_addr_random(struct net_device *dev)
 u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features)
 {
 	return vlan_features_check(skb, features);
+}
+
+void rust_ext_assert_rtnl(void)
+{
+	ASSERT_RTNL();
 }

@@ -6,7 +6,7 @@
 
 use super::net::{
     self,
-    rtnl::Rtnl,
+    lock::InstanceLock,
     NetDevice, //
 };
 use core::marker::PhantomData;
@@ -191,7 +191,7 @@ pub struct Channels {
     pub combined_max: u32,
 }
 
-/// Operations for ethtool; process context, RTNL held.
+/// Operations for ethtool; process context, instance lock held.
 #[vtable]
 pub trait Operations: 'static {
     /// The operations of the device.
@@ -230,9 +230,9 @@ pub trait Operations: 'static {
     fn set_link_settings(
         dev: &NetDevice<Self::Net>,
         settings: &LinkSettings,
-        rtnl: &Rtnl,
+        lock: &InstanceLock<'_>,
     ) -> Result {
-        let _ = (dev, settings, rtnl);
+        let _ = (dev, settings, lock);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -327,17 +327,18 @@ impl<E: Operations> Table<E> {
 
     /// # Safety
     ///
-    /// `dev` is a device that the table was set for, `settings` is valid; RTNL is held.
+    /// `dev` is a device that the table was set for, `settings` is valid; the
+    /// instance lock is held.
     unsafe extern "C" fn set_link_ksettings(
         dev: *mut bindings::net_device,
         settings: *const bindings::ethtool_link_ksettings,
     ) -> c_int {
         // SAFETY: By the safety requirement; `settings` are valid and don't change during the call.
         let (dev, settings) = unsafe { (Self::device(dev), &*settings.cast::<LinkSettings>()) };
-        // SAFETY: Called under RTNL, since the device has no lock of its own for its operations.
-        let rtnl = unsafe { Rtnl::held() };
+        // SAFETY: Called under the instance lock, which the device has asked for. RTNL isn't held.
+        let lock = unsafe { InstanceLock::held(dev) };
 
-        from_result(|| E::set_link_settings(dev, settings, &rtnl).map(|()| 0))
+        from_result(|| E::set_link_settings(dev, settings, &lock).map(|()| 0))
     }
 
     /// # Safety

@@ -14,7 +14,7 @@ use crate::{
     firmware::Result,
     kernel_ext::{
         crash,
-        net::rtnl::Rtnl, //
+        net::lock::ConfigLock, //
     }, //
 };
 
@@ -66,13 +66,13 @@ impl Port {
 
     /// Has the port receive frames for an MTU of `mtu`. If buffers for large ones aren't needed any
     /// more it is taken down and up again, since the adapter doesn't give posted buffers back.
-    pub(super) fn change_mtu(&self, dev: &PortDevice, mtu: u32, rtnl: &Rtnl) {
+    pub(super) fn change_mtu(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) {
         let Some(entitlement) = self.adapter.entitlement() else {
             return;
         };
         if dev.is_running() && Limits::large_frames(dev.mtu()) && !Limits::large_frames(mtu) {
-            self.close(dev, rtnl);
-            self.reopen(dev, mtu, rtnl);
+            self.close(dev, lock);
+            self.reopen(dev, mtu, lock);
             return;
         }
         entitlement.set_mtu(self.number(), mtu);

@@ -17,7 +17,7 @@ use crate::{
             LinkSettings, //
         },
         net::{
-            rtnl::Rtnl,
+            lock::InstanceLock,
             stats::Counter,
             NetDevice, //
         }, //
@@ -144,7 +144,7 @@ impl ethtool::Operations for EthtoolOperations {
     fn set_link_settings(
         dev: &NetDevice<PortOperations>,
         settings: &LinkSettings,
-        _rtnl: &Rtnl,
+        _lock: &InstanceLock<'_>,
     ) -> Result {
         let speed = if settings.autoneg() {
             PortSpeed::AUTONEG

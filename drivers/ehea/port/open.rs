@@ -27,9 +27,10 @@ use crate::{
         Error,
         Result, //
     },
-    kernel_ext::net::rtnl::{
-        self,
-        Rtnl, //
+    kernel_ext::net::lock::{
+        ConfigGuard,
+        ConfigLock,
+        InstanceLock, //
     },
     shared::Generation, //
 };
@@ -65,12 +66,12 @@ fn receive_control() -> ReceiveControl {
 
 impl Port {
     /// Brings the port up, for an MTU of `mtu`.
-    pub(super) fn open(&self, dev: &PortDevice, mtu: u32, rtnl: &Rtnl) -> Result {
+    pub(super) fn open(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) -> Result {
         // The link is there when the adapter says so.
         dev.carrier_off();
         let result = self
             .plan(mtu)
-            .and_then(|plan| self.open_as(plan, dev, rtnl));
+            .and_then(|plan| self.open_as(plan, dev, lock));
         if result.is_err() {
             self.release_entitlement();
         }
@@ -78,16 +79,16 @@ impl Port {
     }
 
     /// Brings the port up with queues as `plan` says, or smaller ones.
-    fn open_as(&self, mut plan: Plan, dev: &PortDevice, rtnl: &Rtnl) -> Result {
+    fn open_as(&self, mut plan: Plan, dev: &PortDevice, lock: &ConfigLock<'_>) -> Result {
         let mut attempts = 0;
         let mut map_attempts = 0;
         loop {
             // Takes the lock of processor hotplug, under which the memory notifier takes that of the map.
-            dev.set_real_queues(plan.queue_pairs, plan.queue_pairs, rtnl)?;
+            lock.set_real_queues(plan.queue_pairs, plan.queue_pairs)?;
             let limits = self.limits();
             match self
                 .adapter
-                .with_generation(|map| self.open_with(dev, map, (&plan, &limits), rtnl))
+                .with_generation(|map| self.open_with(dev, map, (&plan, &limits), lock))
             {
                 // Buffers are in memory that came after the map was made.
                 Err(Error::NotMapped(address)) if map_attempts < MAP_ATTEMPTS => {
@@ -121,7 +122,7 @@ impl Port {
         dev: &PortDevice,
         generation: &Arc<Generation>,
         (plan, limits): (&Plan, &Limits),
-        rtnl: &Rtnl,
+        lock: &ConfigLock<'_>,
     ) -> Result {
         let ctx = Arc::new(self.context(dev), GFP_KERNEL)?;
         let firmware = self.calls.firmware();
@@ -155,19 +156,22 @@ impl Port {
         for queue_pair in &queue_pairs {
             queue_pair.bring_up()?;
         }
-        self.start_filter(&ctx, &queue_pairs, rtnl)?;
+        self.start_filter(&ctx, &queue_pairs, lock)?;
 
-        let opened = queue_pairs
-            .iter_mut()
-            .zip(&self.queues)
-            .try_for_each(|(queue_pair, queue)| queue_pair.open_queue(queue));
+        let opened =
+            queue_pairs
+                .iter_mut()
+                .zip(&self.queues)
+                .try_for_each(|(queue_pair, queue)| {
+                    queue_pair.link(lock)?;
+                    queue_pair.open_queue(queue)
+                });
         if let Err(error) = opened {
-            self.close_queues(&ctx, &queue_pairs);
+            self.close_queues(&ctx, &mut queue_pairs, lock);
             return Err(error);
         }
         // Nothing fails from here on.
-        for queue_pair in &mut queue_pairs {
-            queue_pair.link(rtnl);
+        for queue_pair in &queue_pairs {
             queue_pair.start();
         }
         *self.running.lock() = Some(Running {
@@ -189,23 +193,29 @@ impl Port {
         &self,
         ctx: &Context,
         queue_pairs: &KVec<KBox<QueuePair>>,
-        _rtnl: &Rtnl,
+        _lock: &ConfigLock<'_>,
     ) -> Result {
         let first = queue_pairs.first().map_or(0, |pair| pair.number());
         self.filter.lock().start(ctx, first)
     }
 
-    /// Closes the transmit queues of queue pairs.
-    fn close_queues(&self, ctx: &Context, queue_pairs: &KVec<KBox<QueuePair>>) {
-        for (queue_pair, queue) in queue_pairs.iter().zip(&self.queues) {
+    /// Closes the transmit queues of queue pairs, and takes their NAPI instances from the device.
+    fn close_queues(
+        &self,
+        ctx: &Context,
+        queue_pairs: &mut KVec<KBox<QueuePair>>,
+        lock: &InstanceLock<'_>,
+    ) {
+        for (queue_pair, queue) in queue_pairs.iter_mut().zip(&self.queues) {
             if let Err(error) = queue_pair.close_queue(queue) {
                 ctx.log_err(fmt!("{error}"));
             }
+            queue_pair.unlink(lock);
         }
     }
 
     /// Brings the port down, if it is up.
-    pub(super) fn close(&self, dev: &PortDevice, rtnl: &Rtnl) {
+    pub(super) fn close(&self, dev: &PortDevice, lock: &ConfigLock<'_>) {
         let Some(mut running) = self.running.lock().take() else {
             return;
         };
@@ -213,10 +223,10 @@ impl Port {
             queue_pair.hold_queue(queue);
         }
         self.filter.lock().stop(&running.ctx);
-        self.close_queues(&running.ctx, &running.queue_pairs);
-        for queue_pair in &mut running.queue_pairs {
-            queue_pair.unlink(rtnl);
-        }
+        let Running {
+            ctx, queue_pairs, ..
+        } = &mut running;
+        self.close_queues(ctx, queue_pairs, lock);
         drop(running);
         self.release_entitlement();
         dev.carrier_off();
@@ -228,18 +238,18 @@ impl Port {
 
     /// Takes the port down and up again. If it doesn't come up, that is tried again later.
     fn reset(&self, dev: &PortDevice) {
-        let rtnl = rtnl::lock();
+        let lock = ConfigGuard::new(dev);
         if !dev.is_running() {
             return;
         }
         self.counters.resets.inc();
-        self.close(dev, &rtnl);
-        self.reopen(dev, dev.mtu(), &rtnl);
+        self.close(dev, &lock);
+        self.reopen(dev, dev.mtu(), &lock);
     }
 
     /// Brings a port up again that was closed. If it doesn't come up, that is tried again later.
-    pub(super) fn reopen(&self, dev: &PortDevice, mtu: u32, rtnl: &Rtnl) {
-        match self.open(dev, mtu, rtnl) {
+    pub(super) fn reopen(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) {
+        match self.open(dev, mtu, lock) {
             Ok(()) => self.log_info(dev, fmt!("reset")),
             Err(error) => {
                 self.log_err(dev, fmt!("reset failed: {error}"));

@@ -10,8 +10,12 @@ use crate::{
     abi::cb::port::MacAddress,
     kernel_ext::net::{
         self,
+        lock::{
+            ConfigLock,
+            InstanceLock,
+            Rtnl, //
+        },
         queue::TxQueue,
-        rtnl::Rtnl,
         skbuff::SkBuff,
         stats::{
             RxQueueStats,
@@ -29,16 +33,16 @@ use kernel::prelude::*;
 impl net::Operations for PortOperations {
     type Data = Port;
 
-    fn open(dev: &NetDevice<Self>, rtnl: &Rtnl) -> Result {
+    fn open(dev: &NetDevice<Self>, lock: &ConfigLock<'_>) -> Result {
         let port = dev.data();
-        port.open(dev, dev.mtu(), rtnl).map_err(|error| {
+        port.open(dev, dev.mtu(), lock).map_err(|error| {
             port.log_err(dev, fmt!("{error}"));
             error.to_errno()
         })
     }
 
-    fn stop(dev: &NetDevice<Self>, rtnl: &Rtnl) {
-        dev.data().close(dev, rtnl);
+    fn stop(dev: &NetDevice<Self>, lock: &ConfigLock<'_>) {
+        dev.data().close(dev, lock);
     }
 
     #[inline]
@@ -54,11 +58,11 @@ impl net::Operations for PortOperations {
         dev.data().fill_stats64(stats);
     }
 
-    fn rx_queue_stats(dev: &NetDevice<Self>, queue: u16) -> RxQueueStats {
+    fn rx_queue_stats(dev: &NetDevice<Self>, queue: u16, _lock: &InstanceLock<'_>) -> RxQueueStats {
         dev.data().rx_queue_stats(queue)
     }
 
-    fn tx_queue_stats(dev: &NetDevice<Self>, queue: u16) -> TxQueueStats {
+    fn tx_queue_stats(dev: &NetDevice<Self>, queue: u16, _lock: &InstanceLock<'_>) -> TxQueueStats {
         dev.data().tx_queue_stats(queue)
     }
 
@@ -68,7 +72,11 @@ impl net::Operations for PortOperations {
         port.request_reset(dev);
     }
 
-    fn set_mac_address(dev: &NetDevice<Self>, mac: &net::MacAddress, _rtnl: &Rtnl) -> Result {
+    fn set_mac_address(
+        dev: &NetDevice<Self>,
+        mac: &net::MacAddress,
+        _lock: &ConfigLock<'_>,
+    ) -> Result {
         let port = dev.data();
         let old = MacAddress(dev.mac_address().0);
         let new = MacAddress(mac.0);
@@ -87,13 +95,13 @@ impl net::Operations for PortOperations {
         })
     }
 
-    fn change_mtu(dev: &NetDevice<Self>, mtu: u32, rtnl: &Rtnl) -> Result {
+    fn change_mtu(dev: &NetDevice<Self>, mtu: u32, lock: &ConfigLock<'_>) -> Result {
         // Queue pairs are always ready for the longest frame, outside of CMO.
-        dev.data().change_mtu(dev, mtu, rtnl);
+        dev.data().change_mtu(dev, mtu, lock);
         Ok(())
     }
 
-    fn set_rx_mode(dev: &NetDevice<Self>, mode: &RxMode<'_>, _rtnl: &Rtnl) -> Result {
+    fn set_rx_mode(dev: &NetDevice<Self>, mode: &RxMode<'_>, _lock: &ConfigLock<'_>) -> Result {
         let port = dev.data();
         let queue_pair = port.first_queue_pair().unwrap_or(0);
         let mut filter = port.filter.lock();

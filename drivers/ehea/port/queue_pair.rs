@@ -48,6 +48,7 @@ use crate::{
         },
         irq,
         net::{
+            lock::InstanceLock,
             napi::{
                 Napi,
                 QueueLink, //
@@ -56,8 +57,7 @@ use crate::{
                 self,
                 Completions,
                 OpenTicket, //
-            },
-            rtnl::Rtnl, //
+            }, //
         }, //
     },
     shared::{
@@ -336,18 +336,19 @@ impl QueuePair {
         Some((sender, ticket))
     }
 
-    /// Lets users see which NAPI instance and interrupt the queues have. Nothing depends on it.
-    pub(super) fn link(&mut self, rtnl: &Rtnl) {
-        if let Some(interrupt) = &self.interrupt {
-            let irq = interrupt.mapping().irq();
-            self.link = QueueLink::new(&self.napi, self.index, irq, rtnl).ok();
-        }
+    /// Adds the NAPI instance to the device, and lets users see which interrupt it has. The interrupt must
+    /// have been requested.
+    pub(super) fn link(&mut self, lock: &InstanceLock<'_>) -> Result {
+        let interrupt = self.interrupt.as_ref().ok_or(EINVAL)?;
+        let irq = interrupt.mapping().irq();
+        self.link = Some(QueueLink::new(&self.napi, irq, lock)?);
+        Ok(())
     }
 
     /// Undoes [`QueuePair::link`].
-    pub(super) fn unlink(&mut self, rtnl: &Rtnl) {
+    pub(super) fn unlink(&mut self, lock: &InstanceLock<'_>) {
         if let Some(link) = self.link.take() {
-            link.unlink(rtnl);
+            link.unlink(lock);
         }
     }
 

@@ -4,10 +4,7 @@
 //!
 //! C header: `include/linux/netdevice.h`
 
-use super::{
-    rtnl::Rtnl,
-    Features, //
-};
+use super::Features;
 use crate::kernel_ext::bindings;
 use core::{
     ptr::NonNull,
@@ -19,7 +16,6 @@ use core::{
     }, //
 };
 use kernel::{
-    error::to_result,
     fmt,
     prelude::*,
     str::BStr,
@@ -95,7 +91,7 @@ impl Device {
     }
 
     /// Whether the device can still be configured: a reference may outlive the registration. Under RTNL.
-    fn is_configurable(&self) -> bool {
+    pub(super) fn is_configurable(&self) -> bool {
         // SAFETY: The device is valid.
         let state = unsafe { (&raw const (*self.as_raw()).reg_state).read_volatile() };
         u32::from(state) <= bindings::netdev_reg_state_NETREG_REGISTERED
@@ -149,26 +145,29 @@ impl Device {
         self.state() & (1 << bindings::netdev_state_t___LINK_STATE_NOCARRIER) == 0
     }
 
+    /// Whether there is a receive queue and a transmit queue of a number, in use or not.
+    pub(super) fn has_queue_pair(&self, index: u16) -> bool {
+        // SAFETY: The device is valid; the numbers don't change.
+        let (rx, tx) = unsafe {
+            (
+                (*self.as_raw()).num_rx_queues,
+                (*self.as_raw()).num_tx_queues,
+            )
+        };
+        u32::from(index) < rx.min(tx)
+    }
+
+    /// Whether there are settings for a NAPI instance of a number.
+    pub(super) fn has_napi_config(&self, index: u16) -> bool {
+        // SAFETY: The device is valid; the number doesn't change.
+        u32::from(index) < unsafe { (*self.as_raw()).num_napi_configs }
+    }
+
     /// The number of transmit queues that there are, in use or not.
     pub(super) fn allocated_tx_queues(&self) -> u16 {
         // SAFETY: The device is valid; the number doesn't change.
         let queues = unsafe { (*self.as_raw()).num_tx_queues };
         // CAST: Devices of other drivers may have more.
         u16::try_from(queues).unwrap_or(u16::MAX)
-    }
-
-    /// Changes the numbers of queues in use.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if there are not as many queues, or none; `ENOMEM`.
-    pub fn set_real_queues(&self, tx: u16, rx: u16, _rtnl: &Rtnl) -> Result {
-        if !self.is_configurable() {
-            return Err(ENODEV);
-        }
-        // SAFETY: The device is valid, RTNL is held.
-        to_result(unsafe {
-            bindings::netif_set_real_num_queues(self.as_raw(), tx.into(), rx.into())
-        })
     }
 }

@@ -5,11 +5,11 @@
 pub mod device;
 pub mod features;
 mod hold;
+pub mod lock;
 pub mod napi;
 pub mod operations;
 pub mod queue;
 pub mod registration;
-pub mod rtnl;
 pub mod skbuff;
 pub mod stats;
 mod sync;

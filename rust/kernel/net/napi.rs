@@ -9,7 +9,7 @@
 //! C header: `include/linux/netdevice.h`
 
 use super::{
-    rtnl::Rtnl,
+    lock::InstanceLock,
     skbuff::{
         RxBuffer,
         RxMeta,
@@ -28,13 +28,19 @@ use core::{
         Deref,
         DerefMut, //
     },
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicUsize,
+        Ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        }, //
+    }, //
 };
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    container_of,
+    error::to_result,
     new_mutex,
     prelude::*,
     sync::{
@@ -42,7 +48,14 @@ use kernel::{
         Arc,
         Mutex, //
     },
-    types::NotThreadSafe, //
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
 };
 
 /// What a NAPI instance does, and the state it needs for that.
@@ -161,22 +174,23 @@ fn received(error: c_int) -> Result {
     }
 }
 
-/// A NAPI instance; on drop it is disabled and removed from the device, which must be in process
-/// context.
+/// A NAPI instance.
 ///
-/// It holds a reference of the device, hence delays its unregistration: drop it in `stop`.
+/// Users, and the stack, know of it while there is a [`QueueLink`]; without one it is never polled.
 ///
 /// # Invariants
 ///
-/// - `raw` is an instance added to `dev`, whose context is the address of `self`.
-/// - The instance is enabled if and only if `state` says so and that it isn't borrowed, except
-///   while the mutex is held.
+/// - `raw` is initialised as an instance that isn't polled, or was added to `dev` if `state` says so.
+/// - The bits [`OWNED`] of the instance belong to `self`, except when `state` says that it is added,
+///   enabled and not borrowed, and while the mutex is held. Who has them isn't polled.
 /// - `poll` is accessed only by the poll function, or by the one [`Disabled`] that exists if
 ///   `state` says that it is borrowed.
-#[pin_data(PinnedDrop)]
+#[pin_data]
 pub struct Napi<T: Poll> {
-    raw: NonNull<bindings::rust_ext_napi>,
+    #[pin]
+    raw: Opaque<bindings::napi_struct>,
     dev: ARef<Device>,
+    index: u16,
     #[pin]
     state: Mutex<State>,
     poll: UnsafeCell<T>,
@@ -185,9 +199,28 @@ pub struct Napi<T: Poll> {
 }
 
 struct State {
+    added: bool,
     enabled: bool,
     borrowed: bool,
 }
+
+impl State {
+    /// Whether the instance may be polled.
+    fn is_free(&self) -> bool {
+        self.added && self.enabled && !self.borrowed
+    }
+}
+
+// CAST: `unsigned long` has 64 bits here.
+const SCHED: usize = bindings::NAPIF_STATE_SCHED as usize;
+const NPSVC: usize = bindings::NAPIF_STATE_NPSVC as usize;
+const DISABLE: usize = bindings::NAPIF_STATE_DISABLE as usize;
+
+/// The bits of an instance's state that whoever polls it has one of: the stack, or netpoll.
+const OWNED: usize = SCHED | NPSVC;
+
+/// In which intervals is looked whether the instance is polled.
+const SEIZE_INTERVAL: Delta = Delta::from_micros(20);
 
 // SAFETY: Instances aren't bound to a thread, and `T` is `Send`.
 unsafe impl<T: Poll> Send for Napi<T> {}
@@ -202,16 +235,9 @@ unsafe extern "C" fn poll_callback<T: Poll>(
     napi: *mut bindings::napi_struct,
     budget: c_int,
 ) -> c_int {
-    // SAFETY: The offset is that of the context in the structure that the instance is part of;
-    // the context is the address of a pinned `Napi<T>`. That is alive, since its drop disables the
-    // instance, which waits for this function to return.
-    let this = unsafe {
-        &*napi
-            .cast::<u8>()
-            .add(bindings::rust_ext_napi_context_offset)
-            .cast::<*const Napi<T>>()
-            .read()
-    };
+    // SAFETY: By the safety requirement the instance is part of a `Napi<T>`. That is alive as long as the
+    // instance is added, and pinned.
+    let this = unsafe { &*container_of!(Opaque::cast_from(napi), Napi<T>, raw) };
     // SAFETY: NAPI calls one poll function at a time: whoever polls owns the SCHED bit, or for
     // netpoll the NPSVC bit and `poll_owner`, which all others take, too. A disabled instance isn't
     // polled: `napi_disable()` waits for both bits and keeps them.
@@ -238,75 +264,105 @@ unsafe extern "C" fn poll_callback<T: Poll>(
     let done = done as c_int;
     // SAFETY: Called once by the owner of the SCHED bit, which it gives up; `poll` isn't used any
     // more. An interrupt since `rearm()` has set the MISSED bit, for which it schedules again.
-    unsafe { bindings::rust_ext_napi_complete(napi.as_ptr(), done) };
+    unsafe { bindings::napi_complete_done(napi.as_ptr(), done) };
     done
 }
 
 impl<T: Poll> Napi<T> {
-    /// Adds an instance to the device; it is disabled. Process context.
+    /// Makes an instance, disabled. Process context.
     ///
     /// What users set for number `index`, and the number that they know the instance by, are those of
-    /// the instance that had this number before. No two of a device may have it at the same time.
+    /// the instance that had this number before.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` if the device has no queue of this number.
+    /// `EINVAL` if the device has no queue of this number.
     pub fn new(dev: &Device, index: u16, poll: T) -> impl PinInit<Self, Error> {
         let dev: ARef<Device> = dev.into();
 
-        try_pin_init!(&this in Self {
-            poll: UnsafeCell::new(poll),
+        try_pin_init!(Self {
+            // INVARIANT: The bits are set, and it isn't added.
+            raw: Opaque::new(bindings::napi_struct {
+                state: OWNED,
+                ..pin_init::zeroed()
+            }),
+            _: {
+                if !dev.has_napi_config(index) {
+                    return Err(EINVAL);
+                }
+            },
+            dev,
+            index,
             state <- new_mutex!(State {
+                added: false,
                 enabled: false,
                 borrowed: false,
             }),
+            poll: UnsafeCell::new(poll),
             _pin: PhantomPinned,
-            // INVARIANT: Added just now, and instances are added disabled.
-            raw: {
-                // SAFETY: The device is valid and referenced. The callback suits the type of the
-                // context, and isn't called before the instance is enabled.
-                let raw = from_err_ptr(unsafe {
-                    bindings::rust_ext_napi_add(
-                        dev.as_raw(),
-                        index,
-                        Some(poll_callback::<T>),
-                        this.as_ptr().cast(),
-                    )
-                })?;
-                NonNull::new(raw).ok_or(ENOMEM)?
-            },
-            dev,
         })
     }
 
-    /// Makes the instance ready to be scheduled, and schedules it once, because events may have
-    /// passed unseen; no effect if it is enabled. If its state is borrowed, it is enabled when that
-    /// ends. Process context.
-    pub fn enable(&self) {
-        let mut state = self.state.lock();
-
-        if !state.enabled && !state.borrowed {
-            self.enable_locked();
-        }
-        state.enabled = true;
+    fn bits(&self) -> &AtomicUsize {
+        // SAFETY: The instance is initialised. C accesses the field atomically.
+        unsafe { AtomicUsize::from_ptr(&raw mut (*self.raw.get()).state) }
     }
 
-    fn enable_locked(&self) {
-        // SAFETY: By the type invariant the instance is valid and, as the caller knows, disabled.
-        unsafe { bindings::rust_ext_napi_enable(self.raw.as_ptr()) };
-        self.schedule();
+    /// Waits until the instance isn't polled, and takes the bits. It is added.
+    ///
+    /// As `napi_disable()` does it, which takes the instance lock of the device. That can't be had in a
+    /// memory notifier: under the lock that it is called with, memory is allocated under this one.
+    fn seize(&self) {
+        // Whoever polls without an end comes to one.
+        self.bits().fetch_or(DISABLE, Relaxed);
+        loop {
+            let bits = self.bits().load(Relaxed);
+            if bits & OWNED != 0 {
+                fsleep(SEIZE_INTERVAL);
+                continue;
+            }
+            // Pairs with who gives the bits back: what the poll function did is seen.
+            let taken = self
+                .bits()
+                .compare_exchange(bits, bits | OWNED, Acquire, Relaxed);
+            if taken.is_ok() {
+                break;
+            }
+        }
+        self.bits().fetch_and(!DISABLE, Relaxed);
+    }
+
+    /// Gives the bits back, and has the instance polled once, because events may have passed unseen. It is
+    /// added, and the bits are ours.
+    fn release(&self) {
+        self.bits().fetch_and(!NPSVC, Release);
+        // SAFETY: The instance is added. The other bit is given to whoever polls it now.
+        unsafe { bindings::__napi_schedule(self.raw.get()) };
+    }
+
+    /// Changes the state, and seizes or releases the instance accordingly.
+    fn change(&self, state: &mut State, to: impl FnOnce(&mut State)) {
+        let was_free = state.is_free();
+        to(state);
+        // INVARIANT: As the state says.
+        match (was_free, state.is_free()) {
+            (true, false) => self.seize(),
+            (false, true) => self.release(),
+            _ => {}
+        }
+    }
+
+    /// Makes the instance ready to be scheduled, and schedules it once, because events may have
+    /// passed unseen; no effect if it is enabled. If it isn't linked, or its state is borrowed, it is
+    /// enabled as soon as that changes. Process context.
+    pub fn enable(&self) {
+        self.change(&mut self.state.lock(), |state| state.enabled = true);
     }
 
     /// Waits until the instance isn't polled and keeps it from being polled; no effect if it is
     /// disabled. Process context.
     pub fn disable(&self) {
-        let mut state = self.state.lock();
-
-        if state.enabled && !state.borrowed {
-            // SAFETY: By the type invariant the instance is valid and enabled.
-            unsafe { bindings::rust_ext_napi_disable(self.raw.as_ptr()) };
-        }
-        state.enabled = false;
+        self.change(&mut self.state.lock(), |state| state.enabled = false);
     }
 
     /// Disables the instance and lends its state. When the guard is dropped, an instance that was
@@ -321,11 +377,7 @@ impl<T: Poll> Napi<T> {
         if state.borrowed {
             return Err(EBUSY);
         }
-        if state.enabled {
-            // SAFETY: By the type invariant the instance is valid and enabled.
-            unsafe { bindings::rust_ext_napi_disable(self.raw.as_ptr()) };
-        }
-        state.borrowed = true;
+        self.change(&mut state, |state| state.borrowed = true);
         // INVARIANT: It is disabled, and stays so until `borrowed` is reset by the guard.
         Ok(Disabled { napi: self })
     }
@@ -333,68 +385,154 @@ impl<T: Poll> Napi<T> {
     /// Has the instance polled; no effect while it is disabled. Any context.
     #[inline]
     pub fn schedule(&self) {
-        // SAFETY: By the type invariant the instance is valid.
-        unsafe { bindings::rust_ext_napi_schedule(self.raw.as_ptr()) };
+        // SAFETY: By the type invariant the instance is valid. If it isn't added, the bits are ours.
+        unsafe {
+            if bindings::napi_schedule_prep(self.raw.get()) {
+                bindings::__napi_schedule(self.raw.get());
+            }
+        }
     }
-}
 
-/// Tells users that a [`Napi`] instance serves the receive queue and the transmit queue of a number
-/// (netlink family `netdev`). To be ended by [`QueueLink::unlink`].
-///
-/// # Invariants
-///
-/// As long as the queues refer to the instance, `napi` owns it.
-pub struct QueueLink<T: Poll> {
-    napi: Option<Arc<Napi<T>>>,
-    queue: u16,
-}
+    /// Adds the instance to its device.
+    fn add(&self, lock: &InstanceLock<'_>) -> Result {
+        if !lock.is_of(&self.dev) {
+            return Err(EINVAL);
+        }
+        let mut state = self.state.lock();
+        if state.added || state.borrowed {
+            return Err(EBUSY);
+        }
+        let raw = self.raw.get();
+        // SAFETY: The instance isn't added, the number is that of a queue, and the instance lock is held.
+        // The callback is for instances of this type.
+        unsafe {
+            let dev = self.dev.as_raw();
+            (*raw).index = self.index.into();
+            (*raw).config = (*dev).napi_config.add(self.index.into());
+            bindings::netif_napi_add_weight_locked(
+                dev,
+                raw,
+                Some(poll_callback::<T>),
+                bindings::NAPI_POLL_WEIGHT as c_int,
+            );
+        }
+        // SAFETY: Just added, hence disabled; the instance lock is held.
+        unsafe { bindings::napi_enable_locked(raw) };
+        state.added = true;
+        // INVARIANT: As the state says.
+        if state.is_free() {
+            self.schedule();
+        } else {
+            self.seize();
+        }
+        Ok(())
+    }
 
-impl<T: Poll> QueueLink<T> {
-    /// Links both queues of number `queue` with the instance, and the instance with the interrupt that
-    /// schedules it.
+    /// Removes the instance from its device.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the device hasn't both queues.
-    pub fn new(napi: &Arc<Napi<T>>, queue: u16, irq: u32, _rtnl: &Rtnl) -> Result<Self> {
-        // SAFETY: By its type invariant the instance is valid. The RTNL lock is held, and the device's
-        // own is not, as its operations are called without. The helper checks the number.
-        if !unsafe { bindings::rust_ext_napi_link(napi.raw.as_ptr(), queue, irq) } {
+    /// `EBUSY` if its state is lent, `EINVAL` if the lock is of another device.
+    fn remove(&self, lock: &InstanceLock<'_>) -> Result {
+        if !lock.is_of(&self.dev) {
             return Err(EINVAL);
         }
-        // INVARIANT: They refer to it now.
-        Ok(Self {
+        let mut state = self.state.lock();
+        if state.borrowed {
+            return Err(EBUSY);
+        }
+        if !state.is_free() {
+            // They are taken below. It may be polled meanwhile: nobody has borrowed its state.
+            self.bits().fetch_and(!OWNED, Release);
+        }
+        let raw = self.raw.get();
+        // SAFETY: The instance is added and enabled, and the instance lock is held.
+        unsafe { bindings::napi_disable_locked(raw) };
+        // SAFETY: The instance is added and disabled, and the instance lock is held. Whoever reads the
+        // list of instances under RCU is waited for.
+        unsafe {
+            bindings::__netif_napi_del_locked(raw);
+            bindings::synchronize_net();
+        }
+        // INVARIANT: The bits stay set.
+        state.added = false;
+        Ok(())
+    }
+}
+
+/// Makes a [`Napi`] instance the one that serves the receive queue and the transmit queue of its number,
+/// and has it polled when it is enabled. To be ended by [`QueueLink::unlink`].
+///
+/// # Invariants
+///
+/// As long as the queues refer to the instance, `napi` owns it; it is added.
+pub struct QueueLink<T: Poll> {
+    napi: Option<Arc<Napi<T>>>,
+}
+
+impl<T: Poll> QueueLink<T> {
+    /// Links both queues with the instance, and the instance with the interrupt that schedules it.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the device hasn't both queues, or `lock` is of another one; `EBUSY` if the instance
+    /// is linked, or its state is lent.
+    pub fn new(napi: &Arc<Napi<T>>, irq: u32, lock: &InstanceLock<'_>) -> Result<Self> {
+        if !napi.dev.has_queue_pair(napi.index) {
+            return Err(EINVAL);
+        }
+        napi.add(lock)?;
+        // INVARIANT: Added just now.
+        let this = Self {
             napi: Some(napi.clone()),
-            queue,
-        })
+        };
+        this.set(napi.raw.get(), c_int::try_from(irq).unwrap_or(NO_IRQ));
+        Ok(this)
+    }
+
+    /// Has the queues refer to `instance`, and the instance of the link to an interrupt.
+    fn set(&self, instance: *mut bindings::napi_struct, irq: c_int) {
+        let Some(napi) = &self.napi else {
+            return;
+        };
+        let (dev, queue) = (napi.dev.as_raw(), c_uint::from(napi.index));
+        for kind in [
+            bindings::netdev_queue_type_NETDEV_QUEUE_TYPE_RX,
+            bindings::netdev_queue_type_NETDEV_QUEUE_TYPE_TX,
+        ] {
+            // SAFETY: Both queues were found in `new()`; callers have the instance lock. The instance is
+            // NULL or added.
+            unsafe { bindings::netif_queue_set_napi(dev, queue, kind, instance) };
+        }
+        // SAFETY: The instance is added; callers have the instance lock.
+        unsafe { bindings::netif_napi_set_irq_locked(napi.raw.get(), irq) };
     }
 
     /// Ends the link.
-    pub fn unlink(mut self, _rtnl: &Rtnl) {
-        if let Some(napi) = self.napi.take() {
-            // SAFETY: As in `new()`, where the number was checked.
-            unsafe { bindings::rust_ext_napi_unlink(napi.raw.as_ptr(), self.queue) };
+    pub fn unlink(mut self, lock: &InstanceLock<'_>) {
+        if let Some(napi) = &self.napi {
+            if !lock.is_of(&napi.dev) {
+                return;
+            }
+            self.set(core::ptr::null_mut(), NO_IRQ);
+            if napi.remove(lock).is_ok() {
+                // INVARIANT: The queues don't refer to the instance any more.
+                self.napi = None;
+            }
         }
     }
 }
+
+/// What `napi_struct::irq` is when there is no interrupt.
+const NO_IRQ: c_int = -1;
 
 impl<T: Poll> Drop for QueueLink<T> {
     fn drop(&mut self) {
-        // Without the lock the queues can't be told. They must not refer to something freed.
+        // Without the lock the stack can't be told. It must not refer to something freed.
         if let Some(napi) = self.napi.take() {
-            pr_err!("a queue was not unlinked from its NAPI instance, which is leaked\n");
+            pr_err!("a NAPI instance was not unlinked, which is leaked\n");
             core::mem::forget(napi);
         }
-    }
-}
-
-#[pinned_drop]
-impl<T: Poll> PinnedDrop for Napi<T> {
-    fn drop(self: Pin<&mut Self>) {
-        self.disable();
-        // SAFETY: By the type invariant the instance is valid, and disabled now. The device is
-        // still referenced.
-        unsafe { bindings::rust_ext_napi_del(self.raw.as_ptr()) };
     }
 }
 
@@ -427,9 +565,6 @@ impl<T: Poll> Drop for Disabled<'_, T> {
     fn drop(&mut self) {
         let mut state = self.napi.state.lock();
 
-        state.borrowed = false;
-        if state.enabled {
-            self.napi.enable_locked();
-        }
+        self.napi.change(&mut state, |state| state.borrowed = false);
     }
 }

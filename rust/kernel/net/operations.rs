@@ -3,8 +3,12 @@
 //! What a driver does for its network devices.
 
 use super::{
+    lock::{
+        ConfigLock,
+        InstanceLock,
+        Rtnl, //
+    },
     queue::TxQueue,
-    rtnl::Rtnl,
     skbuff::SkBuff,
     stats::{
         RxQueueStats,
@@ -60,15 +64,15 @@ pub trait Operations: Sized + 'static {
     /// What the driver keeps for each device.
     type Data: Send + Sync + 'static;
 
-    /// Brings the device up. Process context, RTNL held.
+    /// Brings the device up. Process context, both locks held.
     ///
     /// # Errors
     ///
     /// Any; the device stays down, and `stop` isn't called.
-    fn open(dev: &NetDevice<Self>, rtnl: &Rtnl) -> Result;
+    fn open(dev: &NetDevice<Self>, lock: &ConfigLock<'_>) -> Result;
 
-    /// Brings the device down: nothing of it may be active afterwards. Process context, RTNL held.
-    fn stop(dev: &NetDevice<Self>, rtnl: &Rtnl);
+    /// Brings the device down: nothing of it may be active afterwards. Process context, both locks held.
+    fn stop(dev: &NetDevice<Self>, lock: &ConfigLock<'_>);
 
     /// Sends a frame. The lock of the queue is held, bottom halves are off (with netconsole:
     /// interrupts).
@@ -82,51 +86,51 @@ pub trait Operations: Sized + 'static {
     }
 
     /// Changes the features that the user wants into those that are possible together. Process
-    /// context, RTNL held; must not change anything.
+    /// context, both locks held; must not change anything.
     fn fix_features(dev: &NetDevice<Self>, features: Features) -> Features {
         let _ = (dev, features);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Turns features on and off, compared with [`features`](super::Device::features). Process
-    /// context, RTNL held.
+    /// context, both locks held.
     ///
     /// # Errors
     ///
     /// Any; nothing has changed then.
-    fn set_features(dev: &NetDevice<Self>, features: Features, rtnl: &Rtnl) -> Result {
-        let _ = (dev, features, rtnl);
+    fn set_features(dev: &NetDevice<Self>, features: Features, lock: &ConfigLock<'_>) -> Result {
+        let _ = (dev, features, lock);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Sets what the device receives. Process context, RTNL held; called after `open`, too.
+    /// Sets what the device receives. Process context, both locks held; called after `open`, too.
     ///
     /// # Errors
     ///
     /// Any; the stack tries again later.
-    fn set_rx_mode(dev: &NetDevice<Self>, mode: &RxMode<'_>, rtnl: &Rtnl) -> Result {
-        let _ = (dev, mode, rtnl);
+    fn set_rx_mode(dev: &NetDevice<Self>, mode: &RxMode<'_>, lock: &ConfigLock<'_>) -> Result {
+        let _ = (dev, mode, lock);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Changes the address, also while the device is up; it is valid. Process context, RTNL held.
+    /// Changes the address, also while the device is up; it is valid. Process context, both locks held.
     ///
     /// # Errors
     ///
     /// Any; the address isn't changed.
-    fn set_mac_address(dev: &NetDevice<Self>, mac: &MacAddress, rtnl: &Rtnl) -> Result {
-        let _ = (dev, mac, rtnl);
+    fn set_mac_address(dev: &NetDevice<Self>, mac: &MacAddress, lock: &ConfigLock<'_>) -> Result {
+        let _ = (dev, mac, lock);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Changes the MTU, also while the device is up; it is within the limits. The old one is still
-    /// set. Process context, RTNL held.
+    /// set. Process context, both locks held.
     ///
     /// # Errors
     ///
     /// Any; the MTU isn't changed.
-    fn change_mtu(dev: &NetDevice<Self>, mtu: u32, rtnl: &Rtnl) -> Result {
-        let _ = (dev, mtu, rtnl);
+    fn change_mtu(dev: &NetDevice<Self>, mtu: u32, lock: &ConfigLock<'_>) -> Result {
+        let _ = (dev, mtu, lock);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -144,15 +148,15 @@ pub trait Operations: Sized + 'static {
     }
 
     /// Returns what receive queue `queue` has counted, also one that isn't in use now. Process context,
-    /// RTNL held. A driver has this and [`Operations::tx_queue_stats`], or neither.
-    fn rx_queue_stats(dev: &NetDevice<Self>, queue: u16) -> RxQueueStats {
-        let _ = (dev, queue);
+    /// instance lock held. A driver has this and [`Operations::tx_queue_stats`], or neither.
+    fn rx_queue_stats(dev: &NetDevice<Self>, queue: u16, lock: &InstanceLock<'_>) -> RxQueueStats {
+        let _ = (dev, queue, lock);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Returns what transmit queue `queue` has counted, likewise.
-    fn tx_queue_stats(dev: &NetDevice<Self>, queue: u16) -> TxQueueStats {
-        let _ = (dev, queue);
+    fn tx_queue_stats(dev: &NetDevice<Self>, queue: u16, lock: &InstanceLock<'_>) -> TxQueueStats {
+        let _ = (dev, queue, lock);
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -489,22 +493,26 @@ impl<T: Operations> Table<T> {
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; RTNL is held.
+    /// `dev` is a registered device that the table was set for; both locks are held.
     unsafe extern "C" fn open(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: By the safety requirement.
-        let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
+        let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: By the safety requirement.
+        let lock = unsafe { ConfigLock::held(dev) };
 
-        from_result(|| T::open(dev, &rtnl).map(|()| 0))
+        from_result(|| T::open(dev, &lock).map(|()| 0))
     }
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; RTNL is held.
+    /// `dev` is a registered device that the table was set for; both locks are held.
     unsafe extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: By the safety requirement.
-        let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
+        let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: By the safety requirement.
+        let lock = unsafe { ConfigLock::held(dev) };
 
-        T::stop(dev, &rtnl);
+        T::stop(dev, &lock);
         0
     }
 
@@ -571,17 +579,19 @@ impl<T: Operations> Table<T> {
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; RTNL is held.
+    /// `dev` is a registered device that the table was set for; both locks are held.
     unsafe extern "C" fn set_features(dev: *mut bindings::net_device, features: u64) -> c_int {
         // SAFETY: By the safety requirement.
-        let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
+        let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: By the safety requirement.
+        let lock = unsafe { ConfigLock::held(dev) };
 
-        from_result(|| T::set_features(dev, Features::from_raw(features), &rtnl).map(|()| 0))
+        from_result(|| T::set_features(dev, Features::from_raw(features), &lock).map(|()| 0))
     }
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; RTNL is held. Both lists are
+    /// `dev` is a registered device that the table was set for; both locks are held. Both lists are
     /// valid and not changed during the call.
     unsafe extern "C" fn set_rx_mode(
         dev: *mut bindings::net_device,
@@ -591,7 +601,9 @@ impl<T: Operations> Table<T> {
         // SAFETY: The device is valid.
         let flags = unsafe { (&raw const (*dev).flags).read_volatile() };
         // SAFETY: By the safety requirement.
-        let (dev, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
+        let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: By the safety requirement.
+        let lock = unsafe { ConfigLock::held(dev) };
         // SAFETY: Both lists are snapshots made for this call.
         let (unicast, multicast) = unsafe { (&*unicast, &*multicast) };
         let mode = RxMode {
@@ -600,12 +612,12 @@ impl<T: Operations> Table<T> {
             multicast,
         };
 
-        from_result(|| T::set_rx_mode(dev, &mode, &rtnl).map(|()| 0))
+        from_result(|| T::set_rx_mode(dev, &mode, &lock).map(|()| 0))
     }
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; RTNL is held. `addr` is a
+    /// `dev` is a registered device that the table was set for; both locks are held. `addr` is a
     /// `struct sockaddr`.
     unsafe extern "C" fn set_mac_address(
         dev: *mut bindings::net_device,
@@ -620,8 +632,10 @@ impl<T: Operations> Table<T> {
             // SAFETY: As above; an Ethernet address is in the first six bytes of its data.
             let mac = MacAddress(unsafe { data.cast::<[u8; 6]>().read() });
             // SAFETY: By the safety requirement.
-            let (device, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
-            T::set_mac_address(device, &mac, &rtnl)?;
+            let device: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
+            // SAFETY: By the safety requirement.
+            let lock = unsafe { ConfigLock::held(device) };
+            T::set_mac_address(device, &mac, &lock)?;
             // SAFETY: As above.
             unsafe { bindings::eth_commit_mac_addr_change(dev, addr) };
             Ok(0)
@@ -630,14 +644,16 @@ impl<T: Operations> Table<T> {
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; RTNL is held.
+    /// `dev` is a registered device that the table was set for; both locks are held.
     unsafe extern "C" fn change_mtu(dev: *mut bindings::net_device, mtu: c_int) -> c_int {
         from_result(|| {
             let mtu = u32::try_from(mtu)?;
             // SAFETY: By the safety requirement.
-            let (device, rtnl) = unsafe { (NetDevice::from_raw(dev), Rtnl::held()) };
-            T::change_mtu(device, mtu, &rtnl)?;
-            // SAFETY: The device is valid, RTNL is held. Others read the field meanwhile.
+            let device: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
+            // SAFETY: By the safety requirement.
+            let lock = unsafe { ConfigLock::held(device) };
+            T::change_mtu(device, mtu, &lock)?;
+            // SAFETY: The device is valid, both locks are held. Others read the field meanwhile.
             unsafe { AtomicU32::from_ptr(&raw mut (*dev).mtu) }.store(mtu, Ordering::Relaxed);
             Ok(0)
         })
@@ -671,16 +687,19 @@ impl<T: Operations> Table<T> {
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; `stats` is valid and unique. RTNL is held.
+    /// `dev` is a registered device that the table was set for; `stats` is valid and unique. The
+    /// instance lock is held.
     unsafe extern "C" fn rx_queue_stats(
         dev: *mut bindings::net_device,
         queue: c_int,
         stats: *mut bindings::netdev_queue_stats_rx,
     ) {
         // SAFETY: By the safety requirement.
-        let dev = unsafe { NetDevice::from_raw(dev) };
+        let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: By the safety requirement.
+        let lock = unsafe { InstanceLock::held(dev) };
         // CAST: Devices are allocated with `u16` queues.
-        let counted = T::rx_queue_stats(dev, queue as u16);
+        let counted = T::rx_queue_stats(dev, queue as u16, &lock);
 
         // SAFETY: The counters are valid and, during the call, ours. Those that aren't kept stay as they are.
         unsafe {
@@ -692,16 +711,19 @@ impl<T: Operations> Table<T> {
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; `stats` is valid and unique. RTNL is held.
+    /// `dev` is a registered device that the table was set for; `stats` is valid and unique. The
+    /// instance lock is held.
     unsafe extern "C" fn tx_queue_stats(
         dev: *mut bindings::net_device,
         queue: c_int,
         stats: *mut bindings::netdev_queue_stats_tx,
     ) {
         // SAFETY: By the safety requirement.
-        let dev = unsafe { NetDevice::from_raw(dev) };
+        let dev: &NetDevice<T> = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: By the safety requirement.
+        let lock = unsafe { InstanceLock::held(dev) };
         // CAST: Devices are allocated with `u16` queues.
-        let counted = T::tx_queue_stats(dev, queue as u16);
+        let counted = T::tx_queue_stats(dev, queue as u16, &lock);
 
         // SAFETY: The counters are valid and, during the call, ours. Those that aren't kept stay as they are.
         unsafe {
@@ -715,8 +737,8 @@ impl<T: Operations> Table<T> {
     ///
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; `rx` and `tx` are valid and unique. RTNL is
-    /// held.
+    /// `dev` is a registered device that the table was set for; `rx` and `tx` are valid and unique. The
+    /// instance lock is held.
     unsafe extern "C" fn base_stats(
         dev: *mut bindings::net_device,
         rx: *mut bindings::netdev_queue_stats_rx,
@@ -747,7 +769,7 @@ impl<T: Operations> Table<T> {
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; RTNL is held.
+    /// `dev` is a registered device that the table was set for; both locks are held.
     unsafe extern "C" fn vlan_rx_add_vid(
         dev: *mut bindings::net_device,
         _proto: u16,

@@ -131,6 +131,7 @@ impl<T: Operations> UnregisteredNetDevice<T> {
         unsafe {
             (*dev).dev.parent = parent_raw;
             (*dev).netdev_ops = &Table::<T>::OPS;
+            (*dev).request_ops_lock = true;
             if Table::<T>::HAS_QUEUE_STATS {
                 (*dev).stat_ops = &Table::<T>::STAT_OPS;
             }
