@@ -4,20 +4,12 @@
  * that takes a dump.
  */
 #include <linux/crash_dump.h>
-#include <linux/err.h>
 #include <linux/kexec.h>
 #include <linux/mutex.h>
 #include <linux/rculist.h>
-#include <linux/slab.h>
 #include <asm/kexec.h>
 
 #include "helpers.h"
-
-struct rust_ext_crash_handler {
-	struct list_head list;
-	void (*fn)(const void *context);
-	const void *context;
-};
 
 /*
  * Handlers of this module. The kernel has room for few functions, and gives
@@ -40,41 +32,28 @@ void rust_ext_crash_call(void)
 	struct rust_ext_crash_handler *handler;
 
 	list_for_each_entry_rcu(handler, &crash_handlers, list, true)
-		handler->fn(handler->context);
+		handler->fn(handler);
 }
 
-struct rust_ext_crash_handler *
-rust_ext_crash_register(void (*fn)(const void *context), const void *context)
+int rust_ext_crash_register(struct rust_ext_crash_handler *handler,
+			    void (*fn)(struct rust_ext_crash_handler *handler))
 {
-	struct rust_ext_crash_handler *handler;
 	int full = 0;
 
-	handler = kzalloc_obj(*handler);
-	if (!handler)
-		return ERR_PTR(-ENOMEM);
 	handler->fn = fn;
-	handler->context = context;
-
-	mutex_lock(&crash_handlers_lock);
+	guard(mutex)(&crash_handlers_lock);
 	if (list_empty(&crash_handlers))
 		full = crash_shutdown_register(rust_ext_crash_call);
-	if (!full)
-		list_add_tail_rcu(&handler->list, &crash_handlers);
-	mutex_unlock(&crash_handlers_lock);
-
-	if (full) {
-		kfree(handler);
-		return ERR_PTR(-ENOSPC);
-	}
-	return handler;
+	if (full)
+		return -ENOSPC;
+	list_add_tail_rcu(&handler->list, &crash_handlers);
+	return 0;
 }
 
 void rust_ext_crash_unregister(struct rust_ext_crash_handler *handler)
 {
-	mutex_lock(&crash_handlers_lock);
+	guard(mutex)(&crash_handlers_lock);
 	list_del_rcu(&handler->list);
 	if (list_empty(&crash_handlers))
 		crash_shutdown_unregister(rust_ext_crash_call);
-	mutex_unlock(&crash_handlers_lock);
-	kfree(handler);
 }

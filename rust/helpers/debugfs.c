@@ -9,15 +9,8 @@
 #include <linux/debugfs.h>
 #include <linux/mutex.h>
 #include <linux/seq_file.h>
-#include <linux/slab.h>
 
 #include "helpers.h"
-
-struct rust_ext_debugfs_file {
-	struct dentry *dir;
-	void (*show)(struct seq_file *seq, const void *context);
-	const void *context;
-};
 
 /* Protects the two below. */
 static DEFINE_MUTEX(module_dir_lock);
@@ -43,34 +36,25 @@ static int rust_ext_debugfs_show(struct seq_file *seq, void *unused)
 {
 	struct rust_ext_debugfs_file *file = seq->private;
 
-	file->show(seq, file->context);
+	file->show(seq, file);
 	return 0;
 }
 /* The owner is this module, which can't go while the file is open. */
 DEFINE_SHOW_ATTRIBUTE(rust_ext_debugfs);
 
-struct rust_ext_debugfs_file *
-rust_ext_debugfs_create(const char *dir, const char *name,
-			void (*show)(struct seq_file *seq, const void *context),
-			const void *context)
+void rust_ext_debugfs_create(struct rust_ext_debugfs_file *file,
+			     const char *dir, const char *name,
+			     void (*show)(struct seq_file *seq,
+					  struct rust_ext_debugfs_file *file))
 {
-	struct rust_ext_debugfs_file *file;
-
-	file = kzalloc_obj(*file);
-	if (!file)
-		return NULL;
-
 	file->show = show;
-	file->context = context;
 	file->dir = debugfs_create_dir(dir, module_dir_get());
 	debugfs_create_file(name, 0400, file->dir, file,
 			    &rust_ext_debugfs_fops);
-	return file;
 }
 
 void rust_ext_debugfs_remove(struct rust_ext_debugfs_file *file)
 {
 	debugfs_remove(file->dir);
 	module_dir_put();
-	kfree(file);
 }

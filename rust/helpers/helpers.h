@@ -11,6 +11,7 @@
 
 #include <linux/netdevice.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 
 struct device_node;
 struct module;
@@ -60,56 +61,40 @@ void rust_ext_vio_cmo_set_desired(struct vio_dev *vdev, size_t desired);
 
 /* memory.c */
 typedef int (*rust_ext_range_fn)(void *context, u64 base, u64 len);
-typedef int (*rust_ext_memory_event_fn)(void *context, u32 event, u64 base,
-					u64 len);
-enum rust_ext_memory_event {
-	RUST_EXT_MEMORY_GOING_ONLINE,
-	RUST_EXT_MEMORY_CANCEL_ONLINE,
-	RUST_EXT_MEMORY_ONLINE,
-	RUST_EXT_MEMORY_GOING_OFFLINE,
-	RUST_EXT_MEMORY_CANCEL_OFFLINE,
-	RUST_EXT_MEMORY_OFFLINE,
-};
-
-struct rust_ext_memory_notifier;
-
 int rust_ext_walk_online_sections(rust_ext_range_fn fn, void *context);
-struct rust_ext_memory_notifier *
-rust_ext_memory_notifier_register(rust_ext_memory_event_fn fn, void *context);
-void rust_ext_memory_notifier_unregister(struct rust_ext_memory_notifier *mn);
+int rust_ext_notifier_from_errno(int error);
 void *rust_ext_alloc_pages_exact(size_t len, u64 *real_address);
 void rust_ext_free_pages_exact(void *addr, size_t len);
 
 /* crash.c */
-struct rust_ext_crash_handler;
+struct rust_ext_crash_handler {
+	struct list_head list;
+	void (*fn)(struct rust_ext_crash_handler *handler);
+};
 
 bool rust_ext_is_dump_kernel(void);
 void rust_ext_crash_call(void);
-struct rust_ext_crash_handler *
-rust_ext_crash_register(void (*fn)(const void *context), const void *context);
+int rust_ext_crash_register(struct rust_ext_crash_handler *handler,
+			    void (*fn)(struct rust_ext_crash_handler *handler));
 void rust_ext_crash_unregister(struct rust_ext_crash_handler *handler);
 
 /* debugfs.c */
-struct rust_ext_debugfs_file;
+struct dentry;
 struct seq_file;
 
-struct rust_ext_debugfs_file *
-rust_ext_debugfs_create(const char *dir, const char *name,
-			void (*show)(struct seq_file *seq, const void *context),
-			const void *context);
+struct rust_ext_debugfs_file {
+	struct dentry *dir;
+	void (*show)(struct seq_file *seq, struct rust_ext_debugfs_file *file);
+};
+
+void rust_ext_debugfs_create(struct rust_ext_debugfs_file *file,
+			     const char *dir, const char *name,
+			     void (*show)(struct seq_file *seq,
+					  struct rust_ext_debugfs_file *file));
 void rust_ext_debugfs_remove(struct rust_ext_debugfs_file *file);
 
 /* workqueue.c */
-struct rust_ext_work;
-
-struct rust_ext_work *rust_ext_work_alloc(void (*fn)(void *context),
-					  void *context);
-void rust_ext_work_free(struct rust_ext_work *work);
-void rust_ext_work_schedule(struct rust_ext_work *work);
-void rust_ext_work_schedule_after(struct rust_ext_work *work, u64 msecs);
-void rust_ext_work_flush(struct rust_ext_work *work);
-void rust_ext_work_cancel(struct rust_ext_work *work);
-void rust_ext_work_disable(struct rust_ext_work *work);
+void rust_ext_INIT_DELAYED_WORK(struct delayed_work *work, work_func_t fn);
 
 /* netdev.c */
 void rust_ext_netdev_hold(struct net_device *dev);

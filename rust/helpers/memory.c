@@ -73,73 +73,9 @@ int rust_ext_walk_online_sections(rust_ext_range_fn fn, void *context)
 	return online_flush(&walk);
 }
 
-struct rust_ext_memory_notifier {
-	struct notifier_block nb;
-	rust_ext_memory_event_fn fn;
-	void *context;
-};
-
-static int memory_event(struct notifier_block *nb, unsigned long action,
-			void *data)
+int rust_ext_notifier_from_errno(int error)
 {
-	struct rust_ext_memory_notifier *mn =
-		container_of(nb, struct rust_ext_memory_notifier, nb);
-	const struct memory_notify *arg = data;
-	enum rust_ext_memory_event event;
-
-	switch (action) {
-	case MEM_GOING_ONLINE:
-		event = RUST_EXT_MEMORY_GOING_ONLINE;
-		break;
-	case MEM_CANCEL_ONLINE:
-		event = RUST_EXT_MEMORY_CANCEL_ONLINE;
-		break;
-	case MEM_ONLINE:
-		event = RUST_EXT_MEMORY_ONLINE;
-		break;
-	case MEM_GOING_OFFLINE:
-		event = RUST_EXT_MEMORY_GOING_OFFLINE;
-		break;
-	case MEM_CANCEL_OFFLINE:
-		event = RUST_EXT_MEMORY_CANCEL_OFFLINE;
-		break;
-	case MEM_OFFLINE:
-		event = RUST_EXT_MEMORY_OFFLINE;
-		break;
-	default:
-		return NOTIFY_DONE;
-	}
-	return notifier_from_errno(mn->fn(mn->context, event,
-					  PFN_PHYS(arg->start_pfn),
-					  PFN_PHYS(arg->nr_pages)));
-}
-
-struct rust_ext_memory_notifier *
-rust_ext_memory_notifier_register(rust_ext_memory_event_fn fn, void *context)
-{
-	struct rust_ext_memory_notifier *mn;
-	int err;
-
-	mn = kzalloc_obj(*mn);
-	if (!mn)
-		return ERR_PTR(-ENOMEM);
-
-	mn->nb.notifier_call = memory_event;
-	mn->fn = fn;
-	mn->context = context;
-	err = register_memory_notifier(&mn->nb);
-	if (err) {
-		kfree(mn);
-		return ERR_PTR(err);
-	}
-	return mn;
-}
-
-void rust_ext_memory_notifier_unregister(struct rust_ext_memory_notifier *mn)
-{
-	/* Waits for callbacks: the chain is blocking. */
-	unregister_memory_notifier(&mn->nb);
-	kfree(mn);
+	return notifier_from_errno(error);
 }
 
 void *rust_ext_alloc_pages_exact(size_t len, u64 *real_address)

@@ -5,18 +5,17 @@
 //!
 //! C headers: `arch/powerpc/include/asm/kexec.h`, `include/linux/crash_dump.h`
 
-use super::bindings;
-use core::{
-    marker::PhantomPinned,
-    ops::Deref,
-    ptr::NonNull, //
+use super::{
+    bindings,
+    callback::Callback, //
 };
+use core::ops::Deref;
 use kernel::{
-    error::from_err_ptr,
+    error::to_result,
     prelude::*, //
 };
 
-/// Whether this is a kernel that takes a dump. It has little memory, and not to be fast.
+/// Whether this is a kernel that takes a dump. It has little memory and need not be fast.
 pub fn is_dump_kernel() -> bool {
     // SAFETY: No precondition.
     unsafe { bindings::rust_ext_is_dump_kernel() }
@@ -40,32 +39,20 @@ pub trait Handler: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `raw` is a live registration that calls back with the address of `handler`.
+/// The structure is registered, with [`crashed_callback`] for the handler.
 #[pin_data(PinnedDrop)]
 pub struct Registration<H: Handler> {
     #[pin]
-    handler: H,
-    raw: NonNull<bindings::rust_ext_crash_handler>,
-    #[pin]
-    _pin: PhantomPinned,
+    registration: Callback<bindings::rust_ext_crash_handler, H>,
 }
-
-// SAFETY: The registration isn't bound to a thread, and `H` is `Send`.
-unsafe impl<H: Handler> Send for Registration<H> {}
-
-// SAFETY: Through a shared reference there is access to the handler only, which is `Sync`.
-unsafe impl<H: Handler> Sync for Registration<H> {}
 
 /// # Safety
 ///
-/// `context` points to an `H` that is alive.
-unsafe extern "C" fn crashed_callback<H: Handler>(context: *const c_void) {
-    // SAFETY: `context` is the address of the pinned handler of a `Registration<H>`, set when it was
-    // registered after the handler had been initialised. It is unregistered before it is dropped,
-    // and nothing else runs any more that could drop it meanwhile.
-    let handler = unsafe { &*context.cast::<H>() };
-
-    handler.crashed();
+/// `raw` is the structure of a `Registration<H>`.
+unsafe extern "C" fn crashed_callback<H: Handler>(raw: *mut bindings::rust_ext_crash_handler) {
+    // SAFETY: It is unregistered before it is dropped, and nothing else runs any more that could do so
+    // meanwhile.
+    unsafe { Callback::<_, H>::handler(raw) }.crashed();
 }
 
 impl<H: Handler> Registration<H> {
@@ -73,27 +60,23 @@ impl<H: Handler> Registration<H> {
     ///
     /// # Errors
     ///
-    /// Those of the initialiser; `ENOMEM`; `ENOSPC` if the kernel has no room for another module's
-    /// handlers.
+    /// Those of the initialiser; `ENOSPC` if the kernel has no room for another module's handlers.
     pub fn new<E>(handler: impl PinInit<H, E>) -> impl PinInit<Self, Error>
     where
         Error: From<E>,
     {
-        try_pin_init!(&this in Self {
-            handler <- handler,
-            _pin: PhantomPinned,
-            // INVARIANT: The registration has just succeeded.
-            raw: {
-                // SAFETY: `this` is valid for the whole of `Self`; no reference is made.
-                let context = unsafe { &raw const (*this.as_ptr()).handler };
-                // SAFETY: The callback suits the type of `context`. `Self` is pinned, so `context`
-                // stays valid until `drop()` has unregistered it; the handler is initialised.
-                let raw = from_err_ptr(unsafe {
-                    bindings::rust_ext_crash_register(Some(crashed_callback::<H>), context.cast())
-                })?;
-                NonNull::new(raw).ok_or(ENOMEM)?
-            },
-        }? Error)
+        let register = |raw: *mut bindings::rust_ext_crash_handler| {
+            // SAFETY: `raw` can be written, and is pinned until `drop()` has unregistered it. The callback
+            // suits the type of the handler, which is initialised.
+            to_result(unsafe {
+                bindings::rust_ext_crash_register(raw, Some(crashed_callback::<H>))
+            })
+        };
+
+        // INVARIANT: The registration is the last step.
+        try_pin_init!(Self {
+            registration <- Callback::new(handler, register),
+        })
     }
 }
 
@@ -101,14 +84,14 @@ impl<H: Handler> Deref for Registration<H> {
     type Target = H;
 
     fn deref(&self) -> &H {
-        &self.handler
+        self.registration.get()
     }
 }
 
 #[pinned_drop]
 impl<H: Handler> PinnedDrop for Registration<H> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant `raw` is registered; it is unregistered only here.
-        unsafe { bindings::rust_ext_crash_unregister(self.raw.as_ptr()) };
+        // SAFETY: By the type invariant it is registered; it is unregistered only here.
+        unsafe { bindings::rust_ext_crash_unregister(self.registration.as_raw()) };
     }
 }

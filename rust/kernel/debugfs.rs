@@ -7,11 +7,11 @@
 //!
 //! C header: `include/linux/debugfs.h`
 
-use super::bindings;
-use core::{
-    marker::PhantomPinned,
-    ptr::NonNull, //
+use super::{
+    bindings,
+    callback::Callback, //
 };
+use core::convert::Infallible;
 use kernel::{
     prelude::*,
     seq_file::SeqFile, //
@@ -30,34 +30,25 @@ pub trait Show: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `raw` is a live file that calls back with the address of `data`.
+/// The file exists, with [`show_callback`] for the data.
 #[pin_data(PinnedDrop)]
 pub struct File<T: Show> {
     #[pin]
-    data: T,
-    raw: NonNull<bindings::rust_ext_debugfs_file>,
-    #[pin]
-    _pin: PhantomPinned,
+    file: Callback<bindings::rust_ext_debugfs_file, T>,
 }
-
-// SAFETY: A file may be removed by another thread than that which made it, and `T` is `Send`.
-unsafe impl<T: Show> Send for File<T> {}
-
-// SAFETY: There is nothing to do with a shared reference.
-unsafe impl<T: Show> Sync for File<T> {}
 
 /// # Safety
 ///
-/// `seq` is valid and used by this thread only; `context` points to a `T` that is alive.
-unsafe extern "C" fn show_callback<T: Show>(seq: *mut bindings::seq_file, context: *const c_void) {
+/// `seq` is valid and used by this thread only; `raw` is the structure of a `File<T>`.
+unsafe extern "C" fn show_callback<T: Show>(
+    seq: *mut bindings::seq_file,
+    raw: *mut bindings::rust_ext_debugfs_file,
+) {
     // SAFETY: By the safety requirement.
     let out = unsafe { SeqFile::from_raw(seq) };
-    // SAFETY: `context` is the address of the pinned data of a `File<T>`, set when the file was made
-    // after the data had been initialised. They are alive, because the removal of the file waits for
-    // this function to return and comes before their drop.
-    let data = unsafe { &*context.cast::<T>() };
 
-    data.show(out);
+    // SAFETY: It is not dropped, because the removal of the file waits for this function to return.
+    unsafe { Callback::<_, T>::handler(raw) }.show(out);
 }
 
 impl<T: Show> File<T> {
@@ -65,36 +56,33 @@ impl<T: Show> File<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// None for now.
     pub fn new<'a>(dir: &'a CStr, name: &'a CStr, data: T) -> impl PinInit<Self, Error> + 'a {
-        try_pin_init!(&this in Self {
-            data,
-            _pin: PhantomPinned,
-            // INVARIANT: The file was just made.
-            raw: {
-                // SAFETY: `this` is valid for the whole of `Self`; no reference is made.
-                let context = unsafe { &raw const (*this.as_ptr()).data };
-                // SAFETY: The names are copied. The callback suits the type of `context`. `Self` is
-                // pinned, so `context` stays valid until `drop()` has removed the file; the data
-                // are initialised.
-                let raw = unsafe {
-                    bindings::rust_ext_debugfs_create(
-                        dir.as_char_ptr(),
-                        name.as_char_ptr(),
-                        Some(show_callback::<T>),
-                        context.cast(),
-                    )
-                };
-                NonNull::new(raw).ok_or(ENOMEM)?
-            },
-        }? Error)
+        let create = |raw: *mut bindings::rust_ext_debugfs_file| {
+            // SAFETY: The names are copied. `raw` can be written, and is pinned until `drop()` has removed
+            // the file. The callback suits the type of the data, which are initialised.
+            unsafe {
+                bindings::rust_ext_debugfs_create(
+                    raw,
+                    dir.as_char_ptr(),
+                    name.as_char_ptr(),
+                    Some(show_callback::<T>),
+                )
+            };
+            Ok(())
+        };
+
+        // INVARIANT: Made as the last step.
+        try_pin_init!(Self {
+            file <- Callback::new::<Infallible>(data, create),
+        })
     }
 }
 
 #[pinned_drop]
 impl<T: Show> PinnedDrop for File<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the file is live; it is removed only here.
-        unsafe { bindings::rust_ext_debugfs_remove(self.raw.as_ptr()) };
+        // SAFETY: By the type invariant the file exists; it is removed only here.
+        unsafe { bindings::rust_ext_debugfs_remove(self.file.as_raw()) };
     }
 }

@@ -5,18 +5,15 @@
 //! C header: `include/linux/memory.h`
 
 use super::{
-    bindings, //
-    memory::Range,
+    bindings,
+    callback::Callback,
+    memory::Range, //
 };
-use core::{
-    marker::PhantomPinned,
-    ops::Deref,
-    ptr::NonNull, //
-};
+use core::ops::Deref;
 use kernel::{
     error::{
-        from_err_ptr,
-        from_result, //
+        from_result,
+        to_result, //
     },
     prelude::*, //
 };
@@ -39,15 +36,15 @@ pub enum Event {
 }
 
 impl Event {
-    /// From `RUST_EXT_MEMORY_*`.
-    fn from_raw(event: u32) -> Option<Self> {
-        Some(match event {
-            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_GOING_ONLINE => Self::GoingOnline,
-            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_CANCEL_ONLINE => Self::CancelOnline,
-            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_ONLINE => Self::Online,
-            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_GOING_OFFLINE => Self::GoingOffline,
-            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_CANCEL_OFFLINE => Self::CancelOffline,
-            bindings::rust_ext_memory_event_RUST_EXT_MEMORY_OFFLINE => Self::Offline,
+    /// From `MEM_*`; `None` for those of other parties.
+    fn from_raw(event: usize) -> Option<Self> {
+        Some(match u32::try_from(event).ok()? {
+            bindings::memory_block_state_MEM_GOING_ONLINE => Self::GoingOnline,
+            bindings::memory_block_state_MEM_CANCEL_ONLINE => Self::CancelOnline,
+            bindings::memory_block_state_MEM_ONLINE => Self::Online,
+            bindings::memory_block_state_MEM_GOING_OFFLINE => Self::GoingOffline,
+            bindings::memory_block_state_MEM_CANCEL_OFFLINE => Self::CancelOffline,
+            bindings::memory_block_state_MEM_OFFLINE => Self::Offline,
             _ => return None,
         })
     }
@@ -75,41 +72,44 @@ pub trait Handler: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `raw` is a live registration that calls back with the address of `handler`.
+/// The notifier is registered, with [`notify_callback`] for the handler.
 #[pin_data(PinnedDrop)]
 pub struct MemoryNotifier<H: Handler> {
     #[pin]
-    handler: H,
-    raw: NonNull<bindings::rust_ext_memory_notifier>,
-    #[pin]
-    _pin: PhantomPinned,
+    notifier: Callback<bindings::notifier_block, H>,
 }
-
-// SAFETY: The registration isn't bound to a thread, and `H` is `Send`.
-unsafe impl<H: Handler> Send for MemoryNotifier<H> {}
-
-// SAFETY: Through a shared reference there is access to the handler only, which is `Sync`.
-unsafe impl<H: Handler> Sync for MemoryNotifier<H> {}
 
 /// # Safety
 ///
-/// `context` points to an `H` that is alive.
+/// `raw` is the structure of a `MemoryNotifier<H>`, and `data` a `struct memory_notify` if `event` is one
+/// of memory.
 unsafe extern "C" fn notify_callback<H: Handler>(
-    context: *mut c_void,
-    event: u32,
-    base: u64,
-    len: u64,
+    raw: *mut bindings::notifier_block,
+    event: c_ulong,
+    data: *mut c_void,
 ) -> c_int {
-    // SAFETY: `context` is the address of the pinned handler of a `MemoryNotifier<H>`, set when it
-    // was registered after the handler had been initialised. The handler is alive, because
-    // unregistration waits for this function to return and comes before its drop.
-    let handler = unsafe { &*context.cast_const().cast::<H>() };
+    let Some(event) = Event::from_raw(event) else {
+        return NOTIFY_DONE;
+    };
+    // SAFETY: It is not dropped, because unregistration waits for this function to return.
+    let handler = unsafe { Callback::<_, H>::handler(raw) };
+    // SAFETY: By the safety requirement.
+    let memory = unsafe { &*data.cast_const().cast::<bindings::memory_notify>() };
+    // CAST: `unsigned long` has 64 bits here. Physical addresses have less.
+    let bytes = |pages: c_ulong| (pages as u64) << bindings::PAGE_SHIFT;
+    let range = Range {
+        base: bytes(memory.start_pfn),
+        len: bytes(memory.nr_pages),
+    };
 
-    match Event::from_raw(event) {
-        Some(event) => from_result(|| handler.notify(event, Range { base, len }).map(|()| 0)),
-        None => 0,
-    }
+    let error = from_result(|| handler.notify(event, range).map(|()| 0));
+    // SAFETY: A pure function of its argument.
+    unsafe { bindings::rust_ext_notifier_from_errno(error) }
 }
+
+/// Returned by who has nothing to say.
+// CAST: 0.
+const NOTIFY_DONE: c_int = bindings::NOTIFY_DONE as c_int;
 
 impl<H: Handler> MemoryNotifier<H> {
     /// Initialises `handler` and registers it. Process context.
@@ -121,21 +121,23 @@ impl<H: Handler> MemoryNotifier<H> {
     where
         Error: From<E>,
     {
-        try_pin_init!(&this in Self {
-            handler <- handler,
-            _pin: PhantomPinned,
-            // INVARIANT: The registration has just succeeded.
-            raw: {
-                // SAFETY: `this` is valid for the whole of `Self`; no reference is made.
-                let context = unsafe { &raw mut (*this.as_ptr()).handler };
-                // SAFETY: The callback suits the type of `context`. `Self` is pinned, so `context`
-                // stays valid until `drop()` has unregistered it; the handler is initialised.
-                let raw = from_err_ptr(unsafe {
-                    bindings::rust_ext_memory_notifier_register(Some(notify_callback::<H>), context.cast())
-                })?;
-                NonNull::new(raw).ok_or(ENOMEM)?
-            },
-        }? Error)
+        let register = |raw: *mut bindings::notifier_block| {
+            let notifier = bindings::notifier_block {
+                notifier_call: Some(notify_callback::<H>),
+                ..pin_init::zeroed()
+            };
+            // SAFETY: `raw` can be written, and is pinned until `drop()` has unregistered it. Its callback
+            // suits the type of the handler, which is initialised.
+            to_result(unsafe {
+                raw.write(notifier);
+                bindings::register_memory_notifier(raw)
+            })
+        };
+
+        // INVARIANT: The registration is the last step.
+        try_pin_init!(Self {
+            notifier <- Callback::new(handler, register),
+        })
     }
 }
 
@@ -143,14 +145,15 @@ impl<H: Handler> Deref for MemoryNotifier<H> {
     type Target = H;
 
     fn deref(&self) -> &H {
-        &self.handler
+        self.notifier.get()
     }
 }
 
 #[pinned_drop]
 impl<H: Handler> PinnedDrop for MemoryNotifier<H> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant `raw` is registered; it is unregistered only here.
-        unsafe { bindings::rust_ext_memory_notifier_unregister(self.raw.as_ptr()) };
+        // SAFETY: By the type invariant it is registered; it is unregistered only here. That waits for
+        // callbacks, as the chain is a blocking one.
+        unsafe { bindings::unregister_memory_notifier(self.notifier.as_raw()) };
     }
 }

@@ -7,6 +7,7 @@
 
 #[path = "../bindings/mod.rs"]
 pub(crate) mod bindings;
+mod callback;
 pub mod crash;
 pub mod debugfs;
 pub mod dma;

@@ -4,15 +4,22 @@
 //!
 //! C header: `include/linux/workqueue.h`
 
-use super::bindings;
+use super::{
+    bindings,
+    callback::Callback, //
+};
 use core::{
-    marker::PhantomPinned,
-    ops::Deref,
-    ptr::NonNull, //
+    marker::PhantomData,
+    ops::Deref, //
 };
 use kernel::{
+    container_of,
     prelude::*,
-    time::Delta, //
+    time::{
+        msecs_to_jiffies,
+        Delta,
+        Msecs, //
+    }, //
 };
 
 /// What a work item does.
@@ -25,9 +32,13 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// A reference to a work item, for scheduling.
+///
+/// # Invariants
+///
+/// `raw` is initialised and not freed for `'a`.
 pub struct WorkRef<'a> {
-    raw: NonNull<bindings::rust_ext_work>,
-    _owner: core::marker::PhantomData<&'a ()>,
+    raw: *mut bindings::delayed_work,
+    _owner: PhantomData<&'a ()>,
 }
 
 impl WorkRef<'_> {
@@ -35,18 +46,26 @@ impl WorkRef<'_> {
     ///
     /// A run that has begun already isn't enough: there will be another one.
     pub fn schedule(&self) {
-        // SAFETY: The item is alive as long as the reference.
-        unsafe { bindings::rust_ext_work_schedule(self.raw.as_ptr()) };
+        // SAFETY: By the type invariant the item is alive; the queue is there as long as the kernel.
+        unsafe {
+            bindings::mod_delayed_work_on(ANY_CPU, bindings::system_dfl_long_wq, self.raw, 0)
+        };
     }
 
     /// Runs the work after `delay`, unless it is scheduled for earlier or later already. Any
     /// context.
     pub fn schedule_after(&self, delay: Delta) {
-        let msecs = u64::try_from(delay.as_millis()).unwrap_or(0);
-        // SAFETY: The item is alive as long as the reference.
-        unsafe { bindings::rust_ext_work_schedule_after(self.raw.as_ptr(), msecs) };
+        let msecs = Msecs::try_from(delay.as_millis().max(0)).unwrap_or(Msecs::MAX);
+        let delay = msecs_to_jiffies(msecs);
+        // SAFETY: As in `schedule()`.
+        unsafe {
+            bindings::queue_delayed_work_on(ANY_CPU, bindings::system_dfl_long_wq, self.raw, delay)
+        };
     }
 }
+
+// CAST: Somewhat more than the largest number of a processor.
+const ANY_CPU: c_int = bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int;
 
 /// A work item, immediate or delayed; gives access to its handler.
 ///
@@ -55,31 +74,27 @@ impl WorkRef<'_> {
 ///
 /// # Invariants
 ///
-/// `raw` is a live work item that calls back with the address of `self`.
+/// The item is initialised, with [`run_callback`] for the handler.
 #[pin_data(PinnedDrop)]
 pub struct Work<H: Handler> {
-    raw: NonNull<bindings::rust_ext_work>,
     #[pin]
-    handler: H,
-    #[pin]
-    _pin: PhantomPinned,
+    item: Callback<bindings::delayed_work, H>,
 }
-
-// SAFETY: Work items aren't bound to a thread, and `H` is `Send`.
-unsafe impl<H: Handler> Send for Work<H> {}
-
-// SAFETY: The workqueue functions may be called by several threads at once; `H` is `Sync`.
-unsafe impl<H: Handler> Sync for Work<H> {}
 
 /// # Safety
 ///
-/// `context` points to a `Work<H>` that is alive.
-unsafe extern "C" fn run_callback<H: Handler>(context: *mut c_void) {
-    // SAFETY: `context` is the address of a pinned `Work<H>` that was initialised when it was
-    // first scheduled, and is alive because its drop waits for this function to return.
-    let work = unsafe { &*context.cast_const().cast::<Work<H>>() };
+/// `raw` is part of the structure of a `Work<H>`.
+unsafe extern "C" fn run_callback<H: Handler>(raw: *mut bindings::work_struct) {
+    // SAFETY: By the safety requirement.
+    let raw = unsafe { container_of!(raw, bindings::delayed_work, work) };
+    // SAFETY: It is not dropped, because the drop waits for this function to return.
+    let handler = unsafe { Callback::<_, H>::handler(raw) };
 
-    work.handler.run(&work.reference());
+    // INVARIANT: As above.
+    handler.run(&WorkRef {
+        raw,
+        _owner: PhantomData,
+    });
 }
 
 impl<H: Handler> Work<H> {
@@ -87,29 +102,28 @@ impl<H: Handler> Work<H> {
     ///
     /// # Errors
     ///
-    /// Those of the initialiser; `ENOMEM`.
+    /// Those of the initialiser.
     pub fn new<E>(handler: impl PinInit<H, E>) -> impl PinInit<Self, Error>
     where
         Error: From<E>,
     {
-        try_pin_init!(&this in Self {
-            handler <- handler,
-            _pin: PhantomPinned,
-            // INVARIANT: A new item, freed in `drop()` only. It isn't scheduled before `Self` is
-            // complete, since nobody else knows it.
-            raw: {
-                let context = this.as_ptr().cast();
-                // SAFETY: The callback suits the type of `context`; see the invariant.
-                NonNull::new(unsafe { bindings::rust_ext_work_alloc(Some(run_callback::<H>), context) })
-                    .ok_or(ENOMEM)?
-            },
-        }? Error)
+        let init = |raw| {
+            // SAFETY: `raw` can be written. The callback suits the type of the handler. The item isn't
+            // scheduled before `Self` is complete, since nobody else knows it.
+            unsafe { bindings::rust_ext_INIT_DELAYED_WORK(raw, Some(run_callback::<H>)) };
+            Ok(())
+        };
+
+        try_pin_init!(Self {
+            item <- Callback::new(handler, init),
+        })
     }
 
     fn reference(&self) -> WorkRef<'_> {
+        // INVARIANT: The item is alive as long as `self` is borrowed.
         WorkRef {
-            raw: self.raw,
-            _owner: core::marker::PhantomData,
+            raw: self.item.as_raw(),
+            _owner: PhantomData,
         }
     }
 
@@ -125,20 +139,20 @@ impl<H: Handler> Work<H> {
 
     /// Runs the work now if it is scheduled, and waits until it has run. Not from its handler.
     pub fn flush(&self) {
-        // SAFETY: By the type invariant the item is alive.
-        unsafe { bindings::rust_ext_work_flush(self.raw.as_ptr()) };
-    }
-
-    /// Does what [`cancel`](Self::cancel) does, and keeps the work from being scheduled again.
-    pub fn disable(&self) {
-        // SAFETY: By the type invariant the item is alive.
-        unsafe { bindings::rust_ext_work_disable(self.raw.as_ptr()) };
+        // SAFETY: By the type invariant the item is initialised.
+        unsafe { bindings::flush_delayed_work(self.item.as_raw()) };
     }
 
     /// Takes the work off the queue and waits for a run that has begun. Not from its handler.
     pub fn cancel(&self) {
-        // SAFETY: By the type invariant the item is alive.
-        unsafe { bindings::rust_ext_work_cancel(self.raw.as_ptr()) };
+        // SAFETY: By the type invariant the item is initialised.
+        unsafe { bindings::cancel_delayed_work_sync(self.item.as_raw()) };
+    }
+
+    /// Does what [`cancel`](Self::cancel) does, and keeps the work from being scheduled again.
+    pub fn disable(&self) {
+        // SAFETY: By the type invariant the item is initialised.
+        unsafe { bindings::disable_delayed_work_sync(self.item.as_raw()) };
     }
 }
 
@@ -146,15 +160,13 @@ impl<H: Handler> Deref for Work<H> {
     type Target = H;
 
     fn deref(&self) -> &H {
-        &self.handler
+        self.item.get()
     }
 }
 
 #[pinned_drop]
 impl<H: Handler> PinnedDrop for Work<H> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the item is alive. It is disabled and waited for before it
-        // is freed; the handler is dropped afterwards.
-        unsafe { bindings::rust_ext_work_free(self.raw.as_ptr()) };
+        self.disable();
     }
 }
