@@ -4,7 +4,6 @@
  * share an object.
  */
 #include "../rust/helpers/crash.c"
-#include "../rust/helpers/dma.c"
 #include "../rust/helpers/debugfs.c"
 #include "../rust/helpers/memory.c"
 #include "../rust/helpers/netdev.c"

@@ -25,4 +25,5 @@
 #include "../trace/calls.h"
 
 /* Macros that bindgen doesn't see as numbers. */
+const long RUST_CONST_HELPER_PAGE_OFFSET = PAGE_OFFSET;
 const long RUST_CONST_HELPER_DMA_MAPPING_ERROR = DMA_MAPPING_ERROR;

@@ -13,58 +13,14 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
-struct device_node;
-struct module;
-struct vio_dev;
-struct vio_device_id;
 
-/* platform.c: VIO */
-struct rust_ext_vio_callbacks {
-	int (*probe)(struct vio_dev *vdev, const struct vio_device_id *id);
-	void (*remove)(struct vio_dev *vdev);
-	void (*shutdown)(struct vio_dev *vdev);
-	unsigned long (*get_desired_dma)(struct vio_dev *vdev);
-};
-
-struct rust_ext_vio_driver;
-
-struct rust_ext_vio_driver *
-rust_ext_vio_register(const char *name, const struct vio_device_id *ids,
-		      const struct rust_ext_vio_callbacks *callbacks,
-		      struct module *owner);
-void rust_ext_vio_unregister(struct rust_ext_vio_driver *driver);
-struct device *rust_ext_vio_device(struct vio_dev *vdev);
-u32 rust_ext_vio_unit_address(const struct vio_dev *vdev);
-u32 rust_ext_vio_irq(const struct vio_dev *vdev);
-
-/* platform.c: device tree */
-struct device_node *rust_ext_of_node_get(struct device_node *node);
-void rust_ext_of_node_put(struct device_node *node);
-struct device_node *rust_ext_vio_of_node(struct vio_dev *vdev);
-const char *rust_ext_of_name(const struct device_node *node);
-bool rust_ext_of_is_type(const struct device_node *node, const char *type);
-
-/* platform.c: hypercalls and registers */
-long rust_ext_hcall9(unsigned long opcode, const u64 *args, u64 *rets);
-u32 rust_ext_long_busy_msecs(long status);
-void __iomem *rust_ext_ioremap(u64 base, size_t len);
-void rust_ext_iounmap(void __iomem *addr);
+/* platform.c */
+bool rust_ext_firmware_has_cmo(void);
 void rust_ext_out_be64(void __iomem *addr, __be64 value);
 u64 rust_ext_in_be64(const void __iomem *addr);
 
-/* dma.c */
-bool rust_ext_vio_cmo_charged(const struct vio_dev *vdev);
-size_t rust_ext_vio_cmo_entitled(const struct vio_dev *vdev);
-size_t rust_ext_vio_cmo_allocated(const struct vio_dev *vdev);
-size_t rust_ext_vio_cmo_desired(const struct vio_dev *vdev);
-void rust_ext_vio_cmo_set_desired(struct vio_dev *vdev, size_t desired);
-
 /* memory.c */
-typedef int (*rust_ext_range_fn)(void *context, u64 base, u64 len);
-int rust_ext_walk_online_sections(rust_ext_range_fn fn, void *context);
 int rust_ext_notifier_from_errno(int error);
-void *rust_ext_alloc_pages_exact(size_t len, u64 *real_address);
-void rust_ext_free_pages_exact(void *addr, size_t len);
 
 /* crash.c */
 struct rust_ext_crash_handler {
@@ -126,24 +82,6 @@ struct rust_ext_segment {
 	u32 reserved;
 };
 
-#define RUST_EXT_GSO_TCPV4	1
-#define RUST_EXT_GSO_TCPV6	2
-#define RUST_EXT_GSO_OTHER	4
-
-struct rust_ext_gso {
-	u32 header_len;		/* 0: not TCP, or not known. */
-	u16 size;
-	u16 segments;
-	u8 kind;		/* RUST_EXT_GSO_* */
-};
-
-struct rust_ext_ip {
-	u16 ethertype;		/* Behind VLAN tags, CPU order. */
-	u16 network_offset;
-	u8 protocol;		/* 0: not IP, or not known. */
-	u8 is_fragment;
-};
-
 enum rust_ext_rx_checksum {
 	RUST_EXT_CHECKSUM_NONE,
 	RUST_EXT_CHECKSUM_UNNECESSARY,
@@ -159,19 +97,12 @@ struct rust_ext_rx_meta {
 	u8 vlan_present;
 };
 
-void rust_ext_skb_ip(const struct sk_buff *skb, struct rust_ext_ip *ip);
-void rust_ext_skb_gso(const struct sk_buff *skb, struct rust_ext_gso *gso);
+__be16 rust_ext_vlan_get_protocol(const struct sk_buff *skb);
 /* Returns how many there are; 0: must be linearized. */
 u32 rust_ext_skb_segments(const struct sk_buff *skb,
 			  struct rust_ext_segment *segments);
-int rust_ext_skb_copy_bits(const struct sk_buff *skb, u32 offset, void *to,
-			   u32 len);
 int rust_ext_skb_linearize(struct sk_buff *skb);
 int rust_ext_skb_pad(struct sk_buff *skb, u32 len);
-int rust_ext_skb_checksum_help(struct sk_buff *skb);
-void rust_ext_skb_free(struct sk_buff *skb);
-void rust_ext_skb_consume(struct sk_buff *skb);
-void rust_ext_skb_napi_consume(struct sk_buff *skb, int budget);
 struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len);
 int rust_ext_skb_receive(struct napi_struct *napi, struct sk_buff *skb,
 			 const struct rust_ext_rx_meta *meta);

@@ -6,62 +6,14 @@
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
 #include <linux/io.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
-#include <linux/tcp.h>
-#include <net/ip.h>
 
 #include "helpers.h"
 
-/* As rust/kernel/net/skbuff/describe.rs takes it. */
-static_assert((PAGE_OFFSET & 0x0fffffffffffffffUL) == 0);
-
-void rust_ext_skb_ip(const struct sk_buff *skb, struct rust_ext_ip *ip)
+__be16 rust_ext_vlan_get_protocol(const struct sk_buff *skb)
 {
-	unsigned int room = skb_headlen(skb);
-	int offset = skb_network_offset(skb);
-
-	memset(ip, 0, sizeof(*ip));
-	ip->ethertype = ntohs(vlan_get_protocol(skb));
-	if (offset < 0 || offset > room)
-		return;
-
-	ip->network_offset = offset;
-	room -= offset;
-	switch (ip->ethertype) {
-	case ETH_P_IP:
-		if (room < sizeof(struct iphdr))
-			return;
-		ip->protocol = ip_hdr(skb)->protocol;
-		ip->is_fragment = ip_is_fragment(ip_hdr(skb));
-		break;
-	case ETH_P_IPV6:
-		if (room < sizeof(struct ipv6hdr))
-			return;
-		ip->protocol = ipv6_hdr(skb)->nexthdr;
-		break;
-	}
-}
-
-void rust_ext_skb_gso(const struct sk_buff *skb, struct rust_ext_gso *gso)
-{
-	const struct skb_shared_info *shinfo = skb_shinfo(skb);
-
-	memset(gso, 0, sizeof(*gso));
-	gso->size = shinfo->gso_size;
-	gso->segments = shinfo->gso_segs;
-	if (shinfo->gso_type & SKB_GSO_TCPV4)
-		gso->kind |= RUST_EXT_GSO_TCPV4;
-	if (shinfo->gso_type & SKB_GSO_TCPV6)
-		gso->kind |= RUST_EXT_GSO_TCPV6;
-	if (shinfo->gso_type & ~(SKB_GSO_TCPV4 | SKB_GSO_TCPV6 | SKB_GSO_DODGY |
-				 SKB_GSO_TCP_ECN | SKB_GSO_TCP_FIXEDID))
-		gso->kind |= RUST_EXT_GSO_OTHER;
-	if (gso->kind & (RUST_EXT_GSO_TCPV4 | RUST_EXT_GSO_TCPV6) &&
-	    skb_transport_header_was_set(skb))
-		gso->header_len = skb_tcp_all_headers(skb);
+	return vlan_get_protocol(skb);
 }
 
 u32 rust_ext_skb_segments(const struct sk_buff *skb,
@@ -90,14 +42,6 @@ u32 rust_ext_skb_segments(const struct sk_buff *skb,
 	return seg - segments;
 }
 
-int rust_ext_skb_copy_bits(const struct sk_buff *skb, u32 offset, void *to,
-			   u32 len)
-{
-	if (offset > skb->len || len > skb->len - offset)
-		return -EINVAL;
-	return skb_copy_bits(skb, offset, to, len);
-}
-
 int rust_ext_skb_linearize(struct sk_buff *skb)
 {
 	return skb_linearize(skb);
@@ -107,28 +51,6 @@ int rust_ext_skb_pad(struct sk_buff *skb, u32 len)
 {
 	/* On failure the caller still owns the buffer. */
 	return __skb_put_padto(skb, len, false);
-}
-
-int rust_ext_skb_checksum_help(struct sk_buff *skb)
-{
-	if (skb->ip_summed != CHECKSUM_PARTIAL)
-		return 0;
-	return skb_checksum_help(skb);
-}
-
-void rust_ext_skb_free(struct sk_buff *skb)
-{
-	dev_kfree_skb_any(skb);
-}
-
-void rust_ext_skb_consume(struct sk_buff *skb)
-{
-	dev_consume_skb_any(skb);
-}
-
-void rust_ext_skb_napi_consume(struct sk_buff *skb, int budget)
-{
-	napi_consume_skb(skb, budget);
 }
 
 struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len)

@@ -5,6 +5,7 @@
 //! C header: `arch/powerpc/include/asm/hvcall.h`
 
 use super::bindings;
+
 /// Whether `opcode` belongs to the HEA: `H_RESET_EVENTS`, `H_FREE_RESOURCE`, `H_REGISTER_SMR`,
 /// `H_ERROR_DATA`, and `H_MODIFY_HEA_QP` to `H_ALLOC_HEA_RESOURCE`.
 ///
@@ -26,26 +27,32 @@ pub const H_FUNCTION: i64 = -2;
 /// Real addresses in `args` are addresses that the hypervisor or the adapter will access, as DMA
 /// addresses are: they must be those of memory made for it (`page`).
 pub fn hea_call9(opcode: u64, args: [u64; 9]) -> (i64, [u64; 9]) {
-    let mut rets = [0; 9];
+    let mut rets = [0usize; bindings::PLPAR_HCALL9_BUFSIZE as usize];
 
     if !is_hea(opcode) {
-        return (H_FUNCTION, rets);
+        return (H_FUNCTION, [0; 9]);
     }
 
     // CAST: `unsigned long` has 64 bits here.
     let opcode = opcode as usize;
-    // SAFETY: Both arrays have the nine elements that the helper reads and writes. The opcode is
-    // one of the HEA's, so that the call changes no resource of the kernel itself.
-    let status = unsafe { bindings::rust_ext_hcall9(opcode, args.as_ptr(), rets.as_mut_ptr()) };
-    (status as i64, rets)
+    let [a, b, c, d, e, f, g, h, i] = args;
+    // SAFETY: There is room for as many registers as the hypervisor returns. The opcode is one of the HEA's,
+    // so that the call changes no resource of the kernel itself.
+    let status =
+        unsafe { bindings::plpar_hcall9(opcode, rets.as_mut_ptr(), a, b, c, d, e, f, g, h, i) };
+    (status as i64, rets.map(|register| register as u64))
 }
 
 /// The time in milliseconds that the hypervisor suggests to wait before the call is repeated;
 /// `None` if `status` isn't one of the long-busy codes.
 pub fn long_busy_msecs(status: i64) -> Option<u64> {
-    // SAFETY: A pure function of its argument.
-    match unsafe { bindings::rust_ext_long_busy_msecs(status as isize) } {
-        0 => None,
-        msecs => Some(msecs.into()),
-    }
+    Some(match u32::try_from(status).ok()? {
+        bindings::H_LONG_BUSY_ORDER_1_MSEC => 1,
+        bindings::H_LONG_BUSY_ORDER_10_MSEC => 10,
+        bindings::H_LONG_BUSY_ORDER_100_MSEC => 100,
+        bindings::H_LONG_BUSY_ORDER_1_SEC => 1_000,
+        bindings::H_LONG_BUSY_ORDER_10_SEC => 10_000,
+        bindings::H_LONG_BUSY_ORDER_100_SEC => 100_000,
+        _ => return None,
+    })
 }

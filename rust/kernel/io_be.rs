@@ -39,9 +39,21 @@ impl<const SIZE: usize> BeMmio<SIZE> {
             return Err(EINVAL);
         }
 
-        // SAFETY: The helper refuses ranges that contain RAM, so nothing that Rust knows of as
-        // memory becomes accessible through the mapping.
-        let base = unsafe { bindings::rust_ext_ioremap(base, SIZE) };
+        // SAFETY: No precondition.
+        let found = unsafe {
+            bindings::region_intersects(
+                base,
+                SIZE,
+                bindings::IORESOURCE_SYSTEM_RAM as usize,
+                bindings::IORES_DESC_NONE as usize,
+            )
+        };
+        if found != bindings::REGION_DISJOINT as c_int {
+            return Err(ENOMEM);
+        }
+        // SAFETY: There is no RAM in the range, so nothing that Rust knows of as memory becomes
+        // accessible through the mapping.
+        let base = unsafe { bindings::ioremap(base, SIZE) };
         if base.is_null() {
             return Err(ENOMEM);
         }
@@ -107,6 +119,6 @@ impl<const SIZE: usize> BeMmio<SIZE> {
 impl<const SIZE: usize> Drop for BeMmio<SIZE> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the mapping is ours; nobody can use it after `self`.
-        unsafe { bindings::rust_ext_iounmap(self.base) };
+        unsafe { bindings::iounmap(self.base) };
     }
 }

@@ -11,9 +11,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// Bytes in a section of memory, the unit in which memory comes and goes (`SECTION_SIZE_BITS`,
-/// compared with the kernel's value in `rust/helpers/memory.c`).
-pub const SECTION_SIZE: u64 = 1 << 24;
+/// Bytes in a section of memory, the unit in which memory comes and goes.
+pub const SECTION_SIZE: u64 = 1 << bindings::SECTION_SIZE_BITS;
 
 /// A range of physical addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +23,66 @@ pub struct Range {
     pub len: u64,
 }
 
+/// A walk of the online sections.
+struct Walk<F> {
+    f: F,
+    /// The run of online sections that was not handed over yet.
+    run: Option<Range>,
+}
+
+impl<F: FnMut(Range) -> Result> Walk<F> {
+    /// Hands over the run.
+    fn flush(&mut self) -> Result {
+        self.run.take().map_or(Ok(()), &mut self.f)
+    }
+
+    /// Adds the section at `base`.
+    fn add(&mut self, base: u64) -> Result {
+        match &mut self.run {
+            Some(run) if run.base.wrapping_add(run.len) == base => run.len += SECTION_SIZE,
+            _ => {
+                self.flush()?;
+                self.run = Some(Range {
+                    base,
+                    len: SECTION_SIZE,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds those sections that are as a whole in the addresses from `first` to `last`.
+    fn add_all(&mut self, first: u64, last: u64) -> Result {
+        let end = last.saturating_add(1) & !(SECTION_SIZE - 1);
+        let mut base = first.next_multiple_of(SECTION_SIZE);
+        while base < end {
+            // CAST: `unsigned long` has 64 bits here.
+            // SAFETY: No precondition.
+            let page =
+                unsafe { bindings::pfn_to_online_page((base >> bindings::PAGE_SHIFT) as usize) };
+            // Not for offline sections, nor for ZONE_DEVICE.
+            if !page.is_null() {
+                self.add(base)?;
+            }
+            base += SECTION_SIZE;
+        }
+        Ok(())
+    }
+}
+
 /// # Safety
 ///
-/// `context` points to an `F` that nobody else uses.
-unsafe extern "C" fn range_callback<F: FnMut(Range) -> Result>(
+/// `resource` is valid; `context` points to a `Walk<F>` that nobody else uses.
+unsafe extern "C" fn resource_callback<F: FnMut(Range) -> Result>(
+    resource: *mut bindings::resource,
     context: *mut c_void,
-    base: u64,
-    len: u64,
 ) -> c_int {
-    // SAFETY: `for_each_online_section()` passes a pointer to its closure, which nothing else uses
-    // during the walk; the helper calls back on the same thread, one call after the other.
-    let f = unsafe { &mut *context.cast::<F>() };
+    // SAFETY: By the safety requirement.
+    let walk = unsafe { &mut *context.cast::<Walk<F>>() };
+    // SAFETY: By the safety requirement.
+    let (first, last) = unsafe { ((*resource).start, (*resource).end) };
 
-    from_result(|| f(Range { base, len }).map(|()| 0))
+    from_result(|| walk.add_all(first, last).map(|()| 0))
 }
 
 /// Calls `f` for all online system RAM, in ascending order.
@@ -53,12 +99,21 @@ unsafe extern "C" fn range_callback<F: FnMut(Range) -> Result>(
 /// Stops at the first error of `f` and returns it. `EINVAL` if there is no system RAM at all.
 ///
 /// [`GoingOffline`]: super::memory_hotplug::Event::GoingOffline
-pub fn for_each_online_section<F: FnMut(Range) -> Result>(mut f: F) -> Result {
-    let context = core::ptr::from_mut(&mut f).cast();
+pub fn for_each_online_section<F: FnMut(Range) -> Result>(f: F) -> Result {
+    let mut walk = Walk { f, run: None };
 
-    // SAFETY: `context` points to `f`, of the type that the callback is made for, and is used only
-    // until the helper returns.
+    // The resource tree is ordered by address.
+    // SAFETY: The context is of the type that the callback is made for, and is used only until the call
+    // returns, on the same thread.
     to_result(unsafe {
-        bindings::rust_ext_walk_online_sections(Some(range_callback::<F>), context)
-    })
+        bindings::walk_iomem_res_desc(
+            bindings::IORES_DESC_NONE as usize,
+            (bindings::IORESOURCE_SYSTEM_RAM | bindings::IORESOURCE_BUSY) as usize,
+            0,
+            u64::MAX,
+            core::ptr::from_mut(&mut walk).cast(),
+            Some(resource_callback::<F>),
+        )
+    })?;
+    walk.flush()
 }

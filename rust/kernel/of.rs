@@ -11,7 +11,10 @@ use super::bindings;
 use core::ptr::NonNull;
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::{
+        BStr,
+        CString, //
+    }, //
 };
 
 /// A counted reference to a device-tree node.
@@ -51,8 +54,9 @@ impl Node {
     /// `ENOMEM`.
     pub fn name(&self) -> Result<CString> {
         // SAFETY: The node is valid; its name doesn't change while it is referenced.
-        let name = unsafe { CStr::from_char_ptr(bindings::rust_ext_of_name(self.raw.as_ptr())) };
-        Ok(CString::try_from(name)?)
+        let path = unsafe { CStr::from_char_ptr((*self.raw.as_ptr()).full_name) };
+        let name = path.to_bytes().rsplit(|&byte| byte == b'/').next();
+        CString::try_from_fmt(fmt!("{}", BStr::from_bytes(name.unwrap_or_default())))
     }
 
     /// Whether `compatible` is in the node's list of the same name.
@@ -63,8 +67,7 @@ impl Node {
 
     /// Whether the node's `device_type` is `device_type`.
     pub fn is_type(&self, device_type: &CStr) -> bool {
-        // SAFETY: The node and the string are valid.
-        unsafe { bindings::rust_ext_of_is_type(self.raw.as_ptr(), device_type.as_char_ptr()) }
+        self.property(c"device_type") == Some(device_type.to_bytes_with_nul())
     }
 
     /// The children, in the order of the tree.
@@ -132,7 +135,7 @@ impl Node {
 impl Clone for Node {
     fn clone(&self) -> Self {
         // SAFETY: The node is valid.
-        unsafe { bindings::rust_ext_of_node_get(self.raw.as_ptr()) };
+        unsafe { bindings::of_node_get(self.raw.as_ptr()) };
         // INVARIANT: The reference just taken belongs to the clone.
         Self { raw: self.raw }
     }
@@ -141,7 +144,7 @@ impl Clone for Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the reference is ours.
-        unsafe { bindings::rust_ext_of_node_put(self.raw.as_ptr()) };
+        unsafe { bindings::of_node_put(self.raw.as_ptr()) };
     }
 }
 

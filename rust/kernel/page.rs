@@ -7,7 +7,7 @@
 //! orders accesses with the barriers of [`kernel::sync::barrier`].
 
 use super::{
-    bindings, //
+    bindings,
     dma::{
         Access,
         DmaBuffer,
@@ -30,6 +30,22 @@ pub const QUEUE_PAGE_SIZE: usize = 4096;
 /// Bytes of a queue that are allocated as one piece, if there are that many: what the buddy
 /// allocator gives without effort.
 const PIECE_SIZE: usize = 64 << 10;
+
+/// Flags of an allocation that is zeroed, and whose failure isn't logged.
+const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL | bindings::__GFP_ZERO | bindings::__GFP_NOWARN;
+
+/// The real address of what is in the linear mapping, as `__pa()` takes it: kernel memory that was not
+/// mapped otherwise, and the data of all socket buffers.
+#[inline]
+pub(super) fn real_address(data: *const u8) -> u64 {
+    // As on 64-bit powerpc: nothing but the uppermost bits is different.
+    const { assert!(bindings::PAGE_OFFSET as u64 & LINEAR_ADDRESS == 0) };
+    // CAST: A pointer has 64 bits.
+    data as u64 & LINEAR_ADDRESS
+}
+
+/// The bits of an address in the linear mapping that are those of the real address.
+const LINEAR_ADDRESS: u64 = 0x0fff_ffff_ffff_ffff;
 
 /// A window of memory shared with the adapter.
 ///
@@ -316,14 +332,14 @@ impl ContiguousBuffer {
             return Err(EINVAL);
         }
 
-        let mut real_address = 0;
-        // SAFETY: `real_address` can be written.
-        let base = unsafe { bindings::rust_ext_alloc_pages_exact(len, &mut real_address) };
+        // SAFETY: No precondition.
+        let base = unsafe { bindings::alloc_pages_exact_noprof(len, FLAGS) };
+        let base = NonNull::new(base.cast()).ok_or(ENOMEM)?;
         // INVARIANT: Just allocated.
         Ok(Self {
-            base: NonNull::new(base.cast()).ok_or(ENOMEM)?,
+            base,
             len,
-            real_address,
+            real_address: real_address(base.as_ptr()),
         })
     }
 
@@ -347,7 +363,7 @@ impl ContiguousBuffer {
 impl Drop for ContiguousBuffer {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the allocation is ours, of this length.
-        unsafe { bindings::rust_ext_free_pages_exact(self.base.as_ptr().cast(), self.len) };
+        unsafe { bindings::free_pages_exact(self.base.as_ptr().cast(), self.len) };
     }
 }
 

@@ -5,9 +5,9 @@
 //! C header: `arch/powerpc/include/asm/vio.h`
 
 use super::{
-    bindings, //
+    bindings,
     dma::Access,
-    of,
+    of, //
 };
 use core::{
     marker::PhantomData,
@@ -17,8 +17,8 @@ use kernel::{
     device,
     device_id::RawDeviceId,
     error::{
-        from_err_ptr,
-        from_result, //
+        from_result,
+        to_result, //
     },
     prelude::*,
     sync::aref::AlwaysRefCounted,
@@ -161,13 +161,13 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
     /// The unit address: the number in the node's name and in the device's.
     pub fn unit_address(&self) -> u32 {
         // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_vio_unit_address(self.as_raw()) }
+        unsafe { (*self.as_raw()).unit_address }
     }
 
     /// The kernel's number of the first interrupt in the device's node, if there is one.
     pub fn irq(&self) -> Option<u32> {
         // SAFETY: The device is valid.
-        match unsafe { bindings::rust_ext_vio_irq(self.as_raw()) } {
+        match unsafe { (*self.as_raw()).irq } {
             0 => None,
             irq => Some(irq),
         }
@@ -175,15 +175,15 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
 
     /// The device's node in the device tree.
     pub fn of_node(&self) -> Option<of::Node> {
-        // SAFETY: The device is valid; the helper returns a counted reference or NULL.
-        unsafe { of::Node::from_raw(bindings::rust_ext_vio_of_node(self.as_raw())) }
+        // SAFETY: The device is valid; what is returned is a counted reference or NULL.
+        unsafe { of::Node::from_raw(bindings::of_node_get((*self.as_raw()).dev.of_node)) }
     }
 }
 
 impl<Ctx: device::DeviceContext> AsRef<device::Device<Ctx>> for Device<Ctx> {
     fn as_ref(&self) -> &device::Device<Ctx> {
         // SAFETY: The device is valid.
-        let dev = unsafe { bindings::rust_ext_vio_device(self.as_raw()) };
+        let dev = unsafe { &raw mut (*self.as_raw()).dev };
         // SAFETY: `dev` is the device embedded in `self`, and has the same context.
         unsafe { device::Device::from_raw(dev) }
     }
@@ -216,9 +216,11 @@ struct Bound<D> {
 ///
 /// # Invariants
 ///
-/// `raw` is a registered driver whose callbacks are those of `Registration<T>`.
+/// `driver` is registered; its callbacks are those of `Registration<T>`.
+#[pin_data(PinnedDrop)]
 pub struct Registration<T: Driver> {
-    raw: NonNull<bindings::rust_ext_vio_driver>,
+    #[pin]
+    driver: Opaque<bindings::vio_driver>,
     _driver: PhantomData<T>,
 }
 
@@ -228,42 +230,47 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 // SAFETY: There is nothing to do with a shared reference.
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
-impl<T: Driver> Registration<T> {
-    const CALLBACKS: bindings::rust_ext_vio_callbacks = bindings::rust_ext_vio_callbacks {
-        probe: Some(Self::probe_callback),
-        remove: Some(Self::remove_callback),
-        shutdown: if T::HAS_SHUTDOWN {
-            Some(Self::shutdown_callback)
+/// `Some(callback)` if the driver has the operation.
+macro_rules! optional {
+    ($has:expr, $callback:expr) => {
+        if $has {
+            Some($callback)
         } else {
             None
-        },
-        get_desired_dma: if T::HAS_DESIRED_DMA {
-            Some(Self::desired_dma_callback)
-        } else {
-            None
-        },
+        }
     };
+}
 
+impl<T: Driver> Registration<T> {
     /// Registers the driver. Process context.
     ///
     /// # Errors
     ///
     /// `ENODEV` if this isn't pseries; those of `driver_register()`.
-    pub fn new(module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: The name and the table are static; the callbacks are made for such a driver, and
-        // are copied. `module` is the module that they are in.
-        let raw = from_err_ptr(unsafe {
-            bindings::rust_ext_vio_register(
-                T::NAME.as_char_ptr(),
-                T::ID_TABLE.as_ptr().cast(),
-                &Self::CALLBACKS,
-                module.as_ptr(),
-            )
-        })?;
-        // INVARIANT: Just registered.
-        Ok(Self {
-            raw: NonNull::new(raw).ok_or(ENOMEM)?,
+    pub fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let register = |raw: *mut bindings::vio_driver| {
+            let driver = bindings::vio_driver {
+                name: T::NAME.as_char_ptr(),
+                id_table: T::ID_TABLE.as_ptr().cast(),
+                probe: Some(Self::probe_callback),
+                remove: Some(Self::remove_callback),
+                shutdown: optional!(T::HAS_SHUTDOWN, Self::shutdown_callback),
+                get_desired_dma: optional!(T::HAS_DESIRED_DMA, Self::desired_dma_callback),
+                ..pin_init::zeroed()
+            };
+            // SAFETY: `raw` can be written, and is pinned until `drop()` has unregistered it. The name and
+            // the table are static; the callbacks are made for such a driver. `module` is the module that
+            // they are in.
+            to_result(unsafe {
+                raw.write(driver);
+                bindings::__vio_register_driver(raw, module.as_ptr(), T::NAME.as_char_ptr())
+            })
+        };
+
+        // INVARIANT: Registered as the last step.
+        try_pin_init!(Self {
             _driver: PhantomData,
+            driver <- Opaque::try_ffi_init(register),
         })
     }
 
@@ -348,10 +355,11 @@ impl<T: Driver> Registration<T> {
     }
 }
 
-impl<T: Driver> Drop for Registration<T> {
-    fn drop(&mut self) {
+#[pinned_drop]
+impl<T: Driver> PinnedDrop for Registration<T> {
+    fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant the driver is registered; it is unregistered only here.
-        unsafe { bindings::rust_ext_vio_unregister(self.raw.as_ptr()) };
+        unsafe { bindings::vio_unregister_driver(self.driver.get()) };
     }
 }
 
@@ -369,14 +377,18 @@ impl<T: Driver> Drop for Registration<T> {
 #[macro_export]
 macro_rules! module_vio_driver {
     (type: $driver:ty, $($rest:tt)*) => {
+        #[::kernel::prelude::pin_data]
         struct DriverModule {
+            #[pin]
             _registration: $crate::kernel_ext::vio::Registration<$driver>,
         }
 
-        impl ::kernel::Module for DriverModule {
-            fn init(module: &'static ::kernel::ThisModule) -> ::kernel::error::Result<Self> {
-                Ok(Self {
-                    _registration: $crate::kernel_ext::vio::Registration::new(module)?,
+        impl ::kernel::InPlaceModule for DriverModule {
+            fn init(
+                module: &'static ::kernel::ThisModule,
+            ) -> impl ::pin_init::PinInit<Self, ::kernel::error::Error> {
+                ::kernel::try_pin_init!(Self {
+                    _registration <- $crate::kernel_ext::vio::Registration::new(module),
                 })
             }
         }

@@ -6,7 +6,7 @@
 //! Not part of the driver. The C side is `rust/testing/testing.c`.
 
 use crate::kernel_ext::{
-    bindings, //
+    bindings,
     dma::{
         Access,
         Unrestricted, //
@@ -18,7 +18,7 @@ use crate::kernel_ext::{
         },
         Device, //
     },
-    page::ContiguousBuffer,
+    page::ContiguousBuffer, //
 };
 use core::{
     ptr::NonNull,

@@ -35,6 +35,7 @@ pub use ring::{
 
 use super::{
     bindings,
+    of,
     vio, //
 };
 use core::sync::atomic::{
@@ -150,8 +151,7 @@ pub enum Access {
 impl Access {
     /// For a device that is being bound; see [`Access::close`].
     pub(super) fn of(vdev: &vio::Device<device::CoreInternal<'_>>) -> Result<Self> {
-        // SAFETY: The device is valid.
-        if !unsafe { bindings::rust_ext_vio_cmo_charged(vdev.as_raw()) } {
+        if !Self::is_charged(vdev) {
             // SAFETY: The bus doesn't charge the device, and nobody else gets the token but its
             // driver.
             return Ok(Self::Unrestricted(unsafe { Unrestricted::new() }));
@@ -166,6 +166,14 @@ impl Access {
         Ok(Self::Charged(Mapper {
             inner: Arc::new(inner, GFP_KERNEL)?,
         }))
+    }
+
+    /// Returns whether the bus charges the device, as `vio_cmo_bus_probe()` decides.
+    fn is_charged(vdev: &vio::Device<device::CoreInternal<'_>>) -> bool {
+        // SAFETY: No precondition.
+        let has_cmo = unsafe { bindings::rust_ext_firmware_has_cmo() };
+        let window = |node: of::Node| node.property_len(c"ibm,my-dma-window").is_some();
+        has_cmo && vdev.of_node().is_some_and(window)
     }
 
     /// Waits until there is no mapping any more, nor anybody who could make one. Process context.
@@ -231,7 +239,7 @@ impl Drop for Mapper {
 impl Mapper {
     fn raw_device(&self) -> *mut bindings::device {
         // SAFETY: The device is valid, as it is referenced.
-        unsafe { bindings::rust_ext_vio_device(self.inner.vdev.as_raw()) }
+        unsafe { &raw mut (*self.inner.vdev.as_raw()).dev }
     }
 
     fn close(self) {
@@ -301,26 +309,26 @@ impl Mapper {
     /// until it has looked at the device for the first time.
     pub fn entitled(&self) -> usize {
         // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_vio_cmo_entitled(self.inner.vdev.as_raw()) }
+        unsafe { (&raw const (*self.inner.vdev.as_raw()).cmo.entitled).read_volatile() }
     }
 
     /// The bytes that the device is charged with.
     pub fn allocated(&self) -> usize {
         // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_vio_cmo_allocated(self.inner.vdev.as_raw()) }
+        unsafe { (&raw const (*self.inner.vdev.as_raw()).cmo.allocated).read_volatile() }
     }
 
     /// The bytes that it is said to want.
     pub fn desired(&self) -> usize {
         // SAFETY: The device is valid.
-        unsafe { bindings::rust_ext_vio_cmo_desired(self.inner.vdev.as_raw()) }
+        unsafe { (&raw const (*self.inner.vdev.as_raw()).cmo.desired).read_volatile() }
     }
 
     /// Tells the bus how many bytes the device would like to have mapped. The bus shares out the
     /// entitlement anew, soon. Process context.
     pub fn set_desired(&self, bytes: usize) {
         // SAFETY: The device is valid, and bound by the type invariant.
-        unsafe { bindings::rust_ext_vio_cmo_set_desired(self.inner.vdev.as_raw(), bytes) };
+        unsafe { bindings::vio_cmo_set_dev_desired(self.inner.vdev.as_raw(), bytes) };
     }
 }
 

@@ -18,8 +18,8 @@ use super::{
     Device, //
 };
 use crate::kernel_ext::{
-    bindings, //
-    page::Window,
+    bindings,
+    page::Window, //
 };
 use core::{
     cell::UnsafeCell,
@@ -160,7 +160,7 @@ impl PollContext<'_> {
     #[inline]
     pub fn consume(&self, skb: SkBuff) {
         // SAFETY: The buffer is valid and given away; the budget is that of this poll.
-        unsafe { bindings::rust_ext_skb_napi_consume(skb.into_raw(), self.budget) };
+        unsafe { bindings::napi_consume_skb(skb.into_raw(), self.budget) };
     }
 }
 

@@ -14,8 +14,8 @@ use super::{
     MacAddress, //
 };
 use crate::kernel_ext::{
-    bindings, //
-    ethtool,
+    bindings,
+    ethtool, //
 };
 use core::{
     marker::PhantomData,

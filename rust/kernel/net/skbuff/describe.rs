@@ -5,11 +5,11 @@
 //! Nearly all frames are plain: what they don't have (segmentation, checksums, fragments) is found out
 //! here, in a few loads, and only what they do have is worth a call of C code.
 
-use super::{
-    real_address,
-    SkBuff, //
+use super::SkBuff;
+use crate::kernel_ext::{
+    bindings,
+    page::real_address, //
 };
-use crate::kernel_ext::bindings;
 use core::mem::MaybeUninit;
 
 /// A value of `ip_summed`.
@@ -17,6 +17,26 @@ use core::mem::MaybeUninit;
 const CHECKSUM_PARTIAL: u8 = bindings::CHECKSUM_PARTIAL as u8;
 
 const ETH_P_IP: u16 = bindings::ETH_P_IP as u16;
+const ETH_P_IPV6: u16 = bindings::ETH_P_IPV6 as u16;
+
+/// What segmentation of TCP may be asked for, without anything that devices needn't know of.
+const PLAIN_TCP: u32 = TCP_V4
+    | TCP_V6
+    | (bindings::SKB_GSO_DODGY | bindings::SKB_GSO_TCP_ECN | bindings::SKB_GSO_TCP_FIXEDID) as u32;
+
+/// Values of `gso_type`.
+// CAST: Positive.
+const TCP_V4: u32 = bindings::SKB_GSO_TCPV4 as u32;
+const TCP_V6: u32 = bindings::SKB_GSO_TCPV6 as u32;
+
+/// The offset of a header that was not set.
+const NOT_SET: u16 = u16::MAX;
+
+/// Where the header says how long it is (RFC 9293).
+const TCP_DATA_OFFSET: usize = 12;
+
+/// Bytes of an IPv6 header without extensions (RFC 8200).
+const IPV6_HEADER: usize = 40;
 
 /// Bytes of an IPv4 header without options (RFC 791).
 const IPV4_HEADER: usize = 20;
@@ -131,16 +151,39 @@ impl SkBuff {
 
     #[cold]
     fn gso_details(&self) -> Gso {
-        let mut gso = bindings::rust_ext_gso::default();
-        // SAFETY: The buffer is valid, `gso` can be written.
-        unsafe { bindings::rust_ext_skb_gso(self.as_raw(), &mut gso) };
+        // SAFETY: The shared information of a valid buffer.
+        let (size, segments, kind) = unsafe {
+            let shared = self.shared_info();
+            ((*shared).gso_size, (*shared).gso_segs, (*shared).gso_type)
+        };
+        let tcp_v4 = kind & TCP_V4 != 0;
+        let tcp_v6 = kind & TCP_V6 != 0;
         Gso {
-            size: gso.size,
-            segments: gso.segments,
-            header_len: gso.header_len,
-            tcp_v4: gso.kind & bindings::RUST_EXT_GSO_TCPV4 as u8 != 0,
-            tcp_v6: gso.kind & bindings::RUST_EXT_GSO_TCPV6 as u8 != 0,
-            other: gso.kind & bindings::RUST_EXT_GSO_OTHER as u8 != 0,
+            size,
+            segments,
+            header_len: if tcp_v4 || tcp_v6 {
+                self.tcp_headers()
+            } else {
+                0
+            },
+            tcp_v4,
+            tcp_v6,
+            other: kind & !PLAIN_TCP != 0,
+        }
+    }
+
+    /// The length of all headers of a TCP segment; 0 if it isn't known, or they aren't in the linear part.
+    fn tcp_headers(&self) -> u32 {
+        let transport = self.headers().transport_header;
+        if transport == NOT_SET {
+            return 0;
+        }
+        let offset = transport.wrapping_sub(self.headroom());
+        let header = self.linear().get(usize::from(offset)..);
+        match header.and_then(|header| header.get(TCP_DATA_OFFSET)) {
+            // The upper half, in words of four bytes (RFC 9293).
+            Some(byte) => u32::from(offset) + u32::from(byte >> 4) * 4,
+            None => 0,
         }
     }
 
@@ -166,14 +209,38 @@ impl SkBuff {
 
     #[cold]
     fn other_packet(&self) -> IpPacket {
-        let mut ip = bindings::rust_ext_ip::default();
-        // SAFETY: The buffer is valid, `ip` can be written.
-        unsafe { bindings::rust_ext_skb_ip(self.as_raw(), &mut ip) };
-        IpPacket {
-            ethertype: ip.ethertype,
-            network_offset: ip.network_offset,
-            protocol: ip.protocol,
-            is_fragment: ip.is_fragment != 0,
+        // SAFETY: The buffer is valid.
+        let ethertype =
+            u16::from_be(unsafe { bindings::rust_ext_vlan_get_protocol(self.as_raw()) });
+        let unknown = IpPacket {
+            ethertype,
+            network_offset: 0,
+            protocol: 0,
+            is_fragment: false,
+        };
+        let network_offset = self.headers().network_header.wrapping_sub(self.headroom());
+        let Some(packet) = self.linear().get(usize::from(network_offset)..) else {
+            return unknown;
+        };
+        let packet_of = |protocol, is_fragment| IpPacket {
+            ethertype,
+            network_offset,
+            protocol,
+            is_fragment,
+        };
+        match ethertype {
+            ETH_P_IP => match packet.first_chunk::<IPV4_HEADER>() {
+                Some(header) => packet_of(
+                    header[9],
+                    u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT != 0,
+                ),
+                None => packet_of(0, false),
+            },
+            ETH_P_IPV6 => match packet.first_chunk::<IPV6_HEADER>() {
+                Some(header) => packet_of(header[6], false),
+                None => packet_of(0, false),
+            },
+            _ => packet_of(0, false),
         }
     }
 }

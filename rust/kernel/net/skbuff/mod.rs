@@ -38,13 +38,6 @@ use kernel::{
     prelude::*, //
 };
 
-/// The real address of data in the linear mapping, as `__pa()` takes it: all buffers are there.
-#[inline]
-fn real_address(data: *const u8) -> u64 {
-    // CAST: A pointer has 64 bits.
-    data as u64 & 0x0fff_ffff_ffff_ffff
-}
-
 /// A socket buffer to be sent.
 ///
 /// # Invariants
@@ -124,10 +117,15 @@ impl SkBuff {
     /// `EINVAL` if the frame is shorter; `EFAULT` if data can't be read.
     pub fn copy_bits(&self, offset: u32, buf: &mut [u8]) -> Result {
         let len = u32::try_from(buf.len()).map_err(|_| EINVAL)?;
-        let to = buf.as_mut_ptr().cast();
-
-        // SAFETY: The buffer is valid; `to` has room for `len` bytes. The helper checks the range.
-        to_result(unsafe { bindings::rust_ext_skb_copy_bits(self.raw.as_ptr(), offset, to, len) })
+        if offset.checked_add(len).is_none_or(|end| end > self.len()) {
+            return Err(EINVAL);
+        }
+        // CAST: Not above the length of a buffer.
+        let (offset, len) = (offset as c_int, len as c_int);
+        // SAFETY: The buffer is valid, and not shorter; `buf` has room for `len` bytes.
+        to_result(unsafe {
+            bindings::skb_copy_bits(self.raw.as_ptr(), offset, buf.as_mut_ptr().cast(), len)
+        })
     }
 
     /// Makes all of the frame linear. Any context.
@@ -156,21 +154,34 @@ impl SkBuff {
     ///
     /// `ENOMEM`, `EINVAL` if the frame makes no sense.
     pub fn checksum_help(&mut self) -> Result {
+        if self.partial_checksum().is_none() {
+            return Ok(());
+        }
         // SAFETY: The buffer is valid and ours; a shared one is copied.
-        to_result(unsafe { bindings::rust_ext_skb_checksum_help(self.raw.as_ptr()) })
+        to_result(unsafe { bindings::skb_checksum_help(self.raw.as_ptr()) })
     }
 
     /// Frees the buffer after it has been sent; a mere drop counts as a loss. Any context. See also
     /// [`PollContext::consume`](super::napi::PollContext::consume), which is cheaper.
     pub fn consume(self) {
         // SAFETY: The buffer is valid and given away.
-        unsafe { bindings::rust_ext_skb_consume(self.into_raw()) };
+        unsafe {
+            bindings::dev_kfree_skb_any_reason(
+                self.into_raw(),
+                bindings::skb_drop_reason_SKB_CONSUMED,
+            )
+        };
     }
 }
 
 impl Drop for SkBuff {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the buffer is ours.
-        unsafe { bindings::rust_ext_skb_free(self.raw.as_ptr()) };
+        unsafe {
+            bindings::dev_kfree_skb_any_reason(
+                self.raw.as_ptr(),
+                bindings::skb_drop_reason_SKB_DROP_REASON_NOT_SPECIFIED,
+            )
+        };
     }
 }

@@ -2,18 +2,14 @@
 
 //! Buffers for reception.
 
-use super::{
-    real_address,
-    SkBuff, //
-};
+use super::SkBuff;
 use crate::kernel_ext::{
-    bindings, //
+    bindings,
     net::Device,
+    page::real_address, //
 };
 use core::ptr::NonNull;
-use kernel::{
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 /// A receive buffer: the adapter writes a frame to its data.
 ///
