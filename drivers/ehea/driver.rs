@@ -3,11 +3,11 @@
 //! Probe and remove.
 
 use crate::{
-    firmware::{
+    error::{
         Error,
-        Firmware,
         Result, //
     },
+    firmware::Firmware,
     kernel_ext::{
         debugfs,
         dma::Access,
@@ -175,7 +175,7 @@ impl AdapterData {
 }
 
 // There is no `shutdown`: without one, the bus removes the device before kexec, which leaves nothing
-// behind in firmware; and a reset of the machine resets the adapter. For a crash see `firmware::crash`.
+// behind in firmware; and a reset of the machine resets the adapter. For a crash see `firmware::ledger`.
 #[vtable]
 impl vio::Driver for EheaDriver {
     type Data = AdapterData;

@@ -19,7 +19,8 @@
 //! - [`error`]: what can go wrong.
 //! - [`mr`]: registration of memory and the policy for hotplug; [`cmo`]: what to make of an
 //!   entitlement for memory that the adapter uses; [`queue`]: rings, work requests, completions.
-//! - [`bmap`]: from real addresses to those of the adapter.
+//! - [`hcall`]: hypercalls, their repetition and their errors; it knows the platform as a trait.
+//!   [`bmap`]: from real addresses to those of the adapter.
 //! - [`abi`]: the interface of firmware and hardware as types; [`sync`]: atomic variables.
 //! - [`trace`]: the tracepoints of the driver.
 //! - [`kernel_ext`]: abstractions that the `kernel` crate lacks. All unsafe code is there and in
@@ -56,7 +57,15 @@ mod bmap;
 )]
 mod cmo;
 mod driver;
+mod error;
 mod firmware;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared with host tests"
+)]
+mod hcall;
 #[allow(
     dead_code,
     unreachable_pub,

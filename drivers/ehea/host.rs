@@ -10,6 +10,7 @@ pub use ehea_abi as abi;
 
 pub mod bmap;
 pub mod cmo;
+pub mod hcall;
 pub mod mr;
 pub mod queue;
 

@@ -5,8 +5,7 @@
 use super::{
     object::Object,
     Eq,
-    Firmware,
-    Result, //
+    Firmware, //
 };
 use crate::{
     abi::{
@@ -21,11 +20,12 @@ use crate::{
         },
         ring::CQE_SIZE, //
     },
+    error::Result,
     kernel_ext::{
         io_be::BeMmio,
         page::QueueMemory, //
     },
-    queue::CqGeometry,
+    queue::CqGeometry, //
 };
 use kernel::{
     prelude::*,
@@ -77,7 +77,7 @@ impl Cq {
         entries: u32,
     ) -> Result<Self> {
         let args = AllocCq {
-            adapter: firmware.adapter(),
+            adapter: firmware.caller().adapter(),
             eq: eq.handle(),
             token,
             cqes: entries,

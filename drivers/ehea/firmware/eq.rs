@@ -4,8 +4,7 @@
 
 use super::{
     object::Object,
-    Firmware,
-    Result, //
+    Firmware, //
 };
 use crate::{
     abi::{
@@ -17,11 +16,12 @@ use crate::{
         },
         ring::EQE_SIZE, //
     },
+    error::Result,
     kernel_ext::{
         irq::Mapping,
         page::QueueMemory, //
     },
-    queue::EqGeometry,
+    queue::EqGeometry, //
 };
 use kernel::sync::Arc;
 
@@ -40,7 +40,7 @@ impl Eq {
     /// Allocates an event queue and registers its memory.
     pub(crate) fn new(firmware: &Arc<Firmware>, name: &'static str, kind: EqKind) -> Result<Self> {
         let args = AllocEq {
-            adapter: firmware.adapter(),
+            adapter: firmware.caller().adapter(),
             kind,
             interrupt_sources: 1,
             max_eqes: ENTRIES,

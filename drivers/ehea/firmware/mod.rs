@@ -7,9 +7,8 @@
 //! that a call takes long.
 
 mod cq;
-mod crash;
 mod eq;
-mod error;
+mod ledger;
 mod object;
 mod port;
 mod qp;
@@ -19,10 +18,6 @@ pub(crate) use cq::{
     CqRegisters, //
 };
 pub(crate) use eq::Eq;
-pub(crate) use error::{
-    Error,
-    Result, //
-};
 pub(crate) use port::PortCalls;
 pub(crate) use qp::{
     Qp,
@@ -44,7 +39,16 @@ use crate::{
             Regs,
             ResetEvents,
             ReturnCode, //
-        },
+        }, //
+    },
+    error::{
+        Error,
+        Result, //
+    },
+    hcall::{
+        Caller,
+        HcallError,
+        Hypervisor, //
     },
     kernel_ext::{
         crash::Registration,
@@ -52,43 +56,33 @@ use crate::{
         hypercall,
         net::stats::Counter,
         page::ContiguousBuffer, //
-    },
-    mr,
+    }, //
 };
-use core::ops::Deref;
-use crash::Ledger;
 use kernel::{
     device,
-    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        Arc,
-        Mutex, //
+        Arc, //
     },
     time::{
         delay::fsleep,
         Delta, //
     }, //
 };
-
-/// More resources than firmware will ever refuse to free at the same time.
-const MAX_LEFTOVERS: usize = 64;
+use ledger::{
+    Crash,
+    Ledger, //
+};
 
 /// What is known of an adapter's hypercalls.
-#[pin_data]
 struct Calls {
     /// Their number, repetitions included.
     count: Counter,
-    /// Handles of resources that firmware did not take back, to be tried again. There is room for
-    /// [`MAX_LEFTOVERS`]. Nothing else is locked meanwhile, but hypercalls are made.
-    #[pin]
-    leftovers: Mutex<KVec<u64>>,
-    /// How many there was no room for.
-    lost: Counter,
-    /// What firmware keeps, to be given back in a crash; none if the kernel has no room for one more
-    /// to be told.
-    crash: Option<Pin<KBox<Registration<Ledger>>>>,
+    /// What firmware holds because of them.
+    ledger: Arc<Ledger>,
+    /// Gives that back in a crash; none if the kernel has no room for one more to be told.
+    _crash: Option<Pin<KBox<Registration<Crash>>>>,
 }
 
 /// The platform that hypercalls go to: a real one.
@@ -98,15 +92,13 @@ pub(crate) struct Platform {
     calls: Arc<Calls>,
 }
 
-impl mr::Hypervisor for Platform {
+impl Hypervisor for Platform {
     fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
         self.calls.count.inc();
         let (status, results) = hypercall::hea_call9(opcode.0, regs);
         let code = ReturnCode(status);
-        if let Some(ledger) = &self.calls.crash {
-            if code.is_success() {
-                ledger.note(opcode, &regs, &results);
-            }
+        if code.is_success() {
+            self.calls.ledger.note(opcode, &regs, &results);
         }
         (code, results)
     }
@@ -115,19 +107,15 @@ impl mr::Hypervisor for Platform {
         fsleep(Delta::from_millis(ms.into()));
     }
 
-    fn not_freed(&self, resource: u64, error: &mr::HcallError) {
-        let mut leftovers = self.calls.leftovers.lock();
-        if leftovers.push_within_capacity(resource).is_err() {
-            self.calls.lost.inc();
-        }
-        drop(leftovers);
+    fn not_freed(&self, resource: u64, error: &HcallError) {
+        self.calls.ledger.region_refused(resource);
         dev_err!(self.dev, "{}\n", Error::Refused(*error));
     }
 }
 
 /// Access to firmware on behalf of one adapter.
 pub(crate) struct Firmware {
-    calls: mr::Firmware<Platform>,
+    caller: Caller<Platform>,
     access: Access,
 }
 
@@ -135,8 +123,9 @@ impl Firmware {
     /// For the adapter with that handle (eHEA ABI §9.1), which has `access` to memory; messages are
     /// logged for `dev`.
     pub(crate) fn new(adapter: u64, dev: &device::Device, access: &Access) -> Result<Self> {
-        let leftovers = KVec::with_capacity(MAX_LEFTOVERS, GFP_KERNEL)?;
-        let crash = match KBox::pin_init(Registration::new(Ledger::new(adapter)), GFP_KERNEL) {
+        let ledger = Arc::pin_init(Ledger::new(adapter), GFP_KERNEL)?;
+        let crash = Crash(ledger.clone());
+        let crash = match KBox::pin_init(Registration::new(crash), GFP_KERNEL) {
             Ok(crash) => Some(crash),
             Err(error) if error == ENOSPC => {
                 dev_warn!(
@@ -149,20 +138,24 @@ impl Firmware {
         };
         let platform = Platform {
             dev: dev.into(),
-            calls: Arc::pin_init(
-                pin_init!(Calls {
+            calls: Arc::new(
+                Calls {
                     count: Counter::default(),
-                    leftovers <- new_mutex!(leftovers),
-                    lost: Counter::default(),
-                    crash,
-                }),
+                    ledger,
+                    _crash: crash,
+                },
                 GFP_KERNEL,
             )?,
         };
         Ok(Self {
-            calls: mr::Firmware::new(platform, adapter),
+            caller: Caller::new(platform, adapter),
             access: access.clone(),
         })
+    }
+
+    /// What makes calls for the adapter.
+    pub(crate) fn caller(&self) -> &Caller<Platform> {
+        &self.caller
     }
 
     /// How the adapter gets at memory. Control blocks and page lists are not affected: those are
@@ -173,35 +166,41 @@ impl Firmware {
 
     /// How many hypercalls were made for the adapter, repetitions included.
     pub(crate) fn calls(&self) -> u64 {
-        self.hypervisor().calls.count.get()
+        self.caller.hypervisor().calls.count.get()
     }
 
-    /// How many memory regions, shared ones included, firmware did not take back.
+    /// Returns the book of what firmware holds.
+    fn ledger(&self) -> &Ledger {
+        &self.caller.hypervisor().calls.ledger
+    }
+
+    /// Returns how many memory regions, shared ones included, firmware did not take back.
     pub(crate) fn not_freed(&self) -> u64 {
-        let calls = &self.hypervisor().calls;
-        let leftovers = calls.leftovers.lock().len();
-        calls.lost.get().wrapping_add(leftovers as u64)
+        self.ledger().regions_refused()
     }
 
     /// Asks firmware once more to take back what it did not. Process context.
     pub(crate) fn free_again(&self) {
-        let mut leftovers = self.hypervisor().calls.leftovers.lock();
-        leftovers.retain(|&mut handle| self.free(handle, true, "memory region").is_err());
+        self.ledger().free_again(|resource| {
+            // What it refuses stays in the book.
+            let _ = self.caller.free(resource, true, "resource without owner");
+        });
     }
 
     /// The device, for messages.
     pub(crate) fn dev(&self) -> &device::Device {
-        &self.hypervisor().dev
+        &self.caller.hypervisor().dev
     }
 
     /// Queries the adapter (eHEA ABI §3.8).
     pub(crate) fn query_adapter(&self) -> Result<AdapterBlock> {
         let block = control_block()?;
         let args = QueryHea {
-            adapter: self.adapter(),
+            adapter: self.caller.adapter(),
             block: block.real_address(),
         };
-        self.call(Opcode::QUERY_HEA, args.pack(), "adapter")?;
+        self.caller
+            .call(Opcode::QUERY_HEA, args.pack(), "adapter")?;
         Ok(block.window().read(0)?)
     }
 
@@ -209,11 +208,11 @@ impl Firmware {
     /// §3.13).
     pub(crate) fn reset_events(&self, neq: u64) -> Result {
         let args = ResetEvents {
-            adapter: self.adapter(),
+            adapter: self.caller.adapter(),
             neq,
             events: ResetEvents::ALL,
         };
-        self.call(
+        self.caller.call(
             Opcode::RESET_EVENTS,
             args.pack(),
             "notification event queue",
@@ -225,11 +224,14 @@ impl Firmware {
     pub(crate) fn error_data(&self, resource: u64) -> Result<Option<ErrorBlock>> {
         let block = control_block()?;
         let args = ErrorData {
-            adapter: self.adapter(),
+            adapter: self.caller.adapter(),
             resource,
             block: block.real_address(),
         };
-        match self.call(Opcode::ERROR_DATA, args.pack(), "error data") {
+        match self
+            .caller
+            .call(Opcode::ERROR_DATA, args.pack(), "error data")
+        {
             Ok(_) => Ok(Some(block.window().read(0)?)),
             Err(error) if error.code == ReturnCode::R_STATE => Ok(None),
             Err(error) => Err(error.into()),
@@ -240,14 +242,7 @@ impl Firmware {
 impl Drop for Firmware {
     fn drop(&mut self) {
         self.free_again();
-    }
-}
-
-impl Deref for Firmware {
-    type Target = mr::Firmware<Platform>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.calls
+        self.ledger().close();
     }
 }
 

@@ -2,11 +2,7 @@
 
 //! What queues and queue pairs have in common: a handle, and memory that the adapter reaches.
 
-use super::{
-    Error,
-    Firmware,
-    Result, //
-};
+use super::Firmware;
 use crate::{
     abi::hcall::{
         DisableAndGetHea,
@@ -15,8 +11,12 @@ use crate::{
         Regs,
         ReturnCode, //
     },
-    kernel_ext::page::QueueMemory,
-    mr::HcallError,
+    error::{
+        Error,
+        Result, //
+    },
+    hcall::HcallError,
+    kernel_ext::page::QueueMemory, //
 };
 use kernel::{
     prelude::*,
@@ -44,7 +44,9 @@ impl Object {
     ) -> Result<(Self, Regs)> {
         // Whatever fails from the call on must free the handle.
         let firmware = firmware.clone();
-        let results = firmware.call(Opcode::ALLOC_HEA_RESOURCE, *args, name)?;
+        let results = firmware
+            .caller()
+            .call(Opcode::ALLOC_HEA_RESOURCE, *args, name)?;
         let object = Self {
             firmware,
             name,
@@ -81,6 +83,7 @@ impl Object {
         let addresses =
             (0..memory.pages()).map(|page| memory.page(page).map_or(0, |page| page.address()));
         self.firmware
+            .caller()
             .register_queue(self.handle, queue, addresses, self.name)?;
         Ok(memory)
     }
@@ -88,12 +91,12 @@ impl Object {
     /// Makes the adapter stop using a queue pair (eHEA ABI §3.11).
     fn disable(&self) {
         let args = DisableAndGetHea {
-            adapter: self.firmware.adapter(),
+            adapter: self.firmware.caller().adapter(),
             report: DisableAndGetHea::WQE_POINTERS,
             qp: self.handle,
         };
         let opcode = Opcode::DISABLE_AND_GET_HEA;
-        if let Err(error) = self.firmware.call(opcode, args.pack(), self.name) {
+        if let Err(error) = self.firmware.caller().call(opcode, args.pack(), self.name) {
             dev_err!(self.firmware.dev(), "{}\n", Error::from(error));
         }
     }
@@ -102,7 +105,7 @@ impl Object {
         if self.is_queue_pair {
             self.disable();
         }
-        self.firmware.free(self.handle, force, self.name)
+        self.firmware.caller().free(self.handle, force, self.name)
     }
 
     fn log_error_data(&self) {
@@ -129,10 +132,9 @@ impl Drop for Object {
         }
         if let Err(error) = result {
             dev_err!(self.firmware.dev(), "{}\n", Error::from(error));
-            // The adapter may still write to the memory: it can't be given back.
-            for memory in self.memory.drain_all() {
-                core::mem::forget(memory);
-            }
+            // The adapter may still write to the memory.
+            let memory = core::mem::take(&mut self.memory);
+            self.firmware.ledger().queue_refused(self.handle, memory);
         }
     }
 }

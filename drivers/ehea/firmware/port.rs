@@ -4,29 +4,31 @@
 
 use super::{
     control_block,
-    Firmware,
-    Result, //
+    Firmware, //
 };
-use crate::abi::{
-    bits::Bits64,
-    cb::port::{
-        MacAddress,
-        PortBlock0,
-        PortBlock1,
-        PortBlock2,
-        PortBlock4,
-        PortBlock7,
-        PortCategory,
-        PortSpeed,
-        ReceiveControl,
-        MAX_DEFAULT_QPS, //
+use crate::{
+    abi::{
+        bits::Bits64,
+        cb::port::{
+            MacAddress,
+            PortBlock0,
+            PortBlock1,
+            PortBlock2,
+            PortBlock4,
+            PortBlock7,
+            PortCategory,
+            PortSpeed,
+            ReceiveControl,
+            MAX_DEFAULT_QPS, //
+        },
+        hcall::{
+            BcmcArgs,
+            BcmcScope,
+            Opcode,
+            PortCall, //
+        }, //
     },
-    hcall::{
-        BcmcArgs,
-        BcmcScope,
-        Opcode,
-        PortCall, //
-    }, //
+    error::Result, //
 };
 use kernel::{
     prelude::*,
@@ -93,13 +95,14 @@ impl PortCalls {
     fn query<B: Block>(&self, select: Bits64) -> Result<B> {
         let block = control_block()?;
         let args = PortCall {
-            adapter: self.firmware.adapter(),
+            adapter: self.firmware.caller().adapter(),
             category: B::CATEGORY,
             port: self.number,
             select: select.mask(),
             block: block.real_address(),
         };
         self.firmware
+            .caller()
             .call(Opcode::QUERY_HEA_PORT, args.pack(), B::NAME)?;
         Ok(block.window().read(0)?)
     }
@@ -108,13 +111,14 @@ impl PortCalls {
         let block = control_block()?;
         block.window().write(0, contents)?;
         let args = PortCall {
-            adapter: self.firmware.adapter(),
+            adapter: self.firmware.caller().adapter(),
             category: B::CATEGORY,
             port: self.number,
             select,
             block: block.real_address(),
         };
         self.firmware
+            .caller()
             .call(Opcode::MODIFY_HEA_PORT, args.pack(), B::NAME)?;
         Ok(())
     }
@@ -212,7 +216,7 @@ impl PortCalls {
     ) -> Result {
         let call = |scope, register| {
             let args = BcmcArgs {
-                adapter: self.firmware.adapter(),
+                adapter: self.firmware.caller().adapter(),
                 port: self.number,
                 scope,
                 mac,
@@ -223,7 +227,7 @@ impl PortCalls {
             } else {
                 Opcode::DEREG_BCMC
             };
-            self.firmware.call(opcode, args.pack(), name)?;
+            self.firmware.caller().call(opcode, args.pack(), name)?;
             Ok(())
         };
         let [untagged, tagged] = scopes;

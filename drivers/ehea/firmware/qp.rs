@@ -7,9 +7,7 @@ use super::{
     object::Object,
     Cq,
     Eq,
-    Error,
-    Firmware,
-    Result, //
+    Firmware, //
 };
 use crate::{
     abi::{
@@ -37,6 +35,11 @@ use crate::{
         }, //
     },
     cmo::Rings,
+    error::{
+        Error,
+        Result, //
+    },
+    hcall::PROTECTION_DOMAIN,
     kernel_ext::{
         io_be::BeMmio,
         page::{
@@ -44,11 +47,10 @@ use crate::{
             QueueMemory, //
         }, //
     },
-    mr::PROTECTION_DOMAIN,
     queue::{
         QpGeometry,
         WorkQueue, //
-    },
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -127,7 +129,7 @@ impl Qp {
     ) -> Result<Self> {
         let block = control_block()?;
         let args = AllocQp {
-            adapter: firmware.adapter(),
+            adapter: firmware.caller().adapter(),
             low_latency: true,
             signalling: AllocQp::SIGNAL_ON_REQUEST,
             receive_queues: AllocQp::ALL_RECEIVE_QUEUES,
@@ -212,7 +214,7 @@ impl Qp {
 
     fn args(&self, select: u64) -> QpCall {
         QpCall {
-            adapter: self.object.firmware().adapter(),
+            adapter: self.object.firmware().caller().adapter(),
             category: QpCategory::BLOCK0,
             qp: self.handle(),
             select,
@@ -224,6 +226,7 @@ impl Qp {
         let args = self.args(QpBlock0::SELECT_ALL.mask());
         self.object
             .firmware()
+            .caller()
             .call(Opcode::QUERY_HEA_QP, args.pack(), "queue pair")?;
         let block: QpBlock0 = self.block.window().read(0)?;
         Ok(QpControl(block.control.get()))
@@ -238,6 +241,7 @@ impl Qp {
         let args = self.args(QpBlock0::SELECT_CONTROL.mask());
         self.object
             .firmware()
+            .caller()
             .call(Opcode::MODIFY_HEA_QP, args.pack(), "queue pair")?;
         Ok(())
     }

@@ -5,17 +5,13 @@
 use core::fmt;
 use core::ops::Deref;
 
-use super::pages::next_count;
-use super::{Firmware, HcallError, Hypervisor, PageList};
 use crate::abi::cb::adapter::{PageSize, PageSizes};
 use crate::abi::hcall::{
     AllocMr, MrAllocated, Opcode, QueueSelect, RegisterRpages, RegisterSmr, ReturnCode,
     ACCESS_LOCAL_WRITE,
 };
 use crate::bmap::{Busmap, RunStore, START};
-
-/// The protection domain of all queue pairs and memory regions.
-pub const PROTECTION_DOMAIN: u32 = 0xaabc_deff;
+use crate::hcall::{next_count, Caller, HcallError, Hypervisor, PageList, PROTECTION_DOMAIN};
 
 const REGION: &str = "memory region";
 const REGION_PAGES: &str = "pages of a memory region";
@@ -50,7 +46,7 @@ impl fmt::Display for RegisterError {
 /// Dropping it frees it, in process context; use [`MemoryRegion::free`] to learn of failures.
 #[derive(Debug)]
 pub struct MemoryRegion<H: Hypervisor> {
-    firmware: Firmware<H>,
+    caller: Caller<H>,
     /// `None` once freed.
     allocated: Option<MrAllocated>,
     bytes: u64,
@@ -67,7 +63,7 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
     /// The last refusal of firmware; nothing stays allocated then. [`RegisterError::NoMemory`] if
     /// the map is empty.
     pub fn register<R: RunStore>(
-        firmware: &Firmware<H>,
+        caller: &Caller<H>,
         list: &mut impl PageList,
         map: &Busmap<R>,
         sizes: PageSizes,
@@ -81,7 +77,7 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
             .peekable();
         let mut size = sizes.next().unwrap_or(PageSize::K4);
         loop {
-            match Self::register_with(firmware, list, map, size) {
+            match Self::register_with(caller, list, map, size) {
                 Ok(region) => return Ok(region),
                 Err(error) => match sizes.next() {
                     Some(smaller) if refuses_argument(error.code) => size = smaller,
@@ -93,24 +89,24 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
 
     /// Registers all memory of `map` with pages of that size. On failure nothing stays allocated.
     fn register_with<R: RunStore>(
-        firmware: &Firmware<H>,
+        caller: &Caller<H>,
         list: &mut impl PageList,
         map: &Busmap<R>,
         page_size: PageSize,
     ) -> Result<Self, HcallError> {
         let call = AllocMr {
-            adapter: firmware.adapter(),
+            adapter: caller.adapter(),
             start: START,
             length: map.total_bytes(),
             access: ACCESS_LOCAL_WRITE,
             page_size: page_size.code(),
             pd: PROTECTION_DOMAIN,
         };
-        let regs = firmware.call(Opcode::ALLOC_HEA_RESOURCE, call.pack(), REGION)?;
+        let regs = caller.call(Opcode::ALLOC_HEA_RESOURCE, call.pack(), REGION)?;
         let allocated = MrAllocated::unpack(&regs);
         // From here on, dropping the region frees it.
         let mut region = Self {
-            firmware: firmware.clone(),
+            caller: caller.clone(),
             allocated: Some(allocated),
             bytes: map.total_bytes(),
             page_size,
@@ -129,7 +125,7 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
                 }
             }
             let call = RegisterRpages {
-                adapter: firmware.adapter(),
+                adapter: caller.adapter(),
                 page_size: page_size.code(),
                 queue: QueueSelect::Sq,
                 resource: allocated.handle,
@@ -137,7 +133,7 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
                 count,
             };
             let last = pages.left() == 0;
-            let calls = firmware.register_rpages(&call, last, REGION_PAGES)?;
+            let calls = caller.register_rpages(&call, last, REGION_PAGES)?;
             region.register_calls = region.register_calls.saturating_add(calls);
         }
         Ok(region)
@@ -150,9 +146,9 @@ impl<H: Hypervisor> MemoryRegion<H> {
         self.allocated.unwrap_or_default().handle
     }
 
-    /// The interface of the adapter that it belongs to.
-    pub fn firmware(&self) -> &Firmware<H> {
-        &self.firmware
+    /// What makes calls for the adapter that it belongs to.
+    pub fn caller(&self) -> &Caller<H> {
+        &self.caller
     }
 
     /// Its length in bytes.
@@ -177,7 +173,7 @@ impl<H: Hypervisor> MemoryRegion<H> {
     /// If firmware refuses, the region is lost until the adapter is reset; it is not tried again.
     pub fn free(mut self) -> Result<(), HcallError> {
         match self.allocated.take() {
-            Some(allocated) => self.firmware.free(allocated.handle, true, REGION),
+            Some(allocated) => self.caller.free(allocated.handle, true, REGION),
             None => Ok(()),
         }
     }
@@ -186,7 +182,7 @@ impl<H: Hypervisor> MemoryRegion<H> {
 impl<H: Hypervisor> Drop for MemoryRegion<H> {
     fn drop(&mut self) {
         if let Some(allocated) = self.allocated.take() {
-            self.firmware.free_or_report(allocated.handle, REGION);
+            self.caller.free_or_report(allocated.handle, REGION);
         }
     }
 }
@@ -224,17 +220,17 @@ impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> SharedRegion<H, M> {
     ///
     /// # Errors
     ///
-    /// Those of [`Firmware::call`].
+    /// Those of [`Caller::call`].
     pub fn register(region: M) -> Result<Self, HcallError> {
-        let firmware = region.firmware();
+        let caller = region.caller();
         let call = RegisterSmr {
-            adapter: firmware.adapter(),
+            adapter: caller.adapter(),
             mr: region.handle(),
             start: START,
             access: ACCESS_LOCAL_WRITE,
             pd: PROTECTION_DOMAIN,
         };
-        let regs = firmware.call(Opcode::REGISTER_SMR, call.pack(), SHARED_REGION)?;
+        let regs = caller.call(Opcode::REGISTER_SMR, call.pack(), SHARED_REGION)?;
         Ok(Self {
             allocated: Some(MrAllocated::unpack(&regs)),
             region,
@@ -259,7 +255,7 @@ impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> SharedRegion<H, M> {
     /// As for [`MemoryRegion::free`].
     pub fn free(mut self) -> Result<(), HcallError> {
         match self.allocated.take() {
-            Some(smr) => self.region.firmware().free(smr.handle, true, SHARED_REGION),
+            Some(smr) => self.region.caller().free(smr.handle, true, SHARED_REGION),
             None => Ok(()),
         }
     }
@@ -269,7 +265,7 @@ impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> Drop for SharedRegion<H,
     fn drop(&mut self) {
         if let Some(smr) = self.allocated.take() {
             self.region
-                .firmware()
+                .caller()
                 .free_or_report(smr.handle, SHARED_REGION);
         }
     }

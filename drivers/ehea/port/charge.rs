@@ -18,7 +18,7 @@ use crate::{
         BufferKind,
         Limits, //
     },
-    firmware::Result,
+    error::Result,
     kernel_ext::dma::{
         Access,
         DmaBuffer,

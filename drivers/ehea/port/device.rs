@@ -19,10 +19,8 @@ use super::{
     tx::send::Queue, //
 };
 use crate::{
-    firmware::{
-        PortCalls,
-        Result, //
-    },
+    error::Result,
+    firmware::PortCalls,
     kernel_ext::net::{
         self,
         stats::Counter, //

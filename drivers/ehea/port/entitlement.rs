@@ -11,7 +11,7 @@ use crate::{
         Limits,
         Plan, //
     },
-    firmware::Result,
+    error::Result,
     kernel_ext::{
         crash,
         net::lock::ConfigLock, //

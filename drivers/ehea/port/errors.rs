@@ -5,10 +5,8 @@
 use super::context::Context;
 use crate::{
     abi::eqe::Eqe,
-    firmware::{
-        Eq,
-        Result, //
-    },
+    error::Result,
+    firmware::Eq,
     kernel_ext::{
         irq,
         workqueue::{

@@ -11,10 +11,8 @@ use crate::{
             ReturnCode, //
         }, //
     },
-    firmware::{
-        PortCalls,
-        Result, //
-    },
+    error::Result,
+    firmware::PortCalls,
     kernel_ext::net::{
         self,
         RxMode, //

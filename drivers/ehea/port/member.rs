@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cmo::Limits,
-    firmware::{
+    error::{
         Error,
         Result, //
     },

@@ -41,11 +41,11 @@ use crate::{
         PortBlock0,
         MAX_DEFAULT_QPS, //
     },
-    firmware::{
+    error::{
         Error,
-        PortCalls,
         Result, //
     },
+    firmware::PortCalls,
     kernel_ext::net::{
         self,
         Features,

@@ -22,11 +22,11 @@ use crate::{
         Limits,
         Plan, //
     },
-    firmware::{
-        Eq,
+    error::{
         Error,
         Result, //
     },
+    firmware::Eq,
     kernel_ext::net::lock::{
         ConfigGuard,
         ConfigLock,

@@ -33,13 +33,15 @@ use crate::{
         Limits,
         Plan, //
     },
+    error::{
+        Error,
+        Result, //
+    },
     firmware::{
         Cq,
         Eq,
-        Error,
         Qp,
-        QpConfig,
-        Result, //
+        QpConfig, //
     },
     kernel_ext::{
         dma::{

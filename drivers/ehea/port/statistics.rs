@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     abi::cb::port::PortBlock2,
-    firmware::Result,
+    error::Result,
     kernel_ext::net::stats::{
         Counter,
         RxQueueStats,

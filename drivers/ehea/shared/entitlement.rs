@@ -10,7 +10,7 @@ use crate::{
         Plan,
         Share, //
     },
-    firmware::Result,
+    error::Result,
     kernel_ext::dma::Mapper, //
 };
 use kernel::{

@@ -14,10 +14,10 @@ use crate::{
         },
         hcall::EqKind, //
     },
+    error::Result,
     firmware::{
         Eq,
-        Firmware,
-        Result, //
+        Firmware, //
     },
     kernel_ext::{
         irq::{

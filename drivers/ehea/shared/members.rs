@@ -5,7 +5,7 @@
 use super::memory::Generation;
 use crate::{
     cmo::Limits,
-    firmware::{
+    error::{
         Error,
         Result, //
     },

@@ -11,12 +11,13 @@ use crate::{
         Busmap,
         RealRange, //
     },
+    error::Result,
     firmware::{
         control_block,
         Firmware,
-        Platform,
-        Result, //
+        Platform, //
     },
+    hcall::PageList,
     kernel_ext::{
         dma::Reachable,
         memory::for_each_online_section,
@@ -27,7 +28,6 @@ use crate::{
         Alive,
         AliveCount,
         MemoryRegion,
-        PageList,
         Policy,
         SharedRegion, //
     }, //
@@ -78,7 +78,7 @@ impl Generation {
         map: Arc<Map>,
         alive: &Arc<AliveCount>,
     ) -> Result<Arc<Self>> {
-        let region = MemoryRegion::register(firmware, list, &map, sizes)?;
+        let region = MemoryRegion::register(firmware.caller(), list, &map, sizes)?;
         let region = Arc::new(region, GFP_KERNEL)?;
         Ok(Arc::new(
             Self {

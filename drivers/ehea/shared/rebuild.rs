@@ -18,7 +18,7 @@ use super::{
 use crate::{
     abi::hcall::ReturnCode,
     bmap::RealRange,
-    firmware::{
+    error::{
         Error,
         Result, //
     },

@@ -16,10 +16,8 @@ use crate::{
         AdapterBlock,
         PageSizes, //
     },
-    firmware::{
-        Firmware,
-        Result, //
-    },
+    error::Result,
+    firmware::Firmware,
     mr::MissReport, //
 };
 use kernel::{

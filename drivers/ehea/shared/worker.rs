@@ -8,10 +8,8 @@ use super::{
     state::AdapterState, //
 };
 use crate::{
-    firmware::{
-        Firmware,
-        Result, //
-    },
+    error::Result,
+    firmware::Firmware,
     kernel_ext::{
         net,
         workqueue::{

@@ -9,7 +9,7 @@ use super::charged::{
 };
 use crate::{
     cmo::BufferKind,
-    firmware::{
+    error::{
         Error,
         Result, //
     },

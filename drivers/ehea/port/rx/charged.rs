@@ -12,7 +12,7 @@
 
 use crate::{
     cmo::BufferKind,
-    firmware::{
+    error::{
         Error,
         Result, //
     },

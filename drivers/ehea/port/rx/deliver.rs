@@ -28,7 +28,7 @@ use crate::{
         Cqe, //
     },
     cmo::BufferKind,
-    firmware::{
+    error::{
         Error,
         Result, //
     },

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     cmo::BufferKind,
+    error::Result,
     firmware::{
         CqRegisters,
         Qp,
-        QpRegisters,
-        Result, //
+        QpRegisters, //
     },
     kernel_ext::{
         dma::Access,

@@ -5,7 +5,7 @@
 
 use crate::{
     cmo::BOUNCE_SLOT_BYTES as SLOT_BYTES,
-    firmware::{
+    error::{
         Error,
         Result, //
     },

@@ -3,7 +3,7 @@
 //! What both sides of a send queue share.
 
 use crate::{
-    firmware::Result,
+    error::Result,
     kernel_ext::net::skbuff::SkbSlot,
     queue::{
         SendProgress,

@@ -18,10 +18,8 @@ use super::{
     }, //
 };
 use crate::{
-    firmware::{
-        QpRegisters,
-        Result, //
-    },
+    error::Result,
+    firmware::QpRegisters,
     kernel_ext::{
         dma::Unrestricted,
         net::{

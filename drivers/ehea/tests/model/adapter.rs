@@ -12,9 +12,10 @@ use ehea_core::abi::cb::port::MacAddress;
 use ehea_core::abi::hcall::ReturnCode;
 use ehea_core::abi::ring::QueueSize;
 use ehea_core::bmap::{RealRange, SECTION_SIZE};
+use ehea_core::hcall::HcallError;
 use ehea_core::mr::{
-    self, Action, AliveCount, Event, HcallError, MissReport, Outcome, Policy, Rebuild,
-    Regions as _, RegisterError, Replaced,
+    self, Action, AliveCount, Event, MissReport, Outcome, Policy, Rebuild, Regions as _,
+    RegisterError, Replaced,
 };
 use ehea_model::testkit::TestMachine;
 use ehea_model::Temper;

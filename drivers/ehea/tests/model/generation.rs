@@ -5,9 +5,8 @@
 use std::rc::Rc;
 
 use ehea_core::abi::cb::adapter::PageSizes;
-use ehea_core::mr::{
-    self, Alive, AliveCount, HcallError, MemoryRegion, RegisterError, SharedRegion,
-};
+use ehea_core::hcall::HcallError;
+use ehea_core::mr::{self, Alive, AliveCount, MemoryRegion, RegisterError, SharedRegion};
 
 use super::guest::{Guest, Map};
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use ehea_core::abi::hcall::{Opcode, Regs, ReturnCode};
 use ehea_core::bmap::{Builder, Busmap, OutOfMemory, RealRange, Run, RunStore};
-use ehea_core::mr::{Firmware, HcallError, Hypervisor, PageList};
+use ehea_core::hcall::{Caller, HcallError, Hypervisor, PageList};
 use ehea_model::testkit::TestMachine;
 use zerocopy::byteorder::big_endian::U64;
 
@@ -78,8 +78,8 @@ impl Guest {
     }
 
     /// Returns the firmware interface of the adapter.
-    pub(crate) fn firmware(&self) -> Firmware<&Self> {
-        Firmware::new(self, self.machine.borrow().handle())
+    pub(crate) fn firmware(&self) -> Caller<&Self> {
+        Caller::new(self, self.machine.borrow().handle())
     }
 
     /// Returns the page that holds lists of pages.

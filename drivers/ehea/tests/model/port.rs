@@ -20,7 +20,8 @@ use ehea_core::abi::hcall::{
 };
 use ehea_core::abi::regs;
 use ehea_core::abi::ring::{QueueSize, SlotSize};
-use ehea_core::mr::{self, HcallError, PROTECTION_DOMAIN};
+use ehea_core::hcall::{HcallError, PROTECTION_DOMAIN};
+use ehea_core::mr::{self};
 use ehea_core::queue::{
     parse_received, write_immediate, write_mixed, CompletionReader, CqGeometry, EqGeometry, Frame,
     Location, PostedBuffers, QpGeometry, Segment, SendCompleter, SendPoster, Slot, SwqeError,

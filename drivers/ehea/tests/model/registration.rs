@@ -7,7 +7,8 @@ use std::rc::Rc;
 use ehea_core::abi::cb::adapter::{PageSize, PageSizes};
 use ehea_core::abi::hcall::{AllocEq, EqAllocated, EqKind, Opcode, QueueSelect, ReturnCode};
 use ehea_core::bmap::SECTION_SIZE;
-use ehea_core::mr::{HcallError, MemoryRegion, RegisterError, SharedRegion};
+use ehea_core::hcall::HcallError;
+use ehea_core::mr::{MemoryRegion, RegisterError, SharedRegion};
 use ehea_core::queue::EqGeometry;
 use ehea_model::testkit::TestMachine;
 

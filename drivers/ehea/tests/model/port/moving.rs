@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ehea_core::abi::cb::qp::{QpBlock0, QpControl};
 use ehea_core::abi::hcall::Opcode;
 use ehea_core::abi::wqe::Rwqe;
-use ehea_core::mr::HcallError;
+use ehea_core::hcall::HcallError;
 
 use super::super::generation::{Generation, Keys};
 use super::Port;

@@ -9,6 +9,9 @@ use crate::abi::hcall::{FreeResource, Opcode, Regs, ReturnCode};
 /// For how long a call is repeated while firmware is busy, in milliseconds of sleep.
 pub const BUSY_TIMEOUT_MS: u32 = 60_000;
 
+/// The protection domain of all queue pairs and memory regions.
+pub const PROTECTION_DOMAIN: u32 = 0xaabc_deff;
+
 /// How long to sleep after `H_BUSY`, which carries no hint, in milliseconds.
 const BUSY_SLEEP_MS: u32 = 1;
 
@@ -59,9 +62,9 @@ impl fmt::Display for HcallError {
     }
 }
 
-/// The firmware interface of one adapter.
+/// Makes the calls of one adapter.
 #[derive(Clone, Copy, Debug)]
-pub struct Firmware<H> {
+pub struct Caller<H> {
     hypervisor: H,
     adapter: u64,
 }
@@ -75,8 +78,8 @@ pub(super) struct Answer {
     pub(super) calls: u64,
 }
 
-impl<H: Hypervisor> Firmware<H> {
-    /// The interface of the adapter with the handle `adapter`.
+impl<H: Hypervisor> Caller<H> {
+    /// For the adapter with the handle `adapter`.
     pub const fn new(hypervisor: H, adapter: u64) -> Self {
         Self {
             hypervisor,
@@ -140,7 +143,7 @@ impl<H: Hypervisor> Firmware<H> {
     ///
     /// # Errors
     ///
-    /// Those of [`Firmware::call`].
+    /// Those of [`Caller::call`].
     pub fn free(&self, resource: u64, force: bool, what: &'static str) -> Result<(), HcallError> {
         let call = FreeResource {
             adapter: self.adapter,
@@ -152,7 +155,7 @@ impl<H: Hypervisor> Firmware<H> {
     }
 
     /// Frees, with force, a resource whose owner can't be told of a failure any more.
-    pub(super) fn free_or_report(&self, resource: u64, what: &'static str) {
+    pub fn free_or_report(&self, resource: u64, what: &'static str) {
         if let Err(error) = self.free(resource, true, what) {
             self.hypervisor.not_freed(resource, &error);
         }

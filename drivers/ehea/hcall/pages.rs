@@ -6,7 +6,7 @@
 //! Both are demanded exactly: any other answer means that firmware and driver disagree about the
 //! size of the resource.
 
-use super::{Firmware, HcallError, Hypervisor};
+use super::{Caller, HcallError, Hypervisor};
 use crate::abi::cb::adapter::PageSize;
 use crate::abi::hcall::{Opcode, QueueSelect, RegisterRpages, ReturnCode, MAX_PAGES_PER_CALL};
 
@@ -32,7 +32,7 @@ impl<T: PageList + ?Sized> PageList for &mut T {
     }
 }
 
-impl<H: Hypervisor> Firmware<H> {
+impl<H: Hypervisor> Caller<H> {
     /// Registers the 4 KiB pages of a queue, given by their real addresses in ring order.
     ///
     /// `resource` is the event queue, completion queue or queue pair; `queue` says which queue of a
@@ -64,8 +64,13 @@ impl<H: Hypervisor> Firmware<H> {
         Ok(())
     }
 
-    /// Makes one registration call and checks its answer. Returns how many calls it took.
-    pub(super) fn register_rpages(
+    /// Makes one registration call and checks its answer. Returns how many calls it took. `last` says
+    /// that no page of the resource is left after this call.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Caller::register_queue`].
+    pub fn register_rpages(
         &self,
         call: &RegisterRpages,
         last: bool,
@@ -94,7 +99,7 @@ impl<H: Hypervisor> Firmware<H> {
 ///
 /// As many as fit a page list, but a call never leaves a single page over: a count of 1 has another
 /// meaning (the address is that of the page, not of a list), which is known from queues only.
-pub(super) fn next_count(left: u64) -> u64 {
+pub fn next_count(left: u64) -> u64 {
     const MAX: u64 = MAX_PAGES_PER_CALL as u64;
     if left == MAX + 1 {
         MAX - 1

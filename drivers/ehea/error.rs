@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can go wrong between the driver and firmware.
+//! What can go wrong in the driver.
 //!
-//! Functions that call firmware return an [`Error`] that names the call and its answer. It is
-//! logged once, where somebody knows which adapter or port it is about, and turned into an error
+//! Functions that can fail return an [`Error`]. One that is about a call of firmware names the call
+//! and its answer. It is logged once, where somebody knows which adapter or port it is about, and turned into an error
 //! number there.
 
 use crate::{
     abi::hcall::ReturnCode,
-    mr::{
-        HcallError,
-        RegisterError, //
-    },
+    hcall::HcallError,
+    mr::RegisterError,
     queue::GeometryError, //
 };
 use kernel::{
@@ -19,7 +17,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// Result of functions that call firmware.
+/// The result of functions of the driver.
 pub(crate) type Result<T = ()> = core::result::Result<T, Error>;
 
 /// Why something could not be done.

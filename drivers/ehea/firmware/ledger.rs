@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The book of what firmware holds for an adapter.
+//!
+//! Each resource is in one of two states: it has an owner, who gives it back, or firmware has refused
+//! to take it back from its owner, who is gone. Firmware is asked again for the latter.
+//!
+//! When the kernel crashes, all of them are given back. Nothing else would do that: the kernel that
+//! takes the dump knows none of the handles, and a crash doesn't reset the machine.
+
+use crate::{
+    abi::hcall::{
+        Held,
+        Opcode,
+        Regs,
+        ReturnCode, //
+    },
+    kernel_ext::{
+        crash,
+        hypercall,
+        net::stats::Counter,
+        page::QueueMemory, //
+    }, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::{
+        delay::udelay,
+        Delta, //
+    }, //
+};
+
+/// For how many milliseconds in all firmware may be busy when the kernel has crashed.
+const PATIENCE_MS: u32 = 2_000;
+
+/// Who answers for a resource.
+enum Owner {
+    /// Somebody who gives it back.
+    Alive,
+    /// Nobody: it is a memory region that firmware has refused to take back.
+    GoneFromRegion,
+    /// Nobody: it is a queue or queue pair, which the adapter may still write to.
+    GoneFromQueue { _memory: KVec<Arc<QueueMemory>> },
+}
+
+struct Entry {
+    held: Held,
+    owner: Owner,
+}
+
+/// The book of what firmware holds for an adapter.
+#[pin_data]
+pub(super) struct Ledger {
+    adapter: u64,
+    /// In the order in which it was taken. Nothing else is locked meanwhile, and no hypercall is made.
+    #[pin]
+    entries: Mutex<KVVec<Entry>>,
+    /// How much there was no memory to write down for.
+    missing: Counter,
+    /// How many memory regions of those were not taken back.
+    lost: Counter,
+}
+
+impl Ledger {
+    /// Makes the book for the adapter with that handle, of which firmware holds nothing yet.
+    pub(super) fn new(adapter: u64) -> impl PinInit<Self> {
+        pin_init!(Self {
+            adapter,
+            entries <- new_mutex!(KVVec::new()),
+            missing: Counter::default(),
+            lost: Counter::default(),
+        })
+    }
+
+    /// Writes down what a call has taken or given back that has succeeded. Process context.
+    pub(super) fn note(&self, opcode: Opcode, args: &Regs, results: &Regs) {
+        if let Some(held) = Held::taken(opcode, args, results) {
+            let owner = Owner::Alive;
+            let mut entries = self.entries.lock();
+            if entries.push(Entry { held, owner }, GFP_KERNEL).is_err() {
+                self.missing.inc();
+            }
+        } else if let Some(back) = Held::given_back(opcode, args) {
+            let mut entries = self.entries.lock();
+            // What was taken last is often given back first.
+            let index = entries.iter().rposition(|entry| entry.held == back);
+            let entry = index.and_then(|index| entries.remove(index).ok());
+            drop(entries);
+            // Memory of a queue is freed here, not under the lock.
+            drop(entry);
+        }
+    }
+
+    /// Replaces the owner of a resource; gives the new one back if there is no room to write it down.
+    fn set_owner(&self, resource: u64, owner: Owner) -> core::result::Result<(), Owner> {
+        let mut entries = self.entries.lock();
+        let held = Held::Resource(resource);
+        if let Some(entry) = entries.iter_mut().rfind(|entry| entry.held == held) {
+            entry.owner = owner;
+            return Ok(());
+        }
+        // There was no memory to write it down when it was taken.
+        let entry = Entry { held, owner };
+        entries
+            .push_within_capacity(entry)
+            .map_err(|error| error.0.owner)
+    }
+
+    /// Writes down that firmware has refused to take a memory region back, whose owner is gone.
+    pub(super) fn region_refused(&self, resource: u64) {
+        if self.set_owner(resource, Owner::GoneFromRegion).is_err() {
+            self.lost.inc();
+        }
+    }
+
+    /// Writes down that firmware has refused to take a queue or queue pair back, whose owner is gone.
+    /// `memory` is kept until firmware takes it.
+    pub(super) fn queue_refused(&self, resource: u64, memory: KVec<Arc<QueueMemory>>) {
+        if let Err(owner) = self.set_owner(resource, Owner::GoneFromQueue { _memory: memory }) {
+            // The adapter may still write to the memory: it can't be given back.
+            core::mem::forget(owner);
+        }
+    }
+
+    /// Returns how many memory regions firmware has refused to take back.
+    pub(super) fn regions_refused(&self) -> u64 {
+        let entries = self.entries.lock();
+        let refused = entries
+            .iter()
+            .filter(|entry| matches!(entry.owner, Owner::GoneFromRegion))
+            .count() as u64;
+        refused.wrapping_add(self.lost.get())
+    }
+
+    /// Finds the last resource without an owner among the first `below` ones. Returns its place, and
+    /// its handle.
+    fn ownerless(&self, below: usize) -> Option<(usize, u64)> {
+        let entries = self.entries.lock();
+        let entries = entries.iter().enumerate().take(below);
+        entries
+            .filter_map(|(index, entry)| match (&entry.owner, entry.held) {
+                (Owner::GoneFromRegion | Owner::GoneFromQueue { .. }, Held::Resource(resource)) => {
+                    Some((index, resource))
+                }
+                _ => None,
+            })
+            .last()
+    }
+
+    /// Calls `free` for each resource without an owner, the last one first: what was taken last depends
+    /// on what was taken first. One that firmware takes back is crossed out by [`Ledger::note`].
+    pub(super) fn free_again(&self, mut free: impl FnMut(u64)) {
+        let mut below = usize::MAX;
+        while let Some((index, resource)) = self.ownerless(below) {
+            free(resource);
+            below = index;
+        }
+    }
+
+    /// Gives one back; returns whether firmware has taken it. It may be busy for `patience`
+    /// milliseconds.
+    fn give_back(&self, held: &Held, patience: &mut u32) -> bool {
+        let (opcode, args) = held.give_back(self.adapter);
+        loop {
+            let (status, _) = hypercall::hea_call9(opcode.0, args);
+            let code = ReturnCode(status);
+            let busy = code == ReturnCode::BUSY || code.long_busy_ms().is_some();
+            match patience.checked_sub(1) {
+                Some(left) if busy => *patience = left,
+                _ => return code.is_success(),
+            }
+            udelay(Delta::from_millis(1));
+        }
+    }
+
+    /// Forgets the memory of queues that firmware has not taken back: the adapter may still write to
+    /// it. To be called when nobody asks firmware again.
+    pub(super) fn close(&self) {
+        for entry in self.entries.lock().drain_all() {
+            core::mem::forget(entry);
+        }
+    }
+}
+
+/// What gives all back when the kernel has crashed.
+pub(super) struct Crash(pub(super) Arc<Ledger>);
+
+impl crash::Handler for Crash {
+    /// Queue pairs first, which makes the adapter stop, and the memory region last.
+    fn crashed(&self) {
+        let ledger = &*self.0;
+        let Some(entries) = ledger.entries.try_lock() else {
+            pr_warn!("crashed while resources changed: firmware keeps all of an adapter\n");
+            return;
+        };
+        let mut patience = PATIENCE_MS;
+        let kept = entries
+            .iter()
+            .rev()
+            .filter(|entry| !ledger.give_back(&entry.held, &mut patience))
+            .count() as u64;
+        let kept = kept.saturating_add(ledger.missing.get());
+        if kept != 0 {
+            pr_warn!("firmware keeps {} resources of an adapter\n", kept);
+        }
+    }
+}
