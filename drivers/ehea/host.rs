@@ -11,6 +11,8 @@ pub use ehea_abi as abi;
 pub mod bmap;
 pub mod cmo;
 pub mod hcall;
+#[path = "port/moving.rs"]
+pub mod moving;
 pub mod mr;
 pub mod queue;
 

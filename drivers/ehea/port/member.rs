@@ -5,6 +5,10 @@
 use super::{
     context::PortDevice,
     device::Port,
+    moving::{
+        self,
+        Pair, //
+    },
     queue_pair::QueuePair,
     tx::send::Queue, //
 };
@@ -63,34 +67,34 @@ impl mr::Port for PortMember {
     type Error = Error;
 
     fn prepare(&self, to: &Arc<Generation>) -> Result {
-        self.for_each_queue_pair(|pair, _| pair.prepare(to))
+        self.for_each_queue_pair(|pair, queue| moving::prepare(&mut pair.moving(queue), to))
     }
 
     /// One after the other, so that the others carry traffic.
     fn switch(&self) -> Result {
-        self.for_each_queue_pair(|pair, queue| pair.switch(queue))
+        self.for_each_queue_pair(|pair, queue| moving::switch(&mut pair.moving(queue)))
     }
 
     fn discard(&self) {
-        let _ = self.for_each_queue_pair(|pair, _| {
-            pair.discard();
+        let _ = self.for_each_queue_pair(|pair, queue| {
+            moving::discard(&mut pair.moving(queue));
             Ok(())
         });
     }
 
     fn pause(&self) -> Result {
-        self.for_each_queue_pair(|pair, queue| pair.pause(queue))
+        self.for_each_queue_pair(|pair, queue| moving::pause(&mut pair.moving(queue)))
     }
 
     fn release_keys(&self) {
-        let _ = self.for_each_queue_pair(|pair, _| {
-            pair.release_keys();
+        let _ = self.for_each_queue_pair(|pair, queue| {
+            pair.moving(queue).release_keys();
             Ok(())
         });
     }
 
     fn go_on(&self, generation: &Arc<Generation>) -> Result {
-        self.for_each_queue_pair(|pair, queue| pair.go_on(queue, generation))
+        self.for_each_queue_pair(|pair, queue| moving::go_on(&mut pair.moving(queue), generation))
     }
 
     fn reset(&self, verb: &str, error: &Error) {

@@ -6,7 +6,8 @@
 //!   ethtool shows and sets; [`member`]: what the shared part of the adapter asks of a port.
 //! - [`open`]: bringing the port up, down, and up again after an error; [`running`]: what exists in
 //!   between; [`entitlement`]: how that is shared out in a CMO partition.
-//! - [`queue_pair`]: a queue pair with all that belongs to it, also while the memory map changes.
+//! - [`queue_pair`]: a queue pair with all that belongs to it.
+//! - [`moving`]: how a queue pair gets from one memory map to another.
 //! - [`tx`]: transmission; [`rx`]: reception; [`poll`]: the NAPI instance; [`rings`]: queue memory.
 //! - [`charge`]: what a queue pair has mapped in a CMO partition.
 //! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs.
@@ -22,6 +23,8 @@ mod errors;
 mod ethtool;
 mod filter;
 mod member;
+#[allow(unreachable_pub, reason = "shared with host tests")]
+mod moving;
 mod open;
 mod operations;
 mod poll;

@@ -9,6 +9,7 @@ use super::{
     },
     context::Context,
     counters::QueueCounters,
+    moving::Pair,
     poll::{
         CompletionInterrupt,
         QueuePoll, //
@@ -78,8 +79,7 @@ use kernel::{
     }, //
 };
 
-/// How often, and in which intervals, is looked whether a send queue has run empty.
-const DRAIN_ATTEMPTS: u32 = 1000;
+/// The interval in which it is looked whether a send queue has run empty.
 const DRAIN_INTERVAL: Delta = Delta::from_millis(1);
 
 /// A queue pair of an open port.
@@ -359,159 +359,10 @@ impl QueuePair {
         self.napi.enable();
     }
 
-    /// Prepares the queue pair for the memory map `generation`, unless it uses it already. All
-    /// memory that the change takes is allocated here, not while the queue pair pauses.
-    pub(super) fn prepare(&mut self, generation: &Arc<Generation>) -> Result {
-        if !self.uses(generation) {
-            self.next = Some(self.allocate(generation)?);
-        }
-        Ok(())
-    }
-
-    /// Gives up what was prepared.
-    pub(super) fn discard(&mut self) {
-        self.next = None;
-    }
-
-    /// Moves the queue pair to the memory map that it is prepared for, if it is.
-    ///
-    /// # Errors
-    ///
-    /// It goes on with the map before, or the port will be reset.
-    pub(super) fn switch(&mut self, queue: &Queue) -> Result {
-        let Some(next) = self.next.take() else {
-            return Ok(());
-        };
-        self.pause(queue)?;
-        let old = self.exchange(queue, next);
-        self.resume(queue);
-        // Freed here, where it holds up nobody.
-        old.map(drop)
-    }
-
-    /// Goes on after [`QueuePair::pause`], with the memory map `generation`.
-    ///
-    /// # Errors
-    ///
-    /// It doesn't: the port must be reset.
-    pub(super) fn go_on(&mut self, queue: &Queue, generation: &Arc<Generation>) -> Result {
-        if !self.uses(generation) {
-            let next = self.allocate(generation)?;
-            self.exchange(queue, next)?;
-        }
-        self.resume(queue);
-        Ok(())
-    }
-
-    /// Whether work requests refer to the memory map `generation`.
-    fn uses(&self, generation: &Arc<Generation>) -> bool {
-        let keys = self.keys.as_ref();
-        keys.is_some_and(|keys| Arc::ptr_eq(keys.generation(), generation))
-    }
-
-    /// Gives the keys up while the queue pair pauses, so that its memory region can be freed.
-    pub(super) fn release_keys(&mut self) {
-        self.keys = None;
-    }
-
-    /// Allocates what a change to the map `generation` needs.
-    fn allocate(&self, generation: &Arc<Generation>) -> Result<Prepared> {
-        let map = generation.map();
-        let keys = Keys::new(generation)?;
-        let counts = self.napi.disabled()?.receiver.unmapped(map);
-        let access = self.ctx.firmware().access();
-        let spares = Spares::new(counts, self.ctx.dev(), map, access)?;
-        let bounce = if self.bounce.is_mapped(map) {
-            self.bounce.clone()
-        } else {
-            Arc::new(BouncePool::new(access, self.bounce.len(), map)?, GFP_KERNEL)?
-        };
-        Ok(Prepared {
-            keys,
-            spares,
-            bounce,
-        })
-    }
-
-    /// Whether the adapter has sent all that it was given.
-    fn is_idle(&self, queue: &Queue) -> bool {
-        let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) else {
-            return true;
-        };
-        match queue.sender.get(&mut txq) {
-            Some(sender) => sender.is_idle(),
-            None => true,
-        }
-    }
-
-    /// Makes the queue pair pause: it neither sends nor receives, and the adapter uses none of its
-    /// memory. Frames that arrive meanwhile wait in the adapter, those to be sent in the stack.
-    ///
-    /// # Errors
-    ///
-    /// The adapter doesn't get its work done, or refuses; the queue pair goes on.
-    pub(super) fn pause(&mut self, queue: &Queue) -> Result {
-        self.blackout = Some(self.ctx.adapter().begin_blackout());
-        self.hold_queue(queue);
-        let mut attempts = 0;
-        while !self.is_idle(queue) {
-            attempts += 1;
-            if attempts > DRAIN_ATTEMPTS {
-                self.carry_on(queue);
-                return Err(Error::NotDrained(self.index));
-            }
-            fsleep(DRAIN_INTERVAL);
-        }
-        self.napi.disable();
-        // It may have paused even if it fails.
-        self.qp
-            .set_enabled(false)
-            .inspect_err(|_| self.resume(queue))
-    }
-
-    /// Has a queue pair go on that pauses. If it doesn't, the port is reset.
-    fn resume(&mut self, queue: &Queue) {
-        if let Err(error) = self.qp.set_enabled(true) {
-            self.ctx.log_err(fmt!("{error}, resetting"));
-            self.ctx.request_reset();
-            return;
-        }
-        self.napi.enable();
-        self.carry_on(queue);
-    }
-
-    /// Has the sender take frames again.
-    fn carry_on(&mut self, queue: &Queue) {
-        self.run_queue(queue);
-        if let Some(blackout) = self.blackout.take() {
-            self.ctx.adapter().end_blackout(blackout);
-        }
-    }
-
-    /// Exchanges the memory map of a queue pair that pauses; returns the keys it had.
-    ///
-    /// # Errors
-    ///
-    /// It still has the map before.
-    fn exchange(&mut self, queue: &Queue, mut prepared: Prepared) -> Result<Option<Keys>> {
-        self.napi
-            .disabled()?
-            .receiver
-            .exchange(prepared.keys.receive(), &mut prepared.spares)?;
-
-        let old = match self.ctx.dev().lock_tx_queue(self.index) {
-            Some(mut txq) => match queue.sender.get(&mut txq) {
-                Some(sender) => {
-                    Some(sender.exchange(prepared.keys.send(), prepared.bounce.clone()))
-                }
-                None => None,
-            },
-            None => None,
-        };
-        // Freed here, not under the lock.
-        drop(old);
-        self.bounce = prepared.bounce;
-        Ok(self.keys.replace(prepared.keys))
+    /// The queue pair, to be moved from one memory map to another. `queue` is that of its network
+    /// device.
+    pub(super) fn moving<'a>(&'a mut self, queue: &'a Queue) -> Moving<'a> {
+        Moving { pair: self, queue }
     }
 
     /// Follows `limits`, if it is charged.
@@ -539,8 +390,122 @@ impl QueuePair {
     }
 }
 
+/// A queue pair that moves from one memory map to another.
+pub(super) struct Moving<'a> {
+    pair: &'a mut QueuePair,
+    queue: &'a Queue,
+}
+
+impl Pair for Moving<'_> {
+    type Generation = Arc<Generation>;
+    type Prepared = Prepared;
+    type Old = Keys;
+    type Error = Error;
+
+    fn uses(&self, generation: &Arc<Generation>) -> bool {
+        let keys = self.pair.keys.as_ref();
+        keys.is_some_and(|keys| Arc::ptr_eq(keys.generation(), generation))
+    }
+
+    fn allocate(&self, generation: &Arc<Generation>) -> Result<Prepared> {
+        let pair = &*self.pair;
+        let map = generation.map();
+        let keys = Keys::new(generation)?;
+        let counts = pair.napi.disabled()?.receiver.unmapped(map);
+        let access = pair.ctx.firmware().access();
+        let spares = Spares::new(counts, pair.ctx.dev(), map, access)?;
+        let bounce = if pair.bounce.is_mapped(map) {
+            pair.bounce.clone()
+        } else {
+            Arc::new(BouncePool::new(access, pair.bounce.len(), map)?, GFP_KERNEL)?
+        };
+        Ok(Prepared {
+            keys,
+            spares,
+            bounce,
+        })
+    }
+
+    fn prepared(&mut self) -> &mut Option<Prepared> {
+        &mut self.pair.next
+    }
+
+    fn hold_frames(&mut self) {
+        self.pair.blackout = Some(self.pair.ctx.adapter().begin_blackout());
+        self.pair.hold_queue(self.queue);
+    }
+
+    fn take_frames(&mut self) {
+        self.pair.run_queue(self.queue);
+        if let Some(blackout) = self.pair.blackout.take() {
+            self.pair.ctx.adapter().end_blackout(blackout);
+        }
+    }
+
+    fn is_drained(&mut self) -> bool {
+        let Some(mut txq) = self.pair.ctx.dev().lock_tx_queue(self.pair.index) else {
+            return true;
+        };
+        match self.queue.sender.get(&mut txq) {
+            Some(sender) => sender.is_idle(),
+            None => true,
+        }
+    }
+
+    fn wait(&mut self) {
+        fsleep(DRAIN_INTERVAL);
+    }
+
+    fn not_drained(&self) -> Error {
+        Error::NotDrained(self.pair.index)
+    }
+
+    fn stop_polling(&mut self) {
+        self.pair.napi.disable();
+    }
+
+    fn start_polling(&mut self) {
+        self.pair.napi.enable();
+    }
+
+    fn set_enabled(&mut self, enabled: bool) -> Result {
+        self.pair.qp.set_enabled(enabled)
+    }
+
+    fn exchange(&mut self, mut prepared: Prepared) -> Result<Option<Keys>> {
+        let pair = &mut *self.pair;
+        pair.napi
+            .disabled()?
+            .receiver
+            .exchange(prepared.keys.receive(), &mut prepared.spares)?;
+
+        let old = match pair.ctx.dev().lock_tx_queue(pair.index) {
+            Some(mut txq) => match self.queue.sender.get(&mut txq) {
+                Some(sender) => {
+                    Some(sender.exchange(prepared.keys.send(), prepared.bounce.clone()))
+                }
+                None => None,
+            },
+            None => None,
+        };
+        // Freed here, not under the lock.
+        drop(old);
+        pair.bounce = prepared.bounce;
+        Ok(pair.keys.replace(prepared.keys))
+    }
+
+    fn release_keys(&mut self) {
+        self.pair.keys = None;
+    }
+
+    fn give_up(&mut self, error: &Error) {
+        self.pair.ctx.log_err(fmt!("{error}, resetting"));
+        self.pair.ctx.request_reset();
+    }
+}
+
 /// What a change to another memory map needs.
-struct Prepared {
+pub(super) struct Prepared {
     keys: Keys,
     spares: Spares,
     bounce: Arc<BouncePool>,

@@ -13,6 +13,7 @@ use ehea_core::abi::hcall::ReturnCode;
 use ehea_core::abi::ring::QueueSize;
 use ehea_core::bmap::{RealRange, SECTION_SIZE};
 use ehea_core::hcall::HcallError;
+use ehea_core::moving::{self, Pair as _};
 use ehea_core::mr::{
     self, Action, AliveCount, Event, MissReport, Outcome, Policy, Rebuild, Regions as _,
     RegisterError, Replaced,
@@ -220,21 +221,21 @@ impl<'a> mr::Port for Member<'a> {
     type Error = Error;
 
     fn prepare(&self, to: &Rc<Generation<'a>>) -> Result<(), Error> {
-        self.each(|port| port.prepare(to))
+        self.each(|port| moving::prepare(port, to))
     }
 
     fn switch(&self) -> Result<(), Error> {
-        self.each(Port::switch)
+        self.each(moving::switch)
     }
 
     fn discard(&self) {
         if let Some(mut port) = self.port() {
-            port.discard();
+            moving::discard(&mut *port);
         }
     }
 
     fn pause(&self) -> Result<(), Error> {
-        self.each(Port::pause)
+        self.each(moving::pause)
     }
 
     fn release_keys(&self) {
@@ -244,7 +245,7 @@ impl<'a> mr::Port for Member<'a> {
     }
 
     fn go_on(&self, generation: &Rc<Generation<'a>>) -> Result<(), Error> {
-        self.each(|port| port.go_on(generation))
+        self.each(|port| moving::go_on(port, generation))
     }
 
     fn reset(&self, _verb: &str, _error: &Error) {

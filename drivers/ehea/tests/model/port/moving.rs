@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Move of a port from one memory map to another, step by step like the driver's queue pairs.
+//! Move of a port from one memory map to another, by the driver's own code.
 
 use std::rc::Rc;
 
@@ -8,6 +8,7 @@ use ehea_core::abi::cb::qp::{QpBlock0, QpControl};
 use ehea_core::abi::hcall::Opcode;
 use ehea_core::abi::wqe::Rwqe;
 use ehea_core::hcall::HcallError;
+use ehea_core::moving::Pair;
 
 use super::super::generation::{Generation, Keys};
 use super::Port;
@@ -22,69 +23,71 @@ impl From<HcallError> for Stuck {
     }
 }
 
-type Result = std::result::Result<(), Stuck>;
+impl<'a> Pair for Port<'a> {
+    type Generation = Rc<Generation<'a>>;
+    type Prepared = Keys<'a>;
+    type Old = Keys<'a>;
+    type Error = Stuck;
 
-impl<'a> Port<'a> {
     fn uses(&self, generation: &Rc<Generation<'a>>) -> bool {
         let keys = self.keys.as_ref();
         keys.is_some_and(|keys| Rc::ptr_eq(&keys.generation, generation))
     }
 
-    pub(crate) fn prepare(&mut self, to: &Rc<Generation<'a>>) -> Result {
-        if !self.uses(to) {
-            self.next = Some(Keys::new(to)?);
-        }
-        Ok(())
+    fn allocate(&self, generation: &Rc<Generation<'a>>) -> Result<Keys<'a>, Stuck> {
+        Ok(Keys::new(generation)?)
     }
 
-    pub(crate) fn discard(&mut self) {
-        self.next = None;
+    fn prepared(&mut self) -> &mut Option<Keys<'a>> {
+        &mut self.next
     }
 
-    pub(crate) fn switch(&mut self) -> Result {
-        if let Some(next) = self.next.take() {
-            self.pause()?;
-            self.exchange(next);
-            self.resume();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn pause(&mut self) -> Result {
+    fn hold_frames(&mut self) {
         self.paused = true;
-        self.complete();
-        if !self.poster.is_idle(self.completer.completed()) {
-            self.paused = false;
-            return Err(Stuck);
-        }
-        if let Err(error) = self.set_enabled(false) {
-            self.resume();
-            return Err(error.into());
-        }
-        Ok(())
     }
 
-    pub(crate) fn release_keys(&mut self) {
+    fn take_frames(&mut self) {
+        self.paused = false;
+    }
+
+    fn is_drained(&mut self) -> bool {
+        self.complete();
+        self.poster.is_idle(self.completer.completed())
+    }
+
+    fn wait(&mut self) {
+        self.guest.machine.borrow_mut().advance(1_000_000);
+    }
+
+    fn not_drained(&self) -> Stuck {
+        Stuck
+    }
+
+    // Completions are handled when the test asks for it.
+    fn stop_polling(&mut self) {}
+
+    fn start_polling(&mut self) {}
+
+    fn set_enabled(&mut self, enabled: bool) -> Result<(), Stuck> {
+        Ok(self.request(enabled)?)
+    }
+
+    fn exchange(&mut self, keys: Keys<'a>) -> Result<Option<Keys<'a>>, Stuck> {
+        self.rewrite(&keys);
+        Ok(self.keys.replace(keys))
+    }
+
+    fn release_keys(&mut self) {
         self.keys = None;
     }
 
-    pub(crate) fn go_on(&mut self, generation: &Rc<Generation<'a>>) -> Result {
-        if !self.uses(generation) {
-            let keys = Keys::new(generation)?;
-            self.exchange(keys);
-        }
-        self.resume();
-        Ok(())
+    fn give_up(&mut self, _error: &Stuck) {
+        self.needs_reset = true;
     }
+}
 
-    fn resume(&mut self) {
-        match self.set_enabled(true) {
-            Ok(()) => self.paused = false,
-            Err(_) => self.needs_reset = true,
-        }
-    }
-
-    fn set_enabled(&self, enabled: bool) -> std::result::Result<(), HcallError> {
+impl<'a> Port<'a> {
+    fn request(&self, enabled: bool) -> Result<(), HcallError> {
         let qp = self.handles[0];
         self.qp_call(Opcode::QUERY_HEA_QP, qp, QpBlock0::SELECT_ALL)?;
         let block: QpBlock0 = self.guest.machine.borrow().read(self.block);
@@ -94,7 +97,7 @@ impl<'a> Port<'a> {
     }
 
     /// Rewrites all work requests. Buffers that are not in the new map are replaced.
-    fn exchange(&mut self, keys: Keys<'a>) {
+    fn rewrite(&mut self, keys: &Keys<'a>) {
         let queues = [(&self.buffers2, &self.rq2), (&self.buffers3, &self.rq3)];
         for (queue, (posted, ring)) in queues.into_iter().enumerate() {
             let len = posted.buffer_len().into();
@@ -108,7 +111,6 @@ impl<'a> Port<'a> {
                 posted.rewrite(slot, index, bus, lkey).unwrap();
             }
         }
-        self.keys = Some(keys);
     }
 
     /// Returns the handle of the region that work requests refer to, or `None` if there is no

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How a queue pair moves from one memory map to another.
+//!
+//! The queue pair pauses for that: it takes no more frames, the send queue drains, nobody polls it, and
+//! the adapter stops to use it. All work requests are written again then, and it goes on. Everything
+//! that takes memory is done before it pauses.
+//!
+//! What is done, and in which order, is here. What it is done with is a [`Pair`]: a queue pair of the
+//! driver, or, in the tests on the host, one of the adapter model.
+
+/// How often it is looked whether a send queue has drained. Then the queue pair gives up.
+pub const DRAIN_ATTEMPTS: u32 = 1000;
+
+/// A queue pair that can move.
+pub trait Pair {
+    /// A shared owner of a memory map and its region.
+    type Generation;
+    /// What a move to another map needs.
+    type Prepared;
+    /// What is left over of the map before.
+    type Old;
+    /// Why something can't be done.
+    type Error;
+
+    /// Returns whether work requests refer to the map `generation`.
+    fn uses(&self, generation: &Self::Generation) -> bool;
+
+    /// Allocates what a move to the map `generation` needs.
+    fn allocate(&self, generation: &Self::Generation) -> Result<Self::Prepared, Self::Error>;
+
+    /// Returns the place for what is prepared.
+    fn prepared(&mut self) -> &mut Option<Self::Prepared>;
+
+    /// Refuses frames to be sent from now on. Those that are posted are not affected.
+    fn hold_frames(&mut self);
+
+    /// Takes frames again.
+    fn take_frames(&mut self);
+
+    /// Returns whether the adapter has sent all that it was given.
+    fn is_drained(&mut self) -> bool;
+
+    /// Sleeps for a moment, in which the adapter may send something.
+    fn wait(&mut self);
+
+    /// Returns what to fail with if the send queue doesn't drain.
+    fn not_drained(&self) -> Self::Error;
+
+    /// Ceases to handle completions. Has no effect if none are handled.
+    fn stop_polling(&mut self);
+
+    /// Handles completions again. Has no effect if they are handled.
+    fn start_polling(&mut self);
+
+    /// Makes the adapter use the queue pair, or stop to use it and its memory.
+    ///
+    /// If that fails, the queue pair may be in either state.
+    fn set_enabled(&mut self, enabled: bool) -> Result<(), Self::Error>;
+
+    /// Has all work requests refer to another map, while the queue pair pauses. Returns what is left
+    /// over, if there was a map.
+    ///
+    /// If that fails, they refer to the map before.
+    fn exchange(&mut self, prepared: Self::Prepared) -> Result<Option<Self::Old>, Self::Error>;
+
+    /// Gives up what keeps the region of the map, while the queue pair pauses.
+    fn release_keys(&mut self);
+
+    /// Has the port reset, because the queue pair doesn't go on.
+    fn give_up(&mut self, error: &Self::Error);
+}
+
+/// Prepares a queue pair for the map `to`, unless it uses that already.
+///
+/// # Errors
+///
+/// Those of [`Pair::allocate`].
+pub fn prepare<P: Pair>(pair: &mut P, to: &P::Generation) -> Result<(), P::Error> {
+    if !pair.uses(to) {
+        let prepared = pair.allocate(to)?;
+        *pair.prepared() = Some(prepared);
+    }
+    Ok(())
+}
+
+/// Gives up what is prepared.
+pub fn discard<P: Pair>(pair: &mut P) {
+    *pair.prepared() = None;
+}
+
+/// Moves a queue pair to the map that it is prepared for. Has no effect if it isn't.
+///
+/// # Errors
+///
+/// The queue pair goes on with the map before, or has given up.
+pub fn switch<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
+    let Some(prepared) = pair.prepared().take() else {
+        return Ok(());
+    };
+    pause(pair)?;
+    let old = pair.exchange(prepared);
+    resume(pair);
+    // Dropped here, where it holds up nobody.
+    old.map(drop)
+}
+
+/// Makes a queue pair pause. Frames that arrive meanwhile wait in the adapter, those to be sent in the
+/// stack.
+///
+/// # Errors
+///
+/// The send queue doesn't drain, or the adapter refuses. The queue pair goes on, or has given up.
+pub fn pause<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
+    pair.hold_frames();
+    let mut attempts = 0;
+    while !pair.is_drained() {
+        attempts += 1;
+        if attempts > DRAIN_ATTEMPTS {
+            pair.take_frames();
+            return Err(pair.not_drained());
+        }
+        pair.wait();
+    }
+    pair.stop_polling();
+    // It may have paused even if it fails.
+    pair.set_enabled(false).inspect_err(|_| resume(pair))
+}
+
+/// Resumes a queue pair that pauses, with the map `generation`. One that doesn't pause goes on.
+///
+/// # Errors
+///
+/// The queue pair pauses still: the port must be reset.
+pub fn go_on<P: Pair>(pair: &mut P, generation: &P::Generation) -> Result<(), P::Error> {
+    if !pair.uses(generation) {
+        let prepared = pair.allocate(generation)?;
+        drop(pair.exchange(prepared)?);
+    }
+    resume(pair);
+    Ok(())
+}
+
+/// Resumes a queue pair that pauses, or gives up.
+fn resume<P: Pair>(pair: &mut P) {
+    match pair.set_enabled(true) {
+        Ok(()) => {
+            pair.start_polling();
+            pair.take_frames();
+        }
+        Err(error) => pair.give_up(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// A queue pair of which some steps fail.
+    #[derive(Debug, Default)]
+    struct Script {
+        map: Option<u32>,
+        next: Option<u32>,
+        holds: bool,
+        polled: bool,
+        enabled: bool,
+        gave_up: bool,
+        /// Looks until the send queue is empty.
+        busy: u32,
+        /// Numbers of the steps that fail, counted from 1, and how many there were.
+        fails: Vec<u32>,
+        steps: u32,
+    }
+
+    #[derive(Debug, PartialEq, Eq)]
+    struct Failed;
+
+    impl Script {
+        fn running(map: u32) -> Self {
+            Self {
+                map: Some(map),
+                polled: true,
+                enabled: true,
+                ..Self::default()
+            }
+        }
+
+        fn step(&mut self) -> Result<(), Failed> {
+            self.steps += 1;
+            match self.fails.contains(&self.steps) {
+                true => Err(Failed),
+                false => Ok(()),
+            }
+        }
+
+        fn carries_traffic(&self) -> bool {
+            !self.holds && self.polled && self.enabled && self.map.is_some()
+        }
+
+        /// Nobody may look at the queues, nor write to them.
+        fn assert_paused(&self) {
+            assert!(self.holds && !self.polled && self.busy == 0);
+        }
+    }
+
+    impl Pair for Script {
+        type Generation = u32;
+        type Prepared = u32;
+        type Old = u32;
+        type Error = Failed;
+
+        fn uses(&self, generation: &u32) -> bool {
+            self.map == Some(*generation)
+        }
+
+        fn allocate(&self, generation: &u32) -> Result<u32, Failed> {
+            Ok(*generation)
+        }
+
+        fn prepared(&mut self) -> &mut Option<u32> {
+            &mut self.next
+        }
+
+        fn hold_frames(&mut self) {
+            self.holds = true;
+        }
+
+        fn take_frames(&mut self) {
+            assert!(self.enabled && self.polled && self.map.is_some());
+            self.holds = false;
+        }
+
+        fn is_drained(&mut self) -> bool {
+            assert!(self.polled && self.enabled, "nothing drains any more");
+            self.busy == 0
+        }
+
+        fn wait(&mut self) {
+            self.busy = self.busy.saturating_sub(1);
+        }
+
+        fn not_drained(&self) -> Failed {
+            Failed
+        }
+
+        fn stop_polling(&mut self) {
+            assert!(self.holds && self.busy == 0);
+            self.polled = false;
+        }
+
+        fn start_polling(&mut self) {
+            assert!(self.enabled);
+            self.polled = true;
+        }
+
+        fn set_enabled(&mut self, enabled: bool) -> Result<(), Failed> {
+            if !enabled {
+                self.assert_paused();
+            }
+            self.step()?;
+            self.enabled = enabled;
+            Ok(())
+        }
+
+        fn exchange(&mut self, prepared: u32) -> Result<Option<u32>, Failed> {
+            self.assert_paused();
+            assert!(!self.enabled);
+            self.step()?;
+            Ok(self.map.replace(prepared))
+        }
+
+        fn release_keys(&mut self) {
+            self.assert_paused();
+            self.map = None;
+        }
+
+        fn give_up(&mut self, _error: &Failed) {
+            self.gave_up = true;
+        }
+    }
+
+    #[test]
+    fn a_pair_that_is_not_prepared_does_not_pause() {
+        let mut pair = Script::running(1);
+        prepare(&mut pair, &1).unwrap();
+        switch(&mut pair).unwrap();
+        assert_eq!(pair.steps, 0);
+        prepare(&mut pair, &2).unwrap();
+        discard(&mut pair);
+        switch(&mut pair).unwrap();
+        assert_eq!((pair.steps, pair.map), (0, Some(1)));
+    }
+
+    #[test]
+    fn a_pair_moves() {
+        let mut pair = Script::running(1);
+        pair.busy = DRAIN_ATTEMPTS;
+        prepare(&mut pair, &2).unwrap();
+        switch(&mut pair).unwrap();
+        assert!(pair.carries_traffic() && pair.map == Some(2));
+        assert_eq!(pair.next, None);
+    }
+
+    #[test]
+    fn a_pair_that_does_not_drain_goes_on() {
+        let mut pair = Script::running(1);
+        pair.busy = DRAIN_ATTEMPTS + 1;
+        prepare(&mut pair, &2).unwrap();
+        assert_eq!(switch(&mut pair), Err(Failed));
+        assert!(pair.carries_traffic() && pair.map == Some(1));
+        assert_eq!(pair.steps, 0, "it was not asked to pause");
+    }
+
+    /// Whatever fails, the pair carries traffic with one of the maps, or the port is reset.
+    #[test]
+    fn no_pair_is_forgotten() {
+        for fails in 0..64u32 {
+            let fails: Vec<u32> = (1..=6).filter(|step| fails & 1 << step != 0).collect();
+            let mut pair = Script::running(1);
+            pair.fails.clone_from(&fails);
+            prepare(&mut pair, &2).unwrap();
+            let moved = switch(&mut pair).is_ok();
+            assert!(pair.gave_up || pair.carries_traffic(), "{fails:?}");
+            assert_eq!(pair.map, Some(if moved { 2 } else { 1 }), "{fails:?}");
+
+            // The memory region goes, and another one comes.
+            let mut pair = Script::running(1);
+            pair.fails.clone_from(&fails);
+            if pause(&mut pair).is_ok() {
+                pair.assert_paused();
+                release_keys_and_go_on(&mut pair);
+            } else {
+                go_on(&mut pair, &1).unwrap();
+            }
+            assert!(pair.gave_up || pair.carries_traffic(), "{fails:?}");
+        }
+    }
+
+    fn release_keys_and_go_on(pair: &mut Script) {
+        pair.release_keys();
+        if go_on(pair, &2) == Err(Failed) {
+            // As its caller does.
+            pair.gave_up = true;
+        }
+    }
+}
