@@ -18,7 +18,8 @@ mod tests;
 pub use alive::{Alive, AliveCount};
 pub use miss::MissReport;
 pub use policy::{
-    Action, Event, Exclusions, Generation, Outcome, Policy, Rebuild, TooManyRanges, MAX_EXCLUSIONS,
+    Action, Exclusions, MapNumber, MemoryEvent, Policy, Rebuild, Replaced, TooManyRanges,
+    MAX_EXCLUSIONS,
 };
 pub use region::{MemoryRegion, RegisterError, SharedRegion};
-pub use replace::{move_ports, replace, Port, Ports, Regions, Replaced};
+pub use replace::{move_ports, replace, Port, Ports, Regions};

@@ -32,9 +32,9 @@ const MAX_DOUBLINGS: u32 = 10;
 
 /// The number of a busmap and its memory region. Each new pair has a higher one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Generation(u64);
+pub struct MapNumber(u64);
 
-impl Generation {
+impl MapNumber {
     /// The generation before the first rebuild.
     pub const FIRST: Self = Self(0);
 
@@ -44,7 +44,7 @@ impl Generation {
     }
 
     /// The number, counted from 0.
-    pub const fn number(self) -> u64 {
+    pub const fn get(self) -> u64 {
         self.0
     }
 }
@@ -96,10 +96,10 @@ impl Exclusions {
 
 /// What happened to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum MemoryEvent {
     /// The range is about to go offline; the answer decides whether it may.
     GoingOffline(RealRange),
-    /// The range stays online after all. May come without a [`Event::GoingOffline`] before.
+    /// The range stays online after all. May come without a [`MemoryEvent::GoingOffline`] before.
     CancelOffline(RealRange),
     /// The range is offline.
     Offline(RealRange),
@@ -109,7 +109,7 @@ pub enum Event {
     Miss(RealRange),
 }
 
-/// What to do about an [`Event`].
+/// What to do about an [`MemoryEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
@@ -120,22 +120,21 @@ pub enum Action {
     QueueRebuild,
 }
 
-/// How a rebuild ended.
+/// What a rebuild has done to the map that was in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The new map and region are in use.
-    Published,
-    /// The new map is the same as the old one, which stays; firmware was not bothered.
+pub enum Replaced {
+    /// It still is, because the new one is the same, or because there was none. Firmware was not
+    /// bothered.
     Unchanged,
-    /// Something failed. The old map and region stay in use.
-    Failed,
+    /// Another one took its place.
+    Published,
 }
 
 /// A rebuild that was begun. To be given back to [`Policy::finish`].
 #[derive(Debug)]
 #[must_use = "misses are ignored until the rebuild is finished"]
 pub struct Rebuild {
-    generation: Generation,
+    generation: MapNumber,
     excluded: Exclusions,
     /// The range that goes offline, if that is why.
     removal: Option<RealRange>,
@@ -143,7 +142,7 @@ pub struct Rebuild {
 
 impl Rebuild {
     /// The number of the new map and region.
-    pub fn generation(&self) -> Generation {
+    pub fn generation(&self) -> MapNumber {
         self.generation
     }
 
@@ -162,7 +161,7 @@ impl Rebuild {
 #[derive(Debug, Default)]
 pub struct Policy {
     excluded: Exclusions,
-    generation: Generation,
+    generation: MapNumber,
     /// A rebuild was asked for with [`Action::QueueRebuild`] and has not begun.
     queued: bool,
     /// Rebuilds that have begun and not finished.
@@ -174,13 +173,13 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy of a map that was just built, with [`Generation::FIRST`].
+    /// The policy of a map that was just built, with [`MapNumber::FIRST`].
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The number of the published map.
-    pub fn generation(&self) -> Generation {
+    pub fn generation(&self) -> MapNumber {
         self.generation
     }
 
@@ -201,31 +200,31 @@ impl Policy {
     /// [`TooManyRanges`]: the range must not go offline.
     pub fn handle<R: RunStore>(
         &mut self,
-        event: Event,
+        event: MemoryEvent,
         map: &Busmap<R>,
     ) -> Result<Action, TooManyRanges> {
         match event {
-            Event::GoingOffline(range) => {
+            MemoryEvent::GoingOffline(range) => {
                 let range = range.whole_sections();
                 self.excluded.add(range)?;
                 Ok(self.unmap(&range, map))
             }
-            Event::Offline(range) => {
+            MemoryEvent::Offline(range) => {
                 // The range is still mapped if it began to go offline before the driver listened.
                 let range = range.whole_sections();
                 self.excluded.remove(&range);
                 Ok(self.unmap(&range, map))
             }
-            Event::CancelOffline(range) => {
+            MemoryEvent::CancelOffline(range) => {
                 self.excluded.remove(&range.whole_sections());
                 self.forgive();
                 Ok(Action::Nothing)
             }
-            Event::Online(_) => {
+            MemoryEvent::Online(_) => {
                 self.forgive();
                 Ok(Action::Nothing)
             }
-            Event::Miss(range) => Ok(self.miss(&range, map)),
+            MemoryEvent::Miss(range) => Ok(self.miss(&range, map)),
         }
     }
 
@@ -294,18 +293,18 @@ impl Policy {
 
     /// Takes note of how a rebuild ended.
     ///
-    /// After a failed rebuild for [`Event::GoingOffline`] the range counts as staying, and the
+    /// `None` stands for one that failed. After such a rebuild for [`MemoryEvent::GoingOffline`] the range counts as staying, and the
     /// caller must refuse the event. After a rebuild that brought nothing, a number of misses is
     /// ignored before the next is queued, the more the more often it happens, until memory changes:
     /// buffers in memory that is not to be mapped would otherwise cause rebuilds for ever.
-    pub fn finish(&mut self, rebuild: Rebuild, outcome: Outcome) {
+    pub fn finish(&mut self, rebuild: Rebuild, outcome: Option<Replaced>) {
         self.running = false;
         match outcome {
-            Outcome::Published => {
+            Some(Replaced::Published) => {
                 self.generation = rebuild.generation;
                 self.forgive();
             }
-            Outcome::Unchanged | Outcome::Failed => {
+            Some(Replaced::Unchanged) | None => {
                 if let Some(range) = rebuild.removal {
                     self.excluded.remove(&range);
                 }

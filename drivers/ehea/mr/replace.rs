@@ -15,7 +15,7 @@
 
 use core::ops::Deref;
 
-use super::{Generation, Rebuild};
+use super::{MapNumber, Rebuild, Replaced};
 use crate::bmap::RealRange;
 
 /// A port whose work requests refer to a memory map. `Generation` is a shared owner of a map and its
@@ -112,7 +112,7 @@ pub trait Regions {
     /// Registers a region for `map`.
     fn register(
         &mut self,
-        number: Generation,
+        number: MapNumber,
         map: &Self::Map,
     ) -> Result<Self::Generation, Self::Error>;
 
@@ -123,7 +123,7 @@ pub trait Regions {
     fn publish(&mut self, generation: Option<Self::Generation>);
 
     /// The number of a generation.
-    fn number_of(generation: &Self::Generation) -> Generation;
+    fn number_of(generation: &Self::Generation) -> MapNumber;
 
     /// The map of a generation.
     fn map_of(generation: &Self::Generation) -> Self::Map;
@@ -142,15 +142,6 @@ pub trait Regions {
 
     /// Takes note that the old region must go before the new one can come.
     fn breaks_first(&mut self);
-}
-
-/// What a rebuild has done to the map that was in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replaced {
-    /// It still is, because there is no difference, or because there was none.
-    Unchanged,
-    /// Another one took its place.
-    Published,
 }
 
 /// Does a rebuild: makes a map of what memory there is now, and has all ports use it.

@@ -35,8 +35,8 @@ fn map(ranges: &[RealRange], excluded: &[RealRange]) -> Busmap<Store> {
     builder.finish().unwrap()
 }
 
-fn miss(section: u64) -> Event {
-    Event::Miss(RealRange::new(section * SECTION_SIZE + 100, 2048).unwrap())
+fn miss(section: u64) -> MemoryEvent {
+    MemoryEvent::Miss(RealRange::new(section * SECTION_SIZE + 100, 2048).unwrap())
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn one_rebuild_for_many_misses() {
     let map = map(&[sections(0, 4)], &[]);
     let mut policy = Policy::new();
     assert_eq!(
-        policy.handle(Event::Online(sections(4, 2)), &map),
+        policy.handle(MemoryEvent::Online(sections(4, 2)), &map),
         Ok(Action::Nothing)
     );
     assert!(policy.begin_queued().is_none());
@@ -57,8 +57,8 @@ fn one_rebuild_for_many_misses() {
     assert!(policy.begin_queued().is_none());
     assert_eq!(policy.handle(miss(5), &map), Ok(Action::Nothing));
     let map = self::map(&[sections(0, 6)], rebuild.excluded());
-    policy.finish(rebuild, Outcome::Published);
-    assert_eq!(policy.generation().number(), 1);
+    policy.finish(rebuild, Some(Replaced::Published));
+    assert_eq!(policy.generation().get(), 1);
     // Late misses, of buffers that the new map knows.
     assert_eq!(policy.handle(miss(5), &map), Ok(Action::Nothing));
     // And one that it doesn't know.
@@ -71,24 +71,24 @@ fn removal_of_mapped_memory() {
     let mut policy = Policy::new();
     let range = sections(4, 2);
     assert_eq!(
-        policy.handle(Event::GoingOffline(range), &old),
+        policy.handle(MemoryEvent::GoingOffline(range), &old),
         Ok(Action::RebuildNow)
     );
     let rebuild = policy.begin_removal(range, &old).unwrap();
     assert!(rebuild.is_removal());
     let new = map(&[sections(0, 6)], rebuild.excluded());
     assert!(!new.intersects(&range));
-    policy.finish(rebuild, Outcome::Published);
+    policy.finish(rebuild, Some(Replaced::Published));
     // Until the memory is gone, buffers in it are copied and nothing else.
     for _ in 0..1000 {
         assert_eq!(policy.handle(miss(4), &new), Ok(Action::Nothing));
     }
     assert_eq!(
-        policy.handle(Event::Offline(range), &new),
+        policy.handle(MemoryEvent::Offline(range), &new),
         Ok(Action::Nothing)
     );
     assert_eq!(
-        policy.handle(Event::Online(range), &new),
+        policy.handle(MemoryEvent::Online(range), &new),
         Ok(Action::Nothing)
     );
     assert_eq!(policy.handle(miss(4), &new), Ok(Action::QueueRebuild));
@@ -99,19 +99,21 @@ fn cancelled_removal_is_mapped_again_lazily() {
     let old = map(&[sections(0, 6)], &[]);
     let mut policy = Policy::new();
     let range = sections(4, 2);
-    policy.handle(Event::GoingOffline(range), &old).unwrap();
+    policy
+        .handle(MemoryEvent::GoingOffline(range), &old)
+        .unwrap();
     let rebuild = policy.begin_removal(range, &old).unwrap();
     let new = map(&[sections(0, 6)], rebuild.excluded());
-    policy.finish(rebuild, Outcome::Published);
+    policy.finish(rebuild, Some(Replaced::Published));
     assert_eq!(
-        policy.handle(Event::CancelOffline(range), &new),
+        policy.handle(MemoryEvent::CancelOffline(range), &new),
         Ok(Action::Nothing)
     );
     assert_eq!(policy.handle(miss(4), &new), Ok(Action::QueueRebuild));
     let rebuild = policy.begin_queued().unwrap();
     assert!(map(&[sections(0, 6)], rebuild.excluded()) == old);
-    policy.finish(rebuild, Outcome::Published);
-    assert_eq!(policy.generation().number(), 2);
+    policy.finish(rebuild, Some(Replaced::Published));
+    assert_eq!(policy.generation().get(), 2);
 }
 
 #[test]
@@ -120,17 +122,17 @@ fn unmapped_memory_costs_nothing() {
     let mut policy = Policy::new();
     let range = sections(4, 2);
     for event in [
-        Event::GoingOffline(range),
-        Event::Offline(range),
-        Event::Online(range),
-        Event::GoingOffline(range),
-        Event::CancelOffline(range),
+        MemoryEvent::GoingOffline(range),
+        MemoryEvent::Offline(range),
+        MemoryEvent::Online(range),
+        MemoryEvent::GoingOffline(range),
+        MemoryEvent::CancelOffline(range),
     ] {
         assert_eq!(policy.handle(event, &map), Ok(Action::Nothing));
     }
     // Not even one that nobody announced.
     assert_eq!(
-        policy.handle(Event::CancelOffline(sections(9, 1)), &map),
+        policy.handle(MemoryEvent::CancelOffline(sections(9, 1)), &map),
         Ok(Action::Nothing)
     );
 }
@@ -140,19 +142,21 @@ fn failed_removal_keeps_the_old_map() {
     let map = map(&[sections(0, 6)], &[]);
     let mut policy = Policy::new();
     let range = sections(4, 2);
-    policy.handle(Event::GoingOffline(range), &map).unwrap();
+    policy
+        .handle(MemoryEvent::GoingOffline(range), &map)
+        .unwrap();
     let rebuild = policy.begin_removal(range, &map).unwrap();
-    policy.finish(rebuild, Outcome::Failed);
+    policy.finish(rebuild, None);
     assert!(!policy.excluded().intersects(&range));
-    assert_eq!(policy.generation(), Generation::FIRST);
+    assert_eq!(policy.generation(), MapNumber::FIRST);
     // The kernel tells everybody.
     assert_eq!(
-        policy.handle(Event::CancelOffline(range), &map),
+        policy.handle(MemoryEvent::CancelOffline(range), &map),
         Ok(Action::Nothing)
     );
     // A second attempt is possible.
     assert_eq!(
-        policy.handle(Event::GoingOffline(range), &map),
+        policy.handle(MemoryEvent::GoingOffline(range), &map),
         Ok(Action::RebuildNow)
     );
 }
@@ -166,12 +170,12 @@ fn removal_waits_for_a_running_rebuild() {
     policy.handle(miss(4), &old).unwrap();
     let rebuild = policy.begin_queued().unwrap();
     assert_eq!(
-        policy.handle(Event::GoingOffline(range), &old),
+        policy.handle(MemoryEvent::GoingOffline(range), &old),
         Ok(Action::RebuildNow)
     );
     // It did publish it.
     let new = map(&[sections(0, 5)], rebuild.excluded());
-    policy.finish(rebuild, Outcome::Published);
+    policy.finish(rebuild, Some(Replaced::Published));
     assert!(policy.begin_removal(range, &new).is_some());
     // Or it did not.
     assert!(policy.begin_removal(range, &old).is_none());
@@ -184,7 +188,7 @@ fn unannounced_removal() {
     let mut policy = Policy::new();
     let range = sections(5, 1);
     assert_eq!(
-        policy.handle(Event::Offline(range), &map),
+        policy.handle(MemoryEvent::Offline(range), &map),
         Ok(Action::RebuildNow)
     );
     assert!(policy.begin_removal(range, &map).is_some());
@@ -194,7 +198,7 @@ fn unannounced_removal() {
 #[test]
 fn fruitless_rebuilds_become_rare() {
     let map = map(&[sections(0, 4)], &[]);
-    for outcome in [Outcome::Unchanged, Outcome::Failed] {
+    for outcome in [Some(Replaced::Unchanged), None] {
         let mut policy = Policy::new();
         let mut rebuilds = 0;
         for _ in 0..1_000_000 {
@@ -205,7 +209,9 @@ fn fruitless_rebuilds_become_rare() {
             }
         }
         assert!((2..40).contains(&rebuilds), "{rebuilds}");
-        policy.handle(Event::Online(sections(9, 1)), &map).unwrap();
+        policy
+            .handle(MemoryEvent::Online(sections(9, 1)), &map)
+            .unwrap();
         assert_eq!(policy.handle(miss(9), &map), Ok(Action::QueueRebuild));
     }
 }
@@ -216,17 +222,17 @@ fn too_many_ranges_are_refused() {
     let mut policy = Policy::new();
     for n in 0..MAX_EXCLUSIONS as u64 {
         assert!(policy
-            .handle(Event::GoingOffline(sections(2 * n, 1)), &map)
+            .handle(MemoryEvent::GoingOffline(sections(2 * n, 1)), &map)
             .is_ok());
     }
     // One that is known already is no more.
     assert!(policy
-        .handle(Event::GoingOffline(sections(0, 1)), &map)
+        .handle(MemoryEvent::GoingOffline(sections(0, 1)), &map)
         .is_ok());
-    let more = Event::GoingOffline(sections(90, 1));
+    let more = MemoryEvent::GoingOffline(sections(90, 1));
     assert_eq!(policy.handle(more, &map), Err(TooManyRanges));
     policy
-        .handle(Event::CancelOffline(sections(4, 1)), &map)
+        .handle(MemoryEvent::CancelOffline(sections(4, 1)), &map)
         .unwrap();
     assert!(policy.handle(more, &map).is_ok());
 }
@@ -238,15 +244,15 @@ fn partial_sections_count_whole() {
     let mut policy = Policy::new();
     let range = RealRange::new(2 * SECTION_SIZE + 0x10000, SECTION_SIZE - 0x10000).unwrap();
     assert_eq!(
-        policy.handle(Event::GoingOffline(range), &old),
+        policy.handle(MemoryEvent::GoingOffline(range), &old),
         Ok(Action::RebuildNow)
     );
     let rebuild = policy.begin_removal(range, &old).unwrap();
     let new = map(&[sections(0, 4)], rebuild.excluded());
     assert_eq!(new.sections(), 3);
-    policy.finish(rebuild, Outcome::Published);
+    policy.finish(rebuild, Some(Replaced::Published));
     assert_eq!(
-        policy.handle(Event::Offline(range), &new),
+        policy.handle(MemoryEvent::Offline(range), &new),
         Ok(Action::Nothing)
     );
     assert!(!policy.excluded().intersects(&sections(0, 4)));

@@ -61,7 +61,7 @@ impl AdapterAddress for Map {
 /// It is freed when the last queue pair that uses it has given it up, which must be in process
 /// context.
 pub(crate) struct Generation {
-    number: mr::Generation,
+    number: mr::MapNumber,
     map: Arc<Map>,
     region: Arc<MemoryRegion<Platform>>,
     // Dropped after the region.
@@ -74,7 +74,7 @@ impl Generation {
         firmware: &Firmware,
         list: &mut List,
         sizes: PageSizes,
-        number: mr::Generation,
+        number: mr::MapNumber,
         map: Arc<Map>,
         alive: &Arc<AliveCount>,
     ) -> Result<Arc<Self>> {
@@ -97,7 +97,7 @@ impl Generation {
     }
 
     /// Its number.
-    pub(crate) fn number(&self) -> mr::Generation {
+    pub(crate) fn number(&self) -> mr::MapNumber {
         self.number
     }
 
@@ -261,7 +261,7 @@ impl Memory {
     pub(super) fn register(
         &mut self,
         firmware: &Firmware,
-        number: mr::Generation,
+        number: mr::MapNumber,
         map: Arc<Map>,
     ) -> Result<Arc<Generation>> {
         Generation::register(

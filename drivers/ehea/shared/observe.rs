@@ -14,8 +14,8 @@ use super::{
 use crate::{
     mr::{
         Exclusions,
-        Outcome,
-        Rebuild, //
+        Rebuild,
+        Replaced, //
     },
     trace::{
         self,
@@ -78,7 +78,7 @@ impl AdapterState {
         let memory = self.memory.lock();
         let published = memory.published();
         MapState {
-            generation: published.as_ref().map_or(0, |map| map.number().number()),
+            generation: published.as_ref().map_or(0, |map| map.number().get()),
             map: memory.map(),
             page_size: published.as_ref().map_or(0, |map| map.page_size()),
             register_calls: published.as_ref().map_or(0, |map| map.register_calls()),
@@ -104,7 +104,7 @@ impl AdapterState {
     pub(super) fn begin_rebuild(&self, rebuild: &Rebuild) -> Measurement {
         trace::rebuild_start(
             self.firmware().dev(),
-            rebuild.generation().number(),
+            rebuild.generation().get(),
             rebuild.is_removal(),
         );
         Measurement::begin(self)
@@ -120,15 +120,15 @@ impl AdapterState {
         &self,
         measurement: Measurement,
         generation: u64,
-        outcome: Outcome,
+        outcome: Option<Replaced>,
         bytes: u64,
     ) {
         let cost = measurement.end(self);
         let blackout = self.rebuilds.last_blackout.cost();
         let (result, blackout) = match outcome {
-            Outcome::Unchanged => (RebuildResult::Unchanged, Cost::default()),
-            Outcome::Published => (RebuildResult::Published, blackout),
-            Outcome::Failed => (RebuildResult::Failed, blackout),
+            Some(Replaced::Unchanged) => (RebuildResult::Unchanged, Cost::default()),
+            Some(Replaced::Published) => (RebuildResult::Published, blackout),
+            None => (RebuildResult::Failed, blackout),
         };
         let end = RebuildEnd {
             generation,

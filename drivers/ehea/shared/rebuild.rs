@@ -26,14 +26,13 @@ use crate::{
         memory::Range,
         memory_hotplug::{
             self,
-            Event as HotplugEvent, //
+            Event, //
         }, //
     },
     mr::{
         self,
         Action,
-        Event,
-        Outcome,
+        MemoryEvent,
         Rebuild,
         Replaced, //
     }, //
@@ -60,7 +59,7 @@ impl AdapterState {
         let map = memory.map();
         // Policy has nothing to refuse about a miss.
         if !matches!(
-            memory.policy.handle(Event::Miss(range), &map),
+            memory.policy.handle(MemoryEvent::Miss(range), &map),
             Ok(Action::QueueRebuild)
         ) {
             return Ok(());
@@ -122,18 +121,13 @@ impl AdapterState {
             replacing: false,
         };
         let result = mr::replace(&mut regions, &self.members, &rebuild);
-        let outcome = match &result {
-            Ok(Replaced::Unchanged) => Outcome::Unchanged,
-            Ok(Replaced::Published) => {
-                self.log_rebuild(&rebuild, memory);
-                Outcome::Published
-            }
-            Err(_) => {
-                self.rebuilds.failed.inc();
-                Outcome::Failed
-            }
-        };
-        let number = rebuild.generation().number();
+        let outcome = result.as_ref().ok().copied();
+        match outcome {
+            Some(Replaced::Unchanged) => {}
+            Some(Replaced::Published) => self.log_rebuild(&rebuild, memory),
+            None => self.rebuilds.failed.inc(),
+        }
+        let number = rebuild.generation().get();
         memory.policy.finish(rebuild, outcome);
         self.end_rebuild(measurement, number, outcome, memory.map().total_bytes());
         result
@@ -158,22 +152,22 @@ impl AdapterState {
     }
 
     /// Follows a notification about `range`.
-    fn memory_event(&self, event: HotplugEvent, range: Range) -> Result {
+    fn memory_event(&self, event: Event, range: Range) -> Result {
         let Some(range) = RealRange::new(range.base, range.len) else {
             return Ok(());
         };
         let event = match event {
-            HotplugEvent::GoingOffline => Event::GoingOffline(range),
-            HotplugEvent::CancelOffline => Event::CancelOffline(range),
-            HotplugEvent::Offline => Event::Offline(range),
-            HotplugEvent::Online => Event::Online(range),
-            HotplugEvent::GoingOnline | HotplugEvent::CancelOnline => return Ok(()),
+            Event::GoingOffline => MemoryEvent::GoingOffline(range),
+            Event::CancelOffline => MemoryEvent::CancelOffline(range),
+            Event::Offline => MemoryEvent::Offline(range),
+            Event::Online => MemoryEvent::Online(range),
+            Event::GoingOnline | Event::CancelOnline => return Ok(()),
         };
         let mut memory = self.memory.lock();
         let map = memory.map();
         match memory.policy.handle(event, &map) {
             Ok(Action::RebuildNow) => self.remove_range(&mut memory, range),
-            Ok(_) if matches!(event, Event::GoingOffline(_)) => self.check_reach(&memory),
+            Ok(_) if matches!(event, MemoryEvent::GoingOffline(_)) => self.check_reach(&memory),
             Ok(Action::Nothing | Action::QueueRebuild) => Ok(()),
             Err(_) => Err(Error::Kernel(EBUSY)),
         }
@@ -197,7 +191,7 @@ impl mr::Regions for Regions<'_> {
         Ok(Arc::new(walk(excluded)?, GFP_KERNEL)?)
     }
 
-    fn register(&mut self, number: mr::Generation, map: &Arc<Map>) -> Result<Arc<Generation>> {
+    fn register(&mut self, number: mr::MapNumber, map: &Arc<Map>) -> Result<Arc<Generation>> {
         if !self.replacing {
             self.replacing = true;
             self.adapter.begin_replacement();
@@ -214,7 +208,7 @@ impl mr::Regions for Regions<'_> {
         drop(self.memory.publish(generation));
     }
 
-    fn number_of(generation: &Arc<Generation>) -> mr::Generation {
+    fn number_of(generation: &Arc<Generation>) -> mr::MapNumber {
         generation.number()
     }
 
@@ -255,7 +249,7 @@ pub(crate) struct Hotplug {
 }
 
 impl memory_hotplug::Handler for Hotplug {
-    fn notify(&self, event: HotplugEvent, range: Range) -> kernel::error::Result {
+    fn notify(&self, event: Event, range: Range) -> kernel::error::Result {
         self.adapter.memory_event(event, range).map_err(|error| {
             let adapter = &self.adapter;
             adapter.rebuilds.refused.inc();

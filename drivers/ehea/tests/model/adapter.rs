@@ -15,7 +15,7 @@ use ehea_core::bmap::{RealRange, SECTION_SIZE};
 use ehea_core::hcall::HcallError;
 use ehea_core::moving::{self, Pair as _};
 use ehea_core::mr::{
-    self, Action, AliveCount, Event, MissReport, Outcome, Policy, Rebuild, Regions as _,
+    self, Action, AliveCount, MemoryEvent, MissReport, Policy, Rebuild, Regions as _,
     RegisterError, Replaced,
 };
 use ehea_model::testkit::TestMachine;
@@ -128,7 +128,7 @@ impl<'a> mr::Regions for Memory<'a> {
 
     fn register(
         &mut self,
-        number: mr::Generation,
+        number: mr::MapNumber,
         map: &Rc<Map>,
     ) -> Result<Rc<Generation<'a>>, Error> {
         Generation::register(self.guest, self.sizes, number, map.clone(), &self.alive)
@@ -143,7 +143,7 @@ impl<'a> mr::Regions for Memory<'a> {
         self.published = generation;
     }
 
-    fn number_of(generation: &Rc<Generation<'a>>) -> mr::Generation {
+    fn number_of(generation: &Rc<Generation<'a>>) -> mr::MapNumber {
         generation.number
     }
 
@@ -341,7 +341,7 @@ impl<'a> Adapter<'a> {
         let result = self.missed.take(|address| {
             let range = RealRange::new(address, 1).unwrap();
             let map = memory.map();
-            match memory.policy.handle(Event::Miss(range), &map) {
+            match memory.policy.handle(MemoryEvent::Miss(range), &map) {
                 Ok(Action::QueueRebuild) => {}
                 Ok(Action::Nothing) => return Ok(()),
                 other => panic!("{other:?}"),
@@ -353,11 +353,11 @@ impl<'a> Adapter<'a> {
     }
 
     /// Notifies the driver of what happens to memory.
-    pub(crate) fn notify(&mut self, event: Event) -> Result<(), Error> {
+    pub(crate) fn notify(&mut self, event: MemoryEvent) -> Result<(), Error> {
         let map = self.memory.map();
         match self.memory.policy.handle(event, &map) {
             Ok(Action::RebuildNow) => {
-                let (Event::GoingOffline(range) | Event::Offline(range)) = event else {
+                let (MemoryEvent::GoingOffline(range) | MemoryEvent::Offline(range)) = event else {
                     panic!("{event:?}")
                 };
                 if let Some(rebuild) = self.memory.policy.begin_removal(range, &map) {
@@ -366,7 +366,7 @@ impl<'a> Adapter<'a> {
                 }
                 Ok(())
             }
-            Ok(_) if matches!(event, Event::GoingOffline(_)) => self.check_reach(),
+            Ok(_) if matches!(event, MemoryEvent::GoingOffline(_)) => self.check_reach(),
             Ok(Action::Nothing) => Ok(()),
             Ok(action) => panic!("{action:?}"),
             Err(_) => Err(Error::Policy),
@@ -469,12 +469,8 @@ fn rebuild_map<'a>(
     rebuild: Rebuild,
 ) -> Result<(), Error> {
     let result = mr::replace(memory, members, &rebuild);
-    let outcome = match &result {
-        Ok(Replaced::Unchanged) => Outcome::Unchanged,
-        Ok(Replaced::Published) => Outcome::Published,
-        Err(_) => Outcome::Failed,
-    };
-    if outcome == Outcome::Published {
+    let outcome = result.as_ref().ok().copied();
+    if outcome == Some(Replaced::Published) {
         // The map has all that there is, and nothing else.
         let expected = map_of(&memory.ranges(), rebuild.excluded());
         assert!(*memory.map() == expected);

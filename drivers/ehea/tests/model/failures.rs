@@ -11,7 +11,7 @@ use super::adapter::{machine, Member};
 use super::guest::{Guest, Refusal};
 use super::hotplug::{large_pages, Step, Watch};
 
-/// Event for which the calls are made.
+/// MemoryEvent for which the calls are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// Block 1 was added and is used.

@@ -12,7 +12,7 @@ use super::guest::{Guest, Map};
 
 /// A memory map together with the region that is registered for it.
 pub(crate) struct Generation<'a> {
-    pub(crate) number: mr::Generation,
+    pub(crate) number: mr::MapNumber,
     pub(crate) map: Rc<Map>,
     pub(crate) region: Rc<MemoryRegion<&'a Guest>>,
     // Dropped after the region.
@@ -24,7 +24,7 @@ impl<'a> Generation<'a> {
     pub(crate) fn register(
         guest: &'a Guest,
         sizes: PageSizes,
-        number: mr::Generation,
+        number: mr::MapNumber,
         map: impl Into<Rc<Map>>,
         alive: &Rc<AliveCount>,
     ) -> Result<Rc<Self>, RegisterError> {

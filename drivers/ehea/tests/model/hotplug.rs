@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use ehea_core::abi::cb::adapter::{PageSize, PageSizes};
 use ehea_core::abi::hcall::ReturnCode;
-use ehea_core::mr::Event;
+use ehea_core::mr::MemoryEvent;
 use ehea_core::queue::Frame;
 use ehea_model::testkit::Frame as TestFrame;
 use ehea_model::{Busy, Rough, Temper};
@@ -108,7 +108,7 @@ impl<'a> Watch<'a> {
         let calls = self.guest().calls.borrow().len();
         let mapped = self.adapter.mapped().contains(&block);
         let published = self.adapter.memory.map();
-        match self.adapter.notify(Event::GoingOffline(range)) {
+        match self.adapter.notify(MemoryEvent::GoingOffline(range)) {
             Ok(()) => {
                 self.leaving.insert(block);
                 assert!(!self.adapter.mapped().contains(&block));
@@ -116,7 +116,7 @@ impl<'a> Watch<'a> {
             Err(Error::Policy) => panic!("too many ranges"),
             Err(_) => {
                 // The kernel tells everybody.
-                let result = self.adapter.notify(Event::CancelOffline(range));
+                let result = self.adapter.notify(MemoryEvent::CancelOffline(range));
                 assert!(result.is_ok());
                 assert_eq!(self.adapter.mapped().contains(&block), {
                     let map = self.adapter.memory.map();
@@ -139,7 +139,7 @@ impl<'a> Watch<'a> {
                     machine.add_ram(range.start(), range.len());
                     drop(machine);
                     let calls = self.guest().calls.borrow().len();
-                    assert!(self.adapter.notify(Event::Online(range)).is_ok());
+                    assert!(self.adapter.notify(MemoryEvent::Online(range)).is_ok());
                     assert_eq!(self.guest().calls.borrow().len(), calls);
                 }
             }
@@ -163,14 +163,14 @@ impl<'a> Watch<'a> {
                 if self.leaving.remove(&block) {
                     self.online().remove(&block);
                     let range = block_range(block);
-                    assert!(self.adapter.notify(Event::Offline(range)).is_ok());
+                    assert!(self.adapter.notify(MemoryEvent::Offline(range)).is_ok());
                     let mut machine = self.guest().machine.borrow_mut();
                     machine.remove_ram(range.start(), range.len());
                 }
             }
             Step::CancelOffline(block) => {
                 self.leaving.remove(&block);
-                let event = Event::CancelOffline(block_range(block));
+                let event = MemoryEvent::CancelOffline(block_range(block));
                 assert!(self.adapter.notify(event).is_ok());
             }
             Step::Reset => self.adapter.reset_ports(),
@@ -342,7 +342,7 @@ fn one_rebuild_each_way() {
         assert_eq!(hcalls(&watch) - before, REBUILD);
         watch.step(Step::Offline(3));
         assert_eq!(hcalls(&watch) - before, REBUILD);
-        assert_eq!(watch.adapter.memory.policy.generation().number(), 2 * round);
+        assert_eq!(watch.adapter.memory.policy.generation().get(), 2 * round);
     }
     watch.recover();
 }

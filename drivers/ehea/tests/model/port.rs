@@ -150,7 +150,7 @@ impl<'a> Port<'a> {
 
     /// Opens port 1 with a map of all memory.
     pub(crate) fn open(guest: &'a Guest, size: QueueSize) -> Self {
-        let (number, count) = (mr::Generation::FIRST, Rc::default());
+        let (number, count) = (mr::MapNumber::FIRST, Rc::default());
         let generation = Generation::register(guest, PageSizes(0), number, guest.map(), &count);
         Self::open_with(guest, 1, size, &generation.unwrap())
     }
