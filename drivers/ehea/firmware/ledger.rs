@@ -141,15 +141,13 @@ impl Ledger {
     /// its handle.
     fn ownerless(&self, below: usize) -> Option<(usize, u64)> {
         let entries = self.entries.lock();
-        let entries = entries.iter().enumerate().take(below);
-        entries
-            .filter_map(|(index, entry)| match (&entry.owner, entry.held) {
-                (Owner::GoneFromRegion | Owner::GoneFromQueue { .. }, Held::Resource(resource)) => {
-                    Some((index, resource))
-                }
-                _ => None,
-            })
-            .last()
+        let mut entries = entries.iter().enumerate().take(below).rev();
+        entries.find_map(|(index, entry)| match (&entry.owner, entry.held) {
+            (Owner::GoneFromRegion | Owner::GoneFromQueue { .. }, Held::Resource(resource)) => {
+                Some((index, resource))
+            }
+            _ => None,
+        })
     }
 
     /// Calls `free` for each resource without an owner, the last one first: what was taken last depends
