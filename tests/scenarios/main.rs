@@ -48,14 +48,19 @@ const FOUR_PORTS: Shape = Shape {
     adapter: Some(4),
     ..Shape::STANDARD
 };
+/// Memory of a guest with a kernel for the time after a crash, which gets 512 MiB of it. The rest holds the
+/// guest's files (250 MiB) and, twice, those of the next kernel: before they are loaded, and after.
+const MEMORY_FOR_CRASH: &str = "1536M,max=8G";
 /// A guest with a kernel for the time after a crash. Each of the two is for one scenario, because
 /// the guest is not the same afterwards.
 const CRASH: Shape = Shape {
     crash_kernel: true,
+    memory: MEMORY_FOR_CRASH,
     ..Shape::STANDARD
 };
 const CRASH_OF_QUEUES: Shape = Shape {
     crash_kernel: true,
+    memory: MEMORY_FOR_CRASH,
     ..QUEUES
 };
 /// An adapter with room for one memory region, and several queue pairs for each port.
