@@ -6,10 +6,11 @@ use super::{
     counters::QueueCounters,
     rx::{
         buffers::{
+            BufferMemory,
             ChunkCounts,
             NewChunks, //
         },
-        charged::MappedBuffers, //
+        charged::ChargedBuffers, //
     }, //
 };
 use crate::{
@@ -43,6 +44,7 @@ pub(super) enum SendAccess {
 
 impl SendAccess {
     /// The token, if there is one.
+    #[inline]
     pub(super) fn token(&self) -> Option<Unrestricted> {
         match self {
             Self::Unrestricted(token) => Some(*token),
@@ -51,9 +53,56 @@ impl SendAccess {
     }
 }
 
-/// What a queue pair has of the entitlement.
+/// What a queue pair has of an entitlement.
+pub(super) enum Charge {
+    /// Nothing: it is free to use any memory.
+    Free,
+    /// Something.
+    Charged(Charged),
+}
+
+/// Whether memory is charged, as each part of a queue pair has to know it. This is decided here only.
+pub(super) struct Sides {
+    pub(super) charge: Charge,
+    pub(super) send: SendAccess,
+    /// Where the mappings of completed frames end, if they have any.
+    pub(super) completed: Option<MappingConsumer>,
+    pub(super) receive: BufferMemory,
+}
+
+impl Sides {
+    /// Decides for a queue pair whose send queue has that many slots.
+    pub(super) fn new(access: &Access, limits: &Limits, slots: usize) -> Result<Self> {
+        if let Some(token) = access.unrestricted() {
+            return Ok(Self {
+                charge: Charge::Free,
+                send: SendAccess::Unrestricted(token),
+                completed: None,
+                receive: BufferMemory::Free(token),
+            });
+        }
+        let mapper = access.mapper().ok_or(EINVAL)?;
+        // Frames of one piece, as a rule. Where others come, the ring is full before the queue is.
+        let (producer, consumer) = MappingRing::pair(mapper, slots, limits.send_bytes)?;
+        let charged = Charged {
+            counts: ChunkCounts::new()?,
+            ring: producer.ring().clone(),
+            failures: 0,
+            wait: 0,
+        };
+        charged.set_limits(limits);
+        Ok(Self {
+            receive: BufferMemory::Charged(access.clone(), charged.counts.clone()),
+            charge: Charge::Charged(charged),
+            send: SendAccess::Mapped(producer),
+            completed: Some(consumer),
+        })
+    }
+}
+
+/// What a charged queue pair has of an entitlement.
 pub(super) struct Charged {
-    pub(super) counts: ChunkCounts,
+    counts: ChunkCounts,
     ring: Arc<MappingRing>,
     /// How often in a row buffers could not be mapped.
     failures: u32,
@@ -62,27 +111,6 @@ pub(super) struct Charged {
 }
 
 impl Charged {
-    /// For a queue pair; with the two ends of the ring of mappings of its send queue.
-    pub(super) fn new(
-        access: &Access,
-        limits: &Limits,
-        slots: usize,
-    ) -> Result<Option<(Self, MappingProducer, MappingConsumer)>> {
-        let Some(mapper) = access.mapper() else {
-            return Ok(None);
-        };
-        // Frames of one piece, as a rule. Where others come, the ring is full before the queue is.
-        let (producer, consumer) = MappingRing::pair(mapper, slots, limits.send_bytes)?;
-        let charged = Self {
-            counts: ChunkCounts::new()?,
-            ring: producer.ring().clone(),
-            failures: 0,
-            wait: 0,
-        };
-        charged.set_limits(limits);
-        Ok(Some((charged, producer, consumer)))
-    }
-
     /// Sets what may be mapped. What is more goes as it is used up.
     pub(super) fn set_limits(&self, limits: &Limits) {
         self.counts.rq2.set_limit(limits.rq2_chunks);
@@ -133,7 +161,7 @@ impl Charged {
 /// Maps chunks until there are `count`.
 fn allocate(kind: BufferKind, count: u32, access: &Access, chunks: &mut KVec<DmaBuffer>) -> Result {
     while chunks.len() < count as usize {
-        chunks.push(MappedBuffers::allocate(kind, access)?, GFP_KERNEL)?;
+        chunks.push(ChargedBuffers::allocate(kind, access)?, GFP_KERNEL)?;
     }
     Ok(())
 }

@@ -88,7 +88,7 @@ impl Port {
             let limits = self.limits();
             match self
                 .adapter
-                .with_generation(|map| self.open_with(dev, map, (&plan, &limits), lock))
+                .with_generation(|map| self.open_with(dev, map, &plan, &limits, lock))
             {
                 // Buffers are in memory that came after the map was made.
                 Err(Error::NotMapped(address)) if map_attempts < MAP_ATTEMPTS => {
@@ -121,7 +121,8 @@ impl Port {
         &self,
         dev: &PortDevice,
         generation: &Arc<Generation>,
-        (plan, limits): (&Plan, &Limits),
+        plan: &Plan,
+        limits: &Limits,
         lock: &ConfigLock<'_>,
     ) -> Result {
         let ctx = Arc::new(self.context(dev), GFP_KERNEL)?;
@@ -130,14 +131,7 @@ impl Port {
         let mut queue_pairs = KVec::with_capacity(self.queues.len(), GFP_KERNEL)?;
         for (index, queue) in (0..plan.queue_pairs).zip(&self.queues) {
             queue_pairs.push(
-                QueuePair::new(
-                    &ctx,
-                    index,
-                    queue,
-                    &affiliated_eq,
-                    generation,
-                    (plan, limits),
-                )?,
+                QueuePair::new(&ctx, index, queue, &affiliated_eq, generation, plan, limits)?,
                 GFP_KERNEL,
             )?;
         }

@@ -4,8 +4,9 @@
 
 use super::{
     charge::{
-        Charged,
-        SendAccess, //
+        Charge,
+        SendAccess,
+        Sides, //
     },
     context::Context,
     counters::QueueCounters,
@@ -15,7 +16,10 @@ use super::{
         QueuePoll, //
     },
     rx::{
-        buffers::Spares,
+        buffers::{
+            BufferMemory,
+            Spares, //
+        },
         receive::Receiver, //
     },
     tx::{
@@ -45,10 +49,7 @@ use crate::{
         QpConfig, //
     },
     kernel_ext::{
-        dma::{
-            Access,
-            MappingConsumer, //
-        },
+        dma::Access,
         irq,
         net::{
             lock::InstanceLock,
@@ -58,7 +59,6 @@ use crate::{
             },
             queue::{
                 self,
-                Completions,
                 OpenTicket, //
             }, //
         }, //
@@ -104,8 +104,10 @@ pub(super) struct QueuePair {
     send_access: Option<SendAccess>,
     /// The right to open the transmit queue, until it is used.
     ticket: Option<OpenTicket>,
-    /// What it has of the entitlement; none outside of CMO.
-    charged: Option<Charged>,
+    /// What its receive buffers are of.
+    memory: BufferMemory,
+    /// What it has of an entitlement.
+    charge: Charge,
     /// While it pauses: since when.
     blackout: Option<Measurement>,
     /// The number of the queues of the network device.
@@ -124,7 +126,8 @@ impl QueuePair {
         queue: &Queue,
         affiliated_eq: &Eq,
         generation: &Arc<Generation>,
-        (plan, limits): (&Plan, &Limits),
+        plan: &Plan,
+        limits: &Limits,
     ) -> Result<KBox<Self>> {
         let firmware = ctx.firmware();
         let number = ctx.calls().number();
@@ -158,26 +161,26 @@ impl QueuePair {
         let bounce = BouncePool::new(access, plan.bounce_slots, generation.map())?;
         let bounce = Arc::new(bounce, GFP_KERNEL)?;
         let counters = &queue.counters;
-        let (charged, producer, consumer) =
-            match Charged::new(access, limits, qp.geometry().sq.slots())? {
-                Some((charged, producer, consumer)) => {
-                    (Some(charged), Some(producer), Some(consumer))
-                }
-                None => (None, None, None),
-            };
-        let send_access = producer
-            .map(SendAccess::Mapped)
-            .or_else(|| access.unrestricted().map(SendAccess::Unrestricted));
         let (ticket, completions) = queue::opening(index)?;
-        let napi = Self::new_napi(
-            ctx,
-            (index, counters),
+        let sides = Sides::new(access, limits, qp.geometry().sq.slots())?;
+        let completer = Completer::new(
             &qp,
-            (&send_cq, &recv_cq),
-            &keys,
-            (&ring, consumer, completions),
-            (access, &charged),
+            &send_cq,
+            completions,
+            ring.clone(),
+            counters,
+            sides.completed,
+        );
+        let receiver = Receiver::new(
+            ctx,
+            index,
+            counters,
+            &qp,
+            &recv_cq,
+            keys.receive(),
+            &sides.receive,
         )?;
+        let napi = Self::new_napi(ctx, index, completer, receiver)?;
         let mut this = KBox::new(
             Self {
                 interrupt: None,
@@ -191,9 +194,10 @@ impl QueuePair {
                 link: None,
                 ring,
                 bounce,
-                send_access,
+                send_access: Some(sides.send),
                 ticket: Some(ticket),
-                charged,
+                memory: sides.receive,
+                charge: sides.charge,
                 blackout: None,
                 index,
                 ctx: ctx.clone(),
@@ -208,7 +212,7 @@ impl QueuePair {
     /// are some.
     #[inline(never)]
     fn add_mapped(&mut self, access: &Access, counters: &QueueCounters) -> Result {
-        let Some(charged) = &mut self.charged else {
+        let Charge::Charged(charged) = &mut self.charge else {
             return Ok(());
         };
         let mut new = charged.allocate(access, counters);
@@ -222,31 +226,10 @@ impl QueuePair {
     #[inline(never)]
     fn new_napi(
         ctx: &Arc<Context>,
-        (index, counters): (u16, &Arc<QueueCounters>),
-        qp: &Qp,
-        (send_cq, recv_cq): (&Cq, &Cq),
-        keys: &Keys,
-        (ring, mappings, completions): (&Arc<SendRing>, Option<MappingConsumer>, Completions),
-        (access, charged): (&Access, &Option<Charged>),
+        index: u16,
+        completer: Completer,
+        mut receiver: Receiver,
     ) -> Result<Arc<Napi<QueuePoll>>> {
-        let completer = Completer::new(
-            &qp.geometry().sq,
-            completions,
-            send_cq.memory().clone(),
-            send_cq.registers().clone(),
-            ring.clone(),
-            counters.clone(),
-            mappings,
-        );
-        let mut receiver = Receiver::new(
-            ctx,
-            index,
-            qp,
-            recv_cq.registers().clone(),
-            keys.receive(),
-            counters.clone(),
-            (access, charged.as_ref().map(|charged| &charged.counts)),
-        )?;
         receiver.fill()?;
         let poll = QueuePoll::new(ctx, completer, receiver);
         Ok(Arc::pin_init(
@@ -327,10 +310,8 @@ impl QueuePair {
         let ticket = self.ticket.take()?;
         let keys = self.keys.as_ref()?;
         let sender = Sender::new(
-            &self.qp.geometry().sq,
+            &self.qp,
             self.ring.clone(),
-            self.qp.send_memory().clone(),
-            self.qp.registers().clone(),
             self.bounce.clone(),
             keys.send(),
             access,
@@ -371,7 +352,7 @@ impl QueuePair {
     ///
     /// [`Error::NotMapped`] names a new buffer that is not in the memory map. All else is tried again.
     pub(super) fn follow(&mut self, queue: &Queue, limits: &Limits) -> Result {
-        let Some(charged) = &mut self.charged else {
+        let Charge::Charged(charged) = &mut self.charge else {
             return Ok(());
         };
         charged.set_limits(limits);
@@ -413,7 +394,7 @@ impl Pair for Moving<'_> {
         let keys = Keys::new(generation)?;
         let counts = pair.napi.disabled()?.receiver.unmapped(map);
         let access = pair.ctx.firmware().access();
-        let spares = Spares::new(counts, pair.ctx.dev(), map, access)?;
+        let spares = Spares::new(counts, &pair.memory, pair.ctx.dev(), map)?;
         let bounce = if pair.bounce.is_mapped(map) {
             pair.bounce.clone()
         } else {

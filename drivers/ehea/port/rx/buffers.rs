@@ -2,10 +2,13 @@
 
 //! Receive queues 2 and 3 with their buffers.
 
-use super::charged::{
-    ChunkCount,
-    Lost,
-    MappedBuffers, //
+use super::{
+    charged::{
+        ChargedBuffers,
+        ChunkCount, //
+    },
+    free::FreeBuffers,
+    ring::Ring, //
 };
 use crate::{
     cmo::BufferKind,
@@ -17,21 +20,15 @@ use crate::{
         dma::{
             Access,
             DmaBuffer,
-            Reachable,
             Unrestricted, //
         },
         net::{
             skbuff::RxBuffer,
             Device, //
         },
-        page::{
-            ContiguousBuffer,
-            QueueMemory, //
-        }, //
+        page::ContiguousBuffer, //
     },
-    queue::PostedBuffers,
     shared::{
-        AdapterAddress,
         Map,
         Translation, //
     }, //
@@ -41,221 +38,155 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A buffer that is not charged, with the right to post it.
-pub(crate) struct FreeBuffer {
-    pub(crate) buffer: RxBuffer,
-    pub(crate) token: Unrestricted,
+/// Which memory receive buffers are of.
+pub(crate) enum BufferMemory {
+    /// Any. Nothing is charged.
+    Free(Unrestricted),
+    /// Memory that is mapped, as much of it as there may be.
+    Charged(Access, ChunkCounts),
 }
 
-impl FreeBuffer {
-    /// The `len` bytes that the adapter may write to.
-    #[inline]
-    pub(crate) fn reach(&self, len: u32) -> Reachable {
-        self.token.reach(self.buffer.address(), len.into())
-    }
+/// The buffers of a ring. Which of both is decided when the queue pair is made.
+pub(crate) enum Buffers {
+    /// They go to the stack with their frames.
+    Free(FreeBuffers),
+    /// They stay with the driver.
+    Charged(ChargedBuffers),
 }
 
 /// RQ2 or RQ3 with its buffers.
 pub(crate) struct BufferRing {
-    pub(crate) memory: Arc<QueueMemory>,
-    pub(crate) posted: PostedBuffers,
-    /// The buffer of each slot that is posted. Outside of CMO.
-    pub(crate) buffers: KVec<Option<FreeBuffer>>,
-    /// The buffers, in a CMO partition.
-    pub(crate) mapped: Option<MappedBuffers>,
-    /// Buffers posted that the adapter doesn't know of yet.
-    pub(crate) unannounced: u16,
+    pub(crate) ring: Ring,
+    pub(crate) buffers: Buffers,
 }
 
 impl BufferRing {
-    pub(crate) fn new(
-        memory: Arc<QueueMemory>,
-        posted: PostedBuffers,
-        mapped: Option<MappedBuffers>,
+    /// Makes RQ2 of `ring`, without buffers.
+    pub(super) fn rq2(ring: Ring, memory: &BufferMemory) -> Result<Self> {
+        let count = |counts: &ChunkCounts| counts.rq2.clone();
+        Self::new(BufferKind::RQ2, ring, memory, count)
+    }
+
+    /// Makes RQ3 of `ring`, without buffers.
+    pub(super) fn rq3(ring: Ring, memory: &BufferMemory) -> Result<Self> {
+        let count = |counts: &ChunkCounts| counts.rq3.clone();
+        Self::new(BufferKind::RQ3, ring, memory, count)
+    }
+
+    fn new(
+        kind: BufferKind,
+        ring: Ring,
+        memory: &BufferMemory,
+        count: impl FnOnce(&ChunkCounts) -> Arc<ChunkCount>,
     ) -> Result<Self> {
-        let mut buffers = KVec::with_capacity(memory.entries(), GFP_KERNEL)?;
-        for _ in 0..memory.entries() {
-            buffers.push(None, GFP_KERNEL)?;
-        }
-        Ok(Self {
-            memory,
-            posted,
-            buffers,
-            mapped,
-            unannounced: 0,
-        })
-    }
-
-    /// Posts as many buffers as there should be. Process context.
-    pub(crate) fn fill(
-        &mut self,
-        dev: &Device,
-        mapping: &Translation,
-        token: Unrestricted,
-    ) -> Result {
-        let len = self.posted.buffer_len();
-        while self.posted.missing() > 0 {
-            let buffer = RxBuffer::new(dev, len)?;
-            let buffer = FreeBuffer { buffer, token };
-            let Some(address) = mapping.map.adapter_address(buffer.reach(len)) else {
-                return Err(Error::NotMapped(buffer.buffer.address()));
-            };
-            self.post(buffer, address, mapping.key)
-                .map_err(|Lost| EINVAL)?;
-        }
-        Ok(())
-    }
-
-    /// Posts a buffer whose adapter address is `address`.
-    #[inline(always)]
-    pub(crate) fn post(
-        &mut self,
-        buffer: FreeBuffer,
-        address: u64,
-        key: u32,
-    ) -> core::result::Result<(), Lost> {
-        let index = self.posted.next_slot();
-        let mut slot = self.memory.entry(index).ok_or(Lost)?;
-        // The slot is in use if the adapter has used up buffers in another order than they were
-        // posted.
-        let place = self.buffers.get_mut(index).filter(|place| place.is_none());
-        let place = place.ok_or(Lost)?;
-        self.posted
-            .post(&mut slot, address, key)
-            .map_err(|_| Lost)?;
-        *place = Some(buffer);
-        // Not more than the ring has slots, 2^15.
-        self.unannounced = self.unannounced.wrapping_add(1);
-        Ok(())
-    }
-
-    /// How many buffers of the ring are not in `map`.
-    pub(crate) fn unmapped(&self, map: &Map) -> usize {
-        if let Some(mapped) = &self.mapped {
-            return mapped.unmapped(map);
-        }
-        let len = self.posted.buffer_len();
-        self.buffers
-            .iter()
-            .flatten()
-            .filter(|buffer| map.adapter_address(buffer.reach(len)).is_none())
-            .count()
-    }
-
-    /// Adds mapped buffers; those that are too many are given up.
-    pub(crate) fn add(&mut self, chunks: &mut KVec<DmaBuffer>, mapping: &Translation) -> Result {
-        let Some(mapped) = &mut self.mapped else {
-            return Ok(());
+        let slots = ring.slots();
+        let buffers = match memory {
+            BufferMemory::Free(token) => Buffers::Free(FreeBuffers::new(kind, slots, *token)?),
+            BufferMemory::Charged(access, counts) => {
+                Buffers::Charged(ChargedBuffers::new(kind, slots, access, count(counts))?)
+            }
         };
-        let mut posted = 0;
-        while let Some(chunk) = chunks.pop() {
-            posted += mapped.add(&self.memory, &mut self.posted, chunk, mapping)?;
-        }
-        self.unannounced = self.unannounced.saturating_add(posted);
-        Ok(())
+        Ok(Self { ring, buffers })
     }
 
-    /// Writes all work requests again, for another memory map. Buffers that are not in it are
-    /// replaced by `spares`, with what is in them: the adapter may be done with one, without anybody
-    /// having looked yet.
-    pub(crate) fn rewrite(&mut self, mapping: &Translation, spares: &mut RingSpares) -> Result {
-        if let Some(mapped) = &mut self.mapped {
-            return mapped.rewrite(&self.memory, &self.posted, mapping, &mut spares.memory);
+    /// Posts as many buffers as there should be, if they are free. Process context.
+    pub(super) fn fill(&mut self, dev: &Device, translation: &Translation) -> Result {
+        match &mut self.buffers {
+            Buffers::Free(free) => free.fill(&mut self.ring, dev, translation),
+            Buffers::Charged(_) => Ok(()),
         }
-        let spares = &mut spares.buffers;
-        let len = self.posted.buffer_len();
-        for (index, place) in self.buffers.iter_mut().enumerate() {
-            let Some(buffer) = place else {
-                continue;
-            };
-            let address = match mapping.map.adapter_address(buffer.reach(len)) {
-                Some(address) => address,
-                None => {
-                    let old = Error::NotMapped(buffer.buffer.address());
-                    let mut spare = spares.pop().ok_or(old)?;
-                    spare.copy_from(&buffer.buffer);
-                    buffer.buffer = spare;
-                    mapping
-                        .map
-                        .adapter_address(buffer.reach(len))
-                        .ok_or(Error::NotMapped(buffer.buffer.address()))?
-                }
-            };
-            let mut slot = self.memory.entry(index).ok_or(EINVAL)?;
-            self.posted
-                .rewrite(&mut slot, index, address, mapping.key)
-                .map_err(|_| EINVAL)?;
+    }
+
+    /// Adds mapped buffers, if they are charged; those that are too many are given up.
+    pub(super) fn add(
+        &mut self,
+        chunks: &mut KVec<DmaBuffer>,
+        translation: &Translation,
+    ) -> Result {
+        if let Buffers::Charged(charged) = &mut self.buffers {
+            while let Some(chunk) = chunks.pop() {
+                charged.add(&mut self.ring, chunk, translation)?;
+            }
         }
         Ok(())
     }
 
-    /// Buffers that the adapter doesn't know of yet; from now on it does.
-    pub(crate) fn take_unannounced(&mut self) -> u16 {
-        core::mem::take(&mut self.unannounced)
+    /// Returns how many buffers or chunks of the ring are not in `map`.
+    pub(super) fn unmapped(&self, map: &Map) -> usize {
+        match &self.buffers {
+            Buffers::Free(free) => free.unmapped(map),
+            Buffers::Charged(charged) => charged.unmapped(map),
+        }
+    }
+
+    /// Writes all work requests again, for another memory map. Buffers that are not in it are replaced
+    /// by `spares`, with what is in them.
+    pub(super) fn rewrite(&mut self, translation: &Translation, spares: &mut RingSpares) -> Result {
+        match (&mut self.buffers, spares) {
+            (Buffers::Free(free), RingSpares::Free(spares)) => {
+                free.rewrite(&self.ring, translation, spares)
+            }
+            (Buffers::Charged(charged), RingSpares::Charged(spares)) => {
+                charged.rewrite(&self.ring, translation, spares)
+            }
+            // They were made for this ring.
+            _ => Err(Error::Kernel(EINVAL)),
+        }
     }
 }
 
 /// What is in reserve for a rewrite of a ring.
-#[derive(Default)]
-pub(crate) struct RingSpares {
-    buffers: KVec<RxBuffer>,
-    /// Memory of chunks, in a CMO partition.
-    memory: KVec<ContiguousBuffer>,
+pub(super) enum RingSpares {
+    Free(KVec<RxBuffer>),
+    /// Memory of chunks.
+    Charged(KVec<ContiguousBuffer>),
 }
 
 impl RingSpares {
-    /// Allocates `count` buffers or chunks, in `map`. Process context.
+    /// Allocates `count` buffers or chunks of `memory`, in `map`.
     fn new(
         count: usize,
         kind: BufferKind,
+        memory: &BufferMemory,
         dev: &Device,
         map: &Map,
-        access: &Access,
     ) -> Result<Self> {
-        let Some(token) = access.unrestricted() else {
-            return Ok(Self {
-                buffers: KVec::new(),
-                memory: MappedBuffers::spares(kind, count, map)?,
-            });
-        };
-        let mut buffers = KVec::with_capacity(count, GFP_KERNEL)?;
-        for _ in 0..count {
-            let buffer = RxBuffer::new(dev, kind.len)?;
-            let memory = token.reach(buffer.address(), kind.len.into());
-            if map.adapter_address(memory).is_none() {
-                return Err(Error::NotMapped(buffer.address()));
+        Ok(match memory {
+            BufferMemory::Free(token) => {
+                Self::Free(FreeBuffers::spares(kind, *token, count, dev, map)?)
             }
-            buffers.push(buffer, GFP_KERNEL)?;
-        }
-        Ok(Self {
-            buffers,
-            memory: KVec::new(),
+            BufferMemory::Charged(..) => Self::Charged(ChargedBuffers::spares(kind, count, map)?),
         })
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.buffers.len() + self.memory.len()
+    /// Returns how many buffers or chunks there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Free(spares) => spares.len(),
+            Self::Charged(spares) => spares.len(),
+        }
     }
 }
 
 /// What is in reserve for a rewrite of both rings.
-#[derive(Default)]
 pub(crate) struct Spares {
-    pub(crate) rq2: RingSpares,
-    pub(crate) rq3: RingSpares,
+    pub(super) rq2: RingSpares,
+    pub(super) rq3: RingSpares,
 }
 
 impl Spares {
-    /// Allocates as many buffers as `counts` says, in `map`. Process context.
+    /// Allocates as many buffers of `memory` as `counts` says, for RQ2 and RQ3, in `map`. Process
+    /// context.
     pub(crate) fn new(
-        counts: (usize, usize),
+        counts: [usize; 2],
+        memory: &BufferMemory,
         dev: &Device,
         map: &Map,
-        access: &Access,
     ) -> Result<Self> {
+        let [rq2, rq3] = counts;
         Ok(Self {
-            rq2: RingSpares::new(counts.0, BufferKind::RQ2, dev, map, access)?,
-            rq3: RingSpares::new(counts.1, BufferKind::RQ3, dev, map, access)?,
+            rq2: RingSpares::new(rq2, BufferKind::RQ2, memory, dev, map)?,
+            rq3: RingSpares::new(rq3, BufferKind::RQ3, memory, dev, map)?,
         })
     }
 }
@@ -287,16 +218,4 @@ impl NewChunks {
     pub(crate) fn is_empty(&self) -> bool {
         self.rq2.is_empty() && self.rq3.is_empty()
     }
-}
-
-/// Posts a buffer again that was posted before, so that it is in the map.
-#[cold]
-pub(crate) fn repost(
-    ring: &mut BufferRing,
-    buffer: FreeBuffer,
-    mapping: &Translation,
-) -> core::result::Result<(), Lost> {
-    let len = ring.posted.buffer_len();
-    let address = mapping.map.adapter_address(buffer.reach(len));
-    ring.post(buffer, address.ok_or(Lost)?, mapping.key)
 }

@@ -10,6 +10,10 @@
 //! Buffers are mapped in chunks of whole pages. A chunk is *retiring* while some of its buffers are
 //! still posted, and is unmapped when the last has been used up.
 
+use super::ring::{
+    Lost,
+    Ring, //
+};
 use crate::{
     cmo::BufferKind,
     error::{
@@ -23,11 +27,9 @@ use crate::{
         },
         page::{
             ContiguousBuffer,
-            QueueMemory,
             Window, //
         }, //
     },
-    queue::PostedBuffers,
     shared::{
         AdapterAddress,
         Map,
@@ -43,9 +45,6 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-
-/// What became of a frame's buffer.
-pub(crate) struct Lost;
 
 /// How many chunks a ring may have, and how many it has.
 #[derive(Default)]
@@ -96,7 +95,7 @@ struct Chunk {
 }
 
 /// The buffers of RQ2 or RQ3.
-pub(crate) struct MappedBuffers {
+pub(crate) struct ChargedBuffers {
     kind: BufferKind,
     access: Access,
     chunks: KVec<Option<Chunk>>,
@@ -108,7 +107,7 @@ pub(crate) struct MappedBuffers {
     count: Arc<ChunkCount>,
 }
 
-impl MappedBuffers {
+impl ChargedBuffers {
     /// For a ring with that many slots, without buffers.
     pub(crate) fn new(
         kind: BufferKind,
@@ -167,12 +166,11 @@ impl MappedBuffers {
     /// Posts a buffer that isn't posted.
     fn post(
         &mut self,
-        memory: &QueueMemory,
-        ring: &mut PostedBuffers,
+        ring: &mut Ring,
         id: BufferId,
-        mapping: &Translation,
+        translation: &Translation,
     ) -> core::result::Result<(), Lost> {
-        let index = ring.next_slot();
+        let index = ring.posted.next_slot();
         // In use if the adapter has used up buffers in another order than they were posted.
         if self.slots.get(index).is_none_or(Option::is_some) {
             return Err(Lost);
@@ -180,10 +178,8 @@ impl MappedBuffers {
         let (stride, len) = (self.kind.stride as usize, self.kind.len as usize);
         let chunk = self.chunk(id).ok_or(Lost)?;
         let buffer = chunk.memory.reach(usize::from(id.place) * stride, len);
-        let address = mapping.map.adapter_address(buffer.ok_or(Lost)?);
-        let mut slot = memory.entry(index).ok_or(Lost)?;
-        ring.post(&mut slot, address.ok_or(Lost)?, mapping.key)
-            .map_err(|_| Lost)?;
+        let address = translation.map.adapter_address(buffer.ok_or(Lost)?);
+        ring.post(address.ok_or(Lost)?, translation.key)?;
         chunk.posted |= 1 << id.place;
         if let Some(place) = self.slots.get_mut(index) {
             *place = Some(id);
@@ -195,15 +191,14 @@ impl MappedBuffers {
     /// more than there may be. Returns whether it was posted.
     pub(crate) fn done(
         &mut self,
-        memory: &QueueMemory,
-        ring: &mut PostedBuffers,
+        ring: &mut Ring,
         id: BufferId,
-        mapping: &Translation,
+        translation: &Translation,
     ) -> core::result::Result<bool, Lost> {
         let exceeded = self.count.is_exceeded(self.retiring);
         let chunk = self.chunk(id).ok_or(Lost)?;
         if !chunk.retiring && !exceeded {
-            return self.post(memory, ring, id, mapping).map(|()| true);
+            return self.post(ring, id, translation).map(|()| true);
         }
         let newly = !chunk.retiring;
         chunk.retiring = true;
@@ -221,18 +216,17 @@ impl MappedBuffers {
         Ok(false)
     }
 
-    /// Adds a chunk and posts its buffers; returns how many. None are posted, and the chunk is given
-    /// up, if there is no room, or it isn't in the map.
+    /// Adds a chunk and posts its buffers. None are posted, and the chunk is given up, if there is no
+    /// room, or it isn't in the map.
     pub(crate) fn add(
         &mut self,
-        memory: &QueueMemory,
-        ring: &mut PostedBuffers,
+        ring: &mut Ring,
         chunk: DmaBuffer,
-        mapping: &Translation,
-    ) -> Result<u16> {
+        translation: &Translation,
+    ) -> Result {
         let address = chunk.real_address();
         let all = chunk.reach(0, chunk.len()).ok_or(EINVAL)?;
-        if mapping.map.adapter_address(all).is_none() {
+        if translation.map.adapter_address(all).is_none() {
             return Err(Error::NotMapped(address));
         }
         let number = self.chunks.iter().position(Option::is_none);
@@ -247,18 +241,11 @@ impl MappedBuffers {
             });
         }
         self.count.mapped.fetch_add(1, Relaxed);
-        self.post_chunk(memory, ring, number, mapping)
+        self.post_chunk(ring, number, translation)
     }
 
-    /// Posts all buffers of a chunk that aren't; returns how many.
-    fn post_chunk(
-        &mut self,
-        memory: &QueueMemory,
-        ring: &mut PostedBuffers,
-        number: usize,
-        mapping: &Translation,
-    ) -> Result<u16> {
-        let mut posted = 0;
+    /// Posts all buffers of a chunk that aren't.
+    fn post_chunk(&mut self, ring: &mut Ring, number: usize, translation: &Translation) -> Result {
         for place in 0..self.per_chunk {
             let id = BufferId {
                 // CAST: A ring has at most 2^15 slots.
@@ -268,13 +255,11 @@ impl MappedBuffers {
             let missing = self
                 .chunk(id)
                 .is_some_and(|chunk| chunk.posted & (1 << place) == 0);
-            if missing && ring.missing() > 0 {
-                self.post(memory, ring, id, mapping)
-                    .map_err(|Lost| EINVAL)?;
-                posted += 1;
+            if missing && ring.posted.missing() > 0 {
+                self.post(ring, id, translation).map_err(|Lost| EINVAL)?;
             }
         }
-        Ok(posted)
+        Ok(())
     }
 
     /// How many chunks are not in `map`.
@@ -311,9 +296,8 @@ impl MappedBuffers {
     /// A chunk that is replaced makes room for its replacement in the entitlement.
     pub(crate) fn rewrite(
         &mut self,
-        memory: &QueueMemory,
-        ring: &PostedBuffers,
-        mapping: &Translation,
+        ring: &Ring,
+        translation: &Translation,
         spares: &mut KVec<ContiguousBuffer>,
     ) -> Result {
         let access = &self.access;
@@ -321,7 +305,7 @@ impl MappedBuffers {
             let Some(chunk) = place else {
                 continue;
             };
-            if !is_in(&chunk.memory, &mapping.map) {
+            if !is_in(&chunk.memory, &translation.map) {
                 let address = chunk.memory.real_address();
                 let spare = spares.pop().ok_or(Error::NotMapped(address))?;
                 copy(&chunk.memory.window(), &spare.window())?;
@@ -348,11 +332,10 @@ impl MappedBuffers {
             let chunk = self.chunks.get(usize::from(id.chunk));
             let chunk = chunk.and_then(Option::as_ref).ok_or(EINVAL)?;
             let buffer = chunk.memory.reach(usize::from(id.place) * stride, len);
-            let address = mapping.map.adapter_address(buffer.ok_or(EINVAL)?);
+            let address = translation.map.adapter_address(buffer.ok_or(EINVAL)?);
             let address = address.ok_or(Error::NotMapped(chunk.memory.real_address()))?;
-            let mut slot = memory.entry(index).ok_or(EINVAL)?;
-            ring.rewrite(&mut slot, index, address, mapping.key)
-                .map_err(|_| EINVAL)?;
+            ring.rewrite(index, address, translation)
+                .map_err(|Lost| EINVAL)?;
         }
         Ok(())
     }

@@ -2,45 +2,77 @@
 
 //! Reception.
 //!
-//! The adapter reports each frame in the next slot of RQ1. Where the frame is, and how it gets to the
-//! stack, is the business of [`deliver`](super::deliver).
+//! The adapter reports each frame in the next slot of RQ1. A small frame is in that slot; others are in
+//! a buffer of RQ2 or RQ3. Each buffer that is used up is replaced at once, by a new one if there is
+//! one, else by itself after its frame was copied: the rings never run dry, whatever the state of
+//! memory. In a CMO partition all frames are copied, and buffers stay ([`charged`](super::charged)).
 
 use super::{
     buffers::{
-        ChunkCounts,
+        BufferMemory,
+        BufferRing,
+        Buffers,
         NewChunks,
         Spares, //
     },
-    deliver::Deliverer, //
+    charged::ChargedBuffers,
+    ring::{
+        Lost,
+        Ring, //
+    }, //
 };
 use crate::{
+    abi::cqe::{
+        Completion,
+        Cqe, //
+    },
     cmo::BufferKind,
-    error::Result,
+    error::{
+        Error,
+        Result, //
+    },
     firmware::{
+        Cq,
         CqRegisters,
         Qp,
         QpRegisters, //
     },
-    kernel_ext::{
-        dma::Access,
-        net::napi::PollContext, //
+    kernel_ext::net::{
+        napi::PollContext,
+        skbuff::{
+            RxChecksum,
+            RxMeta, //
+        }, //
     },
     port::{
         context::Context,
         counters::QueueCounters,
-        rings::CompletionRing, //
+        rings::{
+            CompletionRing,
+            CompletionSlot, //
+        }, //
     },
     queue::{
+        self,
+        parse_received,
+        BadFrame,
         CompletionReader,
+        Location,
         PostedBuffers,
-        ReceiveError, //
+        ReceiveError,
+        Received,
+        ReceivedFrame, //
     },
     shared::{
         Map,
         Translation, //
-    }, //
+    },
+    trace::Direction, //
 };
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 /// The receiving side of a queue pair.
 pub(crate) struct Receiver {
@@ -48,36 +80,63 @@ pub(crate) struct Receiver {
     rq1: CompletionRing,
     registers: Arc<QpRegisters>,
     completion_registers: Arc<CqRegisters>,
-    deliverer: Deliverer,
+    frames: Frames,
+}
+
+/// The frames that RQ1 reports, with the buffers that they are in.
+struct Frames {
+    rq2: BufferRing,
+    rq3: BufferRing,
+    /// What work requests refer to.
+    translation: Translation,
+    counters: Arc<QueueCounters>,
+    /// The number of the receive queue.
+    queue: u16,
+    ctx: Arc<Context>,
 }
 
 impl Receiver {
-    /// The receiving side of `qp`, without buffers.
+    /// Makes the receiving side of `qp`, without buffers. They will be of `memory`.
     pub(crate) fn new(
         ctx: &Arc<Context>,
         queue: u16,
+        counters: &Arc<QueueCounters>,
         qp: &Qp,
-        completion_registers: Arc<CqRegisters>,
-        mapping: Translation,
-        counters: Arc<QueueCounters>,
-        access: (&Access, Option<&ChunkCounts>),
+        cq: &Cq,
+        translation: Translation,
+        memory: &BufferMemory,
     ) -> Result<Self> {
         let [rq1, rq2, rq3] = qp.receive_memory();
         let geometry = qp.geometry();
-        let rq2 = (rq2, PostedBuffers::rq2(&geometry.rq2, BufferKind::RQ2.len));
-        let rq3 = (rq3, PostedBuffers::rq3(&geometry.rq3, BufferKind::RQ3.len));
+        let rq2 = Ring::new(
+            rq2.clone(),
+            PostedBuffers::rq2(&geometry.rq2, BufferKind::RQ2.len),
+        );
+        let rq3 = Ring::new(
+            rq3.clone(),
+            PostedBuffers::rq3(&geometry.rq3, BufferKind::RQ3.len),
+        );
         Ok(Self {
             reader: CompletionReader::new(rq1.entries()),
             rq1: CompletionRing(rq1.clone()),
             registers: qp.registers().clone(),
-            completion_registers,
-            deliverer: Deliverer::new(ctx, queue, rq2, rq3, mapping, counters, access)?,
+            completion_registers: cq.registers().clone(),
+            frames: Frames {
+                rq2: BufferRing::rq2(rq2, memory)?,
+                rq3: BufferRing::rq3(rq3, memory)?,
+                translation,
+                counters: counters.clone(),
+                queue,
+                ctx: ctx.clone(),
+            },
         })
     }
 
     /// Writes work requests for all buffers that there should be, outside of CMO. Process context.
     pub(crate) fn fill(&mut self) -> Result {
-        self.deliverer.fill()
+        let frames = &mut self.frames;
+        frames.rq2.fill(frames.ctx.dev(), &frames.translation)?;
+        frames.rq3.fill(frames.ctx.dev(), &frames.translation)
     }
 
     /// Writes work requests for mapped buffers.
@@ -86,7 +145,9 @@ impl Receiver {
     ///
     /// Some are not in the memory map, or there is no room for them; they are given up.
     pub(crate) fn add(&mut self, chunks: &mut NewChunks) -> Result {
-        self.deliverer.add(chunks)
+        let frames = &mut self.frames;
+        frames.rq2.add(&mut chunks.rq2, &frames.translation)?;
+        frames.rq3.add(&mut chunks.rq3, &frames.translation)
     }
 
     /// Tells the adapter of all slots and buffers of a new queue pair.
@@ -99,19 +160,19 @@ impl Receiver {
 
     /// Tells the adapter of buffers that it doesn't know of yet.
     pub(crate) fn announce(&mut self) {
-        let count = self.deliverer.rq2.take_unannounced();
+        let count = self.frames.rq2.ring.take_unannounced();
         if count > 0 {
             self.registers.add_rq2(count);
         }
-        let count = self.deliverer.rq3.take_unannounced();
+        let count = self.frames.rq3.ring.take_unannounced();
         if count > 0 {
             self.registers.add_rq3(count);
         }
     }
 
-    /// How many buffers of RQ2 and RQ3 are not in `map`.
-    pub(crate) fn unmapped(&self, map: &Map) -> (usize, usize) {
-        self.deliverer.unmapped(map)
+    /// Returns how many buffers of RQ2 and RQ3 are not in `map`.
+    pub(crate) fn unmapped(&self, map: &Map) -> [usize; 2] {
+        [self.frames.rq2.unmapped(map), self.frames.rq3.unmapped(map)]
     }
 
     /// Has the receiver use another memory map; returns the one before. The queue pair must pause.
@@ -122,10 +183,19 @@ impl Receiver {
     /// has changed then.
     pub(crate) fn exchange(
         &mut self,
-        mapping: Translation,
+        translation: Translation,
         spares: &mut Spares,
     ) -> Result<Translation> {
-        self.deliverer.exchange(mapping, spares)
+        let [rq2, rq3] = self.unmapped(&translation.map);
+        if rq2 > spares.rq2.len() || rq3 > spares.rq3.len() {
+            return Err(Error::Kernel(EAGAIN));
+        }
+        self.frames.rq2.rewrite(&translation, &mut spares.rq2)?;
+        self.frames.rq3.rewrite(&translation, &mut spares.rq3)?;
+        Ok(core::mem::replace(
+            &mut self.frames.translation,
+            translation,
+        ))
     }
 
     /// Receives up to `budget` frames; returns how many there were.
@@ -148,7 +218,7 @@ impl Receiver {
             };
             // None of these wraps: a budget is small.
             done = done.wrapping_add(1);
-            result = self.deliverer.deliver(ctx, &entry, &completion).map(|len| {
+            result = self.frames.deliver(ctx, &entry, &completion).map(|len| {
                 bytes = len.wrapping_add(bytes);
                 packets = u64::from(len > 0).wrapping_add(packets);
             });
@@ -157,8 +227,8 @@ impl Receiver {
             }
         }
         if done > 0 {
-            self.deliverer.counters.rx_packets.add_alone(packets);
-            self.deliverer.counters.rx_bytes.add_alone(bytes);
+            self.frames.counters.rx_packets.add_alone(packets);
+            self.frames.counters.rx_bytes.add_alone(bytes);
             // CAST: A budget is far below.
             self.registers.add_rq1(done as u16);
             self.announce();
@@ -170,5 +240,182 @@ impl Receiver {
     pub(crate) fn rearm(&mut self) -> bool {
         self.completion_registers.arm();
         self.reader.has_next(&self.rq1)
+    }
+}
+
+impl Frames {
+    /// Hands the frame to the stack that the completion in `entry` is about; returns its length, or
+    /// 0 if it was dropped.
+    #[inline]
+    fn deliver(
+        &mut self,
+        ctx: &PollContext<'_>,
+        entry: &CompletionSlot<'_>,
+        completion: &Completion,
+    ) -> core::result::Result<u64, ReceiveError> {
+        let Received { location, frame } =
+            parse_received(completion, &self.rq2.ring.posted, &self.rq3.ring.posted)?;
+        let corrupt = |_| ReceiveError::Corrupt {
+            wr_id: completion.wr_id(),
+        };
+        let (BufferRing { ring, buffers }, index) = match location {
+            Location::Inline => return Ok(self.deliver_inline(ctx, entry, frame)),
+            Location::Rq2(index) => (&mut self.rq2, index),
+            Location::Rq3(index) => (&mut self.rq3, index),
+        };
+        let free = match buffers {
+            Buffers::Free(free) => free,
+            Buffers::Charged(charged) => {
+                let copying = Copying {
+                    translation: &self.translation,
+                    counters: &self.counters,
+                    queue: self.queue,
+                };
+                return copying
+                    .deliver(ctx, ring, charged, index, frame)
+                    .map_err(corrupt);
+            }
+        };
+        let buffer = free.take(index).ok_or(Lost).map_err(corrupt)?;
+        ring.posted.used();
+
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(bad) => {
+                count_bad(&self.counters, bad);
+                free.repost(ring, buffer, &self.translation)
+                    .map_err(corrupt)?;
+                return Ok(0);
+            }
+        };
+        let meta = meta(&frame, self.queue);
+        let delivered = match ctx.alloc(ring.posted.buffer_len()) {
+            Some(new) => match free.address(&new, &self.translation.map) {
+                Some(address) => {
+                    free.post(ring, new, address, self.translation.key)
+                        .map_err(corrupt)?;
+                    ctx.receive(buffer, &meta)
+                }
+                None => {
+                    self.counters.rx_translation_misses.inc();
+                    self.ctx.report_miss(new.address(), Direction::Receive);
+                    drop(new);
+                    self.counters.rx_copied.inc();
+                    let delivered = ctx.receive_copy_of(&buffer, &meta);
+                    free.repost(ring, buffer, &self.translation)
+                        .map_err(corrupt)?;
+                    delivered
+                }
+            },
+            None => {
+                // There may be memory for the frame, if not for a whole buffer.
+                self.counters.rx_copied.inc();
+                let delivered = ctx.receive_copy_of(&buffer, &meta);
+                free.repost(ring, buffer, &self.translation)
+                    .map_err(corrupt)?;
+                delivered
+            }
+        };
+        Ok(count(&self.counters, delivered, &frame))
+    }
+
+    /// Hands a frame to the stack that is in the slot of RQ1 itself.
+    #[inline]
+    fn deliver_inline(
+        &self,
+        ctx: &PollContext<'_>,
+        entry: &CompletionSlot<'_>,
+        frame: core::result::Result<ReceivedFrame, BadFrame>,
+    ) -> u64 {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(bad) => {
+                count_bad(&self.counters, bad);
+                return 0;
+            }
+        };
+        let delivered = match entry.window() {
+            Some(window) => ctx.receive_copy(window, Cqe::INLINE_DATA, &meta(&frame, self.queue)),
+            None => Err(EINVAL),
+        };
+        count(&self.counters, delivered, &frame)
+    }
+}
+
+/// What it takes to hand on a frame that is in a mapped buffer.
+struct Copying<'a> {
+    translation: &'a Translation,
+    counters: &'a QueueCounters,
+    queue: u16,
+}
+
+impl Copying<'_> {
+    /// Hands a copy of a frame to the stack that is in a mapped buffer, and posts the buffer again or
+    /// gives it back.
+    #[cold]
+    fn deliver(
+        &self,
+        ctx: &PollContext<'_>,
+        ring: &mut Ring,
+        buffers: &mut ChargedBuffers,
+        index: usize,
+        frame: core::result::Result<ReceivedFrame, BadFrame>,
+    ) -> core::result::Result<u64, Lost> {
+        let id = buffers.take(index).ok_or(Lost)?;
+        ring.posted.used();
+        let bytes = match &frame {
+            Ok(frame) => {
+                let window = buffers.window(id).ok_or(Lost)?;
+                let delivered = ctx.receive_copy(window, 0, &meta(frame, self.queue));
+                count(self.counters, delivered, frame)
+            }
+            Err(bad) => {
+                count_bad(self.counters, *bad);
+                0
+            }
+        };
+        if !buffers.done(ring, id, self.translation)? {
+            self.counters.cmo_rx_returned.inc();
+        }
+        Ok(bytes)
+    }
+}
+
+#[inline]
+fn count(counters: &QueueCounters, delivered: kernel::error::Result, frame: &ReceivedFrame) -> u64 {
+    match delivered {
+        Ok(()) => frame.len as u64,
+        Err(_) => {
+            counters.rx_dropped.inc();
+            0
+        }
+    }
+}
+
+#[cold]
+fn count_bad(counters: &QueueCounters, bad: BadFrame) {
+    match bad {
+        BadFrame::Crc => counters.rx_crc_errors.inc(),
+        BadFrame::Checksum => counters.rx_checksum_errors.inc(),
+        BadFrame::Length => counters.rx_length_errors.inc(),
+    }
+}
+
+#[inline]
+fn meta(frame: &ReceivedFrame, queue: u16) -> RxMeta {
+    RxMeta {
+        // CAST: Fits a buffer.
+        len: frame.len as u32,
+        checksum: match frame.checksum {
+            queue::RxChecksum::None => RxChecksum::None,
+            queue::RxChecksum::Verified => RxChecksum::Unnecessary,
+            // The stack wants the sum itself, not its complement. As both are sums of what stands
+            // in memory, the byte order doesn't matter.
+            queue::RxChecksum::Complete(checksum) => {
+                RxChecksum::Complete(!u16::from_ne_bytes(checksum))
+            }
+        },
+        vlan: frame.vlan,
+        queue,
     }
 }

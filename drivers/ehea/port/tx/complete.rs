@@ -11,14 +11,17 @@ use super::ring::{
     SendRing, //
 };
 use crate::{
-    firmware::CqRegisters,
+    firmware::{
+        Cq,
+        CqRegisters,
+        Qp, //
+    },
     kernel_ext::{
         dma::MappingConsumer,
         net::{
             napi::PollContext,
             queue::Completions, //
-        },
-        page::QueueMemory, //
+        }, //
     },
     port::{
         counters::QueueCounters,
@@ -27,8 +30,7 @@ use crate::{
     queue::{
         CompletionReader,
         SendCompleter,
-        SendError,
-        WorkQueue, //
+        SendError, //
     }, //
 };
 use core::sync::atomic::Ordering::Relaxed;
@@ -53,22 +55,22 @@ pub(crate) struct Completer {
 }
 
 impl Completer {
+    /// Makes the completing side of `qp`, which reports to `cq`. The stack is told by `completions`.
     pub(crate) fn new(
-        queue: &WorkQueue,
+        qp: &Qp,
+        cq: &Cq,
         completions: Completions,
-        memory: Arc<QueueMemory>,
-        registers: Arc<CqRegisters>,
         ring: Arc<SendRing>,
-        counters: Arc<QueueCounters>,
+        counters: &Arc<QueueCounters>,
         mappings: Option<MappingConsumer>,
     ) -> Self {
         Self {
-            completer: SendCompleter::new(queue),
-            reader: CompletionReader::new(memory.entries()),
-            completions: CompletionRing(memory),
-            registers,
+            completer: SendCompleter::new(&qp.geometry().sq),
+            reader: CompletionReader::new(cq.memory().entries()),
+            completions: CompletionRing(cq.memory().clone()),
+            registers: cq.registers().clone(),
             ring,
-            counters,
+            counters: counters.clone(),
             queue: completions,
             bytes: 0,
             bounces: 0,

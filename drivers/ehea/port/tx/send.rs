@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     error::Result,
-    firmware::QpRegisters,
+    firmware::{
+        Qp,
+        QpRegisters, //
+    },
     kernel_ext::{
         dma::Unrestricted,
         net::{
@@ -51,7 +54,6 @@ use crate::{
         SendPoster,
         SendTicket,
         SwqeError,
-        WorkQueue,
         MAX_SEGMENTS,
         STOP_BELOW, //
     },
@@ -100,8 +102,6 @@ pub(crate) struct Sender {
     bytes: u64,
     /// Frames posted that the adapter doesn't know of yet.
     unannounced: u16,
-    /// The right to send from any memory; none in a CMO partition.
-    direct: Option<Unrestricted>,
     /// How the adapter gets at frames.
     access: SendAccess,
 }
@@ -159,26 +159,24 @@ fn write<'a>(
 }
 
 impl Sender {
+    /// Makes the posting side of `qp`.
     pub(crate) fn new(
-        queue: &WorkQueue,
+        qp: &Qp,
         ring: Arc<SendRing>,
-        memory: Arc<QueueMemory>,
-        registers: Arc<QpRegisters>,
         bounce: Arc<BouncePool>,
         translation: Translation,
         access: SendAccess,
     ) -> Self {
         Self {
-            poster: SendPoster::new(queue),
+            poster: SendPoster::new(&qp.geometry().sq),
             ring,
-            memory,
-            registers,
+            memory: qp.send_memory().clone(),
+            registers: qp.registers().clone(),
             translation,
             bounce,
             bounces_taken: 0,
             bytes: 0,
             unannounced: 0,
-            direct: access.token(),
             access,
         }
     }
@@ -548,7 +546,7 @@ impl Queue {
             frame,
             segments: segments.as_slice(),
         };
-        let written = match sender.direct {
+        let written = match sender.access.token() {
             Some(token) => sender.write_direct(token, &ticket, (&skb, &frame), segments.as_slice()),
             None => sender.write_mapped(&ticket, out(), counters),
         };

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receive buffers outside of CMO: any memory, which goes to the stack with its frame.
+
+use super::ring::{
+    Lost,
+    Ring, //
+};
+use crate::{
+    cmo::BufferKind,
+    error::{
+        Error,
+        Result, //
+    },
+    kernel_ext::{
+        dma::Unrestricted,
+        net::{
+            skbuff::RxBuffer,
+            Device, //
+        }, //
+    },
+    shared::{
+        AdapterAddress,
+        Map,
+        Translation, //
+    }, //
+};
+use kernel::prelude::*;
+
+/// The buffers of RQ2 or RQ3, with the right to post them.
+pub(crate) struct FreeBuffers {
+    token: Unrestricted,
+    len: u32,
+    /// The buffer of each slot that is posted.
+    slots: KVec<Option<RxBuffer>>,
+}
+
+impl FreeBuffers {
+    /// Makes the table for a ring with that many slots, without buffers.
+    pub(super) fn new(kind: BufferKind, slots: usize, token: Unrestricted) -> Result<Self> {
+        let mut buffers = KVec::with_capacity(slots, GFP_KERNEL)?;
+        for _ in 0..slots {
+            buffers.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            token,
+            len: kind.len,
+            slots: buffers,
+        })
+    }
+
+    /// Returns the adapter address of a buffer; none if it isn't in the map.
+    #[inline]
+    pub(super) fn address(&self, buffer: &RxBuffer, map: &Map) -> Option<u64> {
+        map.adapter_address(self.token.reach(buffer.address(), self.len.into()))
+    }
+
+    /// Takes the buffer out of slot `index` that the adapter has used up.
+    #[inline]
+    pub(super) fn take(&mut self, index: usize) -> Option<RxBuffer> {
+        self.slots.get_mut(index).and_then(Option::take)
+    }
+
+    /// Posts a buffer whose adapter address is `address`.
+    #[inline(always)]
+    pub(super) fn post(
+        &mut self,
+        ring: &mut Ring,
+        buffer: RxBuffer,
+        address: u64,
+        key: u32,
+    ) -> core::result::Result<(), Lost> {
+        // The slot is in use if the adapter has used up buffers in another order than they were
+        // posted.
+        let place = self.slots.get_mut(ring.posted.next_slot());
+        let place = place.filter(|place| place.is_none()).ok_or(Lost)?;
+        ring.post(address, key)?;
+        *place = Some(buffer);
+        Ok(())
+    }
+
+    /// Posts a buffer again that was posted before, so that it is in the map.
+    #[cold]
+    pub(super) fn repost(
+        &mut self,
+        ring: &mut Ring,
+        buffer: RxBuffer,
+        translation: &Translation,
+    ) -> core::result::Result<(), Lost> {
+        let address = self.address(&buffer, &translation.map).ok_or(Lost)?;
+        self.post(ring, buffer, address, translation.key)
+    }
+
+    /// Posts as many buffers as there should be. Process context.
+    pub(super) fn fill(
+        &mut self,
+        ring: &mut Ring,
+        dev: &Device,
+        translation: &Translation,
+    ) -> Result {
+        while ring.posted.missing() > 0 {
+            let buffer = RxBuffer::new(dev, self.len)?;
+            let Some(address) = self.address(&buffer, &translation.map) else {
+                return Err(Error::NotMapped(buffer.address()));
+            };
+            self.post(ring, buffer, address, translation.key)
+                .map_err(|Lost| EINVAL)?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many buffers are not in `map`.
+    pub(super) fn unmapped(&self, map: &Map) -> usize {
+        let buffers = self.slots.iter().flatten();
+        buffers
+            .filter(|buffer| self.address(buffer, map).is_none())
+            .count()
+    }
+
+    /// Allocates `count` buffers, in `map`. Process context.
+    pub(super) fn spares(
+        kind: BufferKind,
+        token: Unrestricted,
+        count: usize,
+        dev: &Device,
+        map: &Map,
+    ) -> Result<KVec<RxBuffer>> {
+        let mut spares = KVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
+            let buffer = RxBuffer::new(dev, kind.len)?;
+            let memory = token.reach(buffer.address(), kind.len.into());
+            if map.adapter_address(memory).is_none() {
+                return Err(Error::NotMapped(buffer.address()));
+            }
+            spares.push(buffer, GFP_KERNEL)?;
+        }
+        Ok(spares)
+    }
+
+    /// Writes all work requests again, for another memory map. Buffers that are not in it are
+    /// replaced by `spares`, with what is in them: the adapter may be done with one, without anybody
+    /// having looked yet.
+    pub(super) fn rewrite(
+        &mut self,
+        ring: &Ring,
+        translation: &Translation,
+        spares: &mut KVec<RxBuffer>,
+    ) -> Result {
+        let (token, len) = (self.token, self.len.into());
+        let address = |buffer: &RxBuffer| {
+            translation
+                .map
+                .adapter_address(token.reach(buffer.address(), len))
+        };
+        for (index, place) in self.slots.iter_mut().enumerate() {
+            let Some(buffer) = place else {
+                continue;
+            };
+            if address(buffer).is_none() {
+                let old = Error::NotMapped(buffer.address());
+                let mut spare = spares.pop().ok_or(old)?;
+                spare.copy_from(buffer);
+                *buffer = spare;
+            }
+            let address = address(buffer).ok_or(Error::NotMapped(buffer.address()))?;
+            ring.rewrite(index, address, translation)
+                .map_err(|Lost| EINVAL)?;
+        }
+        Ok(())
+    }
+}
