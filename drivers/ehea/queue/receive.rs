@@ -78,7 +78,8 @@ impl PostedBuffers {
     /// # Errors
     ///
     /// [`OutOfSlot`] if the slot is too small. Nothing is posted then.
-    #[inline]
+    // As a call it costs 18 instructions for each received frame (rs-rx-1500b).
+    #[inline(always)]
     pub fn post(&mut self, slot: &mut impl Slot, address: u64, lkey: u32) -> Result<(), OutOfSlot> {
         self.rewrite(slot, self.position.index(), address, lkey)?;
         self.position.advance();
