@@ -8,17 +8,17 @@ use kernel::prelude::kunit_tests;
 mod tests {
     use crate::{
         kernel_ext::{
-            dma::DmaBuffer,
+            dma::{
+                DmaBuffer,
+                QueueMemory,
+                QUEUE_PAGE_SIZE, //
+            },
             memory::{
                 for_each_online_section,
                 Range,
                 SECTION_SIZE, //
             },
-            page::{
-                ContiguousBuffer,
-                QueueMemory,
-                QUEUE_PAGE_SIZE, //
-            }, //
+            page::ContiguousBuffer, //
         },
         testing, //
     };

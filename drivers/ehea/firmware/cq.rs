@@ -22,8 +22,8 @@ use crate::{
     },
     error::Result,
     kernel_ext::{
-        io_be::BeMmio,
-        page::QueueMemory, //
+        dma::QueueMemory,
+        io_be::BeMmio, //
     },
     queue::CqGeometry, //
 };

@@ -18,8 +18,8 @@ use crate::{
     },
     error::Result,
     kernel_ext::{
-        irq::Mapping,
-        page::QueueMemory, //
+        dma::QueueMemory,
+        irq::Mapping, //
     },
     queue::EqGeometry, //
 };

@@ -17,9 +17,9 @@ use crate::{
     },
     kernel_ext::{
         crash,
+        dma::QueueMemory,
         hypercall,
-        net::stats::Counter,
-        page::QueueMemory, //
+        net::stats::Counter, //
     }, //
 };
 use kernel::{

@@ -16,7 +16,7 @@ use crate::{
         Result, //
     },
     hcall::HcallError,
-    kernel_ext::page::QueueMemory, //
+    kernel_ext::dma::QueueMemory, //
 };
 use kernel::{
     prelude::*,

@@ -41,11 +41,9 @@ use crate::{
     },
     hcall::PROTECTION_DOMAIN,
     kernel_ext::{
+        dma::QueueMemory,
         io_be::BeMmio,
-        page::{
-            ContiguousBuffer,
-            QueueMemory, //
-        }, //
+        page::ContiguousBuffer, //
     },
     queue::{
         QpGeometry,

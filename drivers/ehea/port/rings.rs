@@ -3,9 +3,9 @@
 //! Queue memory as the queue code sees it.
 
 use crate::{
-    kernel_ext::page::{
-        QueueMemory,
-        Window, //
+    kernel_ext::{
+        dma::QueueMemory,
+        page::Window, //
     },
     queue::{
         CompletionEntry,

@@ -20,11 +20,11 @@ use crate::{
         Firmware, //
     },
     kernel_ext::{
+        dma::QueueMemory,
         irq::{
             self,
             IrqReturn, //
         },
-        page::QueueMemory,
         workqueue::{
             self,
             Work,

@@ -24,9 +24,14 @@
 //! C headers: `include/linux/dma-mapping.h`, `arch/powerpc/include/asm/vio.h`
 
 mod buffer;
+mod queue;
 mod ring;
 
 pub use buffer::DmaBuffer;
+pub use queue::{
+    QueueMemory,
+    QUEUE_PAGE_SIZE, //
+};
 pub use ring::{
     MappingConsumer,
     MappingProducer,

@@ -3,7 +3,7 @@
 //! The ring of RQ2 or RQ3, whatever its buffers are.
 
 use crate::{
-    kernel_ext::page::QueueMemory,
+    kernel_ext::dma::QueueMemory,
     queue::PostedBuffers,
     shared::Translation, //
 };

@@ -24,7 +24,10 @@ use crate::{
         QpRegisters, //
     },
     kernel_ext::{
-        dma::Unrestricted,
+        dma::{
+            QueueMemory,
+            Unrestricted, //
+        },
         net::{
             self,
             queue::{
@@ -38,8 +41,7 @@ use crate::{
                 SkBuff, //
             },
             Transmit, //
-        },
-        page::QueueMemory, //
+        }, //
     },
     port::{
         charge::SendAccess,

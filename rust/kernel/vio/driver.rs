@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The VIO bus of pseries.
-//!
-//! C header: `arch/powerpc/include/asm/vio.h`
+//! Drivers on the bus.
 
-use super::{
+use super::Device;
+use crate::kernel_ext::{
     bindings,
-    dma::Access,
-    of, //
+    dma::Access, //
 };
-use core::{
-    marker::PhantomData,
-    ptr::NonNull, //
-};
+use core::marker::PhantomData;
 use kernel::{
     device,
     device_id::RawDeviceId,
@@ -21,7 +16,6 @@ use kernel::{
         to_result, //
     },
     prelude::*,
-    sync::aref::AlwaysRefCounted,
     types::{
         ForeignOwnable,
         Opaque, //
@@ -126,81 +120,6 @@ pub trait Driver: 'static {
     fn desired_dma(dev: &Device<device::Core<'_>>) -> usize {
         let _ = dev;
         build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
-}
-
-/// A device on the VIO bus.
-///
-/// # Invariants
-///
-/// The object is a valid `struct vio_dev`, made by C.
-#[repr(transparent)]
-pub struct Device<Ctx: device::DeviceContext = device::Normal>(
-    Opaque<bindings::vio_dev>,
-    PhantomData<Ctx>,
-);
-
-// SAFETY: `Device` is a transparent wrapper of a type that doesn't depend on its generic argument.
-kernel::impl_device_context_deref!(unsafe { Device });
-kernel::impl_device_context_into_aref!(Device);
-
-// SAFETY: A device is always counted, and its last reference may be dropped by any thread.
-unsafe impl Send for Device {}
-
-// SAFETY: The methods of `Device` may be called by several threads at once.
-unsafe impl Sync for Device {}
-
-// SAFETY: As for `Device`; `Bound` is a marker without content.
-unsafe impl Sync for Device<device::Bound> {}
-
-impl<Ctx: device::DeviceContext> Device<Ctx> {
-    pub(super) fn as_raw(&self) -> *mut bindings::vio_dev {
-        self.0.get()
-    }
-
-    /// The unit address: the number in the node's name and in the device's.
-    pub fn unit_address(&self) -> u32 {
-        // SAFETY: The device is valid.
-        unsafe { (*self.as_raw()).unit_address }
-    }
-
-    /// The kernel's number of the first interrupt in the device's node, if there is one.
-    pub fn irq(&self) -> Option<u32> {
-        // SAFETY: The device is valid.
-        match unsafe { (*self.as_raw()).irq } {
-            0 => None,
-            irq => Some(irq),
-        }
-    }
-
-    /// The device's node in the device tree.
-    pub fn of_node(&self) -> Option<of::Node> {
-        // SAFETY: The device is valid; what is returned is a counted reference or NULL.
-        unsafe { of::Node::from_raw(bindings::of_node_get((*self.as_raw()).dev.of_node)) }
-    }
-}
-
-impl<Ctx: device::DeviceContext> AsRef<device::Device<Ctx>> for Device<Ctx> {
-    fn as_ref(&self) -> &device::Device<Ctx> {
-        // SAFETY: The device is valid.
-        let dev = unsafe { &raw mut (*self.as_raw()).dev };
-        // SAFETY: `dev` is the device embedded in `self`, and has the same context.
-        unsafe { device::Device::from_raw(dev) }
-    }
-}
-
-// SAFETY: VIO devices are counted by the embedded device.
-unsafe impl AlwaysRefCounted for Device {
-    fn inc_ref(&self) {
-        let dev: &device::Device = self.as_ref();
-        dev.inc_ref();
-    }
-
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: By the safety requirement there is a reference, so the object is valid.
-        let dev: &device::Device = unsafe { obj.as_ref() }.as_ref();
-        // SAFETY: The reference is given away by the caller.
-        unsafe { device::Device::dec_ref(NonNull::from(dev)) };
     }
 }
 
