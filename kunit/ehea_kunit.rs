@@ -18,6 +18,7 @@ pub mod testing;
 mod busmap;
 mod crash;
 mod device;
+mod hypercall;
 mod memory;
 mod napi;
 mod netdev;

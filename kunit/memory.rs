@@ -154,7 +154,7 @@ mod tests {
         let pages = 35;
         let queue = QueueMemory::new(&testing::access(), pages, 512)?;
 
-        assert_eq!(queue.pages(), pages);
+        assert_eq!(queue.all_pages().len(), pages);
         assert_eq!(queue.entries(), pages * QUEUE_PAGE_SIZE / 512);
         for index in 0..queue.entries() {
             let entry = queue.entry(index).ok_or(EINVAL)?;

@@ -374,22 +374,46 @@ mod tests {
         arrive_whole(Way::Replacement, &DROPS, &STATE)
     }
 
+    /// Returns the state of an instance that is not polled.
+    fn unpolled(drops: &'static AtomicU32) -> Result<TestPoll> {
+        Ok(TestPoll {
+            way: Way::Copy,
+            events: Arc::new(Events::default(), GFP_KERNEL)?,
+            frame: ContiguousBuffer::new(64)?,
+            frames: 0,
+            late: 0,
+            _drops: DropCounter::new(drops),
+        })
+    }
+
+    #[test]
+    fn one_instance_serves_a_queue() -> Result {
+        static DROPS: AtomicU32 = AtomicU32::new(0);
+        static STATE: AtomicU32 = AtomicU32::new(0);
+        let parent = parent()?;
+        let dev = registered(&parent, &DROPS)?;
+
+        let first = Arc::pin_init(Napi::new(&dev, 0, unpolled(&STATE)?), GFP_KERNEL)?;
+        let second = Arc::pin_init(Napi::new(&dev, 0, unpolled(&STATE)?), GFP_KERNEL)?;
+        // Nothing is asserted under the lock, because a failed assertion does not unwind.
+        let lock = ConfigGuard::new(&dev);
+        let link = QueueLink::new(&first, 1, &lock)?;
+        let meanwhile = QueueLink::new(&second, 1, &lock).err();
+        link.unlink(&lock);
+        let afterwards = QueueLink::new(&second, 1, &lock).map(|link| link.unlink(&lock));
+        drop(lock);
+        assert_eq!(meanwhile, Some(EBUSY));
+        assert!(afterwards.is_ok());
+        Ok(())
+    }
+
     #[test]
     fn linked_with_queues_that_exist() -> Result {
         static DROPS: AtomicU32 = AtomicU32::new(0);
         static STATE: AtomicU32 = AtomicU32::new(0);
         let parent = parent()?;
         let dev = registered(&parent, &DROPS)?;
-        let poll = || -> Result<TestPoll> {
-            Ok(TestPoll {
-                way: Way::Copy,
-                events: Arc::new(Events::default(), GFP_KERNEL)?,
-                frame: ContiguousBuffer::new(64)?,
-                frames: 0,
-                late: 0,
-                _drops: DropCounter::new(&STATE),
-            })
-        };
+        let poll = || unpolled(&STATE);
 
         assert!(KBox::pin_init(Napi::new(&dev, QUEUES, poll()?), GFP_KERNEL).is_err());
         assert_eq!(STATE.load(Ordering::Relaxed), 1);

@@ -2,7 +2,10 @@
 
 //! Big-endian memory-mapped registers.
 
-use super::bindings;
+use super::{
+    bindings,
+    hypercall::RegisterBlock, //
+};
 use kernel::prelude::*;
 
 /// A mapping of `SIZE` bytes of big-endian 64-bit registers, unmapped on drop.
@@ -26,14 +29,15 @@ unsafe impl<const SIZE: usize> Send for BeMmio<SIZE> {}
 unsafe impl<const SIZE: usize> Sync for BeMmio<SIZE> {}
 
 impl<const SIZE: usize> BeMmio<SIZE> {
-    /// Maps `SIZE` bytes at physical address `base`. Process context.
+    /// Maps the first `SIZE` bytes of registers of the adapter. Process context.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `base` isn't a multiple of 8 or the range wraps, `ENOMEM` if it can't be mapped
-    /// or contains system RAM.
-    pub fn new(base: u64) -> Result<Self> {
+    /// `EINVAL` if the registers are not at a multiple of 8 or the range wraps, `ENOMEM` if it can't be
+    /// mapped or contains system RAM.
+    pub fn new(block: RegisterBlock) -> Result<Self> {
         const { assert!(SIZE >= size_of::<u64>()) };
+        let base = block.address();
 
         if base % 8 != 0 || base.checked_add(SIZE as u64).is_none() {
             return Err(EINVAL);

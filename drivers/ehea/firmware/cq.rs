@@ -3,7 +3,10 @@
 //! Completion queues.
 
 use super::{
-    object::Object,
+    object::{
+        self,
+        Object, //
+    },
     Eq,
     Firmware, //
 };
@@ -82,12 +85,18 @@ impl Cq {
             token,
             cqes: entries,
         };
-        let (mut object, results) = Object::allocate(firmware, name, false, &args.pack(), |r| {
+        let (mut object, answer) = Object::allocate(firmware, name, false, &args.pack(), |r| {
             CqAllocated::unpack(r).handle
         })?;
-        let allocated = CqAllocated::unpack(&results);
+        let allocated = CqAllocated::unpack(answer.registers());
         let geometry = CqGeometry::check(&args, &allocated)?;
-        let registers = Arc::new(CqRegisters(BeMmio::new(allocated.registers)?), GFP_KERNEL)?;
+        let registers = Arc::new(
+            CqRegisters(BeMmio::new(object::registers(
+                &answer,
+                allocated.registers,
+            )?)?),
+            GFP_KERNEL,
+        )?;
         let memory = object.add_queue(QueueSelect::Sq, geometry.pages(), CQE_SIZE)?;
         registers.arm();
         Ok(Self {

@@ -45,10 +45,10 @@ impl Eq {
             interrupt_sources: 1,
             max_eqes: ENTRIES,
         };
-        let (mut object, results) = Object::allocate(firmware, name, false, &args.pack(), |r| {
+        let (mut object, answer) = Object::allocate(firmware, name, false, &args.pack(), |r| {
             EqAllocated::unpack(r).handle
         })?;
-        let allocated = EqAllocated::unpack(&results);
+        let allocated = EqAllocated::unpack(answer.registers());
         let geometry = EqGeometry::check(&args, &allocated)?;
         let memory = object.add_queue(QueueSelect::Sq, geometry.pages(), EQE_SIZE)?;
         Ok(Self {

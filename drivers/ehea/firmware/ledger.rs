@@ -165,8 +165,8 @@ impl Ledger {
     fn give_back(&self, held: &Held, patience: &mut u32) -> bool {
         let (opcode, args) = held.give_back(self.adapter);
         loop {
-            let (status, _) = hypercall::hea_call9(opcode.0, args);
-            let code = ReturnCode(status);
+            let answer = hypercall::hea_call9(opcode.0, args, hypercall::Memory::None);
+            let code = ReturnCode(answer.status());
             let busy = code == ReturnCode::BUSY || code.long_busy_ms().is_some();
             match patience.checked_sub(1) {
                 Some(left) if busy => *patience = left,

@@ -48,12 +48,20 @@ use crate::{
     hcall::{
         Caller,
         HcallError,
-        Hypervisor, //
+        Hypervisor,
+        Memory,
+        QueuePage, //
     },
     kernel_ext::{
         crash::Registration,
-        dma::Access,
-        hypercall,
+        dma::{
+            Access,
+            Reachable, //
+        },
+        hypercall::{
+            self,
+            Answer, //
+        },
         net::stats::Counter,
         page::ContiguousBuffer, //
     }, //
@@ -92,15 +100,30 @@ pub(crate) struct Platform {
     calls: Arc<Calls>,
 }
 
+impl QueuePage for Reachable {
+    fn real_address(&self) -> u64 {
+        self.address()
+    }
+}
+
 impl Hypervisor for Platform {
-    fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
+    type Block = ContiguousBuffer;
+    type QueuePage = Reachable;
+    type Results = Answer;
+
+    fn call(&self, opcode: Opcode, regs: Regs, memory: Memory<'_, Self>) -> (ReturnCode, Answer) {
         self.calls.count.inc();
-        let (status, results) = hypercall::hea_call9(opcode.0, regs);
-        let code = ReturnCode(status);
+        let memory = match memory {
+            Memory::None => hypercall::Memory::None,
+            Memory::Block(block) => hypercall::Memory::Block(block),
+            Memory::Queue(page) => hypercall::Memory::Queue(page),
+        };
+        let answer = hypercall::hea_call9(opcode.0, regs, memory);
+        let code = ReturnCode(answer.status());
         if code.is_success() {
-            self.calls.ledger.note(opcode, &regs, &results);
+            self.calls.ledger.note(opcode, &regs, answer.registers());
         }
-        (code, results)
+        (code, answer)
     }
 
     fn sleep_ms(&self, ms: u32) {
@@ -200,7 +223,7 @@ impl Firmware {
             block: block.real_address(),
         };
         self.caller
-            .call(Opcode::QUERY_HEA, args.pack(), "adapter")?;
+            .call_block(Opcode::QUERY_HEA, args.pack(), &block, "adapter")?;
         Ok(block.window().read(0)?)
     }
 
@@ -230,7 +253,7 @@ impl Firmware {
         };
         match self
             .caller
-            .call(Opcode::ERROR_DATA, args.pack(), "error data")
+            .call_block(Opcode::ERROR_DATA, args.pack(), &block, "error data")
         {
             Ok(_) => Ok(Some(block.window().read(0)?)),
             Err(error) if error.code == ReturnCode::R_STATE => Ok(None),

@@ -16,7 +16,13 @@ use crate::{
         Result, //
     },
     hcall::HcallError,
-    kernel_ext::dma::QueueMemory, //
+    kernel_ext::{
+        dma::QueueMemory,
+        hypercall::{
+            Answer,
+            RegisterBlock, //
+        }, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -33,28 +39,28 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// Allocates an object; returns it with the registers of firmware's answer, and `handle` of
-    /// them as its handle.
+    /// Allocates an object; returns it with firmware's answer, and `handle` of its registers as the
+    /// object's handle.
     pub(super) fn allocate(
         firmware: &Arc<Firmware>,
         name: &'static str,
         is_queue_pair: bool,
         args: &Regs,
         handle: impl FnOnce(&Regs) -> u64,
-    ) -> Result<(Self, Regs)> {
+    ) -> Result<(Self, Answer)> {
         // Whatever fails from the call on must free the handle.
         let firmware = firmware.clone();
-        let results = firmware
+        let answer = firmware
             .caller()
             .call(Opcode::ALLOC_HEA_RESOURCE, *args, name)?;
         let object = Self {
             firmware,
             name,
-            handle: handle(&results),
+            handle: handle(answer.registers()),
             is_queue_pair,
             memory: KVec::new(),
         };
-        Ok((object, results))
+        Ok((object, answer))
     }
 
     pub(super) fn handle(&self) -> u64 {
@@ -79,12 +85,9 @@ impl Object {
         let memory = Arc::new(memory, GFP_KERNEL)?;
         self.memory.push(memory.clone(), GFP_KERNEL)?;
 
-        // Addresses of all pages exist, as `memory` has that many.
-        let addresses =
-            (0..memory.pages()).map(|page| memory.page(page).map_or(0, |page| page.address()));
         self.firmware
             .caller()
-            .register_queue(self.handle, queue, addresses, self.name)?;
+            .register_queue(self.handle, queue, memory.all_pages(), self.name)?;
         Ok(memory)
     }
 
@@ -120,6 +123,12 @@ impl Object {
             );
         }
     }
+}
+
+/// Returns the registers of an object from firmware's answer, which has them at `address`.
+pub(super) fn registers(answer: &Answer, address: u64) -> Result<RegisterBlock> {
+    let block = answer.register_block(address);
+    block.ok_or(Error::Invalid("registers at an unknown address"))
 }
 
 impl Drop for Object {

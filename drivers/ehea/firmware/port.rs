@@ -103,7 +103,7 @@ impl PortCalls {
         };
         self.firmware
             .caller()
-            .call(Opcode::QUERY_HEA_PORT, args.pack(), B::NAME)?;
+            .call_block(Opcode::QUERY_HEA_PORT, args.pack(), &block, B::NAME)?;
         Ok(block.window().read(0)?)
     }
 
@@ -119,7 +119,7 @@ impl PortCalls {
         };
         self.firmware
             .caller()
-            .call(Opcode::MODIFY_HEA_PORT, args.pack(), B::NAME)?;
+            .call_block(Opcode::MODIFY_HEA_PORT, args.pack(), &block, B::NAME)?;
         Ok(())
     }
 

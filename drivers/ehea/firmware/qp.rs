@@ -4,7 +4,10 @@
 
 use super::{
     control_block,
-    object::Object,
+    object::{
+        self,
+        Object, //
+    },
     Cq,
     Eq,
     Firmware, //
@@ -146,11 +149,11 @@ impl Qp {
             threshold_rq2: AllocQp::THRESHOLD_RQ2_DEFAULT,
             threshold_rq3: AllocQp::THRESHOLD_RQ3_DEFAULT,
         };
-        let (mut object, results) =
+        let (mut object, answer) =
             Object::allocate(firmware, "queue pair", true, &args.pack(), |r| {
                 QpAllocated::unpack(r).handle
             })?;
-        let allocated = QpAllocated::unpack(&results);
+        let allocated = QpAllocated::unpack(answer.registers());
 
         let geometry = QpGeometry::check(&args, &allocated)?;
         // Otherwise completions could be lost.
@@ -160,7 +163,13 @@ impl Qp {
             ));
         }
 
-        let registers = Arc::new(QpRegisters(BeMmio::new(allocated.registers)?), GFP_KERNEL)?;
+        let registers = Arc::new(
+            QpRegisters(BeMmio::new(object::registers(
+                &answer,
+                allocated.registers,
+            )?)?),
+            GFP_KERNEL,
+        )?;
         let mut add_queue =
             |queue, size: &WorkQueue| object.add_queue(queue, size.pages(), size.slot_bytes());
         let send = add_queue(QueueSelect::Sq, &geometry.sq)?;
@@ -222,10 +231,12 @@ impl Qp {
 
     fn query(&self) -> Result<QpControl> {
         let args = self.args(QpBlock0::SELECT_ALL.mask());
-        self.object
-            .firmware()
-            .caller()
-            .call(Opcode::QUERY_HEA_QP, args.pack(), "queue pair")?;
+        self.object.firmware().caller().call_block(
+            Opcode::QUERY_HEA_QP,
+            args.pack(),
+            &self.block,
+            "queue pair",
+        )?;
         let block: QpBlock0 = self.block.window().read(0)?;
         Ok(QpControl(block.control.get()))
     }
@@ -237,10 +248,12 @@ impl Qp {
         };
         self.block.window().write(0, &block)?;
         let args = self.args(QpBlock0::SELECT_CONTROL.mask());
-        self.object
-            .firmware()
-            .caller()
-            .call(Opcode::MODIFY_HEA_QP, args.pack(), "queue pair")?;
+        self.object.firmware().caller().call_block(
+            Opcode::MODIFY_HEA_QP,
+            args.pack(),
+            &self.block,
+            "queue pair",
+        )?;
         Ok(())
     }
 

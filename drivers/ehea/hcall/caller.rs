@@ -2,6 +2,7 @@
 
 //! Hypercalls, repeated while firmware is busy (eHEA ABI §3.0).
 
+use core::borrow::Borrow;
 use core::fmt;
 
 use crate::abi::hcall::{FreeResource, Opcode, Regs, ReturnCode};
@@ -19,9 +20,23 @@ const BUSY_SLEEP_MS: u32 = 1;
 ///
 /// Everything that uses it runs in process context.
 pub trait Hypervisor {
-    /// Makes one hypercall with the argument registers `regs`. Returns its code and its result
-    /// registers.
-    fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs);
+    /// A page that firmware reads or writes during a call: a control block, or a list of pages.
+    type Block;
+
+    /// A page of a queue.
+    type QueuePage: QueuePage;
+
+    /// The registers of an answer.
+    type Results: Borrow<Regs>;
+
+    /// Makes one hypercall with the argument registers `regs`, which name the real address of
+    /// `memory`. Returns its code and its result registers.
+    fn call(
+        &self,
+        opcode: Opcode,
+        regs: Regs,
+        memory: Memory<'_, Self>,
+    ) -> (ReturnCode, Self::Results);
 
     /// Sleeps, uninterruptibly, for at least `ms` milliseconds.
     fn sleep_ms(&self, ms: u32);
@@ -32,8 +47,22 @@ pub trait Hypervisor {
 }
 
 impl<T: Hypervisor + ?Sized> Hypervisor for &T {
-    fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
-        T::call(self, opcode, regs)
+    type Block = T::Block;
+    type QueuePage = T::QueuePage;
+    type Results = T::Results;
+
+    fn call(
+        &self,
+        opcode: Opcode,
+        regs: Regs,
+        memory: Memory<'_, Self>,
+    ) -> (ReturnCode, T::Results) {
+        let memory = match memory {
+            Memory::None => Memory::None,
+            Memory::Block(block) => Memory::Block(block),
+            Memory::Queue(page) => Memory::Queue(page),
+        };
+        T::call(self, opcode, regs, memory)
     }
 
     fn sleep_ms(&self, ms: u32) {
@@ -44,6 +73,37 @@ impl<T: Hypervisor + ?Sized> Hypervisor for &T {
         T::not_freed(self, resource, error);
     }
 }
+
+/// A page of a queue, which the adapter reads and writes until the queue is freed.
+pub trait QueuePage {
+    /// Returns its real address, a multiple of 4 KiB.
+    fn real_address(&self) -> u64;
+}
+
+impl QueuePage for u64 {
+    fn real_address(&self) -> u64 {
+        *self
+    }
+}
+
+/// Memory that a call names by its real address.
+#[derive(Debug)]
+pub enum Memory<'a, H: Hypervisor + ?Sized> {
+    /// No memory.
+    None,
+    /// A page for the time of the call.
+    Block(&'a H::Block),
+    /// A page of a queue.
+    Queue(&'a H::QueuePage),
+}
+
+impl<H: Hypervisor + ?Sized> Clone for Memory<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H: Hypervisor + ?Sized> Copy for Memory<'_, H> {}
 
 /// A hypercall that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +130,9 @@ pub struct Caller<H> {
 }
 
 /// How a call ended, after all repetitions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
+pub(super) struct Answer<R> {
     pub(super) code: ReturnCode,
-    pub(super) regs: Regs,
+    pub(super) regs: R,
     /// How many calls were made.
     pub(super) calls: u64,
 }
@@ -99,11 +158,16 @@ impl<H: Hypervisor> Caller<H> {
 
     /// Makes a call. While firmware is busy, repeats it with the same arguments, and sleeps in
     /// between for as long as firmware hints.
-    pub(super) fn answer(&self, opcode: Opcode, regs: Regs) -> Answer {
+    pub(super) fn answer(
+        &self,
+        opcode: Opcode,
+        regs: Regs,
+        memory: Memory<'_, H>,
+    ) -> Answer<H::Results> {
         let mut left = BUSY_TIMEOUT_MS;
         let mut calls = 0u64;
         loop {
-            let (code, out) = self.hypervisor.call(opcode, regs);
+            let (code, out) = self.hypervisor.call(opcode, regs, memory);
             calls = calls.saturating_add(1);
             let hint = match code {
                 ReturnCode::BUSY => Some(BUSY_SLEEP_MS),
@@ -132,8 +196,38 @@ impl<H: Hypervisor> Caller<H> {
     /// # Errors
     ///
     /// Every other answer, and firmware that is busy for longer than [`BUSY_TIMEOUT_MS`].
-    pub fn call(&self, opcode: Opcode, regs: Regs, what: &'static str) -> Result<Regs, HcallError> {
-        match self.answer(opcode, regs) {
+    pub fn call(
+        &self,
+        opcode: Opcode,
+        regs: Regs,
+        what: &'static str,
+    ) -> Result<H::Results, HcallError> {
+        self.call_with(opcode, regs, Memory::None, what)
+    }
+
+    /// Makes a call whose arguments name a page that firmware reads or writes; see [`Caller::call`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Caller::call`].
+    pub fn call_block(
+        &self,
+        opcode: Opcode,
+        regs: Regs,
+        block: &H::Block,
+        what: &'static str,
+    ) -> Result<H::Results, HcallError> {
+        self.call_with(opcode, regs, Memory::Block(block), what)
+    }
+
+    fn call_with(
+        &self,
+        opcode: Opcode,
+        regs: Regs,
+        memory: Memory<'_, H>,
+        what: &'static str,
+    ) -> Result<H::Results, HcallError> {
+        match self.answer(opcode, regs, memory) {
             Answer { code, regs, .. } if code.is_success() => Ok(regs),
             Answer { code, .. } => Err(HcallError { opcode, code, what }),
         }

@@ -11,5 +11,7 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-pub use caller::{Caller, HcallError, Hypervisor, BUSY_TIMEOUT_MS, PROTECTION_DOMAIN};
+pub use caller::{
+    Caller, HcallError, Hypervisor, Memory, QueuePage, BUSY_TIMEOUT_MS, PROTECTION_DOMAIN,
+};
 pub use pages::{next_count, PageList};

@@ -6,7 +6,7 @@
 //! Both are demanded exactly: any other answer means that firmware and driver disagree about the
 //! size of the resource.
 
-use super::{Caller, HcallError, Hypervisor};
+use super::{Caller, HcallError, Hypervisor, Memory, QueuePage};
 use crate::abi::cb::adapter::PageSize;
 use crate::abi::hcall::{Opcode, QueueSelect, RegisterRpages, ReturnCode, MAX_PAGES_PER_CALL};
 
@@ -14,7 +14,13 @@ use crate::abi::hcall::{Opcode, QueueSelect, RegisterRpages, ReturnCode, MAX_PAG
 ///
 /// It is filled again for each call; firmware reads it during the call only.
 pub trait PageList {
-    /// Its real address, a multiple of 4 KiB.
+    /// The page.
+    type Block;
+
+    /// Returns the page.
+    fn block(&self) -> &Self::Block;
+
+    /// Returns its real address, a multiple of 4 KiB.
     fn real_address(&self) -> u64;
 
     /// Stores `page` as the big-endian doubleword number `index`, which is below
@@ -23,6 +29,12 @@ pub trait PageList {
 }
 
 impl<T: PageList + ?Sized> PageList for &mut T {
+    type Block = T::Block;
+
+    fn block(&self) -> &T::Block {
+        T::block(self)
+    }
+
     fn real_address(&self) -> u64 {
         T::real_address(self)
     }
@@ -33,7 +45,7 @@ impl<T: PageList + ?Sized> PageList for &mut T {
 }
 
 impl<H: Hypervisor> Caller<H> {
-    /// Registers the 4 KiB pages of a queue, given by their real addresses in ring order.
+    /// Registers the 4 KiB pages of a queue in ring order.
     ///
     /// `resource` is the event queue, completion queue or queue pair; `queue` says which queue of a
     /// queue pair. `what` says in error messages what the pages are for.
@@ -46,26 +58,27 @@ impl<H: Hypervisor> Caller<H> {
         &self,
         resource: u64,
         queue: QueueSelect,
-        pages: impl ExactSizeIterator<Item = u64>,
+        pages: impl ExactSizeIterator<Item = H::QueuePage>,
         what: &'static str,
     ) -> Result<(), HcallError> {
         let count = pages.len();
-        for (done, address) in (1..).zip(pages) {
+        for (done, page) in (1..).zip(pages) {
             let call = RegisterRpages {
                 adapter: self.adapter(),
                 page_size: PageSize::K4.code(),
                 queue,
                 resource,
-                address,
+                address: page.real_address(),
                 count: 1,
             };
-            self.register_rpages(&call, done >= count, what)?;
+            self.register_rpages(&call, Memory::Queue(&page), done >= count, what)?;
         }
         Ok(())
     }
 
-    /// Makes one registration call and checks its answer. Returns how many calls it took. `last` says
-    /// that no page of the resource is left after this call.
+    /// Makes one registration call and checks its answer. Returns how many calls it took. `memory` is
+    /// the page of a queue, or the list of pages, that the call names. `last` says that no page of the
+    /// resource is left after this call.
     ///
     /// # Errors
     ///
@@ -73,6 +86,7 @@ impl<H: Hypervisor> Caller<H> {
     pub fn register_rpages(
         &self,
         call: &RegisterRpages,
+        memory: Memory<'_, H>,
         last: bool,
         what: &'static str,
     ) -> Result<u64, HcallError> {
@@ -82,7 +96,7 @@ impl<H: Hypervisor> Caller<H> {
             ReturnCode::PAGE_REGISTERED
         };
         let opcode = Opcode::REGISTER_HEA_RPAGES;
-        let answer = self.answer(opcode, call.pack());
+        let answer = self.answer(opcode, call.pack(), memory);
         if answer.code == expected {
             Ok(answer.calls)
         } else {

@@ -27,7 +27,15 @@ impl Script {
 }
 
 impl Hypervisor for Script {
-    fn call(&self, opcode: Opcode, regs: Regs) -> (ReturnCode, Regs) {
+    type Block = ();
+    type QueuePage = u64;
+    type Results = Regs;
+
+    fn call(&self, opcode: Opcode, regs: Regs, memory: Memory<'_, Self>) -> (ReturnCode, Regs) {
+        // A queue's page is the one that the registers name.
+        if let Memory::Queue(&page) = memory {
+            assert_eq!(RegisterRpages::unpack(&regs).address, page);
+        }
         self.calls.borrow_mut().push((opcode, regs));
         let mut answers = self.answers.borrow_mut();
         // The last answer is repeated.

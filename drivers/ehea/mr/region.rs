@@ -2,6 +2,7 @@
 
 //! Memory regions and shared memory regions (eHEA ABI §3.4 to §3.7, §8.2, §8.3).
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::ops::Deref;
 
@@ -11,7 +12,9 @@ use crate::abi::hcall::{
     ACCESS_LOCAL_WRITE,
 };
 use crate::bmap::{Busmap, RunStore, START};
-use crate::hcall::{next_count, Caller, HcallError, Hypervisor, PageList, PROTECTION_DOMAIN};
+use crate::hcall::{
+    next_count, Caller, HcallError, Hypervisor, Memory, PageList, PROTECTION_DOMAIN,
+};
 
 const REGION: &str = "memory region";
 const REGION_PAGES: &str = "pages of a memory region";
@@ -64,7 +67,7 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
     /// the map is empty.
     pub fn register<R: RunStore>(
         caller: &Caller<H>,
-        list: &mut impl PageList,
+        list: &mut impl PageList<Block = H::Block>,
         map: &Busmap<R>,
         sizes: PageSizes,
     ) -> Result<Self, RegisterError> {
@@ -90,7 +93,7 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
     /// Registers all memory of `map` with pages of that size. On failure nothing stays allocated.
     fn register_with<R: RunStore>(
         caller: &Caller<H>,
-        list: &mut impl PageList,
+        list: &mut impl PageList<Block = H::Block>,
         map: &Busmap<R>,
         page_size: PageSize,
     ) -> Result<Self, HcallError> {
@@ -103,7 +106,7 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
             pd: PROTECTION_DOMAIN,
         };
         let regs = caller.call(Opcode::ALLOC_HEA_RESOURCE, call.pack(), REGION)?;
-        let allocated = MrAllocated::unpack(&regs);
+        let allocated = MrAllocated::unpack(regs.borrow());
         // From here on, dropping the region frees it.
         let mut region = Self {
             caller: caller.clone(),
@@ -133,7 +136,11 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
                 count,
             };
             let last = pages.left() == 0;
-            let calls = caller.register_rpages(&call, last, REGION_PAGES)?;
+            let memory = match count {
+                1 => Memory::None,
+                _ => Memory::Block(list.block()),
+            };
+            let calls = caller.register_rpages(&call, memory, last, REGION_PAGES)?;
             region.register_calls = region.register_calls.saturating_add(calls);
         }
         Ok(region)
@@ -232,7 +239,7 @@ impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> SharedRegion<H, M> {
         };
         let regs = caller.call(Opcode::REGISTER_SMR, call.pack(), SHARED_REGION)?;
         Ok(Self {
-            allocated: Some(MrAllocated::unpack(&regs)),
+            allocated: Some(MrAllocated::unpack(regs.borrow())),
             region,
         })
     }

@@ -163,6 +163,12 @@ impl Keys {
 pub(super) struct List(ContiguousBuffer);
 
 impl PageList for List {
+    type Block = ContiguousBuffer;
+
+    fn block(&self) -> &ContiguousBuffer {
+        &self.0
+    }
+
     fn real_address(&self) -> u64 {
         self.0.real_address()
     }

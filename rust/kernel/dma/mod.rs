@@ -111,6 +111,9 @@ pub struct Reachable {
 }
 
 impl Reachable {
+    /// No memory.
+    pub(super) const NOTHING: Self = Self { address: 0, len: 0 };
+
     /// Real address of the first byte.
     #[inline]
     pub const fn address(&self) -> u64 {

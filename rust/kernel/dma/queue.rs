@@ -69,16 +69,17 @@ impl QueueMemory {
         })
     }
 
-    /// Number of pages.
-    pub fn pages(&self) -> usize {
-        self.pages
-    }
-
     /// Page `page`; `None` behind the last one.
     pub fn page(&self, page: usize) -> Option<Reachable> {
         let offset = page.checked_mul(QUEUE_PAGE_SIZE)?;
         let piece = self.pieces.get(offset / PIECE_SIZE)?;
         piece.reach(offset % PIECE_SIZE, QUEUE_PAGE_SIZE)
+    }
+
+    /// Returns all pages, in order.
+    pub fn all_pages(&self) -> impl ExactSizeIterator<Item = Reachable> + '_ {
+        // There are that many.
+        (0..self.pages).map(|page| self.page(page).unwrap_or(Reachable::NOTHING))
     }
 
     /// Number of entries.

@@ -475,11 +475,16 @@ impl<T: Poll> QueueLink<T> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the device hasn't both queues, or `lock` is of another one; `EBUSY` if the instance
-    /// is linked, or its state is lent.
+    /// `EINVAL` if the device hasn't both queues, or `lock` is of another one; `EBUSY` if the instance or
+    /// another one of its number is linked, or its state is lent.
     pub fn new(napi: &Arc<Napi<T>>, irq: u32, lock: &InstanceLock<'_>) -> Result<Self> {
-        if !napi.dev.has_queue_pair(napi.index) {
+        if !napi.dev.has_queue_pair(napi.index) || !lock.is_of(&napi.dev) {
             return Err(EINVAL);
+        }
+        // SAFETY: There is such a queue. Its instance changes under the instance lock, which is held.
+        let linked = unsafe { (*(*napi.dev.as_raw())._tx.add(napi.index.into())).napi };
+        if !linked.is_null() {
+            return Err(EBUSY);
         }
         napi.add(lock)?;
         // INVARIANT: Added just now.

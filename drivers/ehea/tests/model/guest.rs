@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use ehea_core::abi::hcall::{Opcode, Regs, ReturnCode};
 use ehea_core::bmap::{Builder, Busmap, OutOfMemory, RealRange, Run, RunStore};
-use ehea_core::hcall::{Caller, HcallError, Hypervisor, PageList};
+use ehea_core::hcall::{Caller, HcallError, Hypervisor, Memory, PageList};
 use ehea_model::testkit::TestMachine;
 use zerocopy::byteorder::big_endian::U64;
 
@@ -127,7 +127,11 @@ impl Guest {
 }
 
 impl Hypervisor for Guest {
-    fn call(&self, opcode: Opcode, mut regs: Regs) -> (ReturnCode, Regs) {
+    type Block = ();
+    type QueuePage = u64;
+    type Results = Regs;
+
+    fn call(&self, opcode: Opcode, mut regs: Regs, _: Memory<'_, Self>) -> (ReturnCode, Regs) {
         let code = self
             .refusal(opcode)
             .unwrap_or_else(|| self.machine.borrow_mut().hcall_once(opcode, &mut regs));
@@ -152,6 +156,12 @@ impl Hypervisor for Guest {
 pub(crate) struct List<'a>(&'a Guest);
 
 impl PageList for List<'_> {
+    type Block = ();
+
+    fn block(&self) -> &() {
+        &()
+    }
+
     fn real_address(&self) -> u64 {
         self.0.list
     }

@@ -49,6 +49,8 @@ const CRATES: &[Crate] = &[
             &["../../rust/kernel/net/napi", "../../rust/kernel/net/queue"],
             &["../../rust/kernel/net/lock", "../../rust/kernel/net/skbuff"],
             &["../../rust/kernel/net"],
+            &["../../rust/kernel/io_be"],
+            &["../../rust/kernel/hypercall"],
             &["../../rust/kernel/dma"],
             &["../../rust/kernel/vio", "../../rust/kernel/memory_hotplug"],
             &["../../rust/kernel/page", "../../rust/kernel/workqueue"],
