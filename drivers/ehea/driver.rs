@@ -18,13 +18,13 @@ use crate::{
     },
     port::{
         self,
+        MapFile,
         PortOperations, //
     },
     shared::{
         default_desired,
         Adapter,
         Hotplug,
-        MapFile,
         Membership,
         Notifications, //
     },

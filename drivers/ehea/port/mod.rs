@@ -11,12 +11,14 @@
 //! - [`tx`]: transmission; [`rx`]: reception; [`poll`]: the NAPI instance; [`rings`]: queue memory.
 //! - [`charge`]: what a queue pair has mapped in a CMO partition.
 //! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs.
-//! - [`counters`]: what is counted; [`statistics`]: what the stack is told of it.
+//! - [`counters`]: what is counted; [`statistics`]: what the stack is told of it; [`debugfs`]: the file
+//!   that shows it for all ports of an adapter, with the memory map.
 //! - [`context`]: the port, as those see it who do a part of its work.
 
 mod charge;
 mod context;
 mod counters;
+mod debugfs;
 mod device;
 mod entitlement;
 mod errors;
@@ -36,6 +38,7 @@ mod statistics;
 mod tx;
 
 pub(crate) use context::PortOperations;
+pub(crate) use debugfs::MapFile;
 pub(crate) use member::member;
 
 use crate::{

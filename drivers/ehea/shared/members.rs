@@ -131,7 +131,7 @@ impl Members {
     }
 
     /// Calls `f` for each port. None comes or goes meanwhile.
-    pub(super) fn for_each(&self, mut f: impl FnMut(&dyn Member)) {
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&dyn Member)) {
         for member in self.list.lock().iter() {
             f(&***member);
         }

@@ -8,7 +8,7 @@
 //!   [`rebuild`]: how they follow memory hotplug.
 //! - [`entitlement`]: what the ports may have mapped, in a CMO partition.
 //! - [`events`]: the notification event queue.
-//! - [`observe`]: what can be seen of it; [`counters`]: what is counted; [`debugfs`]: where.
+//! - [`observe`]: what can be seen of it; [`counters`]: what is counted.
 //!
 //! # Locks
 //!
@@ -31,7 +31,6 @@
 //! addresses with plain loads.
 
 mod counters;
-mod debugfs;
 mod entitlement;
 mod events;
 mod members;
@@ -42,7 +41,6 @@ mod runs;
 mod state;
 mod worker;
 
-pub(crate) use debugfs::MapFile;
 pub(crate) use entitlement::default_desired;
 pub(crate) use events::{
     EventEntries,

@@ -70,6 +70,8 @@ pub(crate) struct MapState {
     pub(crate) excluded: Exclusions,
     /// The blackout of the last rebuild.
     pub(crate) blackout: Cost,
+    /// The longest blackout since the driver was bound.
+    pub(crate) longest_blackout: Cost,
 }
 
 impl AdapterState {
@@ -85,6 +87,7 @@ impl AdapterState {
             regions: memory.regions(),
             excluded: *memory.policy.excluded(),
             blackout: self.rebuilds.last_blackout.cost(),
+            longest_blackout: self.rebuilds.longest_blackout.cost(),
         }
     }
 

@@ -2,11 +2,13 @@
 
 //! The memory map in debugfs. The format is an interface: see Documentation/interfaces.rst.
 
-use super::{
-    members::Misses,
-    worker::Adapter, //
+use crate::{
+    kernel_ext::debugfs::Show,
+    shared::{
+        Adapter,
+        Misses, //
+    }, //
 };
-use crate::kernel_ext::debugfs::Show;
 use kernel::{
     prelude::*,
     seq_file::SeqFile,
@@ -41,7 +43,7 @@ impl Show for MapFile {
         let state = adapter.map_state();
         let misses = self.misses();
         let rebuilds = &adapter.rebuilds;
-        let longest = rebuilds.longest_blackout.cost();
+        let longest = state.longest_blackout;
         for (name, value) in [
             ("generation", state.generation),
             ("sections", state.map.sections()),
