@@ -75,6 +75,11 @@ impl MapFile {
         value.with_context(|| format!("no {name} in debugfs"))
     }
 
+    /// Returns the names of all lines with one number.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     /// Fails unless the lines named in `expected` have the numbers given there.
     pub fn expect(&self, expected: &[(&str, u64)]) -> Result<()> {
         for &(name, wanted) in expected {
@@ -161,16 +166,16 @@ mod tests {
     #[test]
     fn file() {
         let file = MapFile::parse(
-            "generation: 3\nbytes: 33554432\n\
+            "mr_generation: 3\nmr_bytes: 33554432\n\
              going_offline: 0x0000000010000000 0x10000000\n\
              run: 0x0000000000000000 0x8000000000000000 0x1000000\n\
              run: 0x0000000003000000 0x8000000001000000 0x1000000\n",
         )
         .unwrap();
-        assert_eq!(file.get("generation").unwrap(), 3);
-        assert!(file.expect(&[("bytes", 33_554_432)]).is_ok());
-        assert!(file.expect(&[("bytes", 0)]).is_err());
-        assert!(file.get("sections").is_err());
+        assert_eq!(file.get("mr_generation").unwrap(), 3);
+        assert!(file.expect(&[("mr_bytes", 33_554_432)]).is_ok());
+        assert!(file.expect(&[("mr_bytes", 0)]).is_err());
+        assert!(file.get("mr_sections").is_err());
         assert_eq!(file.going_offline, [(0x1000_0000, 0x1000_0000)]);
         assert_eq!(
             file.runs[1],
@@ -181,9 +186,9 @@ mod tests {
             }
         );
         for wrong in [
-            "generation 3",
-            "generation: x",
-            "generation: 1\ngeneration: 2",
+            "mr_generation 3",
+            "mr_generation: x",
+            "mr_generation: 1\nmr_generation: 2",
             "run: 0x0 0x1",
         ] {
             assert!(MapFile::parse(wrong).is_err(), "{wrong}");

@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters. They outlive the queue pairs, so that they never run backwards.
+//! Counters, and the table of those that ethtool and debugfs show.
+//!
+//! Counters outlive the queue pairs, so that they never run backwards.
 
-use crate::kernel_ext::net::stats::Counter;
+use crate::{
+    kernel_ext::net::stats::Counter,
+    shared::{
+        Adapter,
+        MapState, //
+    }, //
+};
 use core::sync::atomic::AtomicU64;
+use kernel::prelude::*;
 
 /// What one queue pair has done.
 #[derive(Default)]
@@ -70,6 +79,92 @@ impl PortCounters {
             multicast: AtomicU64::new(0),
             rx_missed: AtomicU64::new(0),
             rx_errors: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Origin of a counter.
+enum Source {
+    /// Count of each queue pair of a port.
+    Queues(fn(&QueueCounters) -> &Counter),
+    /// Count of a port.
+    Port(fn(&PortCounters) -> &Counter),
+    /// Figure of the adapter, which is the same for all of its ports.
+    Adapter(fn(&Adapter) -> u64),
+    /// Figure of the adapter's memory map, likewise.
+    Map(fn(&MapState) -> u64),
+}
+
+/// Declares the table: name and origin of each counter.
+macro_rules! table {
+    ($($name:literal => $source:expr;)*) => {
+        /// Names of the counters, as users see them. Names and their meanings are an interface: see
+        /// Documentation/interfaces.rst.
+        pub(super) const NAMES: &[&CStr] = &[$($name),*];
+        const SOURCES: [Source; NAMES.len()] = [$($source),*];
+    };
+}
+
+table! {
+    c"port_resets" => Source::Port(|port| &port.resets);
+    c"tx_bounced" => Source::Queues(|queue| &queue.tx_bounced);
+    c"tx_translation_misses" => Source::Queues(|queue| &queue.tx_translation_misses);
+    c"tx_linearized" => Source::Queues(|queue| &queue.tx_linearized);
+    c"tx_stopped" => Source::Queues(|queue| &queue.tx_stopped);
+    c"rx_translation_misses" => Source::Queues(|queue| &queue.rx_translation_misses);
+    c"rx_copied" => Source::Queues(|queue| &queue.rx_copied);
+    c"rx_checksum_errors" => Source::Queues(|queue| &queue.rx_checksum_errors);
+    c"cmo_tx_mapped" => Source::Queues(|queue| &queue.cmo_tx_mapped);
+    c"cmo_tx_bounced" => Source::Queues(|queue| &queue.cmo_tx_bounced);
+    c"cmo_tx_stalled" => Source::Queues(|queue| &queue.cmo_tx_stalled);
+    c"cmo_rx_mapped" => Source::Queues(|queue| &queue.cmo_rx_mapped);
+    c"cmo_rx_map_failed" => Source::Queues(|queue| &queue.cmo_rx_map_failed);
+    c"cmo_rx_returned" => Source::Queues(|queue| &queue.cmo_rx_returned);
+    c"mr_generation" => Source::Map(|map| map.generation);
+    c"mr_sections" => Source::Map(|map| map.map.sections());
+    c"mr_bytes" => Source::Map(|map| map.map.total_bytes());
+    c"mr_page_size" => Source::Map(|map| map.page_size);
+    c"mr_register_hcalls" => Source::Map(|map| map.register_calls);
+    c"mr_alive" => Source::Map(|map| map.regions.into());
+    c"mr_not_freed" => Source::Adapter(|adapter| adapter.firmware().not_freed());
+    c"mr_rebuilds_lazy" => Source::Adapter(|adapter| adapter.rebuilds.lazy.get());
+    c"mr_rebuilds_immediate" => Source::Adapter(|adapter| adapter.rebuilds.immediate.get());
+    c"mr_rebuilds_refused" => Source::Adapter(|adapter| adapter.rebuilds.refused.get());
+    c"mr_rebuilds_failed" => Source::Adapter(|adapter| adapter.rebuilds.failed.get());
+    c"mr_rebuilds_break_first" => Source::Adapter(|adapter| adapter.rebuilds.break_first.get());
+    c"mr_blackout_hcalls" => Source::Map(|map| map.blackout.hcalls);
+    c"mr_blackout_ns" => Source::Map(|map| map.blackout.ns);
+    c"mr_blackout_hcalls_max" => Source::Map(|map| map.longest_blackout.hcalls);
+    c"mr_blackout_ns_max" => Source::Map(|map| map.longest_blackout.ns);
+    c"hcalls" => Source::Adapter(|adapter| adapter.firmware().calls());
+}
+
+/// Adds what a port and its queue pairs have counted to `values`, which are in the order of
+/// [`NAMES`].
+pub(super) fn add_port<'a, I>(values: &mut [u64], port: &PortCounters, queues: impl Fn() -> I)
+where
+    I: Iterator<Item = &'a QueueCounters>,
+{
+    for (value, source) in values.iter_mut().zip(&SOURCES) {
+        match source {
+            Source::Queues(counter) => {
+                for queue in queues() {
+                    *value = value.wrapping_add(counter(queue).get());
+                }
+            }
+            Source::Port(counter) => *value = value.wrapping_add(counter(port).get()),
+            Source::Adapter(_) | Source::Map(_) => {}
+        }
+    }
+}
+
+/// Sets those of `values` that are figures of the adapter, where `map` is the state of its memory map.
+pub(super) fn set_adapter(values: &mut [u64], adapter: &Adapter, map: &MapState) {
+    for (value, source) in values.iter_mut().zip(&SOURCES) {
+        match source {
+            Source::Adapter(figure) => *value = figure(adapter),
+            Source::Map(figure) => *value = figure(map),
+            Source::Queues(_) | Source::Port(_) => {}
         }
     }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory map in debugfs. The format is an interface: see Documentation/interfaces.rst.
+//! The counters and the memory map of an adapter in debugfs. The format is an interface: see
+//! Documentation/interfaces.rst.
 
+use super::counters;
 use crate::{
     kernel_ext::debugfs::Show,
-    shared::{
-        Adapter,
-        Misses, //
-    }, //
+    shared::Adapter, //
 };
 use kernel::{
     prelude::*,
@@ -22,50 +21,22 @@ pub(crate) struct MapFile {
 }
 
 impl MapFile {
-    /// Its name.
+    /// Name of the file.
     pub(crate) const NAME: &'static CStr = c"map";
-
-    /// Returns what all ports have counted.
-    fn misses(&self) -> Misses {
-        let mut sum = Misses::default();
-        self.adapter.members().for_each(|member| {
-            let misses = member.misses();
-            sum.missed = sum.missed.wrapping_add(misses.missed);
-            sum.bounced = sum.bounced.wrapping_add(misses.bounced);
-        });
-        sum
-    }
 }
 
 impl Show for MapFile {
     fn show(&self, out: &SeqFile) {
         let adapter = &self.adapter;
         let state = adapter.map_state();
-        let misses = self.misses();
-        let rebuilds = &adapter.rebuilds;
-        let longest = state.longest_blackout;
-        for (name, value) in [
-            ("generation", state.generation),
-            ("sections", state.map.sections()),
-            ("bytes", state.map.total_bytes()),
-            ("page_size", state.page_size),
-            ("register_hcalls", state.register_calls),
-            ("regions_alive", state.regions.into()),
-            ("not_freed", adapter.firmware().not_freed()),
-            ("rebuilds_lazy", rebuilds.lazy.get()),
-            ("rebuilds_immediate", rebuilds.immediate.get()),
-            ("rebuilds_failed", rebuilds.failed.get()),
-            ("removals_refused", rebuilds.refused.get()),
-            ("break_first", rebuilds.break_first.get()),
-            ("blackout_hcalls", state.blackout.hcalls),
-            ("blackout_ns", state.blackout.ns),
-            ("blackout_hcalls_max", longest.hcalls),
-            ("blackout_ns_max", longest.ns),
-            ("misses", misses.missed),
-            ("bounced", misses.bounced),
-            ("hcalls", adapter.firmware().calls()),
-        ] {
-            seq_print!(out, "{}: {}\n", name, value);
+        let mut values = [0; counters::NAMES.len()];
+        // Counts of all ports together.
+        adapter
+            .members()
+            .for_each(|member| member.add_counts(&mut values));
+        counters::set_adapter(&mut values, adapter, &state);
+        for (name, value) in counters::NAMES.iter().zip(values) {
+            seq_print!(out, "{}: {}\n", *name, value);
         }
         for range in state.excluded.as_slice().iter().filter(|r| !r.is_empty()) {
             seq_print!(

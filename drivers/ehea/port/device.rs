@@ -11,6 +11,7 @@ use super::{
         PortDevice, //
     },
     counters::{
+        self,
         PortCounters,
         QueueCounters, //
     },
@@ -21,10 +22,7 @@ use super::{
 use crate::{
     error::Result,
     firmware::PortCalls,
-    kernel_ext::net::{
-        self,
-        stats::Counter, //
-    },
+    kernel_ext::net,
     shared::Adapter, //
 };
 use kernel::{
@@ -93,9 +91,9 @@ impl Port {
         self.queues.iter().map(|queue| &*queue.counters)
     }
 
-    /// How often the port was reset.
-    pub(super) fn resets(&self) -> &Counter {
-        &self.counters.resets
+    /// Adds what the port has counted to `values`, which are in the order of the table of counters.
+    pub(super) fn add_counts(&self, values: &mut [u64]) {
+        counters::add_port(values, &self.counters, || self.queue_counters());
     }
 
     /// The port, for those who do a part of its work.

@@ -21,8 +21,7 @@ use crate::{
     mr,
     shared::{
         Generation,
-        Member,
-        Misses, //
+        Member, //
     },
     trace::Direction, //
 };
@@ -130,14 +129,7 @@ impl Member for PortMember {
         }
     }
 
-    fn misses(&self) -> Misses {
-        let mut sum = Misses::default();
-        for queue in self.0.data().queue_counters() {
-            for misses in [&queue.tx_translation_misses, &queue.rx_translation_misses] {
-                sum.missed = sum.missed.wrapping_add(misses.get());
-            }
-            sum.bounced = sum.bounced.wrapping_add(queue.tx_bounced.get());
-        }
-        sum
+    fn add_counts(&self, values: &mut [u64]) {
+        self.0.data().add_counts(values);
     }
 }

@@ -42,17 +42,8 @@ pub(crate) trait Member:
     /// meanwhile.
     fn follow_entitlement(&self, limits: &Limits);
 
-    /// Returns what its queue pairs have counted.
-    fn misses(&self) -> Misses;
-}
-
-/// Buffers that were not in the memory map, and what became of them.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Misses {
-    /// Buffers, for frames to be sent and to be received.
-    pub(crate) missed: u64,
-    /// Frames that went through bounce slots instead.
-    pub(crate) bounced: u64,
+    /// Adds what it has counted to `values`, which are in the order of the ports' table of counters.
+    fn add_counts(&self, values: &mut [u64]);
 }
 
 /// A member, in a shape that the table can point to.

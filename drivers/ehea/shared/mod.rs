@@ -47,10 +47,7 @@ pub(crate) use events::{
     Notifications,
     WorkInterrupt, //
 };
-pub(crate) use members::{
-    Member,
-    Misses, //
-};
+pub(crate) use members::Member;
 pub(crate) use memory::{
     AdapterAddress,
     Generation,

@@ -139,8 +139,8 @@ fn blackout(shape: &Shape) -> Result<Blackout> {
     );
     let map = MapFile::read(&lab)?;
     let blackout = Blackout {
-        calls: map.get("blackout_hcalls")?,
-        nanoseconds: map.get("blackout_ns")?,
+        calls: map.get("mr_blackout_hcalls")?,
+        nanoseconds: map.get("mr_blackout_ns")?,
     };
     lab.unload()?;
     lab.shutdown()?;
