@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Errors while a port is in use, and recovery from them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,31 @@ fn reset(lab: &Lab, name: &str, times: u64) -> Result<()> {
     lab.carrier(name, true)?;
     let resets = counter(lab, name, "port_resets")?;
     ensure!(resets == times, "{resets} resets instead of {times}");
+    Ok(())
+}
+
+/// Fails unless resets of a port were requested as often as `expected` says, by reason, since the
+/// driver was loaded, and for no other reason.
+fn reasons(lab: &Lab, name: &str, expected: &[(&str, u64)]) -> Result<()> {
+    let statistics = ethtool_statistics(lab, name)?;
+    let counted: BTreeMap<_, _> = statistics
+        .iter()
+        .filter_map(|(counter, &count)| Some((counter.strip_prefix("port_reset_")?, count)))
+        .collect();
+    ensure!(counted.len() > 1, "no reasons: {statistics:?}");
+    for (reason, &count) in &counted {
+        let wanted = expected.iter().find(|(name, _)| name == reason);
+        let wanted = wanted.map_or(0, |&(_, count)| count);
+        ensure!(count == wanted, "{reason}: {counted:?}");
+    }
+    Ok(())
+}
+
+/// Fails unless the log since `position` has one line with the reason of a reset.
+fn logged_once(lab: &Lab, position: usize, reason: &str) -> Result<()> {
+    let lines = lab.guest().console().since(position);
+    let count = lines.iter().filter(|line| line.contains(reason)).count();
+    ensure!(count == 1, "{reason:?} {count} times: {lines:#?}");
     Ok(())
 }
 
@@ -88,6 +114,8 @@ pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
     reported(lab, position, "error of queue pair 0", "resetting")?;
     lab.guest().clear_faults()?;
     reset(lab, &name, 4)?;
+    logged_once(lab, position, "error of queue pair 0")?;
+    reasons(lab, &name, &[("completion", 3), ("queue_pair", 1)])?;
     traffic.wait_progress(100, PATIENCE)?;
     traffic.stop()?.sound()?;
     reflector.stop()?;
@@ -109,6 +137,8 @@ pub(crate) fn malfunction(lab: &Lab) -> Result<()> {
             .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
         reported(lab, position, &name, "malfunction")?;
         reset(lab, &name, round)?;
+        logged_once(lab, position, "port malfunction, resetting")?;
+        reasons(lab, &name, &[("malfunction", round)])?;
         lab.guest().clear_faults()?;
         traffic.wait_progress(100, PATIENCE)?;
     }
@@ -142,6 +172,8 @@ pub(crate) fn lost_interrupts(lab: &Lab) -> Result<()> {
     reported(lab, position, &name, "is stuck")?;
     fired(lab)?;
     reset(lab, &name, 1)?;
+    logged_once(lab, position, "is stuck")?;
+    reasons(lab, &name, &[("stuck", 1)])?;
     let output = job.wait()?;
     ensure!(output.success(), "{output}");
     lab.port(1)?.drain()?;
@@ -164,6 +196,8 @@ pub(crate) fn refused_reset(lab: &Lab) -> Result<()> {
     reported(lab, position, "H_ALLOC_HEA_RESOURCE", "reset failed")?;
     // There was the first attempt and two more.
     reset(lab, &name, 3)?;
+    // The attempts to repeat it have the same reason.
+    reasons(lab, &name, &[("malfunction", 1)])?;
     lab.guest().clear_faults()?;
     works_with(lab, 103)?;
     ensure!(lab.stats()?.live == live, "left: {:?}", lab.stats()?.live);

@@ -22,4 +22,4 @@ pub use policy::{
     MAX_EXCLUSIONS,
 };
 pub use region::{MemoryRegion, RegisterError, SharedRegion};
-pub use replace::{move_ports, replace, Port, Ports, Regions};
+pub use replace::{move_ports, replace, FailedStep, Port, Ports, Regions};

@@ -13,10 +13,32 @@
 //! Whatever fails, the old map stays in use. A port for which that doesn't work is reset, and comes
 //! back as soon as firmware lets it.
 
+use core::fmt;
 use core::ops::Deref;
 
 use super::{MapNumber, Rebuild, Replaced};
 use crate::bmap::RealRange;
+
+/// Step of a rebuild that a port could not do. The port is reset for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailedStep {
+    /// Return to the map that was in use before.
+    MoveBack,
+    /// Get a region again for the map that was in use before.
+    GetMapBack,
+    /// Carry traffic again after a pause.
+    Resume,
+}
+
+impl fmt::Display for FailedStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MoveBack => "move back to its memory map",
+            Self::GetMapBack => "get its memory map back",
+            Self::Resume => "resume",
+        })
+    }
+}
 
 /// A port whose work requests refer to a memory map. `Generation` is a shared owner of a map and its
 /// region.
@@ -50,8 +72,8 @@ pub trait Port {
     /// On an error the port must be reset.
     fn go_on(&self, generation: &Self::Generation) -> Result<(), Self::Error>;
 
-    /// Has the port reset, because it could not be `verb`.
-    fn reset(&self, verb: &str, error: &Self::Error);
+    /// Requests a reset of the port, because it could not do `step`.
+    fn reset(&self, step: FailedStep, error: &Self::Error);
 }
 
 /// An owner of a port is as good as the port.
@@ -83,8 +105,8 @@ impl<T: Deref<Target: Port>> Port for T {
         (**self).go_on(generation)
     }
 
-    fn reset(&self, verb: &str, error: &Self::Error) {
-        (**self).reset(verb, error);
+    fn reset(&self, step: FailedStep, error: &Self::Error) {
+        (**self).reset(step, error);
     }
 }
 
@@ -202,7 +224,7 @@ pub fn move_ports<P: Ports>(
                 port.discard();
                 if let Err(error) = port.prepare(from).and_then(|()| port.switch()) {
                     port.discard();
-                    port.reset("moved back to its memory map", &error);
+                    port.reset(FailedStep::MoveBack, &error);
                 }
             }
         }
@@ -249,7 +271,7 @@ where
         // A reset makes the map anew, and is tried again until that works.
         Err(error) => {
             for port in ports {
-                port.reset("given its memory map back", &error);
+                port.reset(FailedStep::GetMapBack, &error);
             }
         }
     }
@@ -260,7 +282,7 @@ where
 fn go_on<P: Port>(ports: &[P], generation: &P::Generation) {
     for port in ports {
         if let Err(error) = port.go_on(generation) {
-            port.reset("resumed", &error);
+            port.reset(FailedStep::Resume, &error);
         }
     }
 }

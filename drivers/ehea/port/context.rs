@@ -2,6 +2,7 @@
 
 //! A port, as those see it who do a part of its work.
 
+use super::reset::ResetReason;
 use crate::{
     firmware::{
         Firmware,
@@ -98,9 +99,9 @@ impl Context {
         log_info(&self.calls, &self.dev, message);
     }
 
-    /// Has the port taken down and up again, soon. Any context.
-    pub(super) fn request_reset(&self) {
-        self.dev.defer(Deferred::RESET);
+    /// Requests that the port is taken down and up again, and logs and counts the reason. Any context.
+    pub(super) fn request_reset(&self, reason: ResetReason) {
+        self.dev.data().request_reset(&self.dev, reason);
     }
 
     /// Reports that the buffer at real address `address` is not in the memory map. Any context.

@@ -66,7 +66,18 @@ pub(crate) struct QueueCounters {
 
 /// What the adapter counts for a port, as fetched last, and what happened to the port itself.
 pub(super) struct PortCounters {
+    /// Resets, repetitions of those that failed among them.
     pub(super) resets: Counter,
+    /// Malfunctions of the port for which a reset was requested.
+    pub(super) reset_malfunction: Counter,
+    /// Errors of queue pairs for which a reset was requested.
+    pub(super) reset_queue_pair: Counter,
+    /// Completions for which a reset was requested.
+    pub(super) reset_completion: Counter,
+    /// Transmit queues that did not move, for which a reset was requested.
+    pub(super) reset_stuck: Counter,
+    /// Failures to follow the memory map for which a reset was requested.
+    pub(super) reset_memory: Counter,
     pub(super) multicast: AtomicU64,
     pub(super) rx_missed: AtomicU64,
     pub(super) rx_errors: AtomicU64,
@@ -76,6 +87,11 @@ impl PortCounters {
     pub(super) const fn new() -> Self {
         Self {
             resets: Counter::new(),
+            reset_malfunction: Counter::new(),
+            reset_queue_pair: Counter::new(),
+            reset_completion: Counter::new(),
+            reset_stuck: Counter::new(),
+            reset_memory: Counter::new(),
             multicast: AtomicU64::new(0),
             rx_missed: AtomicU64::new(0),
             rx_errors: AtomicU64::new(0),
@@ -107,6 +123,11 @@ macro_rules! table {
 
 table! {
     c"port_resets" => Source::Port(|port| &port.resets);
+    c"port_reset_malfunction" => Source::Port(|port| &port.reset_malfunction);
+    c"port_reset_queue_pair" => Source::Port(|port| &port.reset_queue_pair);
+    c"port_reset_completion" => Source::Port(|port| &port.reset_completion);
+    c"port_reset_stuck" => Source::Port(|port| &port.reset_stuck);
+    c"port_reset_memory" => Source::Port(|port| &port.reset_memory);
     c"tx_bounced" => Source::Queues(|queue| &queue.tx_bounced);
     c"tx_translation_misses" => Source::Queues(|queue| &queue.tx_translation_misses);
     c"tx_linearized" => Source::Queues(|queue| &queue.tx_linearized);

@@ -16,6 +16,7 @@ use super::{
         QueueCounters, //
     },
     filter::Filter,
+    reset::ResetReason,
     running::Running,
     tx::send::Queue, //
 };
@@ -111,8 +112,10 @@ impl Port {
         log_info(&self.calls, dev, message);
     }
 
-    /// Has the port taken down and up again, soon. Any context.
-    pub(super) fn request_reset(&self, dev: &PortDevice) {
+    /// Requests that the port is taken down and up again, and logs and counts the reason. Any context.
+    pub(super) fn request_reset(&self, dev: &PortDevice, reason: ResetReason) {
+        self.log_err(dev, fmt!("{reason}, resetting"));
+        reason.counter(&self.counters).inc();
         dev.defer(Deferred::RESET);
     }
 

@@ -2,7 +2,13 @@
 
 //! Errors that the adapter reports about queue pairs of a port (eHEA ABI §6.6, §9.7).
 
-use super::context::Context;
+use super::{
+    context::Context,
+    reset::{
+        ErrorReport,
+        ResetReason, //
+    }, //
+};
 use crate::{
     abi::eqe::Eqe,
     error::Result,
@@ -48,53 +54,44 @@ struct AffiliatedWork {
 }
 
 impl AffiliatedWork {
-    /// Whether the port must be reset because of an event.
-    fn is_fatal(&self, event: Eqe) -> bool {
+    /// Returns why the port must be reset because of an event, if it must be. Logs an event for which it
+    /// need not be.
+    fn reason(&self, event: Eqe) -> Option<ResetReason> {
         let ctx = &self.ctx;
         let handle = match usize::try_from(event.token) {
             Ok(token) if !event.is_cq => self.queue_pairs.lock().get(token).copied(),
             _ => None,
         };
         let Some(handle) = handle else {
-            ctx.log_err(fmt!("error event of unknown origin: {event:?}"));
-            return true;
+            return Some(ResetReason::UnknownEvent(event));
         };
-        match ctx.firmware().error_data(handle) {
-            Ok(Some(data)) => {
-                let fatal = data.needs_reset();
-                ctx.log_err(fmt!(
-                    "error of queue pair {}: AER {:#x}, AERR {:#x}{}",
-                    event.token,
-                    data.aer.get(),
-                    data.aerr.get(),
-                    if fatal { ", resetting" } else { "" }
-                ));
-                fatal
-            }
-            Ok(None) => {
-                ctx.log_err(fmt!(
-                    "error of queue pair {} without data, resetting",
-                    event.token
-                ));
-                true
-            }
-            Err(error) => {
-                ctx.log_err(fmt!("{error}"));
-                true
-            }
+        let (report, fatal) = match ctx.firmware().error_data(handle) {
+            Ok(Some(data)) => (
+                ErrorReport::Registers {
+                    aer: data.aer.get(),
+                    aerr: data.aerr.get(),
+                },
+                data.needs_reset(),
+            ),
+            Ok(None) => (ErrorReport::Missing, true),
+            Err(error) => (ErrorReport::Unknown(error), true),
+        };
+        let token = event.token;
+        if !fatal {
+            ctx.log_err(fmt!("error of queue pair {token}: {report}"));
+            return None;
         }
+        Some(ResetReason::QueuePair { token, report })
     }
 }
 
 impl workqueue::Handler for AffiliatedWork {
     fn run(&self, _work: &WorkRef<'_>) {
         let mut reader = self.reader.lock();
-        let mut fatal = false;
         while let Some(entry) = reader.next(&self.entries) {
-            fatal |= self.is_fatal(Eqe::unpack(entry));
-        }
-        if fatal {
-            self.ctx.request_reset();
+            if let Some(reason) = self.reason(Eqe::unpack(entry)) {
+                self.ctx.request_reset(reason);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
         Pair, //
     },
     queue_pair::QueuePair,
+    reset::ResetReason,
     tx::send::Queue, //
 };
 use crate::{
@@ -18,7 +19,10 @@ use crate::{
         Error,
         Result, //
     },
-    mr,
+    mr::{
+        self,
+        FailedStep, //
+    },
     shared::{
         Generation,
         Member, //
@@ -96,10 +100,10 @@ impl mr::Port for PortMember {
         self.for_each_queue_pair(|pair, queue| moving::go_on(&mut pair.moving(queue), generation))
     }
 
-    fn reset(&self, verb: &str, error: &Error) {
-        let port = self.0.data();
-        port.log_err(&self.0, fmt!("could not be {}: {}", verb, error));
-        port.request_reset(&self.0);
+    fn reset(&self, step: FailedStep, error: &Error) {
+        let error = *error;
+        let reason = ResetReason::Memory { step, error };
+        self.0.data().request_reset(&self.0, reason);
     }
 }
 
@@ -114,9 +118,8 @@ impl Member for PortMember {
 
     fn malfunction(&self) {
         let port = self.0.data();
-        port.log_err(&self.0, fmt!("port malfunction"));
         port.link_changed(&self.0, false);
-        port.request_reset(&self.0);
+        port.request_reset(&self.0, ResetReason::Malfunction);
     }
 
     fn follow_entitlement(&self, limits: &Limits) {

@@ -10,7 +10,8 @@
 //! - [`moving`]: how a queue pair gets from one memory map to another.
 //! - [`tx`]: transmission; [`rx`]: reception; [`poll`]: the NAPI instance; [`rings`]: queue memory.
 //! - [`charge`]: what a queue pair has mapped in a CMO partition.
-//! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs.
+//! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs; [`reset`]: reasons
+//!   for which the port is reset.
 //! - [`counters`]: what is counted; [`statistics`]: what the stack is told of it; [`debugfs`]: the file
 //!   that shows it for all ports of an adapter, with the memory map.
 //! - [`context`]: the port, as those see it who do a part of its work.
@@ -31,6 +32,7 @@ mod open;
 mod operations;
 mod poll;
 mod queue_pair;
+mod reset;
 mod rings;
 mod running;
 mod rx;

@@ -4,7 +4,8 @@
 
 use super::{
     context::PortOperations,
-    device::Port, //
+    device::Port,
+    reset::ResetReason, //
 };
 use crate::{
     abi::cb::port::MacAddress,
@@ -67,9 +68,7 @@ impl net::Operations for PortOperations {
     }
 
     fn tx_timeout(dev: &NetDevice<Self>, queue: u16) {
-        let port = dev.data();
-        port.log_err(dev, fmt!("transmit queue {queue} is stuck, resetting"));
-        port.request_reset(dev);
+        dev.data().request_reset(dev, ResetReason::Stuck { queue });
     }
 
     fn set_mac_address(

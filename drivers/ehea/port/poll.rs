@@ -4,6 +4,7 @@
 
 use super::{
     context::Context,
+    reset::ResetReason,
     rx::receive::Receiver,
     tx::complete::Completer, //
 };
@@ -18,17 +19,9 @@ use crate::{
             Poll,
             PollContext, //
         }, //
-    },
-    queue::{
-        ReceiveError,
-        SendError, //
     }, //
 };
-use kernel::{
-    fmt,
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::sync::Arc;
 
 /// The state of a queue pair that is polled.
 pub(super) struct QueuePoll {
@@ -49,38 +42,11 @@ impl QueuePoll {
         }
     }
 
-    /// Gives the queue pair up, and has the port reset.
+    /// Gives the queue pair up, and requests a reset of the port.
     #[cold]
-    fn fail(&mut self, message: fmt::Arguments<'_>) {
+    fn fail(&mut self, reason: ResetReason) {
         self.failed = true;
-        self.ctx.log_err(message);
-        self.ctx.request_reset();
-    }
-
-    #[cold]
-    fn fail_send(&mut self, error: SendError) {
-        match error {
-            SendError::Corrupt { wr_id } => self.fail(fmt!(
-                "send completion of unknown frame {wr_id:#x}, resetting"
-            )),
-            SendError::Fatal { status } => self.fail(fmt!(
-                "send completion with status {:#x}, resetting",
-                status.0
-            )),
-        }
-    }
-
-    #[cold]
-    fn fail_receive(&mut self, error: ReceiveError) {
-        match error {
-            ReceiveError::Corrupt { wr_id } => self.fail(fmt!(
-                "receive completion of unknown buffer {wr_id:#x}, resetting"
-            )),
-            ReceiveError::Fatal { status } => self.fail(fmt!(
-                "receive completion with status {:#x}, resetting",
-                status.0
-            )),
-        }
+        self.ctx.request_reset(reason);
     }
 }
 
@@ -90,13 +56,13 @@ impl Poll for QueuePoll {
             return 0;
         }
         if let Err(error) = self.completer.poll(ctx) {
-            self.fail_send(error);
+            self.fail(ResetReason::Send(error));
             return 0;
         }
         match self.receiver.poll(ctx, budget) {
             Ok(done) => done,
             Err(error) => {
-                self.fail_receive(error);
+                self.fail(ResetReason::Receive(error));
                 0
             }
         }

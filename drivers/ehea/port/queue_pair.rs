@@ -15,6 +15,7 @@ use super::{
         CompletionInterrupt,
         QueuePoll, //
     },
+    reset::ResetReason,
     rx::{
         buffers::{
             BufferMemory,
@@ -63,6 +64,7 @@ use crate::{
             }, //
         }, //
     },
+    mr::FailedStep,
     shared::{
         Generation,
         Keys,
@@ -480,8 +482,10 @@ impl Pair for Moving<'_> {
     }
 
     fn give_up(&mut self, error: &Error) {
-        self.pair.ctx.log_err(fmt!("{error}, resetting"));
-        self.pair.ctx.request_reset();
+        self.pair.ctx.request_reset(ResetReason::Memory {
+            step: FailedStep::Resume,
+            error: *error,
+        });
     }
 }
 

@@ -248,7 +248,7 @@ impl<'a> mr::Port for Member<'a> {
         self.each(|port| moving::go_on(port, generation))
     }
 
-    fn reset(&self, _verb: &str, _error: &Error) {
+    fn reset(&self, _step: mr::FailedStep, _error: &Error) {
         self.reset.set(true);
     }
 }
