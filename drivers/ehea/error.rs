@@ -9,7 +9,10 @@
 use crate::{
     abi::hcall::ReturnCode,
     hcall::HcallError,
-    mr::RegisterError,
+    mr::{
+        Obstacle,
+        RegisterError, //
+    },
     queue::GeometryError, //
 };
 use kernel::{
@@ -33,8 +36,8 @@ pub(crate) enum Error {
     NotMapped(u64),
     /// The adapter doesn't get done with what is posted to the send queue of this number.
     NotDrained(u16),
-    /// The adapter may still reach memory that is no longer in the map.
-    InReach,
+    /// The memory map can't be changed now, or memory can't be removed.
+    Obstacle(Obstacle),
     /// A function of the kernel failed.
     Kernel(kernel::error::Error),
 }
@@ -63,7 +66,7 @@ impl Error {
             Self::Invalid(_) | Self::Geometry(_) => EIO,
             Self::NotMapped(_) => ENOMEM,
             Self::NotDrained(_) => ETIMEDOUT,
-            Self::InReach => EBUSY,
+            Self::Obstacle(_) => EBUSY,
             Self::Kernel(error) => error,
         }
     }
@@ -81,6 +84,12 @@ impl From<RegisterError> for Error {
             RegisterError::NoMemory => Self::Kernel(ENOMEM),
             RegisterError::Hcall(error) => Self::Refused(error),
         }
+    }
+}
+
+impl From<Obstacle> for Error {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::Obstacle(obstacle)
     }
 }
 
@@ -115,7 +124,7 @@ impl fmt::Display for Error {
             Self::Invalid(what) => write!(f, "invalid value from firmware: {what}"),
             Self::Geometry(error) => write!(f, "invalid size from firmware: {error}"),
             Self::NotMapped(address) => write!(f, "memory at {address:#x} is not mapped"),
-            Self::InReach => f.write_str("the adapter may still reach it"),
+            Self::Obstacle(obstacle) => core::fmt::Display::fmt(obstacle, f),
             Self::NotDrained(index) => write!(f, "send queue {index} does not drain"),
             Self::Kernel(error) => match error.name() {
                 Some(name) => f.write_str(name.to_str().unwrap_or("unknown error")),

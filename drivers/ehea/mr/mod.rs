@@ -8,6 +8,9 @@
 //! uses it any more.
 
 mod alive;
+mod follow;
+mod generation;
+mod memory;
 mod miss;
 mod policy;
 mod region;
@@ -16,10 +19,12 @@ mod replace;
 mod tests;
 
 pub use alive::{Alive, AliveCount};
+pub use generation::{Generation, Keys, Translation};
+pub use memory::{Backend, GenerationOf, Memory, Obstacle};
 pub use miss::MissReport;
 pub use policy::{
     Action, Exclusions, MapNumber, MemoryEvent, Policy, Rebuild, Replaced, TooManyRanges,
     MAX_EXCLUSIONS,
 };
 pub use region::{MemoryRegion, RegisterError, SharedRegion};
-pub use replace::{move_ports, replace, FailedStep, Port, Ports, Regions};
+pub use replace::{FailedStep, Port, Ports};

@@ -16,8 +16,9 @@
 use core::fmt;
 use core::ops::Deref;
 
-use super::{MapNumber, Rebuild, Replaced};
-use crate::bmap::RealRange;
+use super::memory::{Backend, Memory, Obstacle};
+use super::policy::{Rebuild, Replaced};
+use crate::abi::hcall::ReturnCode;
 
 /// Step of a rebuild that a port could not do. The port is reset for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,51 +120,12 @@ pub trait Ports {
     fn with<T>(&self, f: impl FnOnce(&[Self::Port]) -> T) -> T;
 }
 
-/// The memory map in use, and what it takes to make another.
-pub trait Regions {
-    /// A shared owner of a memory map.
-    type Map;
-    /// A shared owner of a memory map and its region.
-    type Generation: Clone;
-    /// Why something can't be done.
-    type Error;
-
-    /// Makes a map of all memory but the ranges in `excluded`.
-    fn walk(&mut self, excluded: &[RealRange]) -> Result<Self::Map, Self::Error>;
-
-    /// Registers a region for `map`.
-    fn register(
-        &mut self,
-        number: MapNumber,
-        map: &Self::Map,
-    ) -> Result<Self::Generation, Self::Error>;
-
-    /// The map in use, if there is one.
-    fn published(&self) -> Option<Self::Generation>;
-
-    /// Sets the map to be used from now on.
-    fn publish(&mut self, generation: Option<Self::Generation>);
-
-    /// The number of a generation.
-    fn number_of(generation: &Self::Generation) -> MapNumber;
-
-    /// The map of a generation.
-    fn map_of(generation: &Self::Generation) -> Self::Map;
-
-    /// Whether two maps translate every address alike.
-    fn is_same(one: &Self::Map, other: &Self::Map) -> bool;
-
-    /// Whether no map but the one in use has a region.
-    fn is_only(&self) -> bool;
-
-    /// What to fail with while another map has a region, too.
-    fn not_only() -> Self::Error;
-
-    /// Whether firmware has refused a region because there are too many.
-    fn is_no_room(error: &Self::Error) -> bool;
-
-    /// Takes note that the old region must go before the new one can come.
-    fn breaks_first(&mut self);
+/// Checks whether firmware has refused a region because the adapter has no room for it.
+fn is_no_room(code: ReturnCode) -> bool {
+    matches!(
+        code,
+        ReturnCode::NOT_ENOUGH_RESOURCES | ReturnCode::RESOURCE | ReturnCode::TABLE_FULL
+    )
 }
 
 /// Does a rebuild: makes a map of what memory there is now, and has all ports use it.
@@ -171,35 +133,39 @@ pub trait Regions {
 /// # Errors
 ///
 /// The old map is in use, or, if firmware has refused even that one, none; ports are reset then.
-pub fn replace<R, P>(regions: &mut R, ports: &P, rebuild: &Rebuild) -> Result<Replaced, R::Error>
+pub(super) fn replace<B, P>(
+    memory: &mut Memory<B>,
+    ports: &P,
+    rebuild: &Rebuild,
+) -> Result<Replaced, B::Error>
 where
-    R: Regions,
-    P: Ports,
-    P::Port: Port<Generation = R::Generation, Error = R::Error>,
+    B: Backend,
+    P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
 {
-    let Some(old) = regions.published() else {
+    let Some(old) = memory.published().cloned() else {
         return Ok(Replaced::Unchanged);
     };
-    let map = regions.walk(rebuild.excluded())?;
-    if R::is_same(&map, &R::map_of(&old)) {
+    let map = memory.backend.walk(rebuild.excluded())?;
+    if *map == **old.map() {
         return Ok(Replaced::Unchanged);
     }
     // A port that could not be moved, and waits to be reset, may use another one. There are never more
     // than two.
-    if !regions.is_only() {
+    if !memory.is_only() {
         let _ = move_ports(ports, &old, &old);
-        if !regions.is_only() {
-            return Err(R::not_only());
+        if !memory.is_only() {
+            return Err(Obstacle::SecondRegion.into());
         }
     }
-    match regions.register(rebuild.generation(), &map) {
+    memory.backend.replacement_begins();
+    match memory.register(rebuild.generation(), &map) {
         Ok(new) => {
             move_ports(ports, &new, &old)?;
-            regions.publish(Some(new));
+            memory.publish(Some(new));
         }
-        Err(error) if R::is_no_room(&error) => {
-            regions.breaks_first();
-            ports.with(|ports| break_before_make(regions, ports, rebuild, old, &map))?;
+        Err(error) if B::status(&error).is_some_and(is_no_room) => {
+            memory.backend.breaks_first();
+            ports.with(|ports| break_before_make(memory, ports, rebuild, old, &map))?;
         }
         Err(error) => return Err(error),
     }
@@ -211,7 +177,7 @@ where
 /// # Errors
 ///
 /// All ports use the map `from` again. A port for which that doesn't work is reset.
-pub fn move_ports<P: Ports>(
+pub(super) fn move_ports<P: Ports>(
     ports: &P,
     to: &<P::Port as Port>::Generation,
     from: &<P::Port as Port>::Generation,
@@ -234,16 +200,16 @@ pub fn move_ports<P: Ports>(
 
 /// Has all ports pause, frees the region of `old`, registers one for `map`, and has the ports go on
 /// with it. If it can't be registered, they go on with the old map.
-fn break_before_make<R, P>(
-    regions: &mut R,
+fn break_before_make<B, P>(
+    memory: &mut Memory<B>,
     ports: &[P],
     rebuild: &Rebuild,
-    old: R::Generation,
-    map: &R::Map,
-) -> Result<(), R::Error>
+    old: B::Generation,
+    map: &B::Map,
+) -> Result<(), B::Error>
 where
-    R: Regions,
-    P: Port<Generation = R::Generation, Error = R::Error>,
+    B: Backend,
+    P: Port<Generation = B::Generation, Error = B::Error>,
 {
     if let Err(error) = ports.iter().try_for_each(Port::pause) {
         go_on(ports, &old);
@@ -252,20 +218,20 @@ where
     for port in ports {
         port.release_keys();
     }
-    let (number, old_map) = (R::number_of(&old), R::map_of(&old));
-    regions.publish(None);
+    let (number, old_map) = (old.number(), old.map().clone());
+    memory.publish(None);
     drop(old);
 
-    let (result, generation) = match regions.register(rebuild.generation(), map) {
+    let (result, generation) = match memory.register(rebuild.generation(), map) {
         Ok(new) => (Ok(()), Ok(new)),
         Err(error) => {
-            let again = regions.register(number, &old_map);
+            let again = memory.register(number, &old_map);
             (Err(error), again)
         }
     };
     match generation {
         Ok(generation) => {
-            regions.publish(Some(generation.clone()));
+            memory.publish(Some(generation.clone()));
             go_on(ports, &generation);
         }
         // A reset makes the map anew, and is tried again until that works.

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is counted of the memory map and its rebuilds.
+//! Counts and measurements of rebuilds of the memory map.
+//!
+//! A rebuild is measured in hypercalls of the adapter and in time. So is the *blackout* of each queue
+//! pair that it moves: from when frames to be sent are held back until the queue pair carries traffic
+//! again.
 
-use crate::kernel_ext::net::stats::Counter;
+use crate::{
+    firmware::Firmware,
+    kernel_ext::net::stats::Counter, //
+};
 use core::sync::atomic::{
     AtomicU64,
     Ordering::Relaxed, //
+};
+use kernel::time::{
+    Instant,
+    Monotonic, //
 };
 
 /// What rebuilds of the memory map have done.
@@ -63,4 +74,28 @@ pub(crate) struct Cost {
     pub(crate) hcalls: u64,
     /// Nanoseconds.
     pub(crate) ns: u64,
+}
+
+/// Measurement that has begun.
+pub(crate) struct Measurement {
+    calls: u64,
+    start: Instant<Monotonic>,
+}
+
+impl Measurement {
+    /// Begins a measurement.
+    pub(super) fn begin(firmware: &Firmware) -> Self {
+        Self {
+            calls: firmware.calls(),
+            start: Instant::now(),
+        }
+    }
+
+    /// Returns what was taken since the beginning.
+    pub(super) fn end(self, firmware: &Firmware) -> Cost {
+        Cost {
+            hcalls: firmware.calls().wrapping_sub(self.calls),
+            ns: self.start.elapsed().as_nanos().unsigned_abs(),
+        }
+    }
 }

@@ -1,17 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory map and the region that carries it.
+//! Memory maps of the kernel's memory, and their regions.
 
-use super::runs::Runs;
+use super::{
+    counters::{
+        Cost,
+        Measurement,
+        RebuildCounters, //
+    },
+    runs::Runs, //
+};
 use crate::{
-    abi::cb::adapter::PageSizes,
+    abi::{
+        cb::adapter::PageSizes,
+        hcall::ReturnCode, //
+    },
     bmap::{
         BuildError,
         Builder,
         Busmap,
         RealRange, //
     },
-    error::Result,
+    error::{
+        Error,
+        Result, //
+    },
     firmware::{
         control_block,
         Firmware,
@@ -25,11 +38,15 @@ use crate::{
     },
     mr::{
         self,
-        Alive,
         AliveCount,
         MemoryRegion,
-        Policy,
-        SharedRegion, //
+        Rebuild,
+        Replaced, //
+    },
+    trace::{
+        self,
+        RebuildEnd,
+        RebuildResult, //
     }, //
 };
 use kernel::{
@@ -56,108 +73,17 @@ impl AdapterAddress for Map {
     }
 }
 
-/// A memory map together with the region that is registered for it. Never changes.
-///
-/// It is freed when the last queue pair that uses it has given it up, which must be in process
-/// context.
-pub(crate) struct Generation {
-    number: mr::MapNumber,
-    map: Arc<Map>,
-    region: Arc<MemoryRegion<Platform>>,
-    // Dropped after the region.
-    _alive: Alive<Arc<AliveCount>>,
-}
+/// Memory region of the adapter.
+type Region = Arc<MemoryRegion<Platform>>;
 
-impl Generation {
-    /// Registers a region for `map`.
-    fn register(
-        firmware: &Firmware,
-        list: &mut List,
-        sizes: PageSizes,
-        number: mr::MapNumber,
-        map: Arc<Map>,
-        alive: &Arc<AliveCount>,
-    ) -> Result<Arc<Self>> {
-        let region = MemoryRegion::register(firmware.caller(), list, &map, sizes)?;
-        let region = Arc::new(region, GFP_KERNEL)?;
-        Ok(Arc::new(
-            Self {
-                number,
-                map,
-                region,
-                _alive: Alive::new(alive.clone()),
-            },
-            GFP_KERNEL,
-        )?)
-    }
+/// Memory map together with the region that is registered for it.
+pub(crate) type Generation = mr::Generation<Arc<Map>, Region, Arc<AliveCount>>;
 
-    /// The map.
-    pub(crate) fn map(&self) -> &Arc<Map> {
-        &self.map
-    }
+/// Memory map, and the key by which work requests refer to its region.
+pub(crate) type Translation = mr::Translation<Arc<Map>>;
 
-    /// Its number.
-    pub(crate) fn number(&self) -> mr::MapNumber {
-        self.number
-    }
-
-    /// Calls that the registration of the region took.
-    pub(crate) fn register_calls(&self) -> u64 {
-        self.region.register_calls()
-    }
-
-    /// The size, in bytes, of the pages that it was registered with.
-    pub(crate) fn page_size(&self) -> u64 {
-        self.region.page_size().bytes()
-    }
-}
-
-/// What work requests refer to: a memory map, and the key that names it.
-pub(crate) struct Translation {
-    pub(crate) map: Arc<Map>,
-    pub(crate) key: u32,
-}
-
-type Key = SharedRegion<Platform, Arc<MemoryRegion<Platform>>>;
-
-/// The keys that a queue pair's work requests name a generation by; freed on drop.
-pub(crate) struct Keys {
-    send: Key,
-    receive: Key,
-    generation: Arc<Generation>,
-}
-
-impl Keys {
-    /// Makes keys for the region of `generation`.
-    pub(crate) fn new(generation: &Arc<Generation>) -> Result<Self> {
-        Ok(Self {
-            send: Key::register(generation.region.clone())?,
-            receive: Key::register(generation.region.clone())?,
-            generation: generation.clone(),
-        })
-    }
-
-    /// What send work requests refer to.
-    pub(crate) fn send(&self) -> Translation {
-        Translation {
-            map: self.generation.map.clone(),
-            key: self.send.lkey(),
-        }
-    }
-
-    /// What receive work requests refer to.
-    pub(crate) fn receive(&self) -> Translation {
-        Translation {
-            map: self.generation.map.clone(),
-            key: self.receive.lkey(),
-        }
-    }
-
-    /// What they are keys of.
-    pub(crate) fn generation(&self) -> &Arc<Generation> {
-        &self.generation
-    }
-}
+/// Keys by which the work requests of a queue pair refer to a generation.
+pub(crate) type Keys = mr::Keys<Platform, Region, Arc<Generation>>;
 
 /// The page in which firmware finds the addresses of pages to register.
 pub(super) struct List(ContiguousBuffer);
@@ -186,105 +112,150 @@ fn errno(error: BuildError) -> kernel::error::Error {
     }
 }
 
-/// Walks online memory and makes a map of it, without the ranges in `excluded`.
-pub(super) fn walk(excluded: &[RealRange]) -> Result<Map> {
-    let mut builder = Builder::new(Runs::default(), excluded);
-    for_each_online_section(|range| builder.add(range.base, range.len).map_err(errno))?;
-    Ok(builder.finish().map_err(errno)?)
+/// Memory map of an adapter.
+pub(super) type Memory = mr::Memory<Registrar>;
+
+/// Makes the state before anything is registered.
+pub(super) fn new_memory(
+    firmware: &Arc<Firmware>,
+    rebuilds: &Arc<RebuildCounters>,
+    page_sizes: PageSizes,
+) -> Result<Memory> {
+    let registrar = Registrar {
+        list: List(control_block()?),
+        page_sizes,
+        rebuilds: rebuilds.clone(),
+        measurement: None,
+        firmware: firmware.clone(),
+    };
+    let empty = Builder::new(Runs::default(), &[]).finish().map_err(errno)?;
+    Ok(Memory::new(
+        registrar,
+        Arc::new(empty, GFP_KERNEL)?,
+        Arc::new(AliveCount::new(), GFP_KERNEL)?,
+    ))
 }
 
-/// What is known of the adapter's memory map.
-pub(super) struct Memory {
-    pub(super) policy: Policy,
-    published: Option<Arc<Generation>>,
-    // Stands for the map when there is none.
-    empty: Arc<Map>,
+/// Means by which memory maps are made of the kernel's memory and registered with firmware. It logs,
+/// counts and traces what is done.
+pub(super) struct Registrar {
     list: List,
     page_sizes: PageSizes,
-    /// How many generations exist: the one in use, and those that a queue pair has not given up.
-    alive: Arc<AliveCount>,
+    rebuilds: Arc<RebuildCounters>,
+    /// The rebuild that is under way.
+    measurement: Option<Measurement>,
+    firmware: Arc<Firmware>,
 }
 
-impl Memory {
-    /// Nothing is registered yet.
-    pub(super) fn new(page_sizes: PageSizes) -> Result<Self> {
-        Ok(Self {
-            policy: Policy::new(),
-            published: None,
-            empty: Arc::new(
-                Builder::new(Runs::default(), &[]).finish().map_err(errno)?,
-                GFP_KERNEL,
-            )?,
-            list: List(control_block()?),
-            page_sizes,
-            alive: Arc::new(AliveCount::new(), GFP_KERNEL)?,
-        })
+impl mr::Backend for Registrar {
+    type Runs = Runs;
+    type Map = Arc<Map>;
+    type Region = Region;
+    type Count = Arc<AliveCount>;
+    type Generation = Arc<Generation>;
+    type Error = Error;
+
+    fn walk(&mut self, excluded: &[RealRange]) -> Result<Arc<Map>> {
+        let mut builder = Builder::new(Runs::default(), excluded);
+        for_each_online_section(|range| builder.add(range.base, range.len).map_err(errno))?;
+        let map = builder.finish().map_err(errno)?;
+        Ok(Arc::new(map, GFP_KERNEL)?)
     }
 
-    /// Whether no map but the one in use has a region.
-    pub(super) fn is_only(&self) -> bool {
-        self.alive.get() == u32::from(self.published.is_some())
+    fn register(&mut self, map: &Arc<Map>) -> Result<Region> {
+        let caller = self.firmware.caller();
+        let region = MemoryRegion::register(caller, &mut self.list, map, self.page_sizes)?;
+        Ok(Arc::new(region, GFP_KERNEL)?)
     }
 
-    /// How many generations, and thus regions, exist.
-    pub(super) fn regions(&self) -> u32 {
-        self.alive.get()
+    fn share(&mut self, generation: Generation) -> Result<Arc<Generation>> {
+        Ok(Arc::new(generation, GFP_KERNEL)?)
     }
 
-    /// The map in use, if there is one.
-    pub(super) fn published(&self) -> Option<Arc<Generation>> {
-        self.published.clone()
+    fn status(error: &Error) -> Option<ReturnCode> {
+        error.status()
     }
 
-    /// The map in use, an empty one if there is none.
-    pub(super) fn map(&self) -> Arc<Map> {
-        match &self.published {
-            Some(generation) => generation.map.clone(),
-            None => self.empty.clone(),
-        }
+    fn has_leftovers(&mut self) -> bool {
+        self.firmware.free_again();
+        self.firmware.not_freed() != 0
     }
 
-    /// The map in use. If there is none, because it is the first one or because the last rebuild
-    /// lost it, it is made.
-    pub(super) fn current(&mut self, firmware: &Firmware) -> Result<Arc<Generation>> {
-        if let Some(generation) = &self.published {
-            return Ok(generation.clone());
-        }
-        let map = Arc::new(walk(self.policy.excluded().as_slice())?, GFP_KERNEL)?;
-        let generation = self.register(firmware, self.policy.generation(), map)?;
-        self.publish(Some(generation.clone()));
+    fn made(&mut self, generation: &Arc<Generation>) {
         dev_info!(
-            firmware.dev(),
+            self.firmware.dev(),
             "registered {} sections ({} bytes) in {} hypercalls\n",
-            generation.map.sections(),
-            generation.map.total_bytes(),
-            generation.register_calls()
+            generation.map().sections(),
+            generation.map().total_bytes(),
+            generation.region().register_calls()
         );
-        Ok(generation)
     }
 
-    /// Registers a region for `map`.
-    pub(super) fn register(
-        &mut self,
-        firmware: &Firmware,
-        number: mr::MapNumber,
-        map: Arc<Map>,
-    ) -> Result<Arc<Generation>> {
-        Generation::register(
-            firmware,
-            &mut self.list,
-            self.page_sizes,
-            number,
-            map,
-            &self.alive,
-        )
+    fn rebuild_begins(&mut self, rebuild: &Rebuild) {
+        trace::rebuild_start(
+            self.firmware.dev(),
+            rebuild.generation().get(),
+            rebuild.is_removal(),
+        );
+        self.measurement = Some(Measurement::begin(&self.firmware));
     }
 
-    /// Sets the map to be used from now on; returns the one before.
-    pub(super) fn publish(
+    fn replacement_begins(&mut self) {
+        self.rebuilds.last_blackout.reset();
+    }
+
+    fn breaks_first(&mut self) {
+        self.rebuilds.break_first.inc();
+    }
+
+    fn rebuild_ends(
         &mut self,
-        generation: Option<Arc<Generation>>,
-    ) -> Option<Arc<Generation>> {
-        core::mem::replace(&mut self.published, generation)
+        rebuild: &Rebuild,
+        outcome: Option<Replaced>,
+        published: Option<&Arc<Generation>>,
+    ) {
+        let blackout = self.rebuilds.last_blackout.cost();
+        let (result, blackout) = match outcome {
+            Some(Replaced::Unchanged) => (RebuildResult::Unchanged, Cost::default()),
+            Some(Replaced::Published) => (RebuildResult::Published, blackout),
+            None => (RebuildResult::Failed, blackout),
+        };
+        match (outcome, published) {
+            (Some(Replaced::Published), Some(new)) => self.log(rebuild, new),
+            (None, _) => self.rebuilds.failed.inc(),
+            _ => {}
+        }
+        let cost = match self.measurement.take() {
+            Some(measurement) => measurement.end(&self.firmware),
+            None => Cost::default(),
+        };
+        let end = RebuildEnd {
+            generation: rebuild.generation().get(),
+            bytes: published.map_or(0, |generation| generation.map().total_bytes()),
+            hcalls: cost.hcalls,
+            ns: cost.ns,
+            blackout_hcalls: blackout.hcalls,
+            blackout_ns: blackout.ns,
+            result,
+        };
+        trace::rebuild_end(self.firmware.dev(), &end);
+    }
+}
+
+impl Registrar {
+    /// Logs the generation that a rebuild has made.
+    fn log(&self, rebuild: &Rebuild, new: &Generation) {
+        dev_info!(
+            self.firmware.dev(),
+            "memory map rebuilt ({}): registered {} sections ({} bytes) in {} hypercalls\n",
+            if rebuild.is_removal() {
+                "memory removed"
+            } else {
+                "memory added"
+            },
+            new.map().sections(),
+            new.map().total_bytes(),
+            new.region().register_calls()
+        );
     }
 }

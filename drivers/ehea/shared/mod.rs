@@ -41,6 +41,7 @@ mod runs;
 mod state;
 mod worker;
 
+pub(crate) use counters::Measurement;
 pub(crate) use entitlement::default_desired;
 pub(crate) use events::{
     EventEntries,
@@ -55,10 +56,7 @@ pub(crate) use memory::{
     Map,
     Translation, //
 };
-pub(crate) use observe::{
-    MapState,
-    Measurement, //
-};
+pub(crate) use observe::MapState;
 pub(crate) use rebuild::Hotplug;
 pub(crate) use worker::{
     Adapter,

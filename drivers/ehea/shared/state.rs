@@ -7,6 +7,7 @@ use super::{
     entitlement::Entitlement,
     members::Members,
     memory::{
+        new_memory,
         Generation,
         Memory, //
     }, //
@@ -40,7 +41,7 @@ pub(crate) struct AdapterState {
     // In a CMO partition.
     entitlement: Option<Pin<KBox<Entitlement>>>,
     pub(super) missed: MissReport,
-    pub(crate) rebuilds: RebuildCounters,
+    pub(crate) rebuilds: Arc<RebuildCounters>,
     // Dropped after the memory map: gives back what firmware has refused to take.
     firmware: Arc<Firmware>,
 }
@@ -52,7 +53,6 @@ impl AdapterState {
         ports: usize,
     ) -> Result<impl PinInit<Self, kernel::error::Error>> {
         let limits = firmware.query_adapter()?;
-        let memory = Memory::new(PageSizes(limits.mr_page_size.get()))?;
         let entitlement = match firmware.access().mapper() {
             Some(mapper) => Some(KBox::pin_init(
                 Entitlement::new(mapper.clone(), ports),
@@ -66,6 +66,9 @@ impl AdapterState {
             entitlement.announce();
         }
         let firmware = Arc::new(firmware, GFP_KERNEL)?;
+        let rebuilds = Arc::new(RebuildCounters::default(), GFP_KERNEL)?;
+        let page_sizes = PageSizes(limits.mr_page_size.get());
+        let memory = new_memory(&firmware, &rebuilds, page_sizes)?;
         Ok(try_pin_init!(Self {
             firmware,
             limits,
@@ -73,7 +76,7 @@ impl AdapterState {
             members <- Members::new(),
             entitlement,
             missed: MissReport::new(),
-            rebuilds: RebuildCounters::default(),
+            rebuilds,
         }? kernel::error::Error))
     }
 
@@ -100,7 +103,7 @@ impl AdapterState {
         f: impl FnOnce(&Arc<Generation>) -> Result<T>,
     ) -> Result<T> {
         let mut memory = self.memory.lock();
-        let generation = memory.current(&self.firmware)?;
+        let generation = memory.current()?;
         f(&generation)
     }
 

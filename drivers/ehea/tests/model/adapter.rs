@@ -15,14 +15,13 @@ use ehea_core::bmap::{RealRange, SECTION_SIZE};
 use ehea_core::hcall::HcallError;
 use ehea_core::moving::{self, Pair as _};
 use ehea_core::mr::{
-    self, Action, AliveCount, MemoryEvent, MissReport, Policy, Rebuild, Regions as _,
-    RegisterError, Replaced,
+    self, AliveCount, Backend, MemoryEvent, MissReport, Obstacle, Rebuild, RegisterError, Replaced,
 };
 use ehea_model::testkit::TestMachine;
 use ehea_model::Temper;
 
-use super::generation::Generation;
-use super::guest::{map_of, Guest, Map};
+use super::generation::{register, Generation, Region};
+use super::guest::{map_of, Guest, Map, Runs};
 use super::port::{Port, Stuck};
 
 /// Size of a memory block in bytes.
@@ -71,54 +70,38 @@ pub(crate) enum Error {
     Register(RegisterError),
     /// A port does not move.
     Move,
-    /// The adapter may reach memory that is not in the map.
-    Reach,
-    /// The policy refuses.
-    Policy,
+    Obstacle(Obstacle),
 }
 
-/// The memory of the machine and the map of it.
-pub(crate) struct Memory<'a> {
+impl From<Obstacle> for Error {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::Obstacle(obstacle)
+    }
+}
+
+/// The memory of the machine, of which maps are made.
+pub(crate) struct Machine<'a> {
     guest: &'a Guest,
     sizes: PageSizes,
-    pub(crate) policy: Policy,
-    published: Option<Rc<Generation<'a>>>,
-    alive: Rc<AliveCount>,
     /// Numbers of the blocks that are online.
     pub(crate) online: BTreeSet<u64>,
     pub(crate) broke_first: u64,
 }
 
-impl<'a> Memory<'a> {
+impl Machine<'_> {
     /// Returns all memory, as start and length of ranges.
     fn ranges(&self) -> Vec<(u64, u64)> {
         let blocks = self.online.iter().map(|&block| block_range(block));
         let blocks = blocks.map(|range| (range.start(), range.len()));
         [(0, BASE)].into_iter().chain(blocks).collect()
     }
-
-    pub(crate) fn map(&self) -> Rc<Map> {
-        match &self.published {
-            Some(generation) => generation.map.clone(),
-            None => Rc::new(map_of(&[], &[])),
-        }
-    }
-
-    /// Returns the map in use, and makes one if there is none.
-    fn current(&mut self) -> Result<Rc<Generation<'a>>, RegisterError> {
-        if let Some(generation) = &self.published {
-            return Ok(generation.clone());
-        }
-        let map = map_of(&self.ranges(), self.policy.excluded().as_slice());
-        let (guest, number) = (self.guest, self.policy.generation());
-        let generation = Generation::register(guest, self.sizes, number, map, &self.alive)?;
-        self.published = Some(generation.clone());
-        Ok(generation)
-    }
 }
 
-impl<'a> mr::Regions for Memory<'a> {
+impl<'a> Backend for Machine<'a> {
+    type Runs = Runs;
     type Map = Rc<Map>;
+    type Region = Region<'a>;
+    type Count = Rc<AliveCount>;
     type Generation = Rc<Generation<'a>>;
     type Error = Error;
 
@@ -126,59 +109,51 @@ impl<'a> mr::Regions for Memory<'a> {
         Ok(Rc::new(map_of(&self.ranges(), excluded)))
     }
 
-    fn register(
-        &mut self,
-        number: mr::MapNumber,
-        map: &Rc<Map>,
-    ) -> Result<Rc<Generation<'a>>, Error> {
-        Generation::register(self.guest, self.sizes, number, map.clone(), &self.alive)
-            .map_err(Error::Register)
+    fn register(&mut self, map: &Rc<Map>) -> Result<Region<'a>, Error> {
+        register(self.guest, self.sizes, map).map_err(Error::Register)
     }
 
-    fn published(&self) -> Option<Rc<Generation<'a>>> {
-        self.published.clone()
+    fn share(&mut self, generation: Generation<'a>) -> Result<Rc<Generation<'a>>, Error> {
+        Ok(Rc::new(generation))
     }
 
-    fn publish(&mut self, generation: Option<Rc<Generation<'a>>>) {
-        self.published = generation;
+    fn status(error: &Error) -> Option<ReturnCode> {
+        match error {
+            Error::Register(RegisterError::Hcall(HcallError { code, .. })) => Some(*code),
+            _ => None,
+        }
     }
 
-    fn number_of(generation: &Rc<Generation<'a>>) -> mr::MapNumber {
-        generation.number
+    fn has_leftovers(&mut self) -> bool {
+        !self.guest.not_freed.borrow().is_empty()
     }
 
-    fn map_of(generation: &Rc<Generation<'a>>) -> Rc<Map> {
-        generation.map.clone()
-    }
+    fn made(&mut self, _generation: &Rc<Generation<'a>>) {}
 
-    fn is_same(one: &Rc<Map>, other: &Rc<Map>) -> bool {
-        **one == **other
-    }
+    fn rebuild_begins(&mut self, _rebuild: &Rebuild) {}
 
-    fn is_only(&self) -> bool {
-        self.alive.get() == u32::from(self.published.is_some())
-    }
-
-    fn not_only() -> Error {
-        Error::Reach
-    }
-
-    fn is_no_room(error: &Error) -> bool {
-        let Error::Register(RegisterError::Hcall(HcallError { code, .. })) = error else {
-            return false;
-        };
-        [
-            ReturnCode::NOT_ENOUGH_RESOURCES,
-            ReturnCode::RESOURCE,
-            ReturnCode::TABLE_FULL,
-        ]
-        .contains(code)
-    }
+    fn replacement_begins(&mut self) {}
 
     fn breaks_first(&mut self) {
         self.broke_first += 1;
     }
+
+    fn rebuild_ends(
+        &mut self,
+        rebuild: &Rebuild,
+        outcome: Option<Replaced>,
+        published: Option<&Rc<Generation<'a>>>,
+    ) {
+        if outcome == Some(Replaced::Published) {
+            // The map has all that there is, and nothing else.
+            let expected = map_of(&self.ranges(), rebuild.excluded());
+            assert!(**published.unwrap().map() == expected);
+        }
+    }
 }
+
+/// The memory map of the adapter.
+pub(crate) type Memory<'a> = mr::Memory<Machine<'a>>;
 
 /// A port of the adapter.
 pub(crate) struct Member<'a> {
@@ -280,15 +255,16 @@ impl<'a> Adapter<'a> {
         let sizes = guest.machine.borrow().config().mr_page_sizes;
         let adapter = Self {
             guest,
-            memory: Memory {
-                guest,
-                sizes,
-                policy: Policy::new(),
-                published: None,
-                alive: Rc::default(),
-                online: online.into_iter().collect(),
-                broke_first: 0,
-            },
+            memory: Memory::new(
+                Machine {
+                    guest,
+                    sizes,
+                    online: online.into_iter().collect(),
+                    broke_first: 0,
+                },
+                Rc::new(map_of(&[], &[])),
+                Rc::default(),
+            ),
             members: Members([1, 2].map(|number| Member {
                 number,
                 port: RefCell::new(None),
@@ -336,59 +312,26 @@ impl<'a> Adapter<'a> {
         if !std::mem::take(&mut self.queued) {
             return Ok(());
         }
-        let memory = &mut self.memory;
-        let members = &self.members;
-        let result = self.missed.take(|address| {
-            let range = RealRange::new(address, 1).unwrap();
-            let map = memory.map();
-            match memory.policy.handle(MemoryEvent::Miss(range), &map) {
-                Ok(Action::QueueRebuild) => {}
-                Ok(Action::Nothing) => return Ok(()),
-                other => panic!("{other:?}"),
-            }
-            let rebuild = memory.policy.begin_queued().unwrap();
-            rebuild_map(memory, members, rebuild)
-        });
-        result.expect("queued for nothing")
+        let missed = &self.missed;
+        let (memory, members) = (&mut self.memory, &self.members);
+        let result = missed.take(|address| memory.map_address(members, address));
+        result.expect("queued for nothing").map(drop)
     }
 
     /// Notifies the driver of what happens to memory.
     pub(crate) fn notify(&mut self, event: MemoryEvent) -> Result<(), Error> {
-        let map = self.memory.map();
-        match self.memory.policy.handle(event, &map) {
-            Ok(Action::RebuildNow) => {
-                let (MemoryEvent::GoingOffline(range) | MemoryEvent::Offline(range)) = event else {
-                    panic!("{event:?}")
-                };
-                if let Some(rebuild) = self.memory.policy.begin_removal(range, &map) {
-                    rebuild_map(&mut self.memory, &self.members, rebuild)?;
-                    self.check_reach()?;
-                }
-                Ok(())
-            }
-            Ok(_) if matches!(event, MemoryEvent::GoingOffline(_)) => self.check_reach(),
-            Ok(Action::Nothing) => Ok(()),
-            Ok(action) => panic!("{action:?}"),
-            Err(_) => Err(Error::Policy),
-        }
+        self.memory.follow(&self.members, event).map(drop)
     }
 
-    fn check_reach(&self) -> Result<(), Error> {
-        if !self.memory.is_only() {
-            if let Some(current) = &self.memory.published {
-                let _ = mr::move_ports(&self.members, current, current);
-            }
-        }
-        if !self.memory.is_only() || !self.guest.not_freed.borrow().is_empty() {
-            return Err(Error::Reach);
-        }
-        Ok(())
+    /// Returns the numbers of the blocks that are online.
+    pub(crate) fn online(&self) -> &BTreeSet<u64> {
+        &self.memory.backend().online
     }
 
     /// Returns the numbers of the blocks in the map.
     pub(crate) fn mapped(&self) -> BTreeSet<u64> {
         let map = self.memory.map();
-        let online = self.memory.online.iter().copied();
+        let online = self.online().iter().copied();
         online
             .filter(|&block| map.intersects(&block_range(block)))
             .collect()
@@ -414,7 +357,7 @@ impl<'a> Adapter<'a> {
             bus += run.len();
             sections += run.len() / SECTION_SIZE;
         }
-        let base = u64::from(self.memory.published.is_some()) * BASE / SECTION_SIZE;
+        let base = u64::from(self.memory.published().is_some()) * BASE / SECTION_SIZE;
         let blocks = self.mapped().len() as u64 * BLOCK / SECTION_SIZE;
         assert_eq!(sections, base + blocks, "mapped without being there");
 
@@ -423,7 +366,7 @@ impl<'a> Adapter<'a> {
         assert_eq!(stats.refused_accesses, 0);
         assert_eq!(stats.removed_while_registered, 0);
         if self.guest.not_freed.borrow().is_empty() {
-            assert_eq!(stats.mrs.len(), self.memory.alive.get() as usize);
+            assert_eq!(stats.mrs.len(), self.memory.regions() as usize);
             for run in stats.mrs.iter().flat_map(|mr| &mr.runs) {
                 let run = RealRange::new(run.0, run.1).unwrap();
                 for &block in leaving {
@@ -431,9 +374,9 @@ impl<'a> Adapter<'a> {
                 }
             }
         }
-        if let Some(generation) = &self.memory.published {
+        if let Some(generation) = self.memory.published() {
             let region = stats.mrs.iter();
-            let mut region = region.filter(|mr| mr.handle == generation.region.handle());
+            let mut region = region.filter(|mr| mr.handle == generation.region().handle());
             let runs: Vec<_> = map.runs().iter().map(|r| (r.real(), r.len())).collect();
             assert_eq!(region.next().expect("no region").runs, runs);
         }
@@ -460,21 +403,4 @@ fn resolve(runs: &[(u64, u64)], bus: u64) -> Option<u64> {
         offset -= len;
     }
     None
-}
-
-/// Does a rebuild and reports its outcome to the policy.
-fn rebuild_map<'a>(
-    memory: &mut Memory<'a>,
-    members: &Members<'a>,
-    rebuild: Rebuild,
-) -> Result<(), Error> {
-    let result = mr::replace(memory, members, &rebuild);
-    let outcome = result.as_ref().ok().copied();
-    if outcome == Some(Replaced::Published) {
-        // The map has all that there is, and nothing else.
-        let expected = map_of(&memory.ranges(), rebuild.excluded());
-        assert!(*memory.map() == expected);
-    }
-    memory.policy.finish(rebuild, outcome);
-    result.map(drop)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use ehea_core::abi::cb::adapter::{PageSize, PageSizes};
 use ehea_core::abi::hcall::ReturnCode;
-use ehea_core::mr::MemoryEvent;
+use ehea_core::mr::{MemoryEvent, Obstacle};
 use ehea_core::queue::Frame;
 use ehea_model::testkit::Frame as TestFrame;
 use ehea_model::{Busy, Rough, Temper};
@@ -69,7 +69,7 @@ impl<'a> Watch<'a> {
     }
 
     fn online(&mut self) -> &mut BTreeSet<u64> {
-        &mut self.adapter.memory.online
+        &mut self.adapter.memory.backend_mut().online
     }
 
     /// Makes buffers come from `source` from now on.
@@ -107,13 +107,13 @@ impl<'a> Watch<'a> {
         let range = block_range(block);
         let calls = self.guest().calls.borrow().len();
         let mapped = self.adapter.mapped().contains(&block);
-        let published = self.adapter.memory.map();
+        let published = self.adapter.memory.map().clone();
         match self.adapter.notify(MemoryEvent::GoingOffline(range)) {
             Ok(()) => {
                 self.leaving.insert(block);
                 assert!(!self.adapter.mapped().contains(&block));
             }
-            Err(Error::Policy) => panic!("too many ranges"),
+            Err(Error::Obstacle(Obstacle::TooManyRanges)) => panic!("too many ranges"),
             Err(_) => {
                 // The kernel tells everybody.
                 let result = self.adapter.notify(MemoryEvent::CancelOffline(range));
@@ -144,7 +144,7 @@ impl<'a> Watch<'a> {
                 }
             }
             Step::Use(source) => {
-                let usable = |block| self.adapter.memory.online.contains(&block);
+                let usable = |block| self.adapter.online().contains(&block);
                 if source.is_none_or(|block| usable(block) && !self.leaving.contains(&block)) {
                     self.allocate_at(source);
                 }
@@ -188,7 +188,7 @@ impl<'a> Watch<'a> {
         for block in self.leaving.clone() {
             self.step(Step::Offline(block));
         }
-        for block in self.adapter.memory.online.clone() {
+        for block in self.adapter.online().clone() {
             // After failures, some misses are ignored, but not for ever.
             for _ in 0..1 << 17 {
                 if self.adapter.mapped().contains(&block) {
@@ -200,7 +200,7 @@ impl<'a> Watch<'a> {
             self.step(Step::Use(Some(block)));
             assert!(!self.adapter.queued, "{block} is not mapped");
         }
-        for block in self.adapter.memory.online.clone() {
+        for block in self.adapter.online().clone() {
             self.step(Step::GoingOffline(block));
             assert!(self.leaving.contains(&block));
             self.step(Step::Offline(block));
@@ -342,7 +342,7 @@ fn one_rebuild_each_way() {
         assert_eq!(hcalls(&watch) - before, REBUILD);
         watch.step(Step::Offline(3));
         assert_eq!(hcalls(&watch) - before, REBUILD);
-        assert_eq!(watch.adapter.memory.policy.generation().get(), 2 * round);
+        assert_eq!(watch.adapter.memory.number().get(), 2 * round);
     }
     watch.recover();
 }
@@ -358,7 +358,7 @@ fn no_room_for_a_second_region() {
     watch.step(Step::Use(Some(1)));
     watch.step(Step::GoingOffline(0));
     watch.step(Step::Offline(0));
-    assert_eq!(watch.adapter.memory.broke_first, 2);
+    assert_eq!(watch.adapter.memory.backend().broke_first, 2);
     assert_eq!(guest.most_regions.get(), 1);
     watch.recover();
 }

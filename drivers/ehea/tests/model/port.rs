@@ -28,7 +28,7 @@ use ehea_core::queue::{
 };
 use zerocopy::byteorder::big_endian::{U32, U64};
 
-use super::generation::{Generation, Keys};
+use super::generation::{register, Generation, Keys};
 use super::guest::Guest;
 use super::ring::{Ring, RingSlot};
 
@@ -151,8 +151,10 @@ impl<'a> Port<'a> {
     /// Opens port 1 with a map of all memory.
     pub(crate) fn open(guest: &'a Guest, size: QueueSize) -> Self {
         let (number, count) = (mr::MapNumber::FIRST, Rc::default());
-        let generation = Generation::register(guest, PageSizes(0), number, guest.map(), &count);
-        Self::open_with(guest, 1, size, &generation.unwrap())
+        let map = Rc::new(guest.map());
+        let region = register(guest, PageSizes(0), &map).unwrap();
+        let generation = Generation::new(number, map, region, count);
+        Self::open_with(guest, 1, size, &Rc::new(generation))
     }
 
     /// Opens a port.
@@ -326,7 +328,7 @@ impl<'a> Port<'a> {
     }
 
     fn translate(&self, real: u64, len: u64) -> Option<u64> {
-        self.keys().generation.map.translate(real, len)
+        self.keys().generation().map().translate(real, len)
     }
 
     /// Returns a buffer that is mapped. A buffer of the kernel that is not mapped counts as a miss,
@@ -356,7 +358,7 @@ impl<'a> Port<'a> {
                 let bus = self.translate(real, len).unwrap();
                 self.buffers[queue][index] = Some(real);
                 let mut slot = [&self.rq2, &self.rq3][queue].slot(index);
-                let lkey = self.keys().receive.lkey();
+                let lkey = self.keys().receive().key;
                 let buffers = [&mut self.buffers2, &mut self.buffers3];
                 let [buffers2, buffers3] = buffers;
                 let buffers = if queue == 0 { buffers2 } else { buffers3 };
@@ -401,7 +403,7 @@ impl<'a> Port<'a> {
         if frame.is_immediate() {
             write_immediate(&mut slot, &ticket, &frame, copy)?;
         } else {
-            let lkey = self.keys().send.lkey();
+            let lkey = self.keys().send().key;
             let translate = |real, len| self.translate(real, len);
             write_mixed(&mut slot, &ticket, &frame, lkey, segments, translate, copy)?;
         }

@@ -31,7 +31,7 @@ impl<'a> Pair for Port<'a> {
 
     fn uses(&self, generation: &Rc<Generation<'a>>) -> bool {
         let keys = self.keys.as_ref();
-        keys.is_some_and(|keys| Rc::ptr_eq(&keys.generation, generation))
+        keys.is_some_and(|keys| Rc::ptr_eq(keys.generation(), generation))
     }
 
     fn allocate(&self, generation: &Rc<Generation<'a>>) -> Result<Keys<'a>, Stuck> {
@@ -98,16 +98,17 @@ impl<'a> Port<'a> {
 
     /// Rewrites all work requests. Buffers that are not in the new map are replaced.
     fn rewrite(&mut self, keys: &Keys<'a>) {
+        let receive = keys.receive();
         let queues = [(&self.buffers2, &self.rq2), (&self.buffers3, &self.rq3)];
         for (queue, (posted, ring)) in queues.into_iter().enumerate() {
             let len = posted.buffer_len().into();
             for (index, place) in self.buffers[queue].iter_mut().enumerate() {
                 let Some(real) = place else { continue };
-                if keys.generation.map.translate(*real, len).is_none() {
+                if receive.map.translate(*real, len).is_none() {
                     *real = self.memory.buffer(queue, index);
                 }
-                let bus = keys.generation.map.translate(*real, len).unwrap();
-                let (slot, lkey) = (&mut ring.slot(index), keys.receive.lkey());
+                let bus = receive.map.translate(*real, len).unwrap();
+                let (slot, lkey) = (&mut ring.slot(index), receive.key);
                 posted.rewrite(slot, index, bus, lkey).unwrap();
             }
         }
@@ -118,7 +119,7 @@ impl<'a> Port<'a> {
     pub(crate) fn region(&self) -> Option<u64> {
         self.keys
             .as_ref()
-            .map(|keys| keys.generation.region.handle())
+            .map(|keys| keys.generation().region().handle())
     }
 
     /// Returns what the adapter may write to now: the real address of each buffer, and the adapter
@@ -127,13 +128,14 @@ impl<'a> Port<'a> {
         let Some(keys) = &self.keys else {
             return Vec::new();
         };
+        let receive = keys.receive();
         let mut posted = Vec::new();
         for (queue, ring) in [&self.rq2, &self.rq3].into_iter().enumerate() {
             for (index, real) in self.buffers[queue].iter().enumerate() {
                 let Some(real) = real else { continue };
                 let address = ring.slot(index).address;
                 let rwqe: Rwqe = self.guest.machine.borrow().read(address);
-                assert_eq!(rwqe.buffer.lkey.get(), keys.receive.lkey());
+                assert_eq!(rwqe.buffer.lkey.get(), receive.key);
                 posted.push((*real, rwqe.buffer.vaddr.get()));
             }
         }

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Course of events: how the memory map follows memory that comes and goes.
+//!
+//! [`Policy`](super::Policy) decides what to do, [`replace`] does it.
+
+use super::memory::{Backend, Memory, Obstacle};
+use super::policy::{Action, MemoryEvent, Rebuild, Replaced};
+use super::replace::{move_ports, replace, Port, Ports};
+use crate::bmap::RealRange;
+
+impl<B: Backend> Memory<B> {
+    /// Maps the memory at real address `address`, unless it is mapped, or is not to be mapped now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`replace`].
+    pub fn map_address<P>(&mut self, ports: &P, address: u64) -> Result<Replaced, B::Error>
+    where
+        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+    {
+        let Some(range) = RealRange::new(address, 1) else {
+            return Ok(Replaced::Unchanged);
+        };
+        let map = self.map().clone();
+        // Policy has nothing to refuse about a miss.
+        if !matches!(
+            self.policy.handle(MemoryEvent::Miss(range), &map),
+            Ok(Action::QueueRebuild)
+        ) {
+            return Ok(Replaced::Unchanged);
+        }
+        match self.policy.begin_queued() {
+            Some(rebuild) => self.rebuild(ports, rebuild),
+            None => Ok(Replaced::Unchanged),
+        }
+    }
+
+    /// Follows what happens to memory. Returns whether memory was taken out of the map for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`replace`], or an [`Obstacle`]. Memory that is about to go offline must not go then.
+    pub fn follow<P>(&mut self, ports: &P, event: MemoryEvent) -> Result<Replaced, B::Error>
+    where
+        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+    {
+        let map = self.map().clone();
+        let action = self.policy.handle(event, &map);
+        match (action, event) {
+            (
+                Ok(Action::RebuildNow),
+                MemoryEvent::GoingOffline(range) | MemoryEvent::Offline(range),
+            ) => match self.policy.begin_removal(range, &map) {
+                Some(rebuild) => {
+                    let replaced = self.rebuild(ports, rebuild)?;
+                    self.check_reach(ports)?;
+                    Ok(replaced)
+                }
+                None => Ok(Replaced::Unchanged),
+            },
+            (Ok(_), MemoryEvent::GoingOffline(_)) => {
+                self.check_reach(ports)?;
+                Ok(Replaced::Unchanged)
+            }
+            (Ok(_), _) => Ok(Replaced::Unchanged),
+            (Err(_), _) => Err(Obstacle::TooManyRanges.into()),
+        }
+    }
+
+    /// Moves ports that use an older map to the one in use. Those for which that fails are reset.
+    pub fn settle<P>(&self, ports: &P)
+    where
+        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+    {
+        if self.is_only() {
+            return;
+        }
+        if let Some(current) = self.published() {
+            let _ = move_ports(ports, current, current);
+        }
+    }
+
+    /// Fails if the adapter may reach memory that is not in the map: because a port still uses an
+    /// older one, or because firmware has not taken a region back.
+    fn check_reach<P>(&mut self, ports: &P) -> Result<(), B::Error>
+    where
+        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+    {
+        self.settle(ports);
+        let leftovers = self.backend.has_leftovers();
+        if leftovers || !self.is_only() {
+            return Err(Obstacle::InReach.into());
+        }
+        Ok(())
+    }
+
+    /// Does a rebuild and tells the policy how it ended.
+    fn rebuild<P>(&mut self, ports: &P, rebuild: Rebuild) -> Result<Replaced, B::Error>
+    where
+        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+    {
+        self.backend.rebuild_begins(&rebuild);
+        let result = replace(self, ports, &rebuild);
+        let outcome = result.as_ref().ok().copied();
+        let published = self.published().cloned();
+        self.backend
+            .rebuild_ends(&rebuild, outcome, published.as_ref());
+        self.policy.finish(rebuild, outcome);
+        result
+    }
+}
