@@ -215,6 +215,8 @@ struct Life {
     received: usize,
     posted: [usize; 2],
     completed: [usize; 2],
+    /// Number of requests for frames that were held back, when one was held back last.
+    held_back_after: Option<u64>,
 }
 
 impl Life {
@@ -255,7 +257,11 @@ impl Life {
                     }
                 };
                 for _ in 0..count {
-                    self.arrived += usize::from(self.guest.machine.inject(0, &frame));
+                    if self.guest.machine.inject(0, &frame) {
+                        self.arrived += 1;
+                    } else {
+                        self.held_back_after = Some(self.guest.machine.flushes(0));
+                    }
                 }
             }
             Step::Take(qp) => self.take(qp),
@@ -283,8 +289,9 @@ impl Life {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Whatever a driver does to its queue pairs, every frame that arrived is received and every
-    /// work request completes once all queue pairs are enabled and have room.
+    /// Whatever a driver does to its queue pairs, every frame that arrived is received, every frame
+    /// that was held back is asked for, and every work request completes once all queue pairs are
+    /// enabled and have room.
     #[test]
     fn nothing_is_left_undone(steps in proptest::collection::vec(step(), 1..60)) {
         let options = GuestOptions {
@@ -297,6 +304,7 @@ proptest! {
             received: 0,
             posted: [0; 2],
             completed: [0; 2],
+            held_back_after: None,
         };
         life.promiscuous(0);
         for step in &steps {
@@ -314,5 +322,8 @@ proptest! {
         }
         prop_assert_eq!(life.guest.machine.stats().ports[0].rx_dropped, 0);
         prop_assert_eq!((life.received, life.completed), (life.arrived, life.posted));
+        if let Some(before) = life.held_back_after {
+            prop_assert!(life.guest.machine.flushes(0) > before, "held back for ever");
+        }
     }
 }
