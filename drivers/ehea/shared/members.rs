@@ -121,6 +121,13 @@ impl Members {
         by_number.get(number.into()).map(Arc::from)
     }
 
+    /// Returns the lowest number of a port that is not below `first`.
+    pub(super) fn next_number(&self, first: u16) -> Option<u16> {
+        let list = self.list.lock();
+        let numbers = list.iter().map(|member| member.number());
+        numbers.filter(|&number| number >= first).min()
+    }
+
     /// Calls `f` for each port. None comes or goes meanwhile.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&dyn Member)) {
         for member in self.list.lock().iter() {

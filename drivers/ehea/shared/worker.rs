@@ -143,14 +143,22 @@ impl Drop for Membership {
 }
 
 impl AdapterWork {
-    /// Has all ports follow the entitlement.
+    /// Has all ports follow the entitlement, one after the other.
+    ///
+    /// The memory map is locked for one port at a time, and not while the table of shares is waited for,
+    /// so that whoever opens a port, or removes memory, waits for one port only.
     fn follow(&self, entitlement: &Entitlement) {
-        // Not while queue pairs move to another memory map. Without one, they are about to be reset.
-        let memory = self.state.memory.lock();
-        if memory.published().is_some() {
-            self.state.members.for_each(|member| {
-                member.follow_entitlement(&entitlement.limits(member.number()));
-            });
+        let mut first = Some(0);
+        while let Some(number) = first.and_then(|first| self.state.members.next_number(first)) {
+            let limits = entitlement.limits(number);
+            // Not while queue pairs move to another memory map. Without one, they are about to be reset.
+            let memory = self.state.memory.lock();
+            if memory.published().is_some() {
+                if let Some(member) = self.state.members.get(number) {
+                    member.follow_entitlement(&limits);
+                }
+            }
+            first = number.checked_add(1);
         }
     }
 }
