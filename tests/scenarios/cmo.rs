@@ -3,6 +3,7 @@
 //! minimum, and in between.
 
 pub(crate) mod faults;
+pub(crate) mod queues;
 pub(crate) mod shares;
 
 use std::sync::Arc;

@@ -292,6 +292,12 @@ const SCENARIOS: &[Scenario] = &[
         known: None,
     },
     Scenario {
+        name: "cmo::queues::fewer_with_xps",
+        shape: cmo::queues::SHAPE,
+        run: cmo::queues::fewer_with_xps,
+        known: None,
+    },
+    Scenario {
         name: "drops::removals",
         shape: DROPS,
         run: drops::removals,

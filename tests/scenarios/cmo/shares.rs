@@ -58,7 +58,7 @@ impl<'a> Flow<'a> {
 /// Makes the hypervisor grant `bytes` bytes and the guest's bus accept them. The bus may not accept
 /// them at once, since frames that come and go change what is mapped, and the bus distributes again
 /// what a device has given back.
-fn grant(lab: &Lab, bytes: u64) -> Result<()> {
+pub(super) fn grant(lab: &Lab, bytes: u64) -> Result<()> {
     wait_until("the bus takes what is granted", || try_grant(lab, bytes))
         .with_context(|| format!("{bytes} bytes"))
 }
