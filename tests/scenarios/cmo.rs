@@ -4,6 +4,7 @@
 
 pub(crate) mod faults;
 pub(crate) mod queues;
+pub(crate) mod resets;
 pub(crate) mod shares;
 
 use std::sync::Arc;

@@ -275,6 +275,7 @@ const SCENARIOS: &[Scenario] = &[
         "cmo::faults::removed_at_each_point",
         cmo::faults::removed_at_each_point,
     ),
+    plenty("cmo::resets::flooded", cmo::resets::flooded),
     least("cmo::minimum", cmo::minimum),
     least(
         "cmo::shares::grows_and_shrinks",
@@ -346,6 +347,9 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Scenarios that take long and run only if that is asked for.
+const LONG: &[Scenario] = &[plenty("cmo::resets::flooded_200", cmo::resets::flooded_200)];
+
 /// Scenarios that have most to do with the behaviour of a rough adapter.
 const ROUGH: Rough = Rough {
     sample: &[
@@ -396,6 +400,7 @@ fn main() -> ExitCode {
     suite::main_with(
         "scenarios",
         SCENARIOS,
+        LONG,
         ROUGH,
         &KERNELS,
         |scenario, kernel| {

@@ -181,14 +181,15 @@ fn trial(scenario: Scenario, kernel: Kernel, always: bool, pool: &Arc<Mutex<Pool
 /// Runs scenarios, with those of one shape next to each other, as the command line asks. `name` is
 /// for the guests' logs.
 pub fn main(name: &'static str, scenarios: &[Scenario], rough: Rough) -> ExitCode {
-    main_with(name, scenarios, rough, &[], |_, _| false)
+    main_with(name, scenarios, &[], rough, &[], |_, _| false)
 }
 
-/// Runs scenarios as [`main`] does. Scenarios for which `others` returns true also run with that
-/// one of the other `kernels`.
+/// Runs scenarios as [`main`] does. Those in `long` run only if that is asked for. Scenarios for which
+/// `others` returns true also run with that one of the other `kernels`.
 pub fn main_with(
     name: &'static str,
     scenarios: &[Scenario],
+    long: &[Scenario],
     rough: Rough,
     kernels: &[Kernel],
     others: impl Fn(&Scenario, &Kernel) -> bool,
@@ -204,6 +205,8 @@ pub fn main_with(
         .iter()
         .map(|&scenario| trial(scenario, Kernel::default(), true, &pool))
         .collect();
+    let long = long.iter();
+    trials.extend(long.map(|&scenario| trial(scenario, Kernel::default(), false, &pool)));
     for scenario in scenarios.iter().filter(|scenario| rough.has(scenario)) {
         let always = rough.sample.contains(&scenario.name);
         trials.push(trial(scenario.rough(), Kernel::default(), always, &pool));
