@@ -37,36 +37,36 @@ use kernel::{
     sync::Arc, //
 };
 
-/// More ports than an adapter has.
+/// Limit of the number of ports, which no adapter reaches.
 const MAX_PORTS: usize = 16;
 
 vio_device_table!(IDS, [(c"network", c"IBM,lhea")]);
 
-/// The driver of adapters on the VIO bus.
+/// Driver of adapters on the VIO bus.
 pub(crate) struct EheaDriver;
 
-/// Whether a node below that of an adapter is that of a port.
+/// Checks whether a node below that of an adapter is that of a port.
 fn is_port(node: &Node) -> bool {
     node.is_compatible(c"IBM,lhea-ethernet")
 }
 
-/// How many ports an adapter has.
+/// Counts the ports of an adapter.
 fn count_ports(node: &Node) -> usize {
     node.children().filter(is_port).count().min(MAX_PORTS)
 }
 
-/// A port. Dropped in this order: what shares the adapter with it doesn't use it any more when its
-/// network device is unregistered.
+/// Port that is registered. The membership is dropped first, so that the shared part of the adapter
+/// does not use the port any more when its network device is unregistered.
 struct RegisteredPort {
     _membership: Membership,
     _dev: Registered<PortOperations>,
 }
 
-/// The ports of an adapter.
+/// Ports of an adapter.
 struct Ports(KVec<RegisteredPort>);
 
 impl Ports {
-    /// Sets up all ports that the device tree has below `node`. One that fails is left out.
+    /// Sets up all ports that the device tree has below `node`. A port that fails is left out.
     ///
     /// Memory is registered if there is any.
     fn new(adapter: &Arc<Adapter>, node: &Node) -> Result<Self> {
@@ -114,7 +114,7 @@ impl Ports {
     }
 }
 
-/// What an adapter does by itself. Ends on drop, when there are no ports any more that ask for it.
+/// Work of an adapter. It ends on drop, when no port is left that could request more.
 struct Worker(Arc<Adapter>);
 
 impl Drop for Worker {
@@ -123,7 +123,7 @@ impl Drop for Worker {
     }
 }
 
-/// What the driver keeps for an adapter. Dropped inside of the bus's remove, in this order.
+/// Data of an adapter. The bus's remove drops it, in the order of the fields.
 pub(crate) struct AdapterData {
     _map_file: Pin<KBox<debugfs::File<MapFile>>>,
     _notifications: Notifications,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can go wrong in the driver.
+//! Errors of the driver.
 //!
-//! Functions that can fail return an [`Error`]. One that is about a call of firmware names the call
-//! and its answer. It is logged once, where somebody knows which adapter or port it is about, and turned into an error
-//! number there.
+//! Functions that can fail return an [`Error`]. An error of a hypercall names the call and its
+//! answer. Each error is logged once, by a caller that knows the adapter or port. That caller turns
+//! it into an error number, too.
 
 use crate::{
     abi::hcall::ReturnCode,
@@ -20,10 +20,10 @@ use kernel::{
     prelude::*, //
 };
 
-/// The result of functions of the driver.
+/// Result of functions of the driver.
 pub(crate) type Result<T = ()> = core::result::Result<T, Error>;
 
-/// Why something could not be done.
+/// Reason for which something could not be done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Error {
     /// Firmware refused a call.
@@ -32,18 +32,18 @@ pub(crate) enum Error {
     Invalid(&'static str),
     /// Firmware allocated a queue of impossible size.
     Geometry(GeometryError),
-    /// Memory at this real address is not in the adapter's memory map.
+    /// Memory at this real address is not in the memory map.
     NotMapped(u64),
-    /// The adapter doesn't get done with what is posted to the send queue of this number.
+    /// The adapter does not complete what was posted to the send queue of this number.
     NotDrained(u16),
-    /// The memory map can't be changed now, or memory can't be removed.
+    /// The memory map cannot be changed now, or memory cannot be removed.
     Obstacle(Obstacle),
     /// A function of the kernel failed.
     Kernel(kernel::error::Error),
 }
 
 impl Error {
-    /// The answer of firmware, if that is what went wrong.
+    /// Returns the answer of firmware, if the error is about a hypercall.
     pub(crate) fn status(&self) -> Option<ReturnCode> {
         match self {
             Self::Refused(refusal) => Some(refusal.code),
@@ -51,7 +51,7 @@ impl Error {
         }
     }
 
-    /// The error number for user space and the driver core.
+    /// Returns the error number for user space and the driver core.
     pub(crate) fn to_errno(self) -> kernel::error::Error {
         match self {
             Self::Refused(refusal) => match refusal.code {

@@ -35,23 +35,23 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The registers of a completion queue (eHEA ABI §5.3).
+/// Registers of a completion queue (eHEA ABI §5.3).
 pub(crate) struct CqRegisters(BeMmio<{ regs::BLOCK_SIZE }>);
 
 impl CqRegisters {
-    /// Gives `count` entries back that have been read.
+    /// Gives back `count` entries that have been read.
     ///
-    /// The store is ordered behind the loads of the entries.
+    /// The store takes effect after the loads of the entries.
     #[inline]
     pub(crate) fn consumed(&self, count: u32) {
         self.0
             .write64::<{ cq::FECA }>(regs::FECA_COUNT.set(count.into()));
     }
 
-    /// Asks for an interrupt at the next completion.
+    /// Requests an interrupt at the next completion.
     ///
-    /// The adapter knows when this returns: a completion that isn't visible in the queue then will
-    /// interrupt.
+    /// The adapter has the request when this returns. A completion that is not visible in the queue
+    /// by then will interrupt.
     #[inline]
     pub(crate) fn arm(&self) {
         self.0.write64::<{ cq::EP }>(0);
@@ -61,8 +61,8 @@ impl CqRegisters {
     }
 }
 
-/// A completion queue, freed on drop. The event queue that it interrupts through must be freed
-/// later, the queue pair that writes to it earlier.
+/// Completion queue. Dropping it frees it. The queue pair that writes to it must be freed before
+/// it, and the event queue through which it interrupts after it.
 pub(crate) struct Cq {
     object: Object,
     memory: Arc<QueueMemory>,
@@ -70,8 +70,8 @@ pub(crate) struct Cq {
 }
 
 impl Cq {
-    /// Allocates a queue of at least `entries` entries whose completions interrupt through `eq`,
-    /// registers its memory and arms it. `token` comes back in error events.
+    /// Allocates a queue of at least `entries` entries, registers its memory, and arms it. Its
+    /// completions interrupt through `eq`. Error events carry `token`.
     pub(crate) fn new(
         firmware: &Arc<Firmware>,
         name: &'static str,
@@ -106,17 +106,17 @@ impl Cq {
         })
     }
 
-    /// The queue's handle.
+    /// Returns the handle of the queue.
     pub(crate) fn handle(&self) -> u64 {
         self.object.handle()
     }
 
-    /// The entries.
+    /// Returns the entries.
     pub(crate) fn memory(&self) -> &Arc<QueueMemory> {
         &self.memory
     }
 
-    /// The registers.
+    /// Returns the registers.
     pub(crate) fn registers(&self) -> &Arc<CqRegisters> {
         &self.registers
     }

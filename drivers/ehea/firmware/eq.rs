@@ -25,11 +25,11 @@ use crate::{
 };
 use kernel::sync::Arc;
 
-/// Entries that the driver asks for; firmware rounds up to whole pages.
+/// Number of entries that the driver requests. Firmware rounds it up to whole pages.
 const ENTRIES: u32 = 20;
 
-/// An event queue, freed on drop. What interrupts through it must be freed earlier, as must a
-/// handler of its interrupt.
+/// Event queue. Dropping it frees it. Queues that interrupt through it, and the handler of its
+/// interrupt, must be dropped before it.
 pub(crate) struct Eq {
     object: Object,
     interrupt: u32,
@@ -58,7 +58,7 @@ impl Eq {
         })
     }
 
-    /// The queue's handle.
+    /// Returns the handle of the queue.
     pub(crate) fn handle(&self) -> u64 {
         self.object.handle()
     }
@@ -68,7 +68,7 @@ impl Eq {
         Ok(Mapping::new(self.interrupt)?)
     }
 
-    /// The entries.
+    /// Returns the entries.
     pub(crate) fn memory(&self) -> &Arc<QueueMemory> {
         &self.memory
     }

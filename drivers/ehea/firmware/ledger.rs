@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The book of what firmware holds for an adapter.
+//! Ledger of the resources that firmware holds for an adapter.
 //!
-//! Each resource is in one of two states: it has an owner, who gives it back, or firmware has refused
-//! to take it back from its owner, who is gone. Firmware is asked again for the latter.
+//! A resource usually has an owner, which gives it back. If firmware refuses to take it back, the
+//! owner goes all the same, and the resource stays in the ledger without one. Firmware is asked
+//! again to take such resources.
 //!
-//! When the kernel crashes, all of them are given back. Nothing else would do that: the kernel that
-//! takes the dump knows none of the handles, and a crash doesn't reset the machine.
+//! When the kernel crashes, all resources are given back. Nothing else would do that: the kernel
+//! that takes the dump knows none of the handles, and a crash does not reset the machine.
 
 use crate::{
     abi::hcall::{
@@ -35,16 +36,17 @@ use kernel::{
     }, //
 };
 
-/// For how many milliseconds in all firmware may be busy when the kernel has crashed.
+/// Total time in milliseconds for which firmware may be busy when the kernel has crashed.
 const PATIENCE_MS: u32 = 2_000;
 
-/// Who answers for a resource.
+/// Owner of a resource.
 enum Owner {
-    /// Somebody who gives it back.
+    /// An object that gives the resource back.
     Alive,
-    /// Nobody: it is a memory region that firmware has refused to take back.
+    /// No owner: a memory region that firmware has refused to take back.
     GoneFromRegion,
-    /// Nobody: it is a queue or queue pair, which the adapter may still write to.
+    /// No owner: a queue or queue pair that firmware has refused to take back. The adapter may still
+    /// write to its memory.
     GoneFromQueue { _memory: KVec<Arc<QueueMemory>> },
 }
 
@@ -53,21 +55,22 @@ struct Entry {
     owner: Owner,
 }
 
-/// The book of what firmware holds for an adapter.
+/// Ledger of the resources that firmware holds for an adapter.
 #[pin_data]
 pub(super) struct Ledger {
     adapter: u64,
-    /// In the order in which it was taken. Nothing else is locked meanwhile, and no hypercall is made.
+    /// Resources in the order in which they were taken. While this is locked, nothing else gets
+    /// locked, and no hypercall is made.
     #[pin]
     entries: Mutex<KVVec<Entry>>,
-    /// How much there was no memory to write down for.
+    /// Number of resources that there was no memory to note.
     missing: Counter,
-    /// How many memory regions of those were not taken back.
+    /// Number of memory regions among them that firmware has refused to take back.
     lost: Counter,
 }
 
 impl Ledger {
-    /// Makes the book for the adapter with that handle, of which firmware holds nothing yet.
+    /// Returns the empty ledger of the adapter with the handle `adapter`.
     pub(super) fn new(adapter: u64) -> impl PinInit<Self> {
         pin_init!(Self {
             adapter,
@@ -77,7 +80,7 @@ impl Ledger {
         })
     }
 
-    /// Writes down what a call has taken or given back that has succeeded. Process context.
+    /// Notes the resource that a successful call has taken or given back. Process context.
     pub(super) fn note(&self, opcode: Opcode, args: &Regs, results: &Regs) {
         if let Some(held) = Held::taken(opcode, args, results) {
             let owner = Owner::Alive;
@@ -96,7 +99,8 @@ impl Ledger {
         }
     }
 
-    /// Replaces the owner of a resource; gives the new one back if there is no room to write it down.
+    /// Replaces the owner of a resource. Returns the new owner if the ledger does not have the
+    /// resource and has no memory to note it.
     fn set_owner(&self, resource: u64, owner: Owner) -> core::result::Result<(), Owner> {
         let mut entries = self.entries.lock();
         let held = Held::Resource(resource);
@@ -111,15 +115,15 @@ impl Ledger {
             .map_err(|error| error.0.owner)
     }
 
-    /// Writes down that firmware has refused to take a memory region back, whose owner is gone.
+    /// Notes that firmware has refused to take a memory region back, and that its owner is gone.
     pub(super) fn region_refused(&self, resource: u64) {
         if self.set_owner(resource, Owner::GoneFromRegion).is_err() {
             self.lost.inc();
         }
     }
 
-    /// Writes down that firmware has refused to take a queue or queue pair back, whose owner is gone.
-    /// `memory` is kept until firmware takes it.
+    /// Notes that firmware has refused to take a queue or queue pair back, and that its owner is
+    /// gone. `memory` is kept until firmware takes the resource.
     pub(super) fn queue_refused(&self, resource: u64, memory: KVec<Arc<QueueMemory>>) {
         if let Err(owner) = self.set_owner(resource, Owner::GoneFromQueue { _memory: memory }) {
             // The adapter may still write to the memory: it can't be given back.
@@ -127,7 +131,7 @@ impl Ledger {
         }
     }
 
-    /// Returns how many memory regions firmware has refused to take back.
+    /// Returns the number of memory regions that firmware has refused to take back.
     pub(super) fn regions_refused(&self) -> u64 {
         let entries = self.entries.lock();
         let refused = entries
@@ -137,7 +141,7 @@ impl Ledger {
         refused.wrapping_add(self.lost.get())
     }
 
-    /// Finds the last resource without an owner among the first `below` ones. Returns its place, and
+    /// Finds the last resource without an owner among the first `below` ones. Returns its place and
     /// its handle.
     fn ownerless(&self, below: usize) -> Option<(usize, u64)> {
         let entries = self.entries.lock();
@@ -150,8 +154,8 @@ impl Ledger {
         })
     }
 
-    /// Calls `free` for each resource without an owner, the last one first: what was taken last depends
-    /// on what was taken first. One that firmware takes back is crossed out by [`Ledger::note`].
+    /// Calls `free` for each resource without an owner, the last one first, because later resources
+    /// depend on earlier ones. [`Ledger::note`] removes a resource that firmware takes back.
     pub(super) fn free_again(&self, mut free: impl FnMut(u64)) {
         let mut below = usize::MAX;
         while let Some((index, resource)) = self.ownerless(below) {
@@ -160,8 +164,8 @@ impl Ledger {
         }
     }
 
-    /// Gives one back; returns whether firmware has taken it. It may be busy for `patience`
-    /// milliseconds.
+    /// Gives a resource back. Returns whether firmware has taken it. Firmware may be busy for
+    /// `patience` milliseconds.
     fn give_back(&self, held: &Held, patience: &mut u32) -> bool {
         let (opcode, args) = held.give_back(self.adapter);
         loop {
@@ -176,8 +180,8 @@ impl Ledger {
         }
     }
 
-    /// Forgets the memory of queues that firmware has not taken back: the adapter may still write to
-    /// it. To be called when nobody asks firmware again.
+    /// Leaks the memory of queues that firmware has not taken back, because the adapter may still
+    /// write to it. It is called when firmware will not be asked again.
     pub(super) fn close(&self) {
         for entry in self.entries.lock().drain_all() {
             core::mem::forget(entry);
@@ -185,11 +189,11 @@ impl Ledger {
     }
 }
 
-/// What gives all back when the kernel has crashed.
+/// Handler that gives all resources back when the kernel has crashed.
 pub(super) struct Crash(pub(super) Arc<Ledger>);
 
 impl crash::Handler for Crash {
-    /// Queue pairs first, which makes the adapter stop, and the memory region last.
+    /// Gives back queue pairs first, which makes the adapter stop, and the memory region last.
     fn crashed(&self) {
         let ledger = &*self.0;
         let Some(entries) = ledger.entries.try_lock() else {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Firmware: its calls as functions, and the objects that it allocates as owned values.
+//! Hypercalls as functions, and firmware's objects as owned values.
 //!
-//! Every object (event queue, completion queue, queue pair) is a type whose drop gives it back, so
-//! that each handle is freed exactly once. All functions may sleep, because firmware may answer
+//! Each object (event queue, completion queue, queue pair) is a value whose drop frees it. Each
+//! handle is therefore freed exactly once. All functions may sleep, because firmware may answer
 //! that a call takes long.
 
 mod cq;
@@ -83,17 +83,18 @@ use ledger::{
     Ledger, //
 };
 
-/// What is known of an adapter's hypercalls.
+/// Records of the hypercalls for an adapter.
 struct Calls {
-    /// Their number, repetitions included.
+    /// Number of calls, including repetitions.
     count: Counter,
-    /// What firmware holds because of them.
+    /// Resources that firmware holds because of the calls.
     ledger: Arc<Ledger>,
-    /// Gives that back in a crash; none if the kernel has no room for one more to be told.
+    /// Registration of the handler that gives the resources back in a crash. `None` if the kernel
+    /// had no memory for it.
     _crash: Option<Pin<KBox<Registration<Crash>>>>,
 }
 
-/// The platform that hypercalls go to: a real one.
+/// The kernel's platform, to which hypercalls go.
 #[derive(Clone)]
 pub(crate) struct Platform {
     dev: ARef<device::Device>,
@@ -136,15 +137,15 @@ impl Hypervisor for Platform {
     }
 }
 
-/// Access to firmware on behalf of one adapter.
+/// Access to firmware for one adapter.
 pub(crate) struct Firmware {
     caller: Caller<Platform>,
     access: Access,
 }
 
 impl Firmware {
-    /// For the adapter with that handle (eHEA ABI §9.1), which has `access` to memory; messages are
-    /// logged for `dev`.
+    /// Returns the access for the adapter with the handle `adapter` (eHEA ABI §9.1), which reaches
+    /// memory by `access`. Messages are logged for `dev`.
     pub(crate) fn new(adapter: u64, dev: &device::Device, access: &Access) -> Result<Self> {
         let ledger = Arc::pin_init(Ledger::new(adapter), GFP_KERNEL)?;
         let crash = Crash(ledger.clone());
@@ -176,33 +177,34 @@ impl Firmware {
         })
     }
 
-    /// What makes calls for the adapter.
+    /// Returns the caller of hypercalls for the adapter.
     pub(crate) fn caller(&self) -> &Caller<Platform> {
         &self.caller
     }
 
-    /// How the adapter gets at memory. Control blocks and page lists are not affected: those are
-    /// read and written by firmware.
+    /// Returns the way by which the adapter reaches memory. It does not apply to control blocks and
+    /// page lists, which firmware reads and writes itself.
     pub(crate) fn access(&self) -> &Access {
         &self.access
     }
 
-    /// How many hypercalls were made for the adapter, repetitions included.
+    /// Returns the number of hypercalls for the adapter, including repetitions.
     pub(crate) fn calls(&self) -> u64 {
         self.caller.hypervisor().calls.count.get()
     }
 
-    /// Returns the book of what firmware holds.
+    /// Returns the ledger of resources that firmware holds.
     fn ledger(&self) -> &Ledger {
         &self.caller.hypervisor().calls.ledger
     }
 
-    /// Returns how many memory regions, shared ones included, firmware did not take back.
+    /// Returns the number of memory regions, including shared ones, that firmware has refused to
+    /// take back.
     pub(crate) fn not_freed(&self) -> u64 {
         self.ledger().regions_refused()
     }
 
-    /// Asks firmware once more to take back what it did not. Process context.
+    /// Asks firmware again to take back what it has refused to take. Process context.
     pub(crate) fn free_again(&self) {
         self.ledger().free_again(|resource| {
             // What it refuses stays in the book.
@@ -210,7 +212,7 @@ impl Firmware {
         });
     }
 
-    /// The device, for messages.
+    /// Returns the device for messages.
     pub(crate) fn dev(&self) -> &device::Device {
         &self.caller.hypervisor().dev
     }
@@ -227,7 +229,7 @@ impl Firmware {
         Ok(block.window().read(0)?)
     }
 
-    /// Takes back the pending events of notification queue `neq`, after it was drained (eHEA ABI
+    /// Resets the pending events of the notification queue `neq` after the queue was read (eHEA ABI
     /// §3.13).
     pub(crate) fn reset_events(&self, neq: u64) -> Result {
         let args = ResetEvents {
@@ -243,7 +245,8 @@ impl Firmware {
         Ok(())
     }
 
-    /// Fetches the error data of a queue or queue pair; none if firmware has none (eHEA ABI §3.14).
+    /// Fetches the error data of a queue or queue pair (eHEA ABI §3.14). Returns `None` if firmware
+    /// has none.
     pub(crate) fn error_data(&self, resource: u64) -> Result<Option<ErrorBlock>> {
         let block = control_block()?;
         let args = ErrorData {
@@ -269,7 +272,7 @@ impl Drop for Firmware {
     }
 }
 
-/// A zeroed page for a control block.
+/// Allocates a zeroed page for a control block.
 pub(crate) fn control_block() -> Result<ContiguousBuffer> {
     Ok(ContiguousBuffer::new(ALIGNMENT)?)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What queues and queue pairs have in common: a handle, and memory that the adapter reaches.
+//! Common part of queues and queue pairs: a handle, and memory that the adapter reaches.
 
 use super::Firmware;
 use crate::{
@@ -29,7 +29,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A queue or queue pair that firmware allocated; freed on drop.
+/// Queue or queue pair that firmware has allocated. Dropping it frees it.
 pub(super) struct Object {
     firmware: Arc<Firmware>,
     name: &'static str,
@@ -39,8 +39,8 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// Allocates an object; returns it with firmware's answer, and `handle` of its registers as the
-    /// object's handle.
+    /// Allocates an object. Returns it with firmware's answer. `handle` finds the handle of the object
+    /// in the registers of the answer.
     pub(super) fn allocate(
         firmware: &Arc<Firmware>,
         name: &'static str,
@@ -74,7 +74,8 @@ impl Object {
     /// Allocates `pages` pages for queue `queue` of the object and registers all of them, in the
     /// order of the ring (eHEA ABI §3.5).
     ///
-    /// Firmware must expect more after each page but the last, else it disagrees about the size.
+    /// Firmware must expect more pages after each page except for the last one. Otherwise it
+    /// disagrees about the size of the queue.
     pub(super) fn add_queue(
         &mut self,
         queue: QueueSelect,
@@ -91,7 +92,7 @@ impl Object {
         Ok(memory)
     }
 
-    /// Makes the adapter stop using a queue pair (eHEA ABI §3.11).
+    /// Makes the adapter stop to use a queue pair (eHEA ABI §3.11).
     fn disable(&self) {
         let args = DisableAndGetHea {
             adapter: self.firmware.caller().adapter(),

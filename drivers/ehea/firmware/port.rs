@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls about a logical port.
+//! Hypercalls about a logical port.
 
 use super::{
     control_block,
@@ -42,13 +42,13 @@ use zerocopy::{
     Immutable, //
 };
 
-/// A logical port, as far as firmware is concerned.
+/// Logical port, as firmware knows it.
 pub(crate) struct PortCalls {
     firmware: Arc<Firmware>,
     number: u16,
 }
 
-/// A control block of a port.
+/// Control block of a port.
 trait Block: FromBytes + IntoBytes + Immutable {
     const CATEGORY: PortCategory;
     const NAME: &'static str;
@@ -74,7 +74,7 @@ blocks! {
 }
 
 impl PortCalls {
-    /// Port `number` of the adapter.
+    /// Returns port `number` of the adapter of `firmware`.
     pub(crate) fn new(firmware: &Arc<Firmware>, number: u16) -> Self {
         Self {
             firmware: firmware.clone(),
@@ -82,12 +82,12 @@ impl PortCalls {
         }
     }
 
-    /// The adapter's firmware.
+    /// Returns the firmware of the adapter.
     pub(crate) fn firmware(&self) -> &Arc<Firmware> {
         &self.firmware
     }
 
-    /// The port's number.
+    /// Returns the number of the port.
     pub(crate) fn number(&self) -> u16 {
         self.number
     }
@@ -123,12 +123,13 @@ impl PortCalls {
         Ok(())
     }
 
-    /// The port's attributes (control block 0).
+    /// Returns the attributes of the port (control block 0).
     pub(crate) fn attributes(&self) -> Result<PortBlock0> {
         self.query(PortBlock0::SELECT_ALL)
     }
 
-    /// Sets how the port receives, and the numbers of the queue pairs that it spreads frames over.
+    /// Sets the way in which the port receives, and the numbers of the queue pairs among which it
+    /// distributes frames.
     pub(crate) fn set_receive_control(
         &self,
         control: ReceiveControl,
@@ -150,7 +151,7 @@ impl PortCalls {
         self.modify(&block, select)
     }
 
-    /// Sets the port's own address.
+    /// Sets the address of the port.
     pub(crate) fn set_mac_address(&self, address: MacAddress) -> Result {
         let block = PortBlock0 {
             port_mac_addr: U64::new(address.pack()),
@@ -166,12 +167,12 @@ impl PortCalls {
         self.modify(&block, PortBlock1::SELECT_ALL.mask())
     }
 
-    /// The port's counters.
+    /// Returns the counters of the port.
     pub(crate) fn statistics(&self) -> Result<PortBlock2> {
         self.query(PortBlock2::SELECT_ALL)
     }
 
-    /// Whether frames of more than 1518 bytes are enabled.
+    /// Checks whether frames of more than 1518 bytes are enabled.
     pub(crate) fn jumbo_frames(&self) -> Result<bool> {
         let block: PortBlock4 = self.query(PortBlock4::SELECT_JUMBO)?;
         Ok(block.jumbo_frame.get() != 0)
@@ -195,7 +196,8 @@ impl PortCalls {
         self.modify(&block, PortBlock4::SELECT_SPEED.mask())
     }
 
-    /// Sends unicast frames for other stations to the queue pair of that number; 0: to none.
+    /// Directs unicast frames for other stations to the queue pair of the number `queue_pair`, or
+    /// to none if it is 0.
     pub(crate) fn set_default_unicast(&self, queue_pair: u32) -> Result {
         let block = PortBlock7 {
             def_uc_qpn: U64::new(queue_pair.into()),
@@ -203,10 +205,11 @@ impl PortCalls {
         self.modify(&block, PortBlock7::SELECT_ALL.mask())
     }
 
-    /// Registers, or takes back, what is needed for broadcasts, multicasts to one address, or all
-    /// multicasts: a pair of registrations (eHEA ABI §3.12).
+    /// Makes or removes the pair of registrations for broadcasts, for multicasts to one address, or
+    /// for all multicasts (eHEA ABI §3.12).
     ///
-    /// If the second one is refused, the first one is taken back: there are no halves.
+    /// If the second one is refused, the first one is removed again, so that no half of a pair is
+    /// left.
     pub(crate) fn set_group(
         &self,
         name: &'static str,

@@ -59,10 +59,10 @@ use kernel::{
 };
 use zerocopy::byteorder::big_endian::U64;
 
-/// The doorbells of a queue pair (eHEA ABI §5.2).
+/// Doorbells of a queue pair (eHEA ABI §5.2).
 ///
-/// Each store is ordered behind all earlier accesses to memory: work requests are complete before
-/// the adapter learns of them, and slots have been read before they are given back.
+/// Each store takes effect after all earlier accesses to memory. Work requests are therefore
+/// complete before the adapter learns of them, and slots have been read before they are given back.
 pub(crate) struct QpRegisters(BeMmio<{ regs::BLOCK_SIZE }>);
 
 impl QpRegisters {
@@ -95,19 +95,19 @@ impl QpRegisters {
     }
 }
 
-/// What a queue pair is to be like.
+/// Configuration of a queue pair.
 #[derive(Clone, Copy)]
 pub(crate) struct QpConfig {
     /// Logical port number.
     pub(crate) port: u16,
-    /// Comes back in error events.
+    /// Token that error events carry.
     pub(crate) token: u32,
     /// Sizes of the queues.
     pub(crate) rings: Rings,
 }
 
-/// A queue pair, disabled and freed on drop. Its completion queues and event queue must be freed
-/// later, as must the buffers in its receive queues.
+/// Queue pair. Dropping it disables and frees it. Its completion queues, its event queue and the
+/// buffers in its receive queues must be freed after it.
 pub(crate) struct Qp {
     object: Object,
     number: u32,
@@ -189,32 +189,32 @@ impl Qp {
         })
     }
 
-    /// The number that ports know the queue pair by (not its handle).
+    /// Returns the number by which ports refer to the queue pair. It is not the handle.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
-    /// The handle that firmware knows the queue pair by.
+    /// Returns the handle by which firmware refers to the queue pair.
     pub(crate) fn handle(&self) -> u64 {
         self.object.handle()
     }
 
-    /// The sizes of the queues.
+    /// Returns the sizes of the queues.
     pub(crate) fn geometry(&self) -> &QpGeometry {
         &self.geometry
     }
 
-    /// The doorbells.
+    /// Returns the doorbells.
     pub(crate) fn registers(&self) -> &Arc<QpRegisters> {
         &self.registers
     }
 
-    /// The slots of the send queue.
+    /// Returns the slots of the send queue.
     pub(crate) fn send_memory(&self) -> &Arc<QueueMemory> {
         &self.send
     }
 
-    /// The slots of RQ1, RQ2 and RQ3.
+    /// Returns the slots of RQ1, RQ2 and RQ3.
     pub(crate) fn receive_memory(&self) -> &[Arc<QueueMemory>; 3] {
         &self.receive
     }
@@ -257,7 +257,7 @@ impl Qp {
         Ok(())
     }
 
-    /// Takes a new queue pair to ENABLED and RDY2SND (eHEA ABI §1.4).
+    /// Brings a new queue pair to the states ENABLED and RDY2SND (eHEA ABI §1.4).
     pub(crate) fn bring_up(&self) -> Result {
         for (state, enabled) in [
             (QpState::Initialized, false),
@@ -271,11 +271,11 @@ impl Qp {
         Ok(())
     }
 
-    /// Makes the adapter pause, or go on with, the queue pair; it keeps its place in all queues
-    /// (eHEA ABI §1.4).
+    /// Makes the adapter use the queue pair, or stop to use it (eHEA ABI §1.4). It keeps its place
+    /// in all queues.
     ///
-    /// When this has returned for a pause, the adapter doesn't use the queues nor the buffers in
-    /// them.
+    /// The adapter uses neither the queues nor the buffers in them after it was told to stop and
+    /// this has returned.
     pub(crate) fn set_enabled(&self, enabled: bool) -> Result {
         let control = self.query()?;
         self.modify(control.same_state(enabled))?;

@@ -7,16 +7,16 @@ use core::fmt;
 
 use crate::abi::hcall::{FreeResource, Opcode, Regs, ReturnCode};
 
-/// For how long a call is repeated while firmware is busy, in milliseconds of sleep.
+/// Time in milliseconds of sleep for which a call is repeated while firmware is busy.
 pub const BUSY_TIMEOUT_MS: u32 = 60_000;
 
 /// The protection domain of all queue pairs and memory regions.
 pub const PROTECTION_DOMAIN: u32 = 0xaabc_deff;
 
-/// How long to sleep after `H_BUSY`, which carries no hint, in milliseconds.
+/// Time to sleep in milliseconds after `H_BUSY`, which carries no hint.
 const BUSY_SLEEP_MS: u32 = 1;
 
-/// The platform below: it makes hypercalls and sleeps.
+/// Platform, which makes hypercalls and sleeps.
 ///
 /// Everything that uses it runs in process context.
 pub trait Hypervisor {
@@ -41,8 +41,8 @@ pub trait Hypervisor {
     /// Sleeps, uninterruptibly, for at least `ms` milliseconds.
     fn sleep_ms(&self, ms: u32);
 
-    /// Firmware refused to free the resource with that handle, whose owner is gone. To be reported,
-    /// and to be tried again before anything relies on the resource being gone.
+    /// Reports that firmware has refused to free the resource with the handle `resource`, whose owner is
+    /// gone. The call has to be tried again before anything relies on the resource being gone.
     fn not_freed(&self, resource: u64, error: &HcallError);
 }
 
@@ -112,7 +112,7 @@ pub struct HcallError {
     pub opcode: Opcode,
     /// Its answer. A busy code means that firmware was busy for all of [`BUSY_TIMEOUT_MS`].
     pub code: ReturnCode,
-    /// What the call was about, for messages.
+    /// Subject of the call, for messages.
     pub what: &'static str,
 }
 
@@ -122,23 +122,23 @@ impl fmt::Display for HcallError {
     }
 }
 
-/// Makes the calls of one adapter.
+/// Caller of hypercalls for one adapter.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<H> {
     hypervisor: H,
     adapter: u64,
 }
 
-/// How a call ended, after all repetitions.
+/// End of a call, after all repetitions.
 pub(super) struct Answer<R> {
     pub(super) code: ReturnCode,
     pub(super) regs: R,
-    /// How many calls were made.
+    /// Number of calls that were made.
     pub(super) calls: u64,
 }
 
 impl<H: Hypervisor> Caller<H> {
-    /// For the adapter with the handle `adapter`.
+    /// Returns the caller for the adapter with the handle `adapter`.
     pub const fn new(hypervisor: H, adapter: u64) -> Self {
         Self {
             hypervisor,
@@ -146,12 +146,12 @@ impl<H: Hypervisor> Caller<H> {
         }
     }
 
-    /// The adapter's handle, the first argument of all its calls.
+    /// Returns the adapter's handle, the first argument of all its calls.
     pub const fn adapter(&self) -> u64 {
         self.adapter
     }
 
-    /// The platform below.
+    /// Returns the platform.
     pub const fn hypervisor(&self) -> &H {
         &self.hypervisor
     }

@@ -109,7 +109,7 @@ impl<H: Hypervisor> Caller<H> {
     }
 }
 
-/// How many of `left` pages the next call should register.
+/// Returns the number of pages that the next call should register, if `left` are left.
 ///
 /// As many as fit a page list, but a call never leaves a single page over: a count of 1 has another
 /// meaning (the address is that of the page, not of a list), which is known from queues only.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many memory maps have a region, and hence may be used by the adapter.
+//! Number of memory maps that have a region. The adapter may use the memory in all of them.
 
 use core::ops::Deref;
 
@@ -13,18 +13,18 @@ use crate::sync::{
     }, //
 };
 
-/// A number of generations.
+/// Number of generations.
 #[derive(Debug)]
 pub struct AliveCount(AtomicU32);
 
 impl AliveCount {
-    /// None.
+    /// Returns the number 0.
     pub fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 
-    /// How many there are. Whoever sees one go sees all that its owner did before, in particular
-    /// that its region is freed.
+    /// Returns the number. A caller that sees it decrease also sees everything that was done
+    /// before, in particular that the region was freed.
     pub fn get(&self) -> u32 {
         self.0.load(Acquire)
     }
@@ -36,9 +36,10 @@ impl Default for AliveCount {
     }
 }
 
-/// Counts as a generation as long as it exists. `C` is a shared owner of the count, such as an `Arc`.
+/// Guard that counts as a generation as long as it exists. `C` is a shared owner of the number,
+/// such as an `Arc`.
 ///
-/// To be dropped after the generation's region is freed.
+/// It must be dropped after the region of the generation is freed.
 #[derive(Debug)]
 pub struct Alive<C: Deref<Target = AliveCount>>(C);
 

@@ -36,11 +36,13 @@ impl<B: Backend> Memory<B> {
         }
     }
 
-    /// Follows what happens to memory. Returns whether memory was taken out of the map for it.
+    /// Follows an event about memory. Returns [`Replaced::Published`] if memory was taken out of
+    /// the map because of it.
     ///
     /// # Errors
     ///
-    /// Those of [`replace`], or an [`Obstacle`]. Memory that is about to go offline must not go then.
+    /// Those of [`replace`], or an [`Obstacle`]. In either case, memory that is about to go offline
+    /// must not go.
     pub fn follow<P>(&mut self, ports: &P, event: MemoryEvent) -> Result<Replaced, B::Error>
     where
         P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
@@ -68,7 +70,7 @@ impl<B: Backend> Memory<B> {
         }
     }
 
-    /// Moves ports that use an older map to the one in use. Those for which that fails are reset.
+    /// Moves ports that use an older map to the one in use. Ports that cannot be moved are reset.
     pub fn settle<P>(&self, ports: &P)
     where
         P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
@@ -81,8 +83,8 @@ impl<B: Backend> Memory<B> {
         }
     }
 
-    /// Fails if the adapter may reach memory that is not in the map: because a port still uses an
-    /// older one, or because firmware has not taken a region back.
+    /// Fails if the adapter may reach memory that is not in the map. This is so if a port still
+    /// uses an older map, or if firmware has not taken a region back.
     fn check_reach<P>(&mut self, ports: &P) -> Result<(), B::Error>
     where
         P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,

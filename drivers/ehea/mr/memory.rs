@@ -134,7 +134,7 @@ impl<B: Backend> Memory<B> {
         &self.backend
     }
 
-    /// Returns the same for changes.
+    /// Returns the means by which maps are made, to be changed.
     pub fn backend_mut(&mut self) -> &mut B {
         &mut self.backend
     }

@@ -7,30 +7,30 @@ use crate::sync::{
     Ordering::Relaxed, //
 };
 
-/// One buffer that is not in the map, out of however many there are.
+/// Report of one buffer that is not in the map, however many there are.
 ///
-/// Whoever reports the first one has the worker queued; those that follow find that somebody has. The
-/// worker looks after the one reported and takes reports again. A report that comes while it works
-/// may get lost, which is safe: if the buffer is not in the new map either, whoever owns it misses
-/// again.
+/// The first reporter queues the worker. Reporters that follow find that it is queued. The worker
+/// looks after the buffer that was reported first, and then accepts reports again. A report that
+/// comes while it works may get lost. This is safe: if the buffer is not in the new map either, it
+/// is reported again when it is used.
 #[derive(Debug)]
 pub struct MissReport {
-    /// The first byte of the buffer, or [`MissReport::NONE`].
+    /// Address of the first byte of the buffer, or [`MissReport::NONE`].
     address: AtomicU64,
 }
 
 impl MissReport {
-    /// No address of a buffer.
+    /// Value that is no address of a buffer.
     const NONE: u64 = u64::MAX;
 
-    /// No buffer is reported.
+    /// Returns a report of no buffer.
     pub fn new() -> Self {
         Self {
             address: AtomicU64::new(Self::NONE),
         }
     }
 
-    /// Reports the buffer at real address `address`; returns whether the caller must queue the
+    /// Reports the buffer at real address `address`. Returns whether the caller must queue the
     /// worker. Any context.
     #[inline]
     #[must_use = "somebody must queue the worker"]
@@ -39,10 +39,11 @@ impl MissReport {
             && self.address.swap(address, Relaxed) == Self::NONE
     }
 
-    /// Worker: calls `look_after` for the buffer that is reported, if there is one; from then on the
-    /// next report queues the worker again.
+    /// Calls `look_after` for the buffer that is reported, if there is one. From then on, the next
+    /// report queues the worker again. Only the worker calls this.
     ///
-    /// What `look_after` does needs no order here: all that is shared is under locks of its own.
+    /// The effects of `look_after` are not ordered by this. Everything that it shares with others
+    /// has a lock of its own.
     pub fn take<T>(&self, look_after: impl FnOnce(u64) -> T) -> Option<T> {
         let address = self.address.load(Relaxed);
         if address == Self::NONE {

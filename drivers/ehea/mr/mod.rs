@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory regions: their registration, and what to do when memory comes or goes (eHEA ABI §8).
+//! Memory regions: their registration, and the policy for memory that comes or goes (eHEA ABI §8).
 //!
 //! A memory region is an owned value: dropping a [`MemoryRegion`] or [`SharedRegion`] frees it in
-//! firmware. Hypercalls sleep, therefore both may only be dropped in process context. A shared
-//! region keeps the region that it is made of alive, so that a region is freed only when nothing
-//! uses it any more.
+//! firmware. Hypercalls sleep, so both may be dropped in process context only. A shared region is
+//! an owner of the region that it is made of, so that a region is freed only when nothing uses it
+//! any more.
 
 mod alive;
 mod follow;

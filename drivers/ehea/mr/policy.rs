@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What to do with the memory region when memory comes or goes.
+//! Policy for the memory region when memory comes or goes.
 //!
 //! - Memory that was added is mapped lazily: the first buffer in it that does not translate (a
 //!   *miss*) queues one rebuild of busmap and memory region, however many misses follow.
@@ -8,7 +8,7 @@
 //!   firmware can take it. If that fails, the notifier refuses the removal.
 //! - A range that the map does not contain costs no hypercall.
 //!
-//! [`Policy`] only decides; building, registering and publishing are up to the caller:
+//! [`Policy`] only decides. Building, registering and publishing are up to the caller:
 //!
 //! 1. It feeds every event to [`Policy::handle`] and follows the [`Action`].
 //! 2. To rebuild, it takes a [`Rebuild`] from [`Policy::begin_removal`] or
@@ -16,40 +16,41 @@
 //!    publishes the new map.
 //! 3. It reports the result to [`Policy::finish`].
 //!
-//! The methods neither sleep nor allocate. The policy can live under a spin lock that the packet
-//! path takes on misses, too. From `begin_…` to `finish` the caller holds a lock of its own against
-//! other rebuilds, but not that of the policy: events may arrive in the meantime.
+//! The methods neither sleep nor allocate, so the policy can be protected by a spin lock. From
+//! `begin_…` to `finish` the caller prevents other rebuilds. It need not lock the policy for that
+//! long: events may arrive in the meantime.
 
 use crate::bmap::{Busmap, RealRange, RunStore};
 
-/// How many ranges can be on their way out at the same time.
+/// Maximum number of ranges that can go offline at the same time.
 pub const MAX_EXCLUSIONS: usize = 8;
 
-/// Misses that are ignored after the first fruitless rebuild; doubled by each further one.
+/// Number of misses that are ignored after the first fruitless rebuild. Each further one doubles
+/// it.
 const MISSES_IGNORED: u32 = 64;
-/// How often that number is doubled at most.
+/// Maximum number of times that it is doubled.
 const MAX_DOUBLINGS: u32 = 10;
 
-/// The number of a busmap and its memory region. Each new pair has a higher one.
+/// Number of a busmap and its memory region. Each new pair has a higher one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MapNumber(u64);
 
 impl MapNumber {
-    /// The generation before the first rebuild.
+    /// Number of the map before the first rebuild.
     pub const FIRST: Self = Self(0);
 
-    /// The one after this.
+    /// Returns the next number.
     const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
 
-    /// The number, counted from 0.
+    /// Returns the number, counted from 0.
     pub const fn get(self) -> u64 {
         self.0
     }
 }
 
-/// There are more than [`MAX_EXCLUSIONS`] ranges going offline.
+/// Refusal, because more than [`MAX_EXCLUSIONS`] ranges would be going offline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRanges;
 
@@ -60,12 +61,13 @@ pub struct Exclusions {
 }
 
 impl Exclusions {
-    /// All slots: the ranges, and [`RealRange::EMPTY`] in free ones. Empty ranges exclude nothing.
+    /// Returns all slots: the ranges, and [`RealRange::EMPTY`] in free slots. Empty ranges exclude
+    /// nothing.
     pub fn as_slice(&self) -> &[RealRange] {
         &self.ranges
     }
 
-    /// Whether any address of `range` is excluded.
+    /// Checks whether any address of `range` is excluded.
     pub fn intersects(&self, range: &RealRange) -> bool {
         self.ranges.iter().any(|other| other.intersects(range))
     }
@@ -80,8 +82,8 @@ impl Exclusions {
         Ok(())
     }
 
-    /// Takes `range` out. If that would split a range and there is no room for both parts, the
-    /// range stays: its memory is not mapped, which is safe.
+    /// Removes `range`. If that would split a range and there is no room for both parts, the range
+    /// stays. Its memory is not mapped then, which is safe.
     fn remove(&mut self, range: &RealRange) {
         let mut rest = Self::default();
         for old in &self.ranges {
@@ -94,101 +96,102 @@ impl Exclusions {
     }
 }
 
-/// What happened to memory.
+/// Event about memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryEvent {
-    /// The range is about to go offline; the answer decides whether it may.
+    /// The range is about to go offline. The answer decides whether it may.
     GoingOffline(RealRange),
-    /// The range stays online after all. May come without a [`MemoryEvent::GoingOffline`] before.
+    /// The range stays online after all. The event may come without a [`MemoryEvent::GoingOffline`]
+    /// before it.
     CancelOffline(RealRange),
     /// The range is offline.
     Offline(RealRange),
     /// The range is online.
     Online(RealRange),
-    /// A buffer at that range has no bus address.
+    /// A buffer in the range has no adapter address.
     Miss(RealRange),
 }
 
-/// What to do about an [`MemoryEvent`].
+/// Answer to a [`MemoryEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
     Nothing,
-    /// Rebuild before the event's handler returns; see [`Policy::begin_removal`].
+    /// Rebuild the map before the handler of the event returns; see [`Policy::begin_removal`].
     RebuildNow,
-    /// Queue a rebuild; see [`Policy::begin_queued`].
+    /// Queue a rebuild of the map; see [`Policy::begin_queued`].
     QueueRebuild,
 }
 
-/// What a rebuild has done to the map that was in use.
+/// Effect of a rebuild on the map that was in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
-    /// It still is, because the new one is the same, or because there was none. Firmware was not
-    /// bothered.
+    /// The map is still in use, because the new one is the same, or because there was none. No
+    /// hypercall was made.
     Unchanged,
-    /// Another one took its place.
+    /// Another map has taken its place.
     Published,
 }
 
-/// A rebuild that was begun. To be given back to [`Policy::finish`].
+/// Rebuild that was begun. It ends with [`Policy::finish`].
 #[derive(Debug)]
 #[must_use = "misses are ignored until the rebuild is finished"]
 pub struct Rebuild {
     generation: MapNumber,
     excluded: Exclusions,
-    /// The range that goes offline, if that is why.
+    /// Range that goes offline, if that is the reason.
     removal: Option<RealRange>,
 }
 
 impl Rebuild {
-    /// The number of the new map and region.
+    /// Returns the number of the new map and region.
     pub fn generation(&self) -> MapNumber {
         self.generation
     }
 
-    /// What to leave out of the map, for [`crate::bmap::Builder::new`].
+    /// Returns the ranges to be left out of the map, for [`crate::bmap::Builder::new`].
     pub fn excluded(&self) -> &[RealRange] {
         self.excluded.as_slice()
     }
 
-    /// Whether the rebuild is for memory that goes away.
+    /// Checks whether the rebuild is for memory that goes away.
     pub fn is_removal(&self) -> bool {
         self.removal.is_some()
     }
 }
 
-/// The state behind the decisions.
+/// State from which decisions are made.
 #[derive(Debug, Default)]
 pub struct Policy {
     excluded: Exclusions,
     generation: MapNumber,
-    /// A rebuild was asked for with [`Action::QueueRebuild`] and has not begun.
+    /// True if a rebuild was requested with [`Action::QueueRebuild`] and has not begun.
     queued: bool,
-    /// Rebuilds that have begun and not finished.
+    /// True if a rebuild has begun and not finished.
     running: bool,
-    /// Misses still to be ignored.
+    /// Number of misses that are still to be ignored.
     ignore: u32,
-    /// Fruitless rebuilds in a row.
+    /// Number of fruitless rebuilds in a row.
     fruitless: u32,
 }
 
 impl Policy {
-    /// The policy of a map that was just built, with [`MapNumber::FIRST`].
+    /// Returns the policy for a map that was just built, with [`MapNumber::FIRST`].
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The number of the published map.
+    /// Returns the number of the published map.
     pub fn generation(&self) -> MapNumber {
         self.generation
     }
 
-    /// The ranges that are going offline.
+    /// Returns the ranges that are going offline.
     pub fn excluded(&self) -> &Exclusions {
         &self.excluded
     }
 
-    /// Whether a rebuild is queued and has not begun.
+    /// Checks whether a rebuild is queued and has not begun.
     pub fn is_queued(&self) -> bool {
         self.queued
     }
@@ -228,8 +231,8 @@ impl Policy {
         }
     }
 
-    /// What to do to get `range` out of the map. A running rebuild may be about to publish a map
-    /// with the range, so it has to be waited for.
+    /// Returns the action that gets `range` out of the map. A running rebuild may be about to
+    /// publish a map with the range, so another rebuild has to follow it.
     fn unmap<R: RunStore>(&self, range: &RealRange, map: &Busmap<R>) -> Action {
         if self.running || map.intersects(range) {
             Action::RebuildNow
@@ -238,8 +241,8 @@ impl Policy {
         }
     }
 
-    /// What to do about a miss. While one rebuild is queued or running, more would be no help: who
-    /// still misses afterwards comes back.
+    /// Returns the action for a miss. No rebuild is queued while another one is queued or running.
+    /// A buffer that is not in the new map either will miss again.
     fn miss<R: RunStore>(&mut self, range: &RealRange, map: &Busmap<R>) -> Action {
         if self.queued
             || self.running
@@ -256,21 +259,22 @@ impl Policy {
         Action::QueueRebuild
     }
 
-    /// Memory changed: the next miss may be worth a rebuild again.
+    /// Forgets fruitless rebuilds, because memory has changed and the next miss may be worth a
+    /// rebuild.
     fn forgive(&mut self) {
         self.ignore = 0;
         self.fruitless = 0;
     }
 
-    /// Begins the rebuild that [`Action::QueueRebuild`] asked for. None if another rebuild has made
-    /// it superfluous.
+    /// Begins the rebuild that [`Action::QueueRebuild`] requested. Returns `None` if another
+    /// rebuild has made it superfluous.
     pub fn begin_queued(&mut self) -> Option<Rebuild> {
         self.queued.then(|| self.begin(None))
     }
 
-    /// Begins the rebuild that [`Action::RebuildNow`] asked for, about the `range` of the event,
-    /// given the map that is published now, when no other rebuild runs. None if the map does not
-    /// contain the range, or no longer.
+    /// Begins the rebuild that [`Action::RebuildNow`] requested for the `range` of the event. `map`
+    /// is the published map. No other rebuild may run. Returns `None` if the map does not contain
+    /// the range.
     pub fn begin_removal<R: RunStore>(
         &mut self,
         range: RealRange,
@@ -280,7 +284,8 @@ impl Policy {
         map.intersects(&range).then(|| self.begin(Some(range)))
     }
 
-    /// Every rebuild starts with a fresh walk of memory, so that it covers a queued one.
+    /// Begins a rebuild. Every rebuild starts with a fresh walk of memory, so it also does the work
+    /// of a queued one.
     fn begin(&mut self, removal: Option<RealRange>) -> Rebuild {
         self.queued = false;
         self.running = true;
@@ -291,12 +296,12 @@ impl Policy {
         }
     }
 
-    /// Takes note of how a rebuild ended.
+    /// Ends a rebuild with its outcome, or with `None` if it has failed.
     ///
-    /// `None` stands for one that failed. After such a rebuild for [`MemoryEvent::GoingOffline`] the range counts as staying, and the
-    /// caller must refuse the event. After a rebuild that brought nothing, a number of misses is
-    /// ignored before the next is queued, the more the more often it happens, until memory changes:
-    /// buffers in memory that is not to be mapped would otherwise cause rebuilds for ever.
+    /// If a rebuild for [`MemoryEvent::GoingOffline`] fails, the range counts as staying, and the
+    /// caller must refuse the event. After a fruitless rebuild, a number of misses is ignored
+    /// before the next one is queued. The number grows with each repetition, until memory changes.
+    /// Without it, buffers in memory that must not be mapped would cause rebuilds for ever.
     pub fn finish(&mut self, rebuild: Rebuild, outcome: Option<Replaced>) {
         self.running = false;
         match outcome {

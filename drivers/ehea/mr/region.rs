@@ -20,7 +20,7 @@ const REGION: &str = "memory region";
 const REGION_PAGES: &str = "pages of a memory region";
 const SHARED_REGION: &str = "shared memory region";
 
-/// Why a memory region can't be registered.
+/// Reason for which a memory region cannot be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegisterError {
     /// The busmap is empty.
@@ -44,9 +44,9 @@ impl fmt::Display for RegisterError {
     }
 }
 
-/// A registered memory region: the adapter may access all memory of one busmap.
+/// Registered memory region. The adapter may access all memory of its busmap.
 ///
-/// Dropping it frees it, in process context; use [`MemoryRegion::free`] to learn of failures.
+/// Dropping it frees it, in process context. [`MemoryRegion::free`] reports failures.
 #[derive(Debug)]
 pub struct MemoryRegion<H: Hypervisor> {
     caller: Caller<H>,
@@ -63,8 +63,8 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
     ///
     /// # Errors
     ///
-    /// The last refusal of firmware; nothing stays allocated then. [`RegisterError::NoMemory`] if
-    /// the map is empty.
+    /// The last refusal of firmware, after which nothing stays allocated;
+    /// [`RegisterError::NoMemory`] if the map is empty.
     pub fn register<R: RunStore>(
         caller: &Caller<H>,
         list: &mut impl PageList<Block = H::Block>,
@@ -90,7 +90,8 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
         }
     }
 
-    /// Registers all memory of `map` with pages of that size. On failure nothing stays allocated.
+    /// Registers all memory of `map` with pages of size `page_size`. After a failure, nothing stays
+    /// allocated.
     fn register_with<R: RunStore>(
         caller: &Caller<H>,
         list: &mut impl PageList<Block = H::Block>,
@@ -148,27 +149,27 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
 }
 
 impl<H: Hypervisor> MemoryRegion<H> {
-    /// Its handle.
+    /// Returns the handle.
     pub fn handle(&self) -> u64 {
         self.allocated.unwrap_or_default().handle
     }
 
-    /// What makes calls for the adapter that it belongs to.
+    /// Returns the caller of hypercalls for the adapter.
     pub fn caller(&self) -> &Caller<H> {
         &self.caller
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The page size it was registered with.
+    /// Returns the page size with which the region was registered.
     pub fn page_size(&self) -> PageSize {
         self.page_size
     }
 
-    /// How many calls of H_REGISTER_HEA_RPAGES its registration took.
+    /// Returns the number of H_REGISTER_HEA_RPAGES calls that the registration took.
     pub fn register_calls(&self) -> u64 {
         self.register_calls
     }
@@ -177,7 +178,8 @@ impl<H: Hypervisor> MemoryRegion<H> {
     ///
     /// # Errors
     ///
-    /// If firmware refuses, the region is lost until the adapter is reset; it is not tried again.
+    /// Firmware refuses. The region is lost until the adapter is reset, because it is not tried
+    /// again.
     pub fn free(mut self) -> Result<(), HcallError> {
         match self.allocated.take() {
             Some(allocated) => self.caller.free(allocated.handle, true, REGION),
@@ -194,8 +196,8 @@ impl<H: Hypervisor> Drop for MemoryRegion<H> {
     }
 }
 
-/// Whether a refusal may be due to an argument, such as the page size, that the caller can choose
-/// differently. Lack of resources or of authority is not among these.
+/// Checks whether a refusal may be due to an argument, such as the page size, that the caller can
+/// choose differently. Lack of resources or of authority is no such reason.
 fn refuses_argument(code: ReturnCode) -> bool {
     /// `H_P2` to `H_P9`: the second to ninth argument is not valid.
     const P2: i64 = -55;
@@ -211,10 +213,10 @@ fn refuses_argument(code: ReturnCode) -> bool {
     }
 }
 
-/// A shared memory region: a key of its own for the memory of a [`MemoryRegion`].
+/// Shared memory region: a key of its own for the memory of a [`MemoryRegion`].
 ///
-/// `M` is a shared owner of the memory region, such as an `Arc`, which is given up after the shared
-/// region is freed. Dropping it frees it, in process context.
+/// `M` is a shared owner of the memory region, such as an `Arc`. It is dropped after the shared
+/// region is freed. Dropping the shared region frees it, in process context.
 #[derive(Debug)]
 pub struct SharedRegion<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> {
     /// `None` once freed.
@@ -244,18 +246,18 @@ impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> SharedRegion<H, M> {
         })
     }
 
-    /// The key that descriptors name it by.
+    /// Returns the key by which descriptors refer to the region.
     #[inline]
     pub fn lkey(&self) -> u32 {
         self.allocated.unwrap_or_default().lkey
     }
 
-    /// The region it is made of.
+    /// Returns the owner of the region that it is made of.
     pub fn region(&self) -> &M {
         &self.region
     }
 
-    /// Frees the shared region and gives its owner of the region up.
+    /// Frees the shared region and drops its owner of the region.
     ///
     /// # Errors
     ///

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Replacing the memory map in use, with its region, by another.
+//! Replacement of the memory map in use, with its region, by another one.
 //!
-//! The new region is registered while the old one still carries traffic; then the ports move over
-//! one by one; then the old region, which nobody uses any more, is freed. A port pauses only while it
-//! is moved, and everything that takes memory, or a call that firmware may refuse, is done before the
-//! first of them pauses, as far as possible.
+//! The new region is registered while the old one still carries traffic. Then the ports move one
+//! after the other. Then the old region, which nobody uses any more, is freed. A port pauses only
+//! while it is moved. As far as possible, everything that takes memory, and every call that
+//! firmware may refuse, comes before the first pause.
 //!
 //! If the adapter has no room for a second region, all ports pause, and the old region is freed before
 //! the new one is registered.
 //!
-//! Whatever fails, the old map stays in use. A port for which that doesn't work is reset, and comes
-//! back as soon as firmware lets it.
+//! If anything fails, the old map stays in use. A port that cannot use it is reset, and works again
+//! as soon as firmware permits.
 
 use core::fmt;
 use core::ops::Deref;
@@ -41,43 +41,44 @@ impl fmt::Display for FailedStep {
     }
 }
 
-/// A port whose work requests refer to a memory map. `Generation` is a shared owner of a map and its
-/// region.
+/// Port whose work requests refer to a memory map.
 pub trait Port {
-    /// A memory map and its region.
+    /// Shared owner of a memory map and its region.
     type Generation;
-    /// Why something can't be done.
+    /// Reason for a failure.
     type Error;
 
-    /// Prepares all queue pairs for the memory map `to`, unless they use it already.
+    /// Prepares all queue pairs for the memory map `to`. Queue pairs that use it already need no
+    /// preparation.
     fn prepare(&self, to: &Self::Generation) -> Result<(), Self::Error>;
 
-    /// Moves all queue pairs to the memory map that they are prepared for. Each pauses meanwhile.
+    /// Moves all queue pairs to the memory map for which they are prepared. Each pauses meanwhile.
     ///
-    /// On an error some have been moved, and all go on.
+    /// After an error, some of them have been moved. All carry traffic.
     fn switch(&self) -> Result<(), Self::Error>;
 
-    /// Gives up what was prepared.
+    /// Drops what was prepared.
     fn discard(&self);
 
-    /// Has all queue pairs pause.
+    /// Makes all queue pairs pause.
     ///
-    /// On an error some do. [`Port::go_on`] is good for both.
+    /// After an error, some of them pause. [`Port::go_on`] may be called for queue pairs that pause
+    /// and for others.
     fn pause(&self) -> Result<(), Self::Error>;
 
-    /// Has queue pairs that pause give up what keeps the region of their memory map.
+    /// Makes queue pairs that pause drop their owners of the region of their memory map.
     fn release_keys(&self);
 
-    /// Has queue pairs that pause go on with the memory map `generation`.
+    /// Resumes queue pairs that pause, with the memory map `generation`.
     ///
-    /// On an error the port must be reset.
+    /// After an error, the port must be reset.
     fn go_on(&self, generation: &Self::Generation) -> Result<(), Self::Error>;
 
     /// Requests a reset of the port, because it could not do `step`.
     fn reset(&self, step: FailedStep, error: &Self::Error);
 }
 
-/// An owner of a port is as good as the port.
+/// Owner of a port, which is as good as the port.
 impl<T: Deref<Target: Port>> Port for T {
     type Generation = <T::Target as Port>::Generation;
     type Error = <T::Target as Port>::Error;
@@ -111,12 +112,12 @@ impl<T: Deref<Target: Port>> Port for T {
     }
 }
 
-/// The ports of an adapter.
+/// Ports of an adapter.
 pub trait Ports {
-    /// One of them.
+    /// One of the ports.
     type Port: Port;
 
-    /// Calls `f` with all ports; none comes or goes meanwhile.
+    /// Calls `f` with all ports. No port is added or removed meanwhile.
     fn with<T>(&self, f: impl FnOnce(&[Self::Port]) -> T) -> T;
 }
 
@@ -128,11 +129,12 @@ fn is_no_room(code: ReturnCode) -> bool {
     )
 }
 
-/// Does a rebuild: makes a map of what memory there is now, and has all ports use it.
+/// Does a rebuild: makes a map of the memory that is online now, and moves all ports to it.
 ///
 /// # Errors
 ///
-/// The old map is in use, or, if firmware has refused even that one, none; ports are reset then.
+/// The old map is in use. If firmware has refused even that one, no map is in use, and all ports
+/// are reset.
 pub(super) fn replace<B, P>(
     memory: &mut Memory<B>,
     ports: &P,
@@ -176,7 +178,7 @@ where
 ///
 /// # Errors
 ///
-/// All ports use the map `from` again. A port for which that doesn't work is reset.
+/// All ports use the map `from` again. A port that cannot be moved back is reset.
 pub(super) fn move_ports<P: Ports>(
     ports: &P,
     to: &<P::Port as Port>::Generation,
@@ -198,8 +200,8 @@ pub(super) fn move_ports<P: Ports>(
     })
 }
 
-/// Has all ports pause, frees the region of `old`, registers one for `map`, and has the ports go on
-/// with it. If it can't be registered, they go on with the old map.
+/// Makes all ports pause, frees the region of `old`, registers one for `map`, and resumes the ports
+/// with it. If it cannot be registered, the ports resume with the old map.
 fn break_before_make<B, P>(
     memory: &mut Memory<B>,
     ports: &[P],
@@ -244,7 +246,7 @@ where
     result
 }
 
-/// Has the ports go on with `generation`; those that can't are reset.
+/// Resumes the ports with `generation`. Ports that cannot resume are reset.
 fn go_on<P: Port>(ports: &[P], generation: &P::Generation) {
     for port in ports {
         if let Err(error) = port.go_on(generation) {

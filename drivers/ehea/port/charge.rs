@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a queue pair has of an entitlement.
+//! Memory that a queue pair has mapped for the adapter, in a CMO partition.
 
 use super::{
     counters::QueueCounters,
@@ -34,16 +34,16 @@ use kernel::{
     sync::Arc, //
 };
 
-/// How the adapter gets at frames to be sent.
+/// Way in which the adapter reaches frames to be sent.
 pub(super) enum SendAccess {
-    /// Freely.
+    /// It may reach any memory.
     Unrestricted(Unrestricted),
-    /// Each is mapped.
+    /// Each frame is mapped.
     Mapped(MappingProducer),
 }
 
 impl SendAccess {
-    /// The token, if there is one.
+    /// Returns the token for unrestricted memory, if there is one.
     #[inline]
     pub(super) fn token(&self) -> Option<Unrestricted> {
         match self {
@@ -53,25 +53,25 @@ impl SendAccess {
     }
 }
 
-/// What a queue pair has of an entitlement.
+/// Memory that a queue pair has mapped for the adapter, in a CMO partition.
 pub(super) enum Charge {
-    /// Nothing: it is free to use any memory.
+    /// Nothing is charged: the queue pair may use any memory.
     Free,
-    /// Something.
+    /// Mapped memory is charged.
     Charged(Charged),
 }
 
-/// Whether memory is charged, as each part of a queue pair has to know it. This is decided here only.
+/// Decision whether memory is charged, for each part of a queue pair. It is made here only.
 pub(super) struct Sides {
     pub(super) charge: Charge,
     pub(super) send: SendAccess,
-    /// Where the mappings of completed frames end, if they have any.
+    /// Consumer of the mappings of completed frames, if frames have mappings.
     pub(super) completed: Option<MappingConsumer>,
     pub(super) receive: BufferMemory,
 }
 
 impl Sides {
-    /// Decides for a queue pair whose send queue has that many slots.
+    /// Decides for a queue pair whose send queue has `slots` slots.
     pub(super) fn new(access: &Access, limits: &Limits, slots: usize) -> Result<Self> {
         if let Some(token) = access.unrestricted() {
             return Ok(Self {
@@ -100,26 +100,26 @@ impl Sides {
     }
 }
 
-/// What a charged queue pair has of an entitlement.
+/// Memory that a queue pair has mapped for the adapter, and its limits.
 pub(super) struct Charged {
     counts: ChunkCounts,
     ring: Arc<MappingRing>,
-    /// How often in a row buffers could not be mapped.
+    /// Number of times in a row that buffers could not be mapped.
     failures: u32,
-    /// How often nothing is tried before the next attempt.
+    /// Number of times that nothing is tried before the next attempt.
     wait: u32,
 }
 
 impl Charged {
-    /// Sets what may be mapped. What is more goes as it is used up.
+    /// Sets how much may be mapped. Buffers above the limit are given back when they are used up.
     pub(super) fn set_limits(&self, limits: &Limits) {
         self.counts.rq2.set_limit(limits.rq2_chunks);
         self.counts.rq3.set_limit(limits.rq3_chunks);
         self.ring.set_limit(limits.send_bytes);
     }
 
-    /// Maps the buffers that are missing; fewer if there is not enough, which is tried again later.
-    /// Process context.
+    /// Maps the buffers that are missing. If the entitlement does not suffice for all, the rest is
+    /// tried again later. Process context.
     pub(super) fn allocate(&mut self, access: &Access, counters: &QueueCounters) -> NewChunks {
         let mut new = NewChunks::default();
         if self.wait > 0 {
@@ -152,7 +152,7 @@ impl Charged {
         allocate(BufferKind::RQ3, rq3.missing(), access, &mut new.rq3)
     }
 
-    /// Whether buffers are missing.
+    /// Checks whether buffers are missing.
     pub(super) fn is_short(&self) -> bool {
         self.counts.rq2.missing() > 0 || self.counts.rq3.missing() > 0
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A port, as those see it who do a part of its work.
+//! Context of a port: the network device, the adapter and the log, for its parts.
 
 use super::reset::ResetReason;
 use crate::{
@@ -24,10 +24,10 @@ use kernel::{
     }, //
 };
 
-/// The operations of a port's network device.
+/// Operations of a port's network device.
 pub(crate) struct PortOperations;
 
-/// The network device of a port.
+/// Network device of a port.
 pub(crate) type PortDevice = NetDevice<PortOperations>;
 
 /// Reasons for deferred work.
@@ -45,14 +45,14 @@ pub(super) fn log_err(calls: &PortCalls, dev: &net::Device, message: fmt::Argume
     dev_err!(calls.firmware().dev(), "{}: {}\n", dev.name(), message);
 }
 
-/// Logs something that is good to know, likewise. Any context.
+/// Logs information about the port that `calls` are about. Any context.
 pub(super) fn log_info(calls: &PortCalls, dev: &net::Device, message: fmt::Arguments<'_>) {
     dev_info!(calls.firmware().dev(), "{}: {}\n", dev.name(), message);
 }
 
-/// What is known of a port by those who do a part of its work.
+/// Context of a port, for its parts.
 ///
-/// It has a reference of the network device, so it must be gone when the port is closed.
+/// It owns a reference to the network device, so it must be dropped when the port is closed.
 pub(super) struct Context {
     dev: ARef<PortDevice>,
     adapter: Arc<Adapter>,
@@ -60,7 +60,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// That of port `number`.
+    /// Returns the context of port `number`.
     pub(super) fn new(dev: &PortDevice, adapter: &Arc<Adapter>, number: u16) -> Self {
         Self {
             dev: dev.into(),
@@ -69,22 +69,22 @@ impl Context {
         }
     }
 
-    /// The network device.
+    /// Returns the network device.
     pub(super) fn dev(&self) -> &PortDevice {
         &self.dev
     }
 
-    /// The adapter.
+    /// Returns the adapter.
     pub(super) fn adapter(&self) -> &Arc<Adapter> {
         &self.adapter
     }
 
-    /// Calls about the port.
+    /// Returns the hypercalls about the port.
     pub(super) fn calls(&self) -> &PortCalls {
         &self.calls
     }
 
-    /// Firmware.
+    /// Returns the access to firmware.
     pub(super) fn firmware(&self) -> &Arc<Firmware> {
         self.adapter.firmware()
     }
@@ -94,7 +94,7 @@ impl Context {
         log_err(&self.calls, &self.dev, message);
     }
 
-    /// Logs something that is good to know. Any context.
+    /// Logs information about the port. Any context.
     pub(super) fn log_info(&self, message: fmt::Arguments<'_>) {
         log_info(&self.calls, &self.dev, message);
     }

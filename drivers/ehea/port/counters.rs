@@ -14,69 +14,71 @@ use crate::{
 use core::sync::atomic::AtomicU64;
 use kernel::prelude::*;
 
-/// What one queue pair has done.
+/// Counts of one queue pair.
 #[derive(Default)]
 pub(crate) struct QueueCounters {
-    /// Frames given to the adapter, as they are on the wire.
+    /// Number of frames given to the adapter, as they are on the wire.
     pub(crate) tx_packets: Counter,
-    /// Bytes given to the adapter, without CRC.
+    /// Number of bytes given to the adapter, without CRC.
     pub(crate) tx_bytes: Counter,
-    /// Frames that the adapter did not send.
+    /// Number of frames that the adapter did not send.
     pub(crate) tx_errors: Counter,
-    /// Frames that the driver could not send.
+    /// Number of frames that the driver could not send.
     pub(crate) tx_dropped: Counter,
-    /// Frames with memory that was not in the memory map.
+    /// Number of frames with memory that was not in the memory map.
     pub(crate) tx_translation_misses: Counter,
-    /// Frames sent from bounce slots, because their memory was not in the map.
+    /// Number of frames sent from bounce slots, because their memory was not in the map.
     pub(crate) tx_bounced: Counter,
-    /// Frames with more fragments than a work request has room for.
+    /// Number of frames with more fragments than a work request has room for.
     pub(crate) tx_linearized: Counter,
-    /// How often the transmit queue was stopped for lack of room.
+    /// Number of times that the transmit queue was stopped for lack of room.
     pub(crate) tx_stopped: Counter,
-    /// Mappings of pieces of frames, in a CMO partition.
+    /// Number of mappings of pieces of frames, in a CMO partition.
     pub(crate) cmo_tx_mapped: Counter,
-    /// Frames sent from bounce slots, because they could not be mapped.
+    /// Number of frames sent from bounce slots, because they could not be mapped.
     pub(crate) cmo_tx_bounced: Counter,
-    /// How often the transmit queue was stopped, because a frame could neither be mapped nor be copied
-    /// to bounce slots.
+    /// Number of times that the transmit queue was stopped, because a frame could neither be mapped
+    /// nor be copied to bounce slots.
     pub(crate) cmo_tx_stalled: Counter,
-    /// Frames received.
+    /// Number of frames received.
     pub(crate) rx_packets: Counter,
-    /// Bytes received, without CRC.
+    /// Number of bytes received, without CRC.
     pub(crate) rx_bytes: Counter,
-    /// Good frames for which there was no memory.
+    /// Number of good frames for which there was no memory.
     pub(crate) rx_dropped: Counter,
-    /// Frames with a wrong CRC.
+    /// Number of frames with a wrong CRC.
     pub(crate) rx_crc_errors: Counter,
-    /// Frames with a wrong IP, TCP or UDP checksum.
+    /// Number of frames with a wrong IP, TCP or UDP checksum.
     pub(crate) rx_checksum_errors: Counter,
-    /// Frames of impossible length.
+    /// Number of frames of impossible length.
     pub(crate) rx_length_errors: Counter,
-    /// Receive buffers whose memory was not in the memory map.
+    /// Number of receive buffers whose memory was not in the memory map.
     pub(crate) rx_translation_misses: Counter,
-    /// Frames copied out of their buffer, because there was no other buffer to post.
+    /// Number of frames copied out of their buffer, because there was no other buffer to post.
     pub(crate) rx_copied: Counter,
-    /// Chunks of receive buffers that were mapped, in a CMO partition.
+    /// Number of chunks of receive buffers that were mapped, in a CMO partition.
     pub(crate) cmo_rx_mapped: Counter,
-    /// How often chunks of receive buffers could not be mapped.
+    /// Number of times that chunks of receive buffers could not be mapped.
     pub(crate) cmo_rx_map_failed: Counter,
-    /// Receive buffers that were not posted again, because there were more than there may be.
+    /// Number of receive buffers that were not posted again, because there were more than the
+    /// limit.
     pub(crate) cmo_rx_returned: Counter,
 }
 
-/// What the adapter counts for a port, as fetched last, and what happened to the port itself.
+/// Counts of a port: resets, and those that the adapter keeps, as fetched last.
 pub(super) struct PortCounters {
-    /// Resets, repetitions of those that failed among them.
+    /// Number of resets, including repetitions of those that failed.
     pub(super) resets: Counter,
-    /// Malfunctions of the port for which a reset was requested.
+    /// Number of malfunctions of the port. A reset was requested for each of these and of the
+    /// following.
     pub(super) reset_malfunction: Counter,
-    /// Errors of queue pairs for which a reset was requested.
+    /// Number of errors of queue pairs.
     pub(super) reset_queue_pair: Counter,
-    /// Completions for which a reset was requested.
+    /// Number of completions after which nothing else could be relied on.
     pub(super) reset_completion: Counter,
-    /// Transmit queues that did not move, for which a reset was requested.
+    /// Number of transmit queues that did not move for too long.
     pub(super) reset_stuck: Counter,
-    /// Failures to follow the memory map for which a reset was requested.
+    /// Number of failures to follow the memory map.
     pub(super) reset_memory: Counter,
     pub(super) multicast: AtomicU64,
     pub(super) rx_missed: AtomicU64,
@@ -107,7 +109,7 @@ enum Source {
     Port(fn(&PortCounters) -> &Counter),
     /// Figure of the adapter, which is the same for all of its ports.
     Adapter(fn(&Adapter) -> u64),
-    /// Figure of the adapter's memory map, likewise.
+    /// Figure of the adapter's memory map, which is the same for all of its ports.
     Map(fn(&MapState) -> u64),
 }
 
@@ -160,8 +162,7 @@ table! {
     c"hcalls" => Source::Adapter(|adapter| adapter.firmware().calls());
 }
 
-/// Adds what a port and its queue pairs have counted to `values`, which are in the order of
-/// [`NAMES`].
+/// Adds the counts of a port and its queue pairs to `values`, which are in the order of [`NAMES`].
 pub(super) fn add_port<'a, I>(values: &mut [u64], port: &PortCounters, queues: impl Fn() -> I)
 where
     I: Iterator<Item = &'a QueueCounters>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The counters and the memory map of an adapter in debugfs. The format is an interface: see
+//! Counters and memory map of an adapter in debugfs. The format is an interface: see
 //! Documentation/interfaces.rst.
 
 use super::counters;
@@ -15,7 +15,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The file `map` of an adapter.
+/// File `map` of an adapter.
 pub(crate) struct MapFile {
     pub(crate) adapter: Arc<Adapter>,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The port as a value.
+//! Logical port as a value.
 
 use super::{
     context::{
@@ -36,7 +36,7 @@ use kernel::{
     }, //
 };
 
-/// A logical port.
+/// Logical port.
 #[pin_data]
 pub(crate) struct Port {
     pub(super) adapter: Arc<Adapter>,
@@ -51,7 +51,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Port that `calls` are about, with that many queues.
+    /// Returns the port that `calls` are about, with `queues` pairs of queues.
     pub(super) fn new(
         adapter: &Arc<Adapter>,
         calls: PortCalls,
@@ -72,32 +72,32 @@ impl Port {
         }? kernel::error::Error))
     }
 
-    /// The logical port number.
+    /// Returns the logical port number.
     pub(super) fn number(&self) -> u16 {
         self.calls.number()
     }
 
-    /// The adapter.
+    /// Returns the adapter.
     pub(super) fn adapter(&self) -> &Arc<Adapter> {
         &self.adapter
     }
 
-    /// Calls about the port.
+    /// Returns the hypercalls about the port.
     pub(super) fn calls(&self) -> &PortCalls {
         &self.calls
     }
 
-    /// The counters of all queue pairs.
+    /// Returns the counters of all queue pairs.
     pub(super) fn queue_counters(&self) -> impl Iterator<Item = &QueueCounters> {
         self.queues.iter().map(|queue| &*queue.counters)
     }
 
-    /// Adds what the port has counted to `values`, which are in the order of the table of counters.
+    /// Adds the port's counts to `values`, which are in the order of the table of counters.
     pub(super) fn add_counts(&self, values: &mut [u64]) {
         counters::add_port(values, &self.counters, || self.queue_counters());
     }
 
-    /// The port, for those who do a part of its work.
+    /// Returns the context for parts of the port.
     pub(super) fn context(&self, dev: &PortDevice) -> Context {
         Context::new(dev, &self.adapter, self.number())
     }
@@ -107,7 +107,7 @@ impl Port {
         log_err(&self.calls, dev, message);
     }
 
-    /// Logs something that is good to know. Any context.
+    /// Logs information about the port. Any context.
     pub(super) fn log_info(&self, dev: &net::Device, message: fmt::Arguments<'_>) {
         log_info(&self.calls, dev, message);
     }
@@ -119,9 +119,9 @@ impl Port {
         dev.defer(Deferred::RESET);
     }
 
-    /// Takes note that the link came up or went down.
+    /// Follows a change of the link.
     ///
-    /// Queues are left alone: without a carrier the stack doesn't use them.
+    /// The queues stay as they are: without a carrier, the stack does not use them.
     pub(super) fn link_changed(&self, dev: &PortDevice, up: bool) {
         if dev.carrier_ok() == up {
             return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How an open port shares in the entitlement.
+//! Share of an open port in the entitlement.
 
 use super::{
     context::PortDevice,
@@ -19,13 +19,13 @@ use crate::{
 };
 
 impl Port {
-    /// Queue pairs that the port would like to have.
+    /// Returns the number of queue pairs that the port wants.
     fn wanted_queue_pairs(&self) -> u16 {
         // CAST: At most 16.
         self.queues.len() as u16
     }
 
-    /// How the queues of the port are laid out that is being opened for an MTU of `mtu`.
+    /// Plans the layout of the queues of the port, which is being opened for the MTU `mtu`.
     pub(super) fn plan(&self, mtu: u32) -> Result<Plan> {
         let queue_pairs = self.wanted_queue_pairs();
         let Some(entitlement) = self.adapter.entitlement() else {
@@ -41,14 +41,15 @@ impl Port {
         Ok(plan)
     }
 
-    /// A smaller plan, after there was not enough for the first.
+    /// Returns a smaller plan after there was not enough entitlement for `plan`, or `None` if there
+    /// is no smaller one.
     pub(super) fn smaller_plan(&self, plan: &Plan) -> Option<Plan> {
         let entitlement = self.adapter.entitlement()?;
         let smaller = entitlement.reduce(self.number());
         (smaller != *plan).then_some(smaller)
     }
 
-    /// Takes note that the port has nothing mapped any more.
+    /// Gives the port's share back, after nothing is mapped any more.
     pub(super) fn release_entitlement(&self) {
         if let Some(entitlement) = self.adapter.entitlement() {
             entitlement.closed(self.number());
@@ -56,7 +57,7 @@ impl Port {
         }
     }
 
-    /// What each queue pair may have mapped now.
+    /// Returns how much each queue pair may have mapped now.
     pub(super) fn limits(&self) -> Limits {
         match self.adapter.entitlement() {
             Some(entitlement) => entitlement.limits(self.number()),
@@ -64,8 +65,9 @@ impl Port {
         }
     }
 
-    /// Has the port receive frames for an MTU of `mtu`. If buffers for large ones aren't needed any
-    /// more it is taken down and up again, since the adapter doesn't give posted buffers back.
+    /// Makes the port receive frames for the MTU `mtu`. If buffers for large frames are not needed
+    /// any more, the port is taken down and up again, because posted buffers cannot be taken back
+    /// from the adapter.
     pub(super) fn change_mtu(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) {
         let Some(entitlement) = self.adapter.entitlement() else {
             return;

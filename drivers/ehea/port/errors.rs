@@ -41,7 +41,7 @@ use kernel::{
     }, //
 };
 
-/// Reads the affiliated event queue of a port.
+/// Reader of the affiliated event queue of a port.
 #[pin_data]
 struct AffiliatedWork {
     ctx: Arc<Context>,
@@ -54,8 +54,8 @@ struct AffiliatedWork {
 }
 
 impl AffiliatedWork {
-    /// Returns why the port must be reset because of an event, if it must be. Logs an event for which it
-    /// need not be.
+    /// Returns the reason for which the port must be reset because of an event. If it need not be
+    /// reset, the event is logged.
     fn reason(&self, event: Eqe) -> Option<ResetReason> {
         let ctx = &self.ctx;
         let handle = match usize::try_from(event.token) {
@@ -96,7 +96,7 @@ impl workqueue::Handler for AffiliatedWork {
     }
 }
 
-/// Who listens to the affiliated event queue of an open port.
+/// Handler of the affiliated event queue of an open port.
 pub(super) struct AffiliatedEvents {
     // Dropped in this order: no interrupt is left when the work ends.
     _interrupt: Pin<KBox<irq::Registration<WorkInterrupt<AffiliatedWork>>>>,
@@ -104,7 +104,8 @@ pub(super) struct AffiliatedEvents {
 }
 
 impl AffiliatedEvents {
-    /// Listens to `eq`. `queue_pairs` are the handles of the port's queue pairs by token.
+    /// Starts to handle the events in `eq`. `queue_pairs` are the handles of the port's queue pairs
+    /// by token.
     pub(super) fn new(
         ctx: &Arc<Context>,
         eq: &Eq,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What ethtool shows and sets.
+//! Operations for ethtool.
 
 use super::{
     context::PortOperations,
@@ -23,7 +23,7 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// The operations of a port for ethtool.
+/// Operations of a port for ethtool.
 pub(crate) struct EthtoolOperations;
 
 /// Speeds in Mbit/s and duplex modes of a port.
@@ -36,7 +36,7 @@ const MODES: [(u32, bool, LinkMode); 6] = [
     (10000, true, LinkMode::Base10000Full),
 ];
 
-/// From this speed on the port is one for fibre.
+/// Lowest speed in Mbit/s of a port for fibre.
 const FIBRE_SPEED: u32 = 10000;
 
 #[vtable]
@@ -103,7 +103,7 @@ impl ethtool::Operations for EthtoolOperations {
     }
 }
 
-/// Requests a speed. The link may go down and up for it, which the adapter reports.
+/// Requests a speed. The link may go down and up because of it, which the adapter reports.
 fn set_speed(dev: &NetDevice<PortOperations>, speed: PortSpeed) -> Result {
     let port = dev.data();
     port.calls().set_speed(speed).map_err(|error| {

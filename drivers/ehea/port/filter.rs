@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which frames a port receives besides those for its own address (eHEA ABI §3.12, §9.6).
+//! Filter of the frames that a port receives besides those for its own address (eHEA ABI §3.12,
+//! §9.6).
 
 use super::context::Context;
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// What is to be received.
+/// Frames that the stack wants.
 #[derive(Default)]
 struct Wanted {
     promiscuous: bool,
@@ -28,22 +29,22 @@ struct Wanted {
     groups: KVec<MacAddress>,
 }
 
-/// What is wanted, and what firmware was told of it.
+/// Frames that the stack wants, and registrations with firmware for them.
 pub(super) struct Filter {
     wanted: Wanted,
-    /// The most groups that firmware takes.
+    /// Maximum number of groups that firmware takes.
     limit: usize,
-    /// The port is open.
+    /// True if the port is open.
     active: bool,
-    /// Broadcasts are registered for this address, the port's own.
+    /// Address of the port for which broadcasts are registered.
     broadcast: Option<MacAddress>,
     all_multicast: bool,
     groups: KVec<MacAddress>,
-    /// The queue pair that gets frames for other stations; 0 if there is none.
+    /// Number of the queue pair that gets frames for other stations; 0 if there is none.
     default_unicast: u32,
 }
 
-/// Registers, or takes back, broadcasts for the port's own address.
+/// Makes or removes the registration of broadcasts for the port's own address.
 fn set_broadcast(calls: &PortCalls, mac: MacAddress, on: bool) -> Result {
     calls.set_group("broadcast", BcmcScope::BROADCAST, mac, on)
 }
@@ -58,7 +59,7 @@ fn set_all_multicast(calls: &PortCalls, on: bool) -> Result {
 }
 
 impl Filter {
-    /// Nothing but the port's own address; firmware takes `limit` multicast groups.
+    /// Returns the filter that wants nothing. Firmware takes `limit` multicast groups.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             wanted: Wanted::default(),
@@ -71,12 +72,12 @@ impl Filter {
         }
     }
 
-    /// Tells firmware what is wanted, as the port opens. `queue_pair` is the number of that which
-    /// gets frames for other stations.
+    /// Registers the frames that are wanted, when the port opens. The queue pair of the number
+    /// `queue_pair` gets frames for other stations.
     ///
     /// # Errors
     ///
-    /// Broadcasts can't be had; nothing is registered then. Other failures are logged.
+    /// Broadcasts cannot be registered. Nothing is registered then. Other failures are logged.
     pub(super) fn start(&mut self, ctx: &Context, queue_pair: u32) -> Result {
         let mac = MacAddress(ctx.dev().mac_address().0);
         set_broadcast(ctx.calls(), mac, true)?;
@@ -86,7 +87,7 @@ impl Filter {
         Ok(())
     }
 
-    /// Takes everything back, as the port closes.
+    /// Removes all registrations, when the port closes.
     pub(super) fn stop(&mut self, ctx: &Context) {
         self.active = false;
         self.clear_multicast(ctx);
@@ -96,7 +97,7 @@ impl Filter {
         }
     }
 
-    /// Logs a failure; returns whether there was none.
+    /// Logs a failure. Returns false if there was one.
     fn check(&self, ctx: &Context, result: Result) -> bool {
         if let Err(error) = &result {
             ctx.log_err(fmt!("{error}"));
@@ -104,7 +105,7 @@ impl Filter {
         result.is_ok()
     }
 
-    /// Sets what is wanted from now on.
+    /// Sets the frames that are wanted from now on.
     pub(super) fn set(&mut self, ctx: &Context, mode: &RxMode<'_>, queue_pair: u32) -> Result {
         let mut groups = KVec::with_capacity(mode.multicast_count(), GFP_KERNEL)?;
         for net::MacAddress(group) in mode.multicast() {
@@ -143,7 +144,7 @@ impl Filter {
         }
     }
 
-    /// Registers the groups that are wanted, and takes others back; returns whether all are
+    /// Registers the groups that are wanted, and removes others. Returns whether all are
     /// registered.
     fn apply_groups(&mut self, ctx: &Context) -> bool {
         let wanted = core::mem::take(&mut self.wanted.groups);
@@ -176,7 +177,7 @@ impl Filter {
         complete
     }
 
-    /// Takes all groups back but those that `keep` wants.
+    /// Removes all groups except for those that `keep` accepts.
     fn drop_groups(&mut self, ctx: &Context, keep: impl Fn(&MacAddress) -> bool) {
         let mut groups = core::mem::take(&mut self.groups);
         groups.retain(|group| {
@@ -196,7 +197,7 @@ impl Filter {
         }
     }
 
-    /// Sends frames for other stations to a queue pair, or to none.
+    /// Directs frames for other stations to a queue pair, or to none.
     fn set_default_unicast(&mut self, ctx: &Context, queue_pair: u32) {
         if self.default_unicast == queue_pair {
             return;
@@ -210,7 +211,7 @@ impl Filter {
         }
     }
 
-    /// Follows a change of the port's own address, which firmware knows already.
+    /// Follows a change of the port's own address, of which firmware knows already.
     pub(super) fn set_mac_address(&mut self, ctx: &Context, mac: MacAddress) -> Result {
         if let Some(old) = self.broadcast {
             set_broadcast(ctx.calls(), mac, true)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the shared part of an adapter asks of a port.
+//! Port as a member of its adapter.
 
 use super::{
     context::PortDevice,
@@ -37,16 +37,16 @@ use kernel::{
     }, //
 };
 
-/// A port, as a member of its adapter.
+/// Port as a member of its adapter.
 struct PortMember(ARef<PortDevice>);
 
-/// Makes a port a member that an adapter can take in.
+/// Makes a member for an adapter of a port.
 pub(crate) fn member(dev: &PortDevice) -> Result<KBox<dyn Member>> {
     Ok(KBox::new(PortMember(dev.into()), GFP_KERNEL)?)
 }
 
 impl Port {
-    /// Calls `f` for each queue pair, as long as it succeeds; for none if the port is closed.
+    /// Calls `f` for each queue pair, until it fails. A closed port has no queue pairs.
     fn for_each_queue_pair(&self, mut f: impl FnMut(&mut QueuePair, &Queue) -> Result) -> Result {
         match &mut *self.running.lock() {
             Some(running) => running
@@ -73,7 +73,7 @@ impl mr::Port for PortMember {
         self.for_each_queue_pair(|pair, queue| moving::prepare(&mut pair.moving(queue), to))
     }
 
-    /// One after the other, so that the others carry traffic.
+    /// Moves one queue pair after the other, so that the others carry traffic.
     fn switch(&self) -> Result {
         self.for_each_queue_pair(|pair, queue| moving::switch(&mut pair.moving(queue)))
     }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A logical port: a network device.
+//! Logical port as a network device.
 //!
-//! - [`device`]: the port as a value; [`operations`]: what the network stack calls; [`ethtool`]: what
-//!   ethtool shows and sets; [`member`]: what the shared part of the adapter asks of a port.
-//! - [`open`]: bringing the port up, down, and up again after an error; [`running`]: what exists in
-//!   between; [`entitlement`]: how that is shared out in a CMO partition.
-//! - [`queue_pair`]: a queue pair with all that belongs to it.
-//! - [`moving`]: how a queue pair gets from one memory map to another.
+//! - [`device`]: the port as a value; [`operations`]: operations for the network stack; [`ethtool`]: those
+//!   for ethtool; [`member`]: the port as a member of its adapter.
+//! - [`open`]: opening, closing and resets; [`running`]: state of an open port; [`entitlement`]: its share in
+//!   a CMO partition.
+//! - [`queue_pair`]: a queue pair with everything that belongs to it.
+//! - [`moving`]: the move of a queue pair from one memory map to another.
 //! - [`tx`]: transmission; [`rx`]: reception; [`poll`]: the NAPI instance; [`rings`]: queue memory.
-//! - [`charge`]: what a queue pair has mapped in a CMO partition.
-//! - [`filter`]: which frames are received; [`errors`]: errors of queue pairs; [`reset`]: reasons
+//! - [`charge`]: memory that a queue pair has mapped, in a CMO partition.
+//! - [`filter`]: the filter of received frames; [`errors`]: errors of queue pairs; [`reset`]: reasons
 //!   for which the port is reset.
-//! - [`counters`]: what is counted; [`statistics`]: what the stack is told of it; [`debugfs`]: the file
-//!   that shows it for all ports of an adapter, with the memory map.
-//! - [`context`]: the port, as those see it who do a part of its work.
+//! - [`counters`]: the counters, and the table of those that users see; [`statistics`]: counters that the
+//!   stack asks for; [`debugfs`]: the counters of all ports, with the memory map.
+//! - [`context`]: the context of a port for its parts.
 
 mod charge;
 mod context;
@@ -70,16 +70,16 @@ use kernel::{
     time::Delta, //
 };
 
-/// The smallest MTU, that of IPv4.
+/// Smallest MTU, that of IPv4.
 const MIN_MTU: u32 = 68;
-/// The largest MTU with jumbo frames: the adapter's 9022 bytes less header, VLAN tag and CRC.
+/// Largest MTU with jumbo frames: the adapter's 9022 bytes less header, VLAN tag and CRC.
 const MAX_MTU: u32 = 9000;
-/// The MTU of a port without jumbo frames, and the default.
+/// Largest MTU of a port without jumbo frames, and the default.
 pub(crate) const ETHERNET_MTU: u32 = 1500;
-/// When a transmit queue that doesn't move is reported.
+/// Time after which a transmit queue that does not move is reported.
 const WATCHDOG: Delta = Delta::from_secs(10);
 
-/// What is always on.
+/// Features that are on at first.
 const FEATURES: Features = Features::SG
     .with(Features::IP_CSUM)
     .with(Features::TSO)
@@ -89,22 +89,22 @@ const FEATURES: Features = Features::SG
     .with(Features::VLAN_RX)
     .with(Features::VLAN_FILTER);
 
-/// What the user may turn off: that which the driver asks for frame by frame.
+/// Features that the user may turn off. The driver requests them for each frame.
 const CHANGEABLE_FEATURES: Features = Features::SG
     .with(Features::IP_CSUM)
     .with(Features::TSO)
     .with(Features::VLAN_TX);
 
-/// What frames of a VLAN have, too.
+/// Features that frames of a VLAN have, too.
 const VLAN_FEATURES: Features = Features::SG
     .with(Features::IP_CSUM)
     .with(Features::TSO)
     .with(Features::HIGHDMA);
 
-/// The longest packet that the stack may have segmented, in bytes.
+/// Maximum length in bytes of a packet that the adapter is to segment.
 const MAX_TSO: u32 = 1 << 16;
 
-/// Whether the port takes, or can be made to take, jumbo frames.
+/// Enables jumbo frames, if they are not. Returns whether the port takes them.
 fn jumbo_frames(calls: &PortCalls) -> bool {
     let enabled = calls.jumbo_frames().and_then(|enabled| {
         if !enabled {

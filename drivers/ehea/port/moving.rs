@@ -1,56 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a queue pair moves from one memory map to another.
+//! Move of a queue pair from one memory map to another.
 //!
-//! The queue pair pauses for that: it takes no more frames, the send queue drains, nobody polls it, and
-//! the adapter stops to use it. All work requests are written again then, and it goes on. Everything
-//! that takes memory is done before it pauses.
+//! The queue pair pauses for the move: it accepts no more frames, the send queue drains, nobody
+//! polls it, and the adapter stops to use it. Then all work requests are written again, and it
+//! resumes. Everything that takes memory is done before the pause.
 //!
-//! What is done, and in which order, is here. What it is done with is a [`Pair`]: a queue pair of the
-//! driver, or, in the tests on the host, one of the adapter model.
+//! The steps and their order are here. A [`Pair`] does each step: a queue pair of the driver, or,
+//! in the tests on the host, one of the adapter model.
 
-/// How often it is looked whether a send queue has drained. Then the queue pair gives up.
+/// Number of times that a send queue is checked for having drained, before the queue pair gives up.
 pub const DRAIN_ATTEMPTS: u32 = 1000;
 
-/// A queue pair that can move.
+/// Queue pair that can move.
 pub trait Pair {
-    /// A shared owner of a memory map and its region.
+    /// Shared owner of a memory map and its region.
     type Generation;
-    /// What a move to another map needs.
+    /// Resources that a move to another map needs.
     type Prepared;
-    /// What is left over of the map before.
+    /// Resources that are left over of the map before.
     type Old;
-    /// Why something can't be done.
+    /// Reason for a failure.
     type Error;
 
-    /// Returns whether work requests refer to the map `generation`.
+    /// Checks whether work requests refer to the map `generation`.
     fn uses(&self, generation: &Self::Generation) -> bool;
 
-    /// Allocates what a move to the map `generation` needs.
+    /// Allocates the resources for a move to the map `generation`.
     fn allocate(&self, generation: &Self::Generation) -> Result<Self::Prepared, Self::Error>;
 
-    /// Returns the place for what is prepared.
+    /// Returns the place for prepared resources.
     fn prepared(&mut self) -> &mut Option<Self::Prepared>;
 
-    /// Refuses frames to be sent from now on. Those that are posted are not affected.
+    /// Refuses frames to be sent from now on. Frames that are posted are not affected.
     fn hold_frames(&mut self);
 
-    /// Takes frames again.
+    /// Accepts frames again.
     fn take_frames(&mut self);
 
-    /// Returns whether the adapter has sent all that it was given.
+    /// Checks whether the adapter has sent all frames that it was given.
     fn is_drained(&mut self) -> bool;
 
     /// Sleeps for a moment, in which the adapter may send something.
     fn wait(&mut self);
 
-    /// Returns what to fail with if the send queue doesn't drain.
+    /// Returns the error for a send queue that does not drain.
     fn not_drained(&self) -> Self::Error;
 
-    /// Ceases to handle completions. Has no effect if none are handled.
+    /// Ceases to handle completions. It has no effect if none are handled.
     fn stop_polling(&mut self);
 
-    /// Handles completions again. Has no effect if they are handled.
+    /// Handles completions again. It has no effect if they are handled.
     fn start_polling(&mut self);
 
     /// Makes the adapter use the queue pair, or stop to use it and its memory.
@@ -58,20 +58,20 @@ pub trait Pair {
     /// If that fails, the queue pair may be in either state.
     fn set_enabled(&mut self, enabled: bool) -> Result<(), Self::Error>;
 
-    /// Has all work requests refer to another map, while the queue pair pauses. Returns what is left
-    /// over, if there was a map.
+    /// Writes all work requests again for another map, while the queue pair pauses. Returns what is
+    /// left over, if there was a map.
     ///
     /// If that fails, they refer to the map before.
     fn exchange(&mut self, prepared: Self::Prepared) -> Result<Option<Self::Old>, Self::Error>;
 
-    /// Gives up what keeps the region of the map, while the queue pair pauses.
+    /// Drops the owners of the map's region, while the queue pair pauses.
     fn release_keys(&mut self);
 
-    /// Has the port reset, because the queue pair doesn't go on.
+    /// Requests a reset of the port, because the queue pair cannot resume.
     fn give_up(&mut self, error: &Self::Error);
 }
 
-/// Prepares a queue pair for the map `to`, unless it uses that already.
+/// Prepares a queue pair for the map `to`, unless it uses that map already.
 ///
 /// # Errors
 ///
@@ -84,16 +84,17 @@ pub fn prepare<P: Pair>(pair: &mut P, to: &P::Generation) -> Result<(), P::Error
     Ok(())
 }
 
-/// Gives up what is prepared.
+/// Drops prepared resources.
 pub fn discard<P: Pair>(pair: &mut P) {
     *pair.prepared() = None;
 }
 
-/// Moves a queue pair to the map that it is prepared for. Has no effect if it isn't.
+/// Moves a queue pair to the map for which it is prepared. It has no effect if the queue pair is
+/// not prepared.
 ///
 /// # Errors
 ///
-/// The queue pair goes on with the map before, or has given up.
+/// The queue pair carries traffic with the map before, or has given up.
 pub fn switch<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
     let Some(prepared) = pair.prepared().take() else {
         return Ok(());
@@ -105,12 +106,13 @@ pub fn switch<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
     old.map(drop)
 }
 
-/// Makes a queue pair pause. Frames that arrive meanwhile wait in the adapter, those to be sent in the
-/// stack.
+/// Makes a queue pair pause. Frames that arrive meanwhile wait in the adapter, and frames to be
+/// sent wait in the stack.
 ///
 /// # Errors
 ///
-/// The send queue doesn't drain, or the adapter refuses. The queue pair goes on, or has given up.
+/// The send queue does not drain, or the adapter refuses. The queue pair carries traffic, or has
+/// given up.
 pub fn pause<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
     pair.hold_frames();
     let mut attempts = 0;
@@ -127,11 +129,12 @@ pub fn pause<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
     pair.set_enabled(false).inspect_err(|_| resume(pair))
 }
 
-/// Resumes a queue pair that pauses, with the map `generation`. One that doesn't pause goes on.
+/// Resumes a queue pair that pauses, with the map `generation`. A queue pair that does not pause is
+/// not affected.
 ///
 /// # Errors
 ///
-/// The queue pair pauses still: the port must be reset.
+/// The queue pair still pauses. The port must be reset.
 pub fn go_on<P: Pair>(pair: &mut P, generation: &P::Generation) -> Result<(), P::Error> {
     if !pair.uses(generation) {
         let prepared = pair.allocate(generation)?;
@@ -199,7 +202,7 @@ mod tests {
             !self.holds && self.polled && self.enabled && self.map.is_some()
         }
 
-        /// Nobody may look at the queues, nor write to them.
+        /// Asserts that nobody looks at the queues or writes to them.
         fn assert_paused(&self) {
             assert!(self.holds && !self.polled && self.busy == 0);
         }

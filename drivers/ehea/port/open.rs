@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bringing a port up and down (eHEA ABI §1.3).
+//! Opening and closing of a port, and resets (eHEA ABI §1.3).
 
 use super::{
     context::{
@@ -43,18 +43,18 @@ use kernel::{
     }, //
 };
 
-/// Attempts to open a port for which there isn't enough entitlement; the last is with the smallest
-/// queues.
+/// Number of attempts to open a port for which there is not enough entitlement. The last one is
+/// with the smallest queues.
 const ENTITLEMENT_ATTEMPTS: u32 = 5;
 const ENTITLEMENT_INTERVAL: Delta = Delta::from_millis(10);
-/// Attempts to open a port whose buffers turn out not to be in the memory map.
+/// Number of attempts to open a port whose buffers turn out not to be in the memory map.
 const MAP_ATTEMPTS: u32 = 3;
-/// When a reset that failed is tried again.
+/// Time after which a reset that failed is tried again.
 const RESET_RETRY: Delta = Delta::from_secs(1);
-/// How often the adapter's counters are fetched.
+/// Interval in which the adapter's counters are fetched.
 const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
 
-/// Returns how the port receives.
+/// Returns the way in which the port receives.
 fn receive_control() -> ReceiveControl {
     ReceiveControl::VALID
         .with(ReceiveControl::VLAN_XTRACT)
@@ -65,7 +65,7 @@ fn receive_control() -> ReceiveControl {
 }
 
 impl Port {
-    /// Brings the port up, for an MTU of `mtu`.
+    /// Brings the port up for the MTU `mtu`.
     pub(super) fn open(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) -> Result {
         // The link is there when the adapter says so.
         dev.carrier_off();
@@ -78,7 +78,7 @@ impl Port {
         result
     }
 
-    /// Brings the port up with queues as `plan` says, or smaller ones.
+    /// Brings the port up with queues as in `plan`, or with smaller ones.
     fn open_as(&self, mut plan: Plan, dev: &PortDevice, lock: &ConfigLock<'_>) -> Result {
         let mut attempts = 0;
         let mut map_attempts = 0;
@@ -115,7 +115,7 @@ impl Port {
         }
     }
 
-    /// Brings the port up with that memory map, which stays the current one meanwhile.
+    /// Brings the port up with the memory map `generation`, which stays in use meanwhile.
     #[inline(never)]
     fn open_with(
         &self,
@@ -193,7 +193,7 @@ impl Port {
         self.filter.lock().start(ctx, first)
     }
 
-    /// Closes the transmit queues of queue pairs, and takes their NAPI instances from the device.
+    /// Closes the transmit queues of queue pairs, and removes their NAPI instances from the device.
     fn close_queues(
         &self,
         ctx: &Context,
@@ -230,7 +230,7 @@ impl Port {
         }
     }
 
-    /// Takes the port down and up again. If it doesn't come up, that is tried again later.
+    /// Takes the port down and up again. If it does not come up, the reset is tried again later.
     fn reset(&self, dev: &PortDevice) {
         let lock = ConfigGuard::new(dev);
         if !dev.is_running() {
@@ -241,7 +241,7 @@ impl Port {
         self.reopen(dev, dev.mtu(), &lock);
     }
 
-    /// Brings a port up again that was closed. If it doesn't come up, that is tried again later.
+    /// Brings a port up again that was closed. If it does not come up, a reset is tried later.
     pub(super) fn reopen(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) {
         match self.open(dev, mtu, lock) {
             Ok(()) => self.log_info(dev, fmt!("reset")),
@@ -265,7 +265,7 @@ impl Port {
         }
     }
 
-    /// The number of the queue pair that gets frames for everybody, if the port is open.
+    /// Returns the number of the queue pair that gets frames for all stations, if the port is open.
     pub(super) fn first_queue_pair(&self) -> Option<u32> {
         self.running.lock().as_ref().map(Running::first_queue_pair)
     }

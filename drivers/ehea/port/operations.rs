@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the network stack calls.
+//! Operations that the network stack calls.
 
 use super::{
     context::PortOperations,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The NAPI instance of a queue pair.
+//! NAPI instance of a queue pair.
 
 use super::{
     context::Context,
@@ -23,12 +23,12 @@ use crate::{
 };
 use kernel::sync::Arc;
 
-/// The state of a queue pair that is polled.
+/// State of a queue pair that is polled.
 pub(super) struct QueuePoll {
     ctx: Arc<Context>,
     pub(super) completer: Completer,
     pub(super) receiver: Receiver,
-    /// An error was seen: nothing is done until the queue pair is replaced.
+    /// True if an error was seen. Nothing is done then until the queue pair is replaced.
     failed: bool,
 }
 
@@ -79,7 +79,7 @@ impl Poll for QueuePoll {
     }
 }
 
-/// The interrupt of a queue pair's completions.
+/// Interrupt of a queue pair's completions.
 pub(super) struct CompletionInterrupt(pub(super) Arc<Napi<QueuePoll>>);
 
 impl irq::Handler for CompletionInterrupt {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A queue pair of an open port, with all that belongs to it.
+//! Queue pair of an open port, with everything that belongs to it.
 
 use super::{
     charge::{
@@ -81,10 +81,10 @@ use kernel::{
     }, //
 };
 
-/// The interval in which it is looked whether a send queue has run empty.
+/// Interval in which a send queue is checked for having drained.
 const DRAIN_INTERVAL: Delta = Delta::from_millis(1);
 
-/// A queue pair of an open port.
+/// Queue pair of an open port.
 pub(super) struct QueuePair {
     // Dropped in this order: the interrupt first, so that nobody schedules any more; then what
     // firmware has, each before what it depends on; at last the memory that the adapter used.
@@ -93,26 +93,26 @@ pub(super) struct QueuePair {
     _send_cq: Cq,
     _recv_cq: Cq,
     eq: Eq,
-    /// None while the queue pair pauses and there is no memory region.
+    /// Keys to the memory region. `None` while the queue pair pauses and there is no region.
     keys: Option<Keys>,
-    /// What is prepared for a change to another memory map.
+    /// Resources that are prepared for a move to another memory map.
     next: Option<Prepared>,
     napi: Arc<Napi<QueuePoll>>,
-    /// While the port is open.
+    /// Link to the network device, while the port is open.
     link: Option<QueueLink<QueuePoll>>,
     ring: Arc<SendRing>,
     bounce: Arc<BouncePool>,
-    /// How the sender gets at frames, until there is one.
+    /// Way in which the adapter reaches frames, until the sender is made.
     send_access: Option<SendAccess>,
-    /// The right to open the transmit queue, until it is used.
+    /// Right to open the transmit queue, until it is used.
     ticket: Option<OpenTicket>,
-    /// What its receive buffers are of.
+    /// Memory of receive buffers.
     memory: BufferMemory,
-    /// What it has of an entitlement.
+    /// Memory that is mapped, in a CMO partition.
     charge: Charge,
-    /// While it pauses: since when.
+    /// Measurement of the pause, while the queue pair pauses.
     blackout: Option<Measurement>,
-    /// The number of the queues of the network device.
+    /// Number of the network device's queues.
     index: u16,
     ctx: Arc<Context>,
 }
@@ -210,8 +210,7 @@ impl QueuePair {
         Ok(this)
     }
 
-    /// Maps receive buffers and writes them to the rings, in a CMO partition. It is enough if there
-    /// are some.
+    /// Maps receive buffers and writes them to the rings, in a CMO partition. Some buffers suffice.
     #[inline(never)]
     fn add_mapped(&mut self, access: &Access, counters: &QueueCounters) -> Result {
         let Charge::Charged(charged) = &mut self.charge else {
@@ -240,17 +239,17 @@ impl QueuePair {
         )?)
     }
 
-    /// The number that the port knows it by.
+    /// Returns the number by which the port refers to the queue pair.
     pub(super) fn number(&self) -> u32 {
         self.qp.number()
     }
 
-    /// The handle that firmware knows it by.
+    /// Returns the handle by which firmware refers to the queue pair.
     pub(super) fn handle(&self) -> u64 {
         self.qp.handle()
     }
 
-    /// Listens to the interrupt, which does nothing before [`QueuePair::start`].
+    /// Requests the interrupt. It does nothing before [`QueuePair::start`].
     pub(super) fn request_interrupt(&mut self) -> Result {
         let name = CString::try_from_fmt(fmt!("{}-queue{}", self.ctx.dev().name(), self.index))?;
         let handler = CompletionInterrupt(self.napi.clone());
@@ -261,40 +260,40 @@ impl QueuePair {
         Ok(())
     }
 
-    /// Makes the queue pair operational, and gives it its receive buffers.
+    /// Makes the queue pair operational, and announces its receive buffers.
     pub(super) fn bring_up(&self) -> Result {
         self.qp.bring_up()?;
         self.napi.disabled()?.receiver.start(&self.qp);
         Ok(())
     }
 
-    /// Opens the transmit queue, which is held until [`QueuePair::run_queue`]. To be called before
-    /// [`QueuePair::start`].
+    /// Opens the transmit queue, before [`QueuePair::start`]. The queue is held until
+    /// [`QueuePair::run_queue`].
     pub(super) fn open_queue(&mut self, queue: &Queue) -> Result {
         let (sender, ticket) = self.sender().ok_or(EINVAL)?;
         let mut txq = self.ctx.dev().lock_tx_queue(self.index).ok_or(EINVAL)?;
         Ok(queue.sender.open(&mut txq, ticket, sender)?)
     }
 
-    /// Has the stack send.
+    /// Lets the stack send.
     pub(super) fn run_queue(&self, queue: &Queue) {
         if let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) {
             queue.sender.run(&mut txq);
         }
     }
 
-    /// Has the stack send no more; it waits for who is sending.
+    /// Makes the stack send no more, and waits until nobody sends.
     pub(super) fn hold_queue(&self, queue: &Queue) {
         if let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) {
             queue.sender.hold(&mut txq);
         }
     }
 
-    /// Handles no more completions, and closes the transmit queue.
+    /// Ceases to handle completions, and closes the transmit queue.
     ///
     /// # Errors
     ///
-    /// The queue pair is in use otherwise; the queue stays open.
+    /// The state of the NAPI instance is in use. The queue stays open.
     pub(super) fn close_queue(&self, queue: &Queue) -> Result {
         let mut poll = self.napi.disabled()?;
         let mut sender = None;
@@ -306,7 +305,8 @@ impl QueuePair {
         Ok(())
     }
 
-    /// The posting side of the send queue, and the right to open the transmit queue.
+    /// Makes the posting side of the send queue. Returns it with the right to open the transmit
+    /// queue.
     fn sender(&mut self) -> Option<(Sender, OpenTicket)> {
         let access = self.send_access.take()?;
         let ticket = self.ticket.take()?;
@@ -321,7 +321,7 @@ impl QueuePair {
         Some((sender, ticket))
     }
 
-    /// Adds the NAPI instance to the device, and lets users see which interrupt it has. The interrupt must
+    /// Adds the NAPI instance to the device, and shows its interrupt to users. The interrupt must
     /// have been requested.
     pub(super) fn link(&mut self, lock: &InstanceLock<'_>) -> Result {
         let interrupt = self.interrupt.as_ref().ok_or(EINVAL)?;
@@ -337,18 +337,18 @@ impl QueuePair {
         }
     }
 
-    /// Starts to handle completions, also of what has come already.
+    /// Starts to handle completions, including those that are there already.
     pub(super) fn start(&self) {
         self.napi.enable();
     }
 
-    /// The queue pair, to be moved from one memory map to another. `queue` is that of its network
-    /// device.
+    /// Returns the queue pair as one that can move to another memory map. `queue` is its queue of
+    /// the network device.
     pub(super) fn moving<'a>(&'a mut self, queue: &'a Queue) -> Moving<'a> {
         Moving { pair: self, queue }
     }
 
-    /// Follows `limits`, if it is charged.
+    /// Follows `limits`, if memory is charged.
     ///
     /// # Errors
     ///
@@ -373,7 +373,7 @@ impl QueuePair {
     }
 }
 
-/// A queue pair that moves from one memory map to another.
+/// Queue pair that moves from one memory map to another.
 pub(super) struct Moving<'a> {
     pair: &'a mut QueuePair,
     queue: &'a Queue,
@@ -489,7 +489,7 @@ impl Pair for Moving<'_> {
     }
 }
 
-/// What a change to another memory map needs.
+/// Resources for a move to another memory map.
 pub(super) struct Prepared {
     keys: Keys,
     spares: Spares,

@@ -23,7 +23,7 @@ use kernel::fmt;
 pub(super) enum ResetReason {
     /// The adapter has reported a malfunction of the port.
     Malfunction,
-    /// The adapter has reported an error of the queue pair with that token.
+    /// The adapter has reported an error of the queue pair with this token.
     QueuePair { token: u32, report: ErrorReport },
     /// The adapter has reported an error of something that the port does not have.
     UnknownEvent(Eqe),
@@ -31,7 +31,7 @@ pub(super) enum ResetReason {
     Send(SendError),
     /// A completion of a frame that was received is one after which nothing else can be relied on.
     Receive(ReceiveError),
-    /// The transmit queue of that number has not moved for too long.
+    /// The transmit queue of this number has not moved for too long.
     Stuck { queue: u16 },
     /// The port could not follow its memory map.
     Memory { step: FailedStep, error: Error },

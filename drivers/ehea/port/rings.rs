@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Queue memory as the queue code sees it.
+//! Queue memory as the layer `queue` sees it.
 
 use crate::{
     kernel_ext::{
@@ -41,14 +41,14 @@ impl Slot for Window<'_> {
     }
 }
 
-/// A ring of completions: a send completion queue or RQ1.
+/// Ring of completions: a send completion queue or RQ1.
 pub(super) struct CompletionRing(pub(super) Arc<QueueMemory>);
 
-/// A slot of a [`CompletionRing`]; reads as 0 if there is no such slot.
+/// Slot of a [`CompletionRing`]. A slot that does not exist reads as 0.
 pub(super) struct CompletionSlot<'a>(Option<Window<'a>>);
 
 impl<'a> CompletionSlot<'a> {
-    /// Its memory.
+    /// Returns the memory of the slot.
     #[inline]
     pub(super) fn window(&self) -> Option<Window<'a>> {
         self.0

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What exists while a port is open.
+//! State that exists while a port is open.
 
 use super::{
     context::Context,
@@ -13,7 +13,8 @@ use kernel::{
     sync::Arc, //
 };
 
-/// What exists while a port is open. Dropped in this order: what uses the event queue before it.
+/// State that exists while a port is open. It is dropped in the order of the fields, so that users
+/// of the event queue go before it.
 pub(super) struct Running {
     pub(super) _events: AffiliatedEvents,
     pub(super) queue_pairs: KVec<KBox<QueuePair>>,
@@ -22,7 +23,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// The number of the first queue pair, which gets frames for everybody.
+    /// Returns the number of the first queue pair, which gets frames for all stations.
     pub(super) fn first_queue_pair(&self) -> u32 {
         self.queue_pairs.first().map_or(0, |pair| pair.number())
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the stack is told of what is counted.
+//! Counters that the stack asks for.
 
 use super::{
     counters::QueueCounters,
@@ -28,7 +28,8 @@ impl Port {
         Ok(())
     }
 
-    /// What the receive queue of that number has counted; nothing if there is none.
+    /// Returns the counts of the receive queue of the number `queue`. They are 0 if there is no
+    /// such queue.
     pub(super) fn rx_queue_stats(&self, queue: u16) -> RxQueueStats {
         let counters = self.queue_counters().nth(queue.into());
         counters.map_or_else(RxQueueStats::default, |counters| RxQueueStats {
@@ -42,7 +43,8 @@ impl Port {
         })
     }
 
-    /// What the transmit queue of that number has counted; nothing if there is none.
+    /// Returns the counts of the transmit queue of the number `queue`. They are 0 if there is no
+    /// such queue.
     pub(super) fn tx_queue_stats(&self, queue: u16) -> TxQueueStats {
         let counters = self.queue_counters().nth(queue.into());
         counters.map_or_else(TxQueueStats::default, |counters| TxQueueStats {

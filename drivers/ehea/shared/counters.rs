@@ -19,26 +19,28 @@ use kernel::time::{
     Monotonic, //
 };
 
-/// What rebuilds of the memory map have done.
+/// Counts of rebuilds of the memory map.
 #[derive(Default)]
 pub(crate) struct RebuildCounters {
-    /// Rebuilds because a buffer was not in the map.
+    /// Number of rebuilds because a buffer was not in the map.
     pub(crate) lazy: Counter,
-    /// Rebuilds because memory was about to be removed.
+    /// Number of rebuilds because memory was about to be removed.
     pub(crate) immediate: Counter,
-    /// Removals of memory that were refused.
+    /// Number of removals of memory that were refused.
     pub(crate) refused: Counter,
-    /// Rebuilds that failed, refused removals among them.
+    /// Number of rebuilds that failed, including those of refused removals.
     pub(crate) failed: Counter,
-    /// Rebuilds for which the old region had to go before the new one could come.
+    /// Number of rebuilds for which the old region had to be freed before the new one could be
+    /// registered.
     pub(crate) break_first: Counter,
-    /// The blackout of the last rebuild. Changes under the lock of the memory map only.
+    /// Blackout of the last rebuild. It is reset under the lock of the memory map only.
     pub(super) last_blackout: Blackout,
-    /// The longest blackout since the driver was bound.
+    /// Longest blackout since the driver was bound.
     pub(super) longest_blackout: Blackout,
 }
 
-/// The longest time, and the most hypercalls, that one of several queue pairs carried no traffic for.
+/// Maximum time, and maximum number of hypercalls, for which one of several queue pairs carried no
+/// traffic.
 #[derive(Default)]
 pub(crate) struct Blackout {
     hcalls: AtomicU64,
@@ -46,7 +48,7 @@ pub(crate) struct Blackout {
 }
 
 impl Blackout {
-    /// The highest of both.
+    /// Returns both maximums.
     pub(super) fn cost(&self) -> Cost {
         Cost {
             hcalls: self.hcalls.load(Relaxed),
@@ -60,19 +62,19 @@ impl Blackout {
         self.ns.store(0, Relaxed);
     }
 
-    /// Takes note of what one queue pair has taken.
+    /// Records the cost for one queue pair.
     pub(super) fn record(&self, cost: &Cost) {
         self.hcalls.fetch_max(cost.hcalls, Relaxed);
         self.ns.fetch_max(cost.ns, Relaxed);
     }
 }
 
-/// What something has taken.
+/// Cost of an operation.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cost {
-    /// Hypercalls of the adapter. Those of other ports that happened to be made meanwhile count.
+    /// Number of hypercalls for the adapter. Calls that other ports made meanwhile count.
     pub(crate) hcalls: u64,
-    /// Nanoseconds.
+    /// Time in nanoseconds.
     pub(crate) ns: u64,
 }
 
@@ -91,7 +93,7 @@ impl Measurement {
         }
     }
 
-    /// Returns what was taken since the beginning.
+    /// Returns the cost since the beginning.
     pub(super) fn end(self, firmware: &Firmware) -> Cost {
         Cost {
             hcalls: firmware.calls().wrapping_sub(self.calls),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The entitlement of an adapter, and how its ports share it.
+//! Entitlement of an adapter, and the shares of its ports.
 
 use crate::{
     cmo::{
@@ -24,33 +24,33 @@ use kernel::{
     }, //
 };
 
-/// How long the bus may take to share out its entitlement anew, in steps: without a result it may just
-/// have nothing to give.
+/// Number of steps in which the bus may distribute its entitlement anew. If nothing has changed
+/// after them, the bus probably has nothing to give.
 const BALANCE_STEPS: u32 = 20;
-/// How long it may take for the first time, when it has to give the minimum.
+/// Number of steps in which it may do so for the first time, when it has to give the minimum.
 const FIRST_BALANCE_STEPS: u32 = 5000;
 const BALANCE_STEP: Delta = Delta::from_millis(1);
 
-/// What is known of an open port.
+/// Open port.
 struct OpenPort {
     number: u16,
-    /// Queue pairs that it would like to have.
+    /// Number of queue pairs that the port wants.
     queue_pairs: u16,
     config: Configuration,
     plan: Plan,
 }
 
-/// The entitlement of an adapter in a CMO partition.
+/// Entitlement of an adapter in a CMO partition.
 #[pin_data]
 pub(crate) struct Entitlement {
     mapper: Mapper,
-    /// Ports that the adapter has, open or not.
+    /// Number of ports of the adapter, open or not.
     ports: usize,
     #[pin]
     open: Mutex<KVec<OpenPort>>,
 }
 
-/// The configuration of a port with that MTU.
+/// Returns the configuration of a port with the MTU `mtu`.
 fn configuration(mtu: u32) -> Configuration {
     Configuration {
         mtu,
@@ -58,8 +58,8 @@ fn configuration(mtu: u32) -> Configuration {
     }
 }
 
-/// The bytes that an adapter with that many ports would like to have mapped before anything is known
-/// about them: each with one queue pair.
+/// Returns the number of bytes that an adapter with `ports` ports wants to have mapped before
+/// anything is known about them. Each port counts with one queue pair.
 pub(crate) fn default_desired(ports: usize, mtu: u32) -> u64 {
     cmo::device_bytes((0..ports).map(|_| (1, configuration(mtu))))
 }
@@ -69,7 +69,7 @@ fn desired(open: &KVec<OpenPort>) -> u64 {
 }
 
 impl Entitlement {
-    /// For an adapter with that many ports, all closed.
+    /// Returns the entitlement of an adapter with `ports` ports, all closed.
     pub(super) fn new(mapper: Mapper, ports: usize) -> impl PinInit<Self, kernel::error::Error> {
         try_pin_init!(Self {
             mapper,
@@ -83,8 +83,8 @@ impl Entitlement {
         self.mapper.entitled() as u64
     }
 
-    /// Tells the bus what the open ports want, and waits until it had time to see to it. Returns the
-    /// wish.
+    /// Tells the bus how much the open ports want, and gives it time to distribute its entitlement.
+    /// Returns the number of bytes that the ports want.
     pub(super) fn announce(&self) -> u64 {
         self.announce_for(&self.open.lock())
     }
@@ -110,7 +110,8 @@ impl Entitlement {
         desired
     }
 
-    /// Takes note that port `number` is being opened. Process context.
+    /// Adds port `number`, which is being opened. Returns the layout of its queues. Process
+    /// context.
     pub(crate) fn opening(&self, number: u16, queue_pairs: u16, mtu: u32) -> Result<Plan> {
         let mut open = self.open.lock();
         open.retain(|port| port.number != number);
@@ -131,7 +132,7 @@ impl Entitlement {
         Ok(plan)
     }
 
-    /// The plan for a port being opened for which there was less than that.
+    /// Reduces the plan of a port that is being opened to the smallest one, and returns it.
     pub(crate) fn reduce(&self, number: u16) -> Plan {
         let plan = Plan::SMALLEST;
         let mut open = self.open.lock();
@@ -141,14 +142,14 @@ impl Entitlement {
         plan
     }
 
-    /// Takes note that port `number` has nothing mapped any more.
+    /// Removes port `number`, which has nothing mapped any more.
     pub(crate) fn closed(&self, number: u16) {
         let mut open = self.open.lock();
         open.retain(|port| port.number != number);
         self.announce_for(&open);
     }
 
-    /// Takes note of another MTU of port `number`, if it is open.
+    /// Changes the MTU of port `number`, if it is open.
     pub(crate) fn set_mtu(&self, number: u16, mtu: u32) {
         let mut open = self.open.lock();
         if let Some(port) = open.iter_mut().find(|port| port.number == number) {
@@ -157,12 +158,13 @@ impl Entitlement {
         }
     }
 
-    /// Whether any port is open.
+    /// Checks whether any port is open.
     pub(super) fn has_open_ports(&self) -> bool {
         !self.open.lock().is_empty()
     }
 
-    /// What each queue pair of port `number` may have mapped now; nothing if it is closed.
+    /// Returns how much each queue pair of port `number` may have mapped now. This is nothing if
+    /// the port is closed.
     pub(crate) fn limits(&self, number: u16) -> Limits {
         let open = self.open.lock();
         let entitled = self.entitled();

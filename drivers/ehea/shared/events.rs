@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The notification event queue: link changes and malfunctions (eHEA ABI §6.6, §9.5).
+//! Notification event queue: link changes and malfunctions (eHEA ABI §6.6, §9.5).
 
 use super::{
     members::Member,
@@ -46,7 +46,7 @@ use kernel::{
     }, //
 };
 
-/// The entries of an event queue.
+/// Entries of an event queue.
 pub(crate) struct EventEntries(pub(crate) Arc<QueueMemory>);
 
 impl EventMemory for EventEntries {
@@ -59,7 +59,7 @@ impl EventMemory for EventEntries {
     }
 }
 
-/// An interrupt that has work done, because what it is about takes hypercalls.
+/// Interrupt that schedules work, because its cause is handled with hypercalls.
 pub(crate) struct WorkInterrupt<H: workqueue::Handler>(pub(crate) Arc<Work<H>>);
 
 impl<H: workqueue::Handler> irq::Handler for WorkInterrupt<H> {
@@ -69,7 +69,7 @@ impl<H: workqueue::Handler> irq::Handler for WorkInterrupt<H> {
     }
 }
 
-/// Reads the notification event queue.
+/// Reader of the notification event queue.
 #[pin_data]
 struct NeqWork {
     adapter: Arc<Adapter>,
@@ -99,7 +99,7 @@ impl workqueue::Handler for NeqWork {
     }
 }
 
-/// The notification event queue and who listens to it.
+/// Notification event queue and its interrupt.
 pub(crate) struct Notifications {
     // Dropped in this order: no interrupt is left when the work ends, and no reader when the queue
     // is freed.
@@ -114,7 +114,7 @@ impl Notifications {
         Eq::new(firmware, "notification event queue", EqKind::Notification)
     }
 
-    /// Listens to the queue `eq`, and looks once for what it has got already.
+    /// Starts to handle the events in `eq`, including those that are in it already.
     pub(crate) fn new(adapter: &Arc<Adapter>, eq: Eq, name: CString) -> Result<Self> {
         let entries = EventEntries(eq.memory().clone());
         let reader = EventReader::new(eq.memory().entries());
@@ -142,7 +142,7 @@ impl Notifications {
 }
 
 impl Adapter {
-    /// Takes note of an event.
+    /// Handles an event.
     fn notice(&self, entry: NeqEntry) {
         let dev = self.firmware().dev();
         match entry.event {
@@ -155,7 +155,7 @@ impl Adapter {
         }
     }
 
-    /// Calls `f` with the port of that number.
+    /// Calls `f` with the port `number`.
     fn with_port(&self, number: u16, f: impl FnOnce(&dyn Member)) {
         match self.members().get(number) {
             Some(member) => f(&**member),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ports of an adapter, as what they share sees them.
+//! Ports of an adapter, as the part sees them that they share.
 
 use super::memory::Generation;
 use crate::{
@@ -25,28 +25,29 @@ use kernel::{
     }, //
 };
 
-/// A port of an adapter: what [`mr::Port`] says, and what else is asked of it.
+/// Port of an adapter: an [`mr::Port`] that also handles events, follows the entitlement, and
+/// counts.
 pub(crate) trait Member:
     mr::Port<Generation = Arc<Generation>, Error = Error> + Send + Sync
 {
     /// Returns the logical port number.
     fn number(&self) -> u16;
 
-    /// Takes note that the link came up or went down. Process context.
+    /// Follows a change of the link. Process context.
     fn link_changed(&self, up: bool);
 
-    /// Recovers from a malfunction that the adapter has reported. Process context.
+    /// Handles a malfunction that the adapter has reported. Process context.
     fn malfunction(&self);
 
-    /// Has each queue pair follow `limits`, if the port is open. The memory map doesn't change
+    /// Makes each queue pair follow `limits`, if the port is open. The memory map does not change
     /// meanwhile.
     fn follow_entitlement(&self, limits: &Limits);
 
-    /// Adds what it has counted to `values`, which are in the order of the ports' table of counters.
+    /// Adds the port's counts to `values`, which are in the order of the ports' table of counters.
     fn add_counts(&self, values: &mut [u64]);
 }
 
-/// A member, in a shape that the table can point to.
+/// Member, in a form to which the table can point.
 pub(crate) struct Entry(KBox<dyn Member>);
 
 impl Deref for Entry {
@@ -57,10 +58,10 @@ impl Deref for Entry {
     }
 }
 
-/// The ports of an adapter.
+/// Ports of an adapter.
 ///
-/// The list is for those who have to do with all of them: while it is locked, none comes or goes. The
-/// table is for events, which name a port by its number and don't wait for anything.
+/// The list is for operations on all ports. While it is locked, no port is added or removed. The
+/// table is for events, which name a port by its number and wait for nothing.
 #[pin_data]
 pub(crate) struct Members {
     #[pin]
@@ -71,7 +72,7 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// There are none.
+    /// Returns a list of no ports.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             list <- new_mutex!(KVec::new()),
@@ -83,7 +84,7 @@ impl Members {
     ///
     /// # Errors
     ///
-    /// There is one of that number; `ENOMEM`.
+    /// There is a port of the same number, or there is no memory.
     pub(super) fn add(&self, member: KBox<dyn Member>) -> Result {
         let number = member.number();
         let entry = Arc::new(Entry(member), GFP_KERNEL)?;
@@ -101,7 +102,7 @@ impl Members {
         Ok(list.push(entry, GFP_KERNEL)?)
     }
 
-    /// Takes the port of that number out. Whoever has found it before may still use it.
+    /// Removes the port `number`. Somebody who has found it before may still use it.
     pub(super) fn remove(&self, number: u16) {
         let mut list = self.list.lock();
         let entry = self.by_number.lock().remove(number.into());
@@ -109,13 +110,13 @@ impl Members {
         drop(entry);
     }
 
-    /// Returns whether there is a port of that number.
+    /// Checks whether there is a port `number`.
     pub(crate) fn contains(&self, number: u16) -> bool {
         self.by_number.lock().get(number.into()).is_some()
     }
 
-    /// Finds the port of that number. It is not unregistered as long as somebody has it, so it must
-    /// be given up soon.
+    /// Finds the port `number`. Its unregistration waits until the result is dropped, which must be
+    /// soon.
     pub(super) fn get(&self, number: u16) -> Option<Arc<Entry>> {
         let by_number = self.by_number.lock();
         by_number.get(number.into()).map(Arc::from)
@@ -128,7 +129,7 @@ impl Members {
         numbers.filter(|&number| number >= first).min()
     }
 
-    /// Calls `f` for each port. None comes or goes meanwhile.
+    /// Calls `f` for each port. No port is added or removed meanwhile.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&dyn Member)) {
         for member in self.list.lock().iter() {
             f(&***member);

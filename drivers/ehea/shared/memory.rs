@@ -54,15 +54,15 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The busmap of the driver.
+/// Busmap of the driver.
 pub(crate) type Map = Busmap<Runs>;
 
-/// Where the adapter finds memory.
+/// Map that tells where the adapter finds memory.
 ///
-/// Work requests get their addresses here alone, so that none has memory that isn't mapped where it
-/// must be. A busmap says where memory is, an entitlement how much of it the adapter may use.
+/// All addresses in work requests come from here. The type of the argument ensures that the memory
+/// is mapped for the adapter where that is necessary.
 pub(crate) trait AdapterAddress {
-    /// The address that the adapter knows `memory` by; none if it isn't in the map.
+    /// Returns the adapter address of `memory`, or `None` if it is not in the map.
     fn adapter_address(&self, memory: Reachable) -> Option<u64>;
 }
 
@@ -85,7 +85,7 @@ pub(crate) type Translation = mr::Translation<Arc<Map>>;
 /// Keys by which the work requests of a queue pair refer to a generation.
 pub(crate) type Keys = mr::Keys<Platform, Region, Arc<Generation>>;
 
-/// The page in which firmware finds the addresses of pages to register.
+/// Page in which firmware finds the addresses of pages to register.
 pub(super) struct List(ContiguousBuffer);
 
 impl PageList for List {
@@ -115,7 +115,7 @@ fn errno(error: BuildError) -> kernel::error::Error {
 /// Memory map of an adapter.
 pub(super) type Memory = mr::Memory<Registrar>;
 
-/// Makes the state before anything is registered.
+/// Returns the memory map before anything is registered.
 pub(super) fn new_memory(
     firmware: &Arc<Firmware>,
     rebuilds: &Arc<RebuildCounters>,
@@ -142,7 +142,7 @@ pub(super) struct Registrar {
     list: List,
     page_sizes: PageSizes,
     rebuilds: Arc<RebuildCounters>,
-    /// The rebuild that is under way.
+    /// Measurement of the rebuild that is under way.
     measurement: Option<Measurement>,
     firmware: Arc<Firmware>,
 }

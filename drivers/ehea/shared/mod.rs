@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the ports of an adapter share.
+//! State that the ports of an adapter share, and work on it.
 //!
-//! - [`worker`]: the adapter with the work that it makes; [`state`]: what it consists of.
+//! - [`worker`]: the adapter with its work; [`state`]: the state that ports share.
 //! - [`members`]: its ports.
 //! - [`memory`]: the memory map and its region; [`runs`]: the memory that the map takes;
 //!   [`rebuild`]: how they follow memory hotplug.
-//! - [`entitlement`]: what the ports may have mapped, in a CMO partition.
+//! - [`entitlement`]: the shares of the ports, in a CMO partition.
 //! - [`events`]: the notification event queue.
-//! - [`observe`]: what can be seen of it; [`counters`]: what is counted.
+//! - [`observe`]: the state that users see; [`counters`]: counts and measurements of rebuilds.
 //!
 //! # Locks
 //!
-//! To be taken in this order, each may be left out:
+//! They are taken in this order; each may be left out:
 //!
 //! 1. RTNL, or the kernel's memory hotplug lock (held by callers of the memory notifier, which must
 //!    not take RTNL; nobody who holds RTNL takes the hotplug lock).

@@ -13,29 +13,29 @@ use super::{
 use crate::mr::Exclusions;
 use kernel::sync::Arc;
 
-/// The memory map at one time.
+/// State of the memory map at one time.
 ///
-/// It has the map, but not the region: who looks at it doesn't keep memory from being removed.
+/// It owns the map, but not the region, so that it does not prevent the removal of memory.
 pub(crate) struct MapState {
     /// Number of the map; 0 if none is registered.
     pub(crate) generation: u64,
     pub(crate) map: Arc<Map>,
-    /// Size, in bytes, of the pages that the map is registered with; 0 if it is not.
+    /// Size in bytes of the pages with which the map is registered; 0 if it is not.
     pub(crate) page_size: u64,
-    /// Calls that its registration took.
+    /// Number of calls that its registration took.
     pub(crate) register_calls: u64,
-    /// Memory regions that exist.
+    /// Number of memory regions that exist.
     pub(crate) regions: u32,
     /// Ranges that are going offline.
     pub(crate) excluded: Exclusions,
-    /// The blackout of the last rebuild.
+    /// Blackout of the last rebuild.
     pub(crate) blackout: Cost,
-    /// The longest blackout since the driver was bound.
+    /// Longest blackout since the driver was bound.
     pub(crate) longest_blackout: Cost,
 }
 
 impl AdapterState {
-    /// The memory map in use. Waits for a rebuild that is under way.
+    /// Returns the state of the memory map in use. Waits for a rebuild that is under way.
     pub(crate) fn map_state(&self) -> MapState {
         let memory = self.memory.lock();
         let published = memory.published();
@@ -52,12 +52,12 @@ impl AdapterState {
         }
     }
 
-    /// A queue pair ceases to carry traffic.
+    /// Begins the measurement of a queue pair's blackout, when it ceases to carry traffic.
     pub(crate) fn begin_blackout(&self) -> Measurement {
         Measurement::begin(self.firmware())
     }
 
-    /// It carries traffic again.
+    /// Ends the measurement of a blackout, when the queue pair carries traffic again.
     pub(crate) fn end_blackout(&self, blackout: Measurement) {
         let cost = blackout.end(self.firmware());
         self.rebuilds.last_blackout.record(&cost);

@@ -45,7 +45,8 @@ impl AdapterState {
         Ok(())
     }
 
-    /// Looks after a port that has come while nobody knew it. It has missed a rebuild, if there was one.
+    /// Moves a port that was just added to the map in use. It has missed any rebuild that was done
+    /// before it was added.
     pub(super) fn member_added(&self) {
         self.memory.lock().settle(&self.members);
     }
@@ -70,10 +71,11 @@ impl AdapterState {
     }
 }
 
-/// The receiver of memory hotplug notifications.
+/// Receiver of memory hotplug notifications.
 ///
-/// The memory hotplug lock is held, hence it takes no RTNL. It allocates memory, though none while
-/// queue pairs pause: writing pages out in order to get memory may need this very network.
+/// It is called with the memory hotplug lock, so it does not take RTNL. It allocates memory, but
+/// none while queue pairs pause: to free memory, the kernel may have to write pages over this very
+/// network.
 pub(crate) struct Hotplug {
     pub(crate) adapter: Arc<Adapter>,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of a busmap.
+//! Memory for the runs of a busmap.
 
 use crate::bmap::{
     OutOfMemory,

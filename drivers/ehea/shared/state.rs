@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the ports of an adapter share, as a value.
+//! State that the ports of an adapter share.
 
 use super::{
     counters::RebuildCounters,
@@ -30,7 +30,7 @@ use kernel::{
     }, //
 };
 
-/// What the ports of an adapter share.
+/// State that the ports of an adapter share.
 #[pin_data]
 pub(crate) struct AdapterState {
     limits: AdapterBlock,
@@ -80,24 +80,24 @@ impl AdapterState {
         }? kernel::error::Error))
     }
 
-    /// Firmware.
+    /// Returns the access to firmware.
     pub(crate) fn firmware(&self) -> &Arc<Firmware> {
         &self.firmware
     }
 
-    /// The ports.
+    /// Returns the ports.
     pub(crate) fn members(&self) -> &Members {
         &self.members
     }
 
-    /// The most multicast addresses that can be registered.
+    /// Returns the maximum number of multicast addresses that can be registered.
     pub(crate) fn multicast_limit(&self) -> usize {
         // The block has the number plus one.
         usize::try_from(self.limits.max_mc_mac.get().saturating_sub(1)).unwrap_or(usize::MAX)
     }
 
-    /// Calls `f` with the memory map to be used from now on, which is registered if it is not. The
-    /// map stays the current one until `f` returns.
+    /// Calls `f` with the memory map in use. The map is made and registered if there is none. It
+    /// stays in use until `f` returns.
     pub(crate) fn with_generation<T>(
         &self,
         f: impl FnOnce(&Arc<Generation>) -> Result<T>,
@@ -107,7 +107,7 @@ impl AdapterState {
         f(&generation)
     }
 
-    /// The entitlement that the ports share; none outside of CMO.
+    /// Returns the entitlement that the ports share, or `None` outside of CMO.
     pub(crate) fn entitlement(&self) -> Option<&Entitlement> {
         self.entitlement.as_deref()
     }

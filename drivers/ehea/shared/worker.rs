@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The work of an adapter: it follows misses and the entitlement.
+//! Work of an adapter: it follows misses and the entitlement.
 
 use super::{
     entitlement::Entitlement,
@@ -44,26 +44,26 @@ use kernel::{
     }, //
 };
 
-/// How often open ports look after what they may have mapped, whatever happens.
+/// Interval in which open ports follow the entitlement, even if nobody requests it.
 const ENTITLEMENT_INTERVAL: Delta = Delta::from_secs(1);
 
-/// An adapter: what its ports share, and the work that this makes.
+/// Adapter: the state that its ports share, and its work item.
 ///
-/// It is dropped in process context, when nobody holds anything that the work takes.
+/// It must be dropped in process context, without any lock that the work takes.
 #[pin_data]
 pub(crate) struct Adapter {
     #[pin]
     work: Work<AdapterWork>,
 }
 
-/// The work item of an adapter.
+/// Work item of an adapter.
 #[pin_data]
 pub(crate) struct AdapterWork {
     #[pin]
     state: AdapterState,
-    /// The ports have to look after what they may have mapped.
+    /// True if the ports have to follow the entitlement.
     entitlement_changed: AtomicBool,
-    /// When they did so last.
+    /// Time at which they did so last.
     #[pin]
     followed: Mutex<Instant<Monotonic>>,
 }
@@ -105,8 +105,8 @@ impl Adapter {
         Ok(membership)
     }
 
-    /// Reports that the buffer at real address `address` is not in the map. However many buffers
-    /// follow, one rebuild is asked for. Any context.
+    /// Reports that the buffer at real address `address` is not in the map. One rebuild is
+    /// requested, however many buffers follow. Any context.
     pub(crate) fn report_miss(&self, dev: &net::Device, address: u64, direction: Direction) {
         trace::miss(dev, address, direction);
         if self.missed.report(address) {
@@ -114,7 +114,7 @@ impl Adapter {
         }
     }
 
-    /// Has all ports look after what they may have mapped, soon. Any context.
+    /// Makes all ports follow the entitlement soon. Any context.
     pub(crate) fn entitlement_changed(&self) {
         if self.entitlement().is_some() {
             self.work.entitlement_changed.store(true, Relaxed);
@@ -122,15 +122,15 @@ impl Adapter {
         }
     }
 
-    /// Ends the work, and waits for it. To be called when there are no ports any more, which would
-    /// ask for more.
+    /// Ends the work, and waits for its end. It is called when there are no ports any more, which
+    /// could request more work.
     pub(crate) fn end_work(&self) {
         self.work.cancel();
     }
 }
 
-/// What makes a port one of an adapter's. Ends on drop, which must be before the port's device is
-/// unregistered: that waits for all who have it.
+/// Membership of a port in its adapter. It ends on drop, which must be before the port's device is
+/// unregistered, because unregistration waits for all owners of the device.
 pub(crate) struct Membership {
     adapter: Arc<Adapter>,
     number: u16,
@@ -143,7 +143,7 @@ impl Drop for Membership {
 }
 
 impl AdapterWork {
-    /// Has all ports follow the entitlement, one after the other.
+    /// Makes all ports follow the entitlement, one after the other.
     ///
     /// The memory map is locked for one port at a time, and not while the table of shares is waited for,
     /// so that whoever opens a port, or removes memory, waits for one port only.

@@ -8,11 +8,7 @@ use super::{Lint, SourceFile};
 /// Folders and files that follow the rule.
 const PLACES: &[&str] = &[
     "benches",
-    "drivers/ehea/abi",
-    "drivers/ehea/bmap",
-    "drivers/ehea/cmo",
-    "drivers/ehea/queue",
-    "drivers/ehea/tests",
+    "drivers/ehea",
     "harness",
     "kunit",
     "model",

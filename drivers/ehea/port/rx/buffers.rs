@@ -38,19 +38,19 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Which memory receive buffers are of.
+/// Memory of receive buffers.
 pub(crate) enum BufferMemory {
-    /// Any. Nothing is charged.
+    /// Any memory. Nothing is charged.
     Free(Unrestricted),
-    /// Memory that is mapped, as much of it as there may be.
+    /// Memory that is mapped, within limits.
     Charged(Access, ChunkCounts),
 }
 
-/// The buffers of a ring. Which of both is decided when the queue pair is made.
+/// Buffers of a ring. The variant is decided when the queue pair is made.
 pub(crate) enum Buffers {
-    /// They go to the stack with their frames.
+    /// Buffers that go to the stack with their frames.
     Free(FreeBuffers),
-    /// They stay with the driver.
+    /// Buffers that stay with the driver.
     Charged(ChargedBuffers),
 }
 
@@ -89,7 +89,7 @@ impl BufferRing {
         Ok(Self { ring, buffers })
     }
 
-    /// Posts as many buffers as there should be, if they are free. Process context.
+    /// Posts buffers for all slots, if nothing is charged. Process context.
     pub(super) fn fill(&mut self, dev: &Device, translation: &Translation) -> Result {
         match &mut self.buffers {
             Buffers::Free(free) => free.fill(&mut self.ring, dev, translation),
@@ -97,7 +97,7 @@ impl BufferRing {
         }
     }
 
-    /// Adds mapped buffers, if they are charged; those that are too many are given up.
+    /// Adds mapped buffers, if memory is charged. Those for which there is no room are dropped.
     pub(super) fn add(
         &mut self,
         chunks: &mut KVec<DmaBuffer>,
@@ -111,7 +111,7 @@ impl BufferRing {
         Ok(())
     }
 
-    /// Returns how many buffers or chunks of the ring are not in `map`.
+    /// Returns the number of buffers or chunks of the ring that are not in `map`.
     pub(super) fn unmapped(&self, map: &Map) -> usize {
         match &self.buffers {
             Buffers::Free(free) => free.unmapped(map),
@@ -119,8 +119,8 @@ impl BufferRing {
         }
     }
 
-    /// Writes all work requests again, for another memory map. Buffers that are not in it are replaced
-    /// by `spares`, with what is in them.
+    /// Writes all work requests again for another memory map. Buffers that are not in it are
+    /// replaced by `spares`, and their contents are copied.
     pub(super) fn rewrite(&mut self, translation: &Translation, spares: &mut RingSpares) -> Result {
         match (&mut self.buffers, spares) {
             (Buffers::Free(free), RingSpares::Free(spares)) => {
@@ -135,10 +135,10 @@ impl BufferRing {
     }
 }
 
-/// What is in reserve for a rewrite of a ring.
+/// Reserve of buffers for a rewrite of a ring.
 pub(super) enum RingSpares {
     Free(KVec<RxBuffer>),
-    /// Memory of chunks.
+    /// Memory for chunks.
     Charged(KVec<ContiguousBuffer>),
 }
 
@@ -159,7 +159,7 @@ impl RingSpares {
         })
     }
 
-    /// Returns how many buffers or chunks there are.
+    /// Returns the number of buffers or chunks.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Free(spares) => spares.len(),
@@ -168,14 +168,14 @@ impl RingSpares {
     }
 }
 
-/// What is in reserve for a rewrite of both rings.
+/// Reserve of buffers for a rewrite of both rings.
 pub(crate) struct Spares {
     pub(super) rq2: RingSpares,
     pub(super) rq3: RingSpares,
 }
 
 impl Spares {
-    /// Allocates as many buffers of `memory` as `counts` says, for RQ2 and RQ3, in `map`. Process
+    /// Allocates buffers of `memory` for RQ2 and RQ3, in the numbers `counts`, in `map`. Process
     /// context.
     pub(crate) fn new(
         counts: [usize; 2],
@@ -191,7 +191,7 @@ impl Spares {
     }
 }
 
-/// How many chunks of mapped buffers the receiving side of a queue pair has.
+/// Numbers of chunks of mapped buffers of a queue pair.
 #[derive(Clone)]
 pub(crate) struct ChunkCounts {
     pub(crate) rq2: Arc<ChunkCount>,
@@ -207,7 +207,7 @@ impl ChunkCounts {
     }
 }
 
-/// Mapped buffers that are to be added.
+/// Mapped buffers to be added.
 #[derive(Default)]
 pub(crate) struct NewChunks {
     pub(crate) rq2: KVec<DmaBuffer>,

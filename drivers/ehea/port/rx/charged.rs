@@ -2,10 +2,10 @@
 
 //! Receive buffers in a CMO partition.
 //!
-//! They stay mapped as long as they exist, and they stay with the driver: a frame is copied out, and
-//! its buffer is posted again. What the stack holds is therefore charged to nobody, however long an
-//! application leaves it in its socket, and the entitlement can be given back at any time: where there
-//! are more buffers than there may be, one that a frame has come in is not posted again.
+//! They stay mapped as long as they exist, and they stay with the driver: a frame is copied out,
+//! and its buffer is posted again. Memory that the stack holds is therefore not charged, however
+//! long an application leaves it in its socket. The entitlement can be given back at any time:
+//! while a ring has more buffers than its limit, buffers that are used up are not posted again.
 //!
 //! Buffers are mapped in chunks of whole pages. A chunk is *retiring* while some of its buffers are
 //! still posted, and is unmapped when the last has been used up.
@@ -46,12 +46,12 @@ use kernel::{
     sync::Arc, //
 };
 
-/// How many chunks a ring may have, and how many it has.
+/// Number of chunks of a ring, and its limit.
 #[derive(Default)]
 pub(crate) struct ChunkCount {
-    /// Set by whoever shares out the entitlement.
+    /// Limit, set by the part that distributes the entitlement.
     limit: AtomicU32,
-    /// Set by who has the ring.
+    /// Number of chunks, set by the owner of the ring.
     mapped: AtomicU32,
 }
 
@@ -64,23 +64,23 @@ impl ChunkCount {
         self.limit.load(Relaxed)
     }
 
-    /// Chunks to be mapped until the limit is reached.
+    /// Returns the number of chunks to be mapped until the limit is reached.
     pub(crate) fn missing(&self) -> u32 {
         self.limit().saturating_sub(self.mapped.load(Relaxed))
     }
 
-    /// Whether there are none at all.
+    /// Checks whether there are no chunks.
     pub(crate) fn is_empty(&self) -> bool {
         self.mapped.load(Relaxed) == 0
     }
 
-    /// Whether there are more than there may be.
+    /// Checks whether the limit is exceeded, not counting `retiring` chunks.
     fn is_exceeded(&self, retiring: u32) -> bool {
         self.mapped.load(Relaxed).saturating_sub(retiring) > self.limit()
     }
 }
 
-/// A buffer: the number of its chunk, and its place in it.
+/// Identification of a buffer: the number of its chunk, and its place in the chunk.
 #[derive(Clone, Copy)]
 pub(crate) struct BufferId {
     chunk: u16,
@@ -89,26 +89,26 @@ pub(crate) struct BufferId {
 
 struct Chunk {
     memory: DmaBuffer,
-    /// Places that are posted, one bit each.
+    /// Bit mask of the places that are posted.
     posted: u32,
     retiring: bool,
 }
 
-/// The buffers of RQ2 or RQ3.
+/// Buffers of RQ2 or RQ3.
 pub(crate) struct ChargedBuffers {
     kind: BufferKind,
     access: Access,
     chunks: KVec<Option<Chunk>>,
-    /// The buffer of each slot of the ring that is posted.
+    /// Buffer of each slot of the ring, if one is posted.
     slots: KVec<Option<BufferId>>,
-    /// Buffers of a chunk.
+    /// Number of buffers in a chunk.
     per_chunk: u8,
     retiring: u32,
     count: Arc<ChunkCount>,
 }
 
 impl ChargedBuffers {
-    /// For a ring with that many slots, without buffers.
+    /// Makes the table for a ring with `slots` slots, without buffers.
     pub(crate) fn new(
         kind: BufferKind,
         slots: usize,
@@ -152,7 +152,7 @@ impl ChargedBuffers {
         self.chunks.get_mut(usize::from(id.chunk))?.as_mut()
     }
 
-    /// The contents of a buffer.
+    /// Returns the contents of a buffer.
     pub(crate) fn window(&self, id: BufferId) -> Option<Window<'_>> {
         let chunk = self.chunks.get(usize::from(id.chunk))?.as_ref()?;
         let offset = usize::from(id.place) * self.kind.stride as usize;
@@ -163,7 +163,7 @@ impl ChargedBuffers {
             .ok()
     }
 
-    /// Posts a buffer that isn't posted.
+    /// Posts a buffer that is not posted.
     fn post(
         &mut self,
         ring: &mut Ring,
@@ -187,8 +187,8 @@ impl ChargedBuffers {
         Ok(())
     }
 
-    /// Has done with a buffer that was used up: posts it again, or gives its chunk back if there are
-    /// more than there may be. Returns whether it was posted.
+    /// Posts a buffer again that was used up, or retires its chunk if the limit is exceeded.
+    /// Returns whether the buffer was posted.
     pub(crate) fn done(
         &mut self,
         ring: &mut Ring,
@@ -216,8 +216,8 @@ impl ChargedBuffers {
         Ok(false)
     }
 
-    /// Adds a chunk and posts its buffers. None are posted, and the chunk is given up, if there is no
-    /// room, or it isn't in the map.
+    /// Adds a chunk and posts its buffers. If there is no room, or if the chunk is not in the map,
+    /// it is dropped.
     pub(crate) fn add(
         &mut self,
         ring: &mut Ring,
@@ -244,7 +244,7 @@ impl ChargedBuffers {
         self.post_chunk(ring, number, translation)
     }
 
-    /// Posts all buffers of a chunk that aren't.
+    /// Posts all buffers of a chunk that are not posted.
     fn post_chunk(&mut self, ring: &mut Ring, number: usize, translation: &Translation) -> Result {
         for place in 0..self.per_chunk {
             let id = BufferId {
@@ -262,7 +262,7 @@ impl ChargedBuffers {
         Ok(())
     }
 
-    /// How many chunks are not in `map`.
+    /// Returns the number of chunks that are not in `map`.
     pub(crate) fn unmapped(&self, map: &Map) -> usize {
         self.chunks
             .iter()
@@ -290,8 +290,8 @@ impl ChargedBuffers {
         Ok(spares)
     }
 
-    /// Moves to another memory map: chunks that are not in it go to `spares`, with the frames that
-    /// are still in them, and all work requests are written again. The queue pair must pause.
+    /// Writes all work requests again for another memory map. Chunks that are not in it are
+    /// replaced by `spares`, to which the frames in them are copied. The queue pair must pause.
     ///
     /// A chunk that is replaced makes room for its replacement in the entitlement.
     pub(crate) fn rewrite(
@@ -347,7 +347,7 @@ fn is_in(memory: &DmaBuffer, map: &Map) -> bool {
         .is_some_and(|all| map.adapter_address(all).is_some())
 }
 
-/// Copies all of a window to one that is as long.
+/// Copies a window to one of the same length.
 fn copy(from: &Window<'_>, to: &Window<'_>) -> Result {
     let mut chunk = [0; 512];
     for offset in (0..from.len()).step_by(chunk.len()) {

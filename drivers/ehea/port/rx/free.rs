@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receive buffers outside of CMO: any memory, which goes to the stack with its frame.
+//! Receive buffers outside of CMO. They are of any memory, and go to the stack with their frames.
 
 use super::ring::{
     Lost,
@@ -27,16 +27,16 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// The buffers of RQ2 or RQ3, with the right to post them.
+/// Buffers of RQ2 or RQ3, with the right to post them.
 pub(crate) struct FreeBuffers {
     token: Unrestricted,
     len: u32,
-    /// The buffer of each slot that is posted.
+    /// Buffer of each slot, if one is posted.
     slots: KVec<Option<RxBuffer>>,
 }
 
 impl FreeBuffers {
-    /// Makes the table for a ring with that many slots, without buffers.
+    /// Makes the table for a ring with `slots` slots, without buffers.
     pub(super) fn new(kind: BufferKind, slots: usize, token: Unrestricted) -> Result<Self> {
         let mut buffers = KVec::with_capacity(slots, GFP_KERNEL)?;
         for _ in 0..slots {
@@ -49,7 +49,7 @@ impl FreeBuffers {
         })
     }
 
-    /// Returns the adapter address of a buffer; none if it isn't in the map.
+    /// Returns the adapter address of a buffer, or `None` if it is not in the map.
     #[inline]
     pub(super) fn address(&self, buffer: &RxBuffer, map: &Map) -> Option<u64> {
         map.adapter_address(self.token.reach(buffer.address(), self.len.into()))
@@ -91,7 +91,7 @@ impl FreeBuffers {
         self.post(ring, buffer, address, translation.key)
     }
 
-    /// Posts as many buffers as there should be. Process context.
+    /// Posts buffers for all slots. Process context.
     pub(super) fn fill(
         &mut self,
         ring: &mut Ring,
@@ -109,7 +109,7 @@ impl FreeBuffers {
         Ok(())
     }
 
-    /// Returns how many buffers are not in `map`.
+    /// Returns the number of buffers that are not in `map`.
     pub(super) fn unmapped(&self, map: &Map) -> usize {
         let buffers = self.slots.iter().flatten();
         buffers
@@ -137,9 +137,9 @@ impl FreeBuffers {
         Ok(spares)
     }
 
-    /// Writes all work requests again, for another memory map. Buffers that are not in it are
-    /// replaced by `spares`, with what is in them: the adapter may be done with one, without anybody
-    /// having looked yet.
+    /// Writes all work requests again for another memory map. Buffers that are not in it are
+    /// replaced by `spares`, and their contents are copied, because a frame may be in them that
+    /// nobody has looked at yet.
     pub(super) fn rewrite(
         &mut self,
         ring: &Ring,

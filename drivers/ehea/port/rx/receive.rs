@@ -2,10 +2,11 @@
 
 //! Reception.
 //!
-//! The adapter reports each frame in the next slot of RQ1. A small frame is in that slot; others are in
-//! a buffer of RQ2 or RQ3. Each buffer that is used up is replaced at once, by a new one if there is
-//! one, else by itself after its frame was copied: the rings never run dry, whatever the state of
-//! memory. In a CMO partition all frames are copied, and buffers stay ([`charged`](super::charged)).
+//! The adapter reports each frame in the next slot of RQ1. A small frame is in that slot, others
+//! are in a buffer of RQ2 or RQ3. A buffer that is used up is replaced at once by a new one. If
+//! there is no memory for a new one, the frame is copied, and its buffer is posted again, so that
+//! the rings never run dry. In a CMO partition, all frames are copied, and buffers stay with the
+//! driver ([`charged`](super::charged)).
 
 use super::{
     buffers::{
@@ -74,7 +75,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The receiving side of a queue pair.
+/// Receiving side of a queue pair.
 pub(crate) struct Receiver {
     reader: CompletionReader,
     rq1: CompletionRing,
@@ -83,20 +84,20 @@ pub(crate) struct Receiver {
     frames: Frames,
 }
 
-/// The frames that RQ1 reports, with the buffers that they are in.
+/// Frames that RQ1 reports, with the buffers in which they are.
 struct Frames {
     rq2: BufferRing,
     rq3: BufferRing,
-    /// What work requests refer to.
+    /// Map and key for work requests.
     translation: Translation,
     counters: Arc<QueueCounters>,
-    /// The number of the receive queue.
+    /// Number of the receive queue.
     queue: u16,
     ctx: Arc<Context>,
 }
 
 impl Receiver {
-    /// Makes the receiving side of `qp`, without buffers. They will be of `memory`.
+    /// Makes the receiving side of `qp`, without buffers. Its buffers will be of `memory`.
     pub(crate) fn new(
         ctx: &Arc<Context>,
         queue: u16,
@@ -132,7 +133,8 @@ impl Receiver {
         })
     }
 
-    /// Writes work requests for all buffers that there should be, outside of CMO. Process context.
+    /// Allocates buffers for all slots and writes their work requests, outside of CMO. Process
+    /// context.
     pub(crate) fn fill(&mut self) -> Result {
         let frames = &mut self.frames;
         frames.rq2.fill(frames.ctx.dev(), &frames.translation)?;
@@ -143,14 +145,14 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// Some are not in the memory map, or there is no room for them; they are given up.
+    /// Some buffers are not in the memory map, or there is no room for them. They are dropped.
     pub(crate) fn add(&mut self, chunks: &mut NewChunks) -> Result {
         let frames = &mut self.frames;
         frames.rq2.add(&mut chunks.rq2, &frames.translation)?;
         frames.rq3.add(&mut chunks.rq3, &frames.translation)
     }
 
-    /// Tells the adapter of all slots and buffers of a new queue pair.
+    /// Announces all slots and buffers of a new queue pair to the adapter.
     pub(crate) fn start(&mut self, qp: &Qp) {
         // CAST: A ring has at most 2^15 slots.
         self.registers
@@ -158,7 +160,7 @@ impl Receiver {
         self.announce();
     }
 
-    /// Tells the adapter of buffers that it doesn't know of yet.
+    /// Announces buffers that were posted to the adapter.
     pub(crate) fn announce(&mut self) {
         let count = self.frames.rq2.ring.take_unannounced();
         if count > 0 {
@@ -170,17 +172,18 @@ impl Receiver {
         }
     }
 
-    /// Returns how many buffers of RQ2 and RQ3 are not in `map`.
+    /// Returns the numbers of buffers of RQ2 and RQ3 that are not in `map`.
     pub(crate) fn unmapped(&self, map: &Map) -> [usize; 2] {
         [self.frames.rq2.unmapped(map), self.frames.rq3.unmapped(map)]
     }
 
-    /// Has the receiver use another memory map; returns the one before. The queue pair must pause.
+    /// Makes the receiver use another memory map. Returns the one before. The queue pair must
+    /// pause.
     ///
     /// # Errors
     ///
-    /// There are not enough spares, because buffers have been posted since they were counted. Nothing
-    /// has changed then.
+    /// There are not enough spares, because buffers were posted after they had been counted.
+    /// Nothing has changed then.
     pub(crate) fn exchange(
         &mut self,
         translation: Translation,
@@ -198,11 +201,11 @@ impl Receiver {
         ))
     }
 
-    /// Receives up to `budget` frames; returns how many there were.
+    /// Receives up to `budget` frames. Returns their number.
     ///
     /// # Errors
     ///
-    /// The queue pair can't be used any more.
+    /// The queue pair cannot be used any more.
     pub(crate) fn poll(
         &mut self,
         ctx: &PollContext<'_>,
@@ -236,7 +239,7 @@ impl Receiver {
         result.map(|()| done)
     }
 
-    /// Arms the interrupt; returns whether there is a frame.
+    /// Arms the interrupt. Returns whether there is a frame.
     pub(crate) fn rearm(&mut self) -> bool {
         self.completion_registers.arm();
         self.reader.has_next(&self.rq1)
@@ -244,8 +247,8 @@ impl Receiver {
 }
 
 impl Frames {
-    /// Hands the frame to the stack that the completion in `entry` is about; returns its length, or
-    /// 0 if it was dropped.
+    /// Hands the frame of the completion in `entry` to the stack. Returns the length of the frame,
+    /// or 0 if it was dropped.
     #[inline]
     fn deliver(
         &mut self,
@@ -319,7 +322,7 @@ impl Frames {
         Ok(count(&self.counters, delivered, &frame))
     }
 
-    /// Hands a frame to the stack that is in the slot of RQ1 itself.
+    /// Hands a frame that is in the slot of RQ1 to the stack.
     #[inline]
     fn deliver_inline(
         &self,
@@ -342,7 +345,7 @@ impl Frames {
     }
 }
 
-/// What it takes to hand on a frame that is in a mapped buffer.
+/// Frame in a mapped buffer, with everything that is needed to copy it.
 struct Copying<'a> {
     translation: &'a Translation,
     counters: &'a QueueCounters,
@@ -350,8 +353,7 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    /// Hands a copy of a frame to the stack that is in a mapped buffer, and posts the buffer again or
-    /// gives it back.
+    /// Hands a copy of the frame to the stack, and posts the buffer again or gives it back.
     #[cold]
     fn deliver(
         &self,

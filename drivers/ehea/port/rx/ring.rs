@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ring of RQ2 or RQ3, whatever its buffers are.
+//! Ring of RQ2 or RQ3, for buffers of either kind.
 
 use crate::{
     kernel_ext::dma::QueueMemory,
@@ -12,11 +12,11 @@ use kernel::sync::Arc;
 /// Failure to post a buffer, which only an adapter that breaks its rules can cause.
 pub(crate) struct Lost;
 
-/// The ring of RQ2 or RQ3.
+/// Ring of RQ2 or RQ3.
 pub(crate) struct Ring {
     memory: Arc<QueueMemory>,
     pub(crate) posted: PostedBuffers,
-    /// Buffers posted that the adapter doesn't know of yet.
+    /// Number of buffers that were posted and not announced to the adapter.
     unannounced: u16,
 }
 
@@ -60,7 +60,8 @@ impl Ring {
             .map_err(|_| Lost)
     }
 
-    /// Takes the number of buffers that the adapter doesn't know of yet; from now on it does.
+    /// Returns the number of buffers that were posted and not announced. They count as announced
+    /// from now on.
     pub(crate) fn take_unannounced(&mut self) -> u16 {
         core::mem::take(&mut self.unannounced)
     }

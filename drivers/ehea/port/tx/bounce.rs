@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bounce slots: memory that the adapter may use in any case, from which a frame is sent whose own
-//! memory is not in the memory map, or, in a CMO partition, can't be mapped.
+//! Bounce slots: memory that the adapter may always use. A frame is copied to them if its own
+//! memory is not in the memory map, or, in a CMO partition, cannot be mapped.
 
 use crate::{
     cmo::BOUNCE_SLOT_BYTES as SLOT_BYTES,
@@ -26,18 +26,18 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Slots that are allocated as one piece.
+/// Number of slots that are allocated as one piece.
 const SLOTS_PER_PIECE: u32 = 4;
-/// Bytes of a piece.
+/// Number of bytes of a piece.
 const PIECE_BYTES: usize = (SLOTS_PER_PIECE * SLOT_BYTES) as usize;
 
-/// The bounce slots of a transmit queue.
+/// Bounce slots of a transmit queue.
 ///
 /// Frames are completed in the order in which they were sent. Therefore slots are used in turn, and
 /// two counters, of slots taken and slots given back, say which are free.
 pub(crate) struct BouncePool {
     pieces: KVec<DmaBuffer>,
-    /// Slots, a power of two.
+    /// Number of slots, a power of two.
     slots: u32,
 }
 
@@ -56,23 +56,24 @@ impl BouncePool {
         Ok(Self { pieces, slots })
     }
 
-    /// Whether all slots are in `map`.
+    /// Checks whether all slots are in `map`.
     pub(crate) fn is_mapped(&self, map: &Map) -> bool {
         self.pieces.iter().all(|piece| is_mapped(piece, map))
     }
 
-    /// How many slots there are.
+    /// Returns the number of slots.
     pub(crate) fn len(&self) -> u32 {
         self.slots
     }
 
-    /// How many slots a frame of `len` bytes takes; none if it takes more than there are.
+    /// Returns the number of slots that a frame of `len` bytes takes, or `None` if it takes more
+    /// than there are.
     pub(crate) fn slots(&self, len: u32) -> Option<u8> {
         let slots = len.div_ceil(SLOT_BYTES);
         u8::try_from(slots).ok().filter(|_| slots <= self.slots)
     }
 
-    /// The memory of `len` bytes from real address `address`, if it is in the slots.
+    /// Returns the `len` bytes from real address `address`, if they are in the slots.
     pub(crate) fn reach(&self, address: u64, len: u64) -> Option<Reachable> {
         let len = usize::try_from(len).ok()?;
         self.pieces.iter().find_map(|piece| {
@@ -81,14 +82,15 @@ impl BouncePool {
         })
     }
 
-    /// Whether that many slots are free, given how many were taken and given back so far.
+    /// Checks whether `slots` slots are free, if `taken` slots were taken and `returned` given back
+    /// so far.
     pub(crate) fn has_free(&self, taken: u32, returned: u32, slots: u8) -> bool {
         let in_use = taken.wrapping_sub(returned);
         in_use.saturating_add(slots.into()) <= self.slots
     }
 
-    /// Copies a frame of `len` bytes to slots, the first of which is taken as number `taken`. None
-    /// if it can't be read.
+    /// Copies a frame of `len` bytes to slots, of which the first one has the number `taken`.
+    /// Returns `None` if the frame cannot be read.
     pub(crate) fn copy(&self, taken: u32, skb: &SkBuff, len: u32) -> Option<()> {
         let mut offset = 0;
         for segment in self.layout(taken, len) {
@@ -108,7 +110,7 @@ impl BouncePool {
         Some(())
     }
 
-    /// Where a frame is that was copied.
+    /// Returns the memory of a frame that was copied.
     pub(crate) fn segments(&self, taken: u32, len: u32) -> impl Iterator<Item = Segment> + '_ {
         self.layout(taken, len).filter_map(|part| {
             let piece = self.piece(part.slot)?;
@@ -119,7 +121,7 @@ impl BouncePool {
         })
     }
 
-    /// The slots of a frame of `len` bytes, and what is in each.
+    /// Returns the slots of a frame of `len` bytes, and the part of the frame in each.
     fn layout(&self, taken: u32, len: u32) -> impl Iterator<Item = Part> {
         let slots = self.slots;
         (0..len.div_ceil(SLOT_BYTES)).map(move |n| Part {
@@ -132,7 +134,7 @@ impl BouncePool {
         self.pieces.get((slot / SLOTS_PER_PIECE) as usize)
     }
 
-    /// Where a slot starts in its piece.
+    /// Returns the offset of a slot in its piece.
     fn offset(slot: u32) -> usize {
         (slot % SLOTS_PER_PIECE * SLOT_BYTES) as usize
     }
@@ -143,7 +145,7 @@ impl BouncePool {
     }
 }
 
-/// What is in one slot.
+/// Part of a frame in one slot.
 struct Part {
     slot: u32,
     len: u32,

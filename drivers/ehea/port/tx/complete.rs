@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completion of what was sent.
+//! Completion of frames that were sent.
 //!
-//! A transmit queue has two sides. The [`Sender`](super::send::Sender) posts frames; it is protected
-//! by the lock of the transmit queue. The [`Completer`] takes note of what was sent; it belongs to
-//! the NAPI instance. They share the [`SendRing`].
+//! A transmit queue has two sides. The [`Sender`](super::send::Sender) posts frames, protected by
+//! the lock of the transmit queue. The [`Completer`] handles completions, and belongs to the NAPI
+//! instance. Both share the [`SendRing`].
 
 use super::ring::{
     Extra,
@@ -36,7 +36,7 @@ use crate::{
 use core::sync::atomic::Ordering::Relaxed;
 use kernel::sync::Arc;
 
-/// The completing side of a transmit queue.
+/// Completing side of a transmit queue.
 pub(crate) struct Completer {
     completer: SendCompleter,
     reader: CompletionReader,
@@ -44,18 +44,18 @@ pub(crate) struct Completer {
     registers: Arc<CqRegisters>,
     ring: Arc<SendRing>,
     counters: Arc<QueueCounters>,
-    /// Where the stack is told what was sent.
+    /// Queue of the stack, which is told what was sent.
     queue: Completions,
-    /// Bytes completed.
+    /// Number of bytes completed.
     bytes: u64,
-    /// Bounce slots given back.
+    /// Number of bounce slots given back.
     bounces: u32,
-    /// The mappings of frames, in a CMO partition.
+    /// Mappings of frames, in a CMO partition.
     mappings: Option<MappingConsumer>,
 }
 
 impl Completer {
-    /// Makes the completing side of `qp`, which reports to `cq`. The stack is told by `completions`.
+    /// Makes the completing side of `qp`, which reports to `cq`. `completions` tells the stack.
     pub(crate) fn new(
         qp: &Qp,
         cq: &Cq,
@@ -78,7 +78,7 @@ impl Completer {
         }
     }
 
-    /// Gives back what a frame had besides its buffer.
+    /// Gives back the bounce slots or mappings of a frame.
     #[cold]
     fn release(&mut self, extra: Extra) {
         match extra.bounce_slots() {
@@ -98,7 +98,7 @@ impl Completer {
     ///
     /// # Errors
     ///
-    /// The queue pair can't be used any more.
+    /// The queue pair cannot be used any more.
     pub(crate) fn poll(&mut self, ctx: &PollContext<'_>) -> core::result::Result<(), SendError> {
         let before = self.bytes;
         // Neither wraps: a send queue has at most 2^15 slots.
@@ -154,12 +154,12 @@ impl Completer {
         result
     }
 
-    /// Where the stack is told what was sent.
+    /// Returns the queue of the stack, which is told what was sent.
     pub(crate) fn queue(&mut self) -> &mut Completions {
         &mut self.queue
     }
 
-    /// Arms the interrupt; returns whether there is a completion.
+    /// Arms the interrupt. Returns whether there is a completion.
     pub(crate) fn rearm(&mut self) -> bool {
         self.registers.arm();
         self.reader.has_next(&self.completions)

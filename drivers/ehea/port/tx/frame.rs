@@ -24,7 +24,7 @@ const ETH_P_IP: u16 = 0x0800;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
-/// The checksums that the adapter is to fill in. Those that it can't are filled in here.
+/// Returns the checksums that the adapter is to fill in. Fills in those that the adapter cannot.
 #[inline]
 fn checksum(skb: &mut SkBuff, partial: &PartialChecksum) -> kernel::error::Result<TxChecksum> {
     let packet = skb.ip();
@@ -45,12 +45,12 @@ fn checksum(skb: &mut SkBuff, partial: &PartialChecksum) -> kernel::error::Resul
     Ok(TxChecksum::None)
 }
 
-/// How the adapter is to segment a frame that the stack wants segmented.
+/// Returns the segmentation that the adapter is to do.
 ///
 /// # Errors
 ///
-/// `EINVAL` if it can't be told. The stack asks only for what the device offers, and headers of TCP
-/// over IPv4 always fit: this is about frames that were made by somebody else.
+/// `EINVAL` if the adapter cannot do it. The stack requests only segmentation that the device
+/// offers, and headers of TCP over IPv4 always fit. Frames that others have made may be different.
 #[cold]
 fn segmentation(skb: &SkBuff, gso: &Gso, checksum: TxChecksum) -> kernel::error::Result<Tso> {
     if !gso.tcp_v4 || gso.other || checksum == TxChecksum::None {
@@ -59,14 +59,15 @@ fn segmentation(skb: &SkBuff, gso: &Gso, checksum: TxChecksum) -> kernel::error:
     Tso::new(gso.size, gso.header_len, skb.len()).ok_or(EINVAL)
 }
 
-/// Whether a frame is so short that it is sent as immediate data, for which the adapter reads no memory.
+/// Checks whether a frame is so short that it is sent as immediate data, for which the adapter
+/// reads no memory.
 #[inline]
 pub(crate) fn is_short(skb: &SkBuff) -> bool {
     skb.len() as usize <= SwqeFormat::IMMEDIATE_MAX && !skb.is_gso()
 }
 
-/// Describes a frame, with what [`SkBuff::gso`] says. Fills in the checksums that the adapter can't:
-/// others than those of IPv4.
+/// Describes a frame. `gso` is the result of [`SkBuff::gso`]. Fills in the checksums that the
+/// adapter cannot fill in, which are those other than of IPv4.
 #[inline(always)]
 pub(crate) fn describe(skb: &mut SkBuff, gso: Option<Gso>) -> kernel::error::Result<Frame> {
     let checksum = match skb.partial_checksum() {
@@ -86,7 +87,7 @@ pub(crate) fn describe(skb: &mut SkBuff, gso: Option<Gso>) -> kernel::error::Res
     })
 }
 
-/// Makes a frame linear that has more fragments than fit a work request.
+/// Makes a frame linear that has too many fragments for a work request.
 #[cold]
 pub(crate) fn linearize(skb: &mut SkBuff, counters: &QueueCounters) -> kernel::error::Result {
     skb.linearize()?;
@@ -94,7 +95,8 @@ pub(crate) fn linearize(skb: &mut SkBuff, counters: &QueueCounters) -> kernel::e
     Ok(())
 }
 
-/// Frames on the wire, and bytes in them, that a frame to be sent makes.
+/// Returns the number of frames on the wire that a frame to be sent makes, and their number of
+/// bytes.
 #[inline]
 pub(crate) fn on_the_wire(skb: &SkBuff) -> (u64, u64) {
     let len = skb.len().into();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What both sides of a send queue share.
+//! Part of a send queue that both of its sides share.
 
 use crate::{
     error::Result,
@@ -16,18 +16,18 @@ use core::sync::atomic::{
 };
 use kernel::prelude::*;
 
-/// What is known of the frame in a slot of the send queue, if the adapter reads it. Written before
-/// the frame is posted, read after it was completed.
+/// Record of the frame in a slot of the send queue, if the adapter reads it. It is written before
+/// the frame is posted, and read after the frame was completed.
 pub(crate) struct SendSlot {
-    /// The buffer, if the adapter reads from it.
+    /// Buffer of the frame, if the adapter reads from it.
     pub(crate) skb: SkbSlot,
-    /// Bytes posted that the adapter reads, until now, with this frame.
+    /// Number of bytes that were posted for the adapter to read, up to this frame.
     pub(crate) bytes: AtomicU64,
-    /// What the frame has besides: see [`Extra`].
+    /// Bounce slots or mappings of the frame: see [`Extra`].
     pub(crate) extra: AtomicU8,
 }
 
-/// What a frame has besides its buffer: nothing, as a rule.
+/// Bounce slots or mappings of a frame. Most frames have none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extra(u8);
 
@@ -35,26 +35,27 @@ impl Extra {
     /// Nothing.
     pub(crate) const NONE: Self = Self(0);
 
-    /// Set if the rest is a number of mappings, else it is one of bounce slots.
+    /// Bit that is set if the other bits are a number of mappings, and clear if they are a number
+    /// of bounce slots.
     const MAPPINGS: u8 = 1 << 7;
 
-    /// That many bounce slots, instead of the buffer.
+    /// Returns the value for `slots` bounce slots, to which the frame was copied.
     pub(crate) const fn bounces(slots: u8) -> Self {
         Self(slots & !Self::MAPPINGS)
     }
 
-    /// That many mappings, of the buffer.
+    /// Returns the value for `count` mappings of the buffer.
     pub(crate) const fn mappings(count: u8) -> Self {
         Self(count | Self::MAPPINGS)
     }
 
-    /// Whether there is something.
+    /// Checks whether there are bounce slots or mappings.
     #[inline]
     pub(crate) const fn is_some(self) -> bool {
         self.0 != 0
     }
 
-    /// Bounce slots, if the frame is in some.
+    /// Returns the number of bounce slots, if the frame is in bounce slots.
     pub(crate) const fn bounce_slots(self) -> Option<u8> {
         if self.0 != 0 && self.0 & Self::MAPPINGS == 0 {
             Some(self.0)
@@ -63,7 +64,7 @@ impl Extra {
         }
     }
 
-    /// How many mappings the frame has.
+    /// Returns the number of mappings.
     pub(crate) const fn mapping_count(self) -> u8 {
         if self.0 & Self::MAPPINGS != 0 {
             self.0 & !Self::MAPPINGS
@@ -72,20 +73,20 @@ impl Extra {
         }
     }
 
-    /// From a slot.
+    /// Unpacks the value in a slot.
     #[inline]
     pub(crate) const fn unpack(packed: u8) -> Self {
         Self(packed)
     }
 
-    /// As it is kept in a slot.
+    /// Packs the value for a slot.
     #[inline]
     pub(crate) const fn pack(self) -> u8 {
         self.0
     }
 }
 
-/// What both sides of a send queue share.
+/// Part of a send queue that both of its sides share.
 pub(crate) struct SendRing {
     pub(crate) slots: KVec<SendSlot>,
     pub(crate) progress: SendProgress,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Transmission: the posting side of a transmit queue. The other side is in
-//! [`complete`](super::complete).
+//! Posting side of a transmit queue. The other side is in [`complete`](super::complete).
 
 use super::{
     bounce::BouncePool,
@@ -72,15 +71,15 @@ use kernel::{
     sync::Arc, //
 };
 
-/// One pair of a transmit and a receive queue of the network device, whether open or not.
+/// Pair of a transmit and a receive queue of the network device, open or not.
 pub(crate) struct Queue {
-    /// The transmitting side, while the port is open.
+    /// Posting side, while the port is open.
     pub(crate) sender: TxState<Sender>,
     pub(crate) counters: Arc<QueueCounters>,
 }
 
 impl Queue {
-    /// Queue `index`, which is closed.
+    /// Returns queue `index`, closed.
     pub(crate) fn new(index: u16) -> Result<Self> {
         Ok(Self {
             sender: TxState::new(index),
@@ -89,26 +88,27 @@ impl Queue {
     }
 }
 
-/// The posting side of a transmit queue.
+/// Posting side of a transmit queue.
 pub(crate) struct Sender {
     poster: SendPoster,
     ring: Arc<SendRing>,
     memory: Arc<QueueMemory>,
     registers: Arc<QpRegisters>,
-    /// What work requests refer to.
+    /// Map and key for work requests.
     translation: Translation,
     bounce: Arc<BouncePool>,
-    /// Bounce slots taken.
+    /// Number of bounce slots taken.
     bounces_taken: u32,
-    /// Bytes posted that the adapter reads, and whose completion the stack waits for.
+    /// Number of bytes that were posted for the adapter to read, and for whose completion the stack
+    /// waits.
     bytes: u64,
-    /// Frames posted that the adapter doesn't know of yet.
+    /// Number of frames that were posted and not announced to the adapter.
     unannounced: u16,
-    /// How the adapter gets at frames.
+    /// Way in which the adapter reaches frames.
     access: SendAccess,
 }
 
-/// A frame that the adapter reads.
+/// Frame that the adapter reads.
 #[derive(Clone, Copy)]
 struct Outgoing<'a> {
     skb: &'a SkBuff,
@@ -116,26 +116,27 @@ struct Outgoing<'a> {
     segments: &'a [skbuff::Segment],
 }
 
-/// Why the adapter can't read a frame where it is.
+/// Reason for which the adapter cannot read a frame where it is.
 #[derive(Clone, Copy)]
 enum Unreadable {
-    /// It has memory that isn't in the memory map, here.
+    /// Memory at this address is not in the memory map.
     Missed(u64),
-    /// It can't be charged.
+    /// The frame cannot be charged.
     NotCharged,
-    /// It can't be sent at all.
+    /// The frame cannot be sent at all.
     Bad,
 }
 
-/// Why a frame isn't sent.
+/// Reason for which a frame is not sent.
 enum Refused {
-    /// There is no room for it: it needs that many bounce slots. Try again after a completion.
+    /// There is no room for the frame, which needs this number of bounce slots. It is sent after a
+    /// completion.
     NoRoom(u8),
-    /// It can't be sent at all.
+    /// The frame cannot be sent at all.
     Bad,
 }
 
-/// Writes the work request of a frame to its slot; `translate` gives the adapter addresses.
+/// Writes the work request of a frame to its slot. `translate` returns adapter addresses.
 #[inline]
 fn write<'a>(
     memory: &QueueMemory,
@@ -183,8 +184,8 @@ impl Sender {
         }
     }
 
-    /// Has the sender use another memory map; returns what is not needed any more. The queue pair
-    /// must pause, and the sender be idle.
+    /// Makes the sender use another memory map. Returns what is not needed any more. The queue pair
+    /// must pause, and the sender must be idle.
     pub(crate) fn exchange(
         &mut self,
         translation: Translation,
@@ -196,25 +197,24 @@ impl Sender {
         )
     }
 
-    /// Whether the adapter is done with all frames that are in the memory region.
+    /// Checks whether the adapter has completed all frames that it reads.
     pub(crate) fn is_idle(&self) -> bool {
         self.poster.is_idle(self.ring.progress.completed())
     }
 
-    /// Slots that are free in the send queue.
+    /// Returns the number of free slots in the send queue.
     fn free(&self) -> u32 {
         self.poster.free(self.ring.progress.completed_count())
     }
 
-    /// Whether a frame can be sent that was refused for want of room; it needs that many bounce
-    /// slots.
+    /// Checks whether there is room for a frame that needs `bounces` bounce slots.
     fn has_room(&self, bounces: u8) -> bool {
         let returned = self.ring.progress.bounces_returned();
         self.free() >= self.poster.wake_from()
             && self.bounce.has_free(self.bounces_taken, returned, bounces)
     }
 
-    /// The slot for the next frame; none if the send queue is full.
+    /// Reserves the slot for the next frame. Returns `None` if the send queue is full.
     #[inline]
     fn reserve(&self, immediate: bool) -> Option<SendTicket> {
         let completed = self.ring.progress.completed();
@@ -251,7 +251,7 @@ impl Sender {
         }
     }
 
-    /// [`Sender::write_direct`] of a frame that is in pieces.
+    /// Writes the work request of a frame in several pieces that the adapter reads where it is.
     #[inline(never)]
     fn write_pieces(
         &self,
@@ -363,7 +363,8 @@ impl Sender {
         Ok(Extra::bounces(bounces))
     }
 
-    /// Writes the work request of a frame that the adapter can't read where it is: from bounce slots.
+    /// Writes the work request of a frame that the adapter cannot read where it is, and copies the
+    /// frame to bounce slots.
     #[cold]
     fn detour(
         &self,
@@ -392,8 +393,8 @@ impl Sender {
         written
     }
 
-    /// Posts a frame that was written, and announces it, and those before it, if the stack has no
-    /// more for now.
+    /// Posts a frame whose work request is written. Announces it and those before it, if the stack
+    /// has no more for now.
     #[inline(always)]
     fn post(&mut self, ticket: &SendTicket, announce: bool) {
         self.poster.post(ticket);
@@ -406,8 +407,8 @@ impl Sender {
         }
     }
 
-    /// Takes note, for its completion, of a frame that the adapter reads; returns whether it must
-    /// be announced now.
+    /// Records a frame that the adapter reads, for its completion. Returns whether it must be
+    /// announced now.
     #[inline]
     fn keep(
         &mut self,
@@ -434,7 +435,7 @@ impl Sender {
         announce
     }
 
-    /// Takes note of a frame that is dropped. Those before it are announced: the stack may have said
+    /// Counts a frame that is dropped. Announces those before it, because the stack may have said
     /// that this one would follow.
     #[cold]
     fn drop_frame(&mut self, counters: &QueueCounters) -> Transmit {
@@ -443,7 +444,7 @@ impl Sender {
         Transmit::Ok
     }
 
-    /// Tells the adapter of frames that it doesn't know of yet.
+    /// Announces frames that were posted to the adapter.
     #[inline]
     fn announce(&mut self) {
         if self.unannounced > 0 {
@@ -575,8 +576,8 @@ impl Queue {
         Transmit::Ok
     }
 
-    /// Stops the queue, unless there is room again, with that many bounce slots. The stack keeps the
-    /// frames that it said would follow, so those before them are announced.
+    /// Stops the queue, unless there is room again for a frame that needs `bounces` bounce slots.
+    /// The stack keeps the frames that it said would follow, so those before them are announced.
     #[cold]
     fn stop(&self, txq: &mut TxQueue<'_>, bounces: u8) {
         if let Some(sender) = self.sender.get(txq) {
