@@ -30,6 +30,7 @@ mod tests {
             Builder,
             Busmap,
             RealRange,
+            RunStore,
             SECTION_SIZE,
             START, //
         },
@@ -127,8 +128,8 @@ mod tests {
     fn many_runs_have_an_index() -> Result {
         for (count, distance) in [(6, 2), (1024, 2), (1024, 33), (20_000, 2)] {
             let map = scattered(count, distance)?;
-            assert!(map.buckets() as u64 >= count);
-            assert!(map.buckets() as u64 <= 2 * count);
+            assert!(map.store.buckets().len() as u64 >= count);
+            assert!(map.store.buckets().len() as u64 <= 2 * count);
 
             let mut wrong = 0;
             for n in 0..count {
@@ -144,7 +145,7 @@ mod tests {
             assert_eq!(wrong, 0);
         }
         // A few runs are searched.
-        assert_eq!(scattered(5, 2)?.buckets(), 0);
+        assert_eq!(scattered(5, 2)?.store.buckets().len(), 0);
         Ok(())
     }
 

@@ -17,13 +17,17 @@ use crate::{
             SkbSlot, //
         },
         stats::Counter,
+        MacAddress,
         NetDevice,
         Operations,
         Registered,
         Transmit,
         UnregisteredNetDevice, //
     },
-    testing::DropCounter, //
+    testing::{
+        self,
+        DropCounter, //
+    }, //
 };
 use core::sync::atomic::{
     AtomicBool,
@@ -234,8 +238,8 @@ pub(crate) fn unregistered(
     let parent: &Device<Bound> = faux.as_ref();
     let mut dev = UnregisteredNetDevice::new(parent, QUEUES, 1, data)?;
 
-    dev.set_name(c"kunit%d")?;
-    dev.set_random_mac_address();
+    testing::set_name(&mut dev, c"kunit%d")?;
+    dev.set_mac_address(&MacAddress([2, 0, 0, 0, 0, 1]));
     dev.set_mtu(1500, 68, 9000);
     Ok(dev)
 }

@@ -8,6 +8,8 @@
 
 #[path = "../drivers/ehea/abi/mod.rs"]
 pub mod abi;
+#[path = "../rust/bindings/mod.rs"]
+pub mod bindings;
 #[path = "../drivers/ehea/bmap/mod.rs"]
 pub mod bmap;
 #[path = "../rust/kernel/mod.rs"]

@@ -100,8 +100,6 @@ mod tests {
                 [1, 2, 3, 4, 5, 6, 7, 8]
             );
         }
-        window.zero();
-        assert_eq!(window.read_u64_be(4096)?, 0);
         Ok(())
     }
 
@@ -110,7 +108,6 @@ mod tests {
         let buffer = DmaBuffer::new(&testing::access(), 2 * 4096)?;
 
         assert_eq!(buffer.len(), 2 * 4096);
-        assert_eq!(buffer.bus_address(), buffer.real_address());
         let part = buffer.reach(4096, 100).ok_or(EINVAL)?;
         assert_eq!(part.address(), buffer.real_address() + 4096);
         assert_eq!(part.len(), 100);

@@ -99,7 +99,7 @@ mod tests {
         let mut dev = unregistered(&parent, &DROPS)?;
 
         // The name of the loopback device is always taken.
-        dev.set_name(c"lo")?;
+        testing::set_name(&mut dev, c"lo")?;
         assert!(dev.register().is_err());
         assert_eq!(DROPS.load(Ordering::Relaxed), 1);
         Ok(())
@@ -111,7 +111,7 @@ mod tests {
         let parent = parent()?;
         let mut dev = unregistered(&parent, &DROPS)?;
 
-        assert!(dev.set_name(c"a-name-of-16-chr").is_err());
+        assert!(testing::set_name(&mut dev, c"a-name-of-16-chr").is_err());
         Ok(())
     }
 
@@ -277,7 +277,10 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
 
         testing::open(&dev)?;
-        let is_stopped = || dev.lock_tx_queue(0).is_some_and(|guard| guard.is_stopped());
+        let is_stopped = || {
+            dev.lock_tx_queue(0)
+                .is_some_and(|guard| testing::is_stopped(&guard))
+        };
         let completed = |has_room| {
             for completions in dev.data().completions.lock().iter_mut().take(1) {
                 completions.completed(&dev, 0, 0, has_room);
@@ -310,7 +313,10 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
 
         testing::open(&dev)?;
-        let is_stopped = || dev.lock_tx_queue(0).is_some_and(|guard| guard.is_stopped());
+        let is_stopped = || {
+            dev.lock_tx_queue(0)
+                .is_some_and(|guard| testing::is_stopped(&guard))
+        };
         let state = &dev.data().get_ref().queues[0];
         if let Some(mut guard) = dev.lock_tx_queue(0) {
             state.hold(&mut guard);
@@ -334,7 +340,10 @@ mod tests {
         let dev = registered(&parent, &DROPS)?;
 
         testing::open(&dev)?;
-        let is_stopped = || dev.lock_tx_queue(0).is_some_and(|guard| guard.is_stopped());
+        let is_stopped = || {
+            dev.lock_tx_queue(0)
+                .is_some_and(|guard| testing::is_stopped(&guard))
+        };
         let data = dev.data().get_ref();
         let mut open = data.completions.lock();
         let [first, second] = &mut open[..] else {

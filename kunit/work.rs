@@ -61,7 +61,10 @@ mod tests {
             net::stats::Counter,
             workqueue::Work, //
         },
-        testing::DropCounter, //
+        testing::{
+            self,
+            DropCounter, //
+        }, //
     };
     use core::sync::atomic::{
         AtomicU32,
@@ -93,19 +96,19 @@ mod tests {
         static DROPS: AtomicU32 = AtomicU32::new(0);
         let (work, runs) = new(0, &DROPS)?;
 
-        work.flush();
+        testing::flush(&work);
         assert_eq!(runs.get(), 0);
         work.schedule();
-        work.flush();
+        testing::flush(&work);
         assert_eq!(runs.get(), 1);
         // Flushing does not wait for the delay.
         work.schedule_after(Delta::from_secs(3600));
-        work.flush();
+        testing::flush(&work);
         assert_eq!(runs.get(), 2);
         // Nor does another call to schedule it.
         work.schedule_after(Delta::from_secs(3600));
         work.schedule();
-        work.flush();
+        testing::flush(&work);
         assert_eq!(runs.get(), 3);
         drop(work);
         assert_eq!(DROPS.load(Ordering::Relaxed), 1);
@@ -122,7 +125,7 @@ mod tests {
         fsleep(Delta::from_millis(20));
         assert_eq!(runs.get(), 0);
         work.schedule();
-        work.flush();
+        testing::flush(&work);
         assert_eq!(runs.get(), 1);
         Ok(())
     }

@@ -36,58 +36,29 @@
 //! - RQ1, RQ2, RQ3: the receive queues of a queue pair, for small, medium and large frames
 //! - SQ: send queue
 
-#[allow(
-    unreachable_pub,
-    unused_imports,
-    reason = "shared with the adapter model"
-)]
-mod abi;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "shared with host tests"
-)]
+pub mod abi;
+#[path = "../../rust/bindings/mod.rs"]
+pub mod bindings;
+#[allow(unreachable_pub, unused_imports, reason = "shared with host tests")]
 mod bmap;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "shared with host tests"
-)]
+#[allow(unreachable_pub, unused_imports, reason = "shared with host tests")]
 mod cmo;
 mod driver;
 mod error;
 mod firmware;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "shared with host tests"
-)]
+#[allow(unreachable_pub, unused_imports, reason = "shared with host tests")]
 mod hcall;
 #[allow(
-    dead_code,
     unreachable_pub,
     unused_imports,
     reason = "complete as they would be upstream"
 )]
 #[path = "../../rust/kernel/mod.rs"]
 mod kernel_ext;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "shared with host tests"
-)]
+#[allow(unreachable_pub, unused_imports, reason = "shared with host tests")]
 mod mr;
 mod port;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "shared with host tests"
-)]
+#[allow(unreachable_pub, unused_imports, reason = "shared with host tests")]
 mod queue;
 mod shared;
 mod sync;

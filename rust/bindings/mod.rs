@@ -14,7 +14,6 @@
     clippy::ptr_as_ptr,
     clippy::ref_as_ptr,
     clippy::undocumented_unsafe_blocks,
-    dead_code,
     improper_ctypes,
     missing_docs,
     non_camel_case_types,

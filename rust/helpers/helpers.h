@@ -56,7 +56,6 @@ void rust_ext_INIT_DELAYED_WORK(struct delayed_work *work, work_func_t fn);
 void rust_ext_netdev_hold(struct net_device *dev);
 void rust_ext_netdev_put(struct net_device *dev);
 void rust_ext_eth_hw_addr_set(struct net_device *dev, const u8 *addr);
-void rust_ext_eth_hw_addr_random(struct net_device *dev);
 u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features);
 void rust_ext_assert_rtnl(void);
 
@@ -102,7 +101,6 @@ __be16 rust_ext_vlan_get_protocol(const struct sk_buff *skb);
 u32 rust_ext_skb_segments(const struct sk_buff *skb,
 			  struct rust_ext_segment *segments);
 int rust_ext_skb_linearize(struct sk_buff *skb);
-int rust_ext_skb_pad(struct sk_buff *skb, u32 len);
 struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len);
 int rust_ext_skb_receive(struct napi_struct *napi, struct sk_buff *skb,
 			 const struct rust_ext_rx_meta *meta);

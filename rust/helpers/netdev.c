@@ -24,11 +24,6 @@ void rust_ext_eth_hw_addr_set(struct net_device *dev, const u8 *addr)
 	eth_hw_addr_set(dev, addr);
 }
 
-void rust_ext_eth_hw_addr_random(struct net_device *dev)
-{
-	eth_hw_addr_random(dev);
-}
-
 u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features)
 {
 	return vlan_features_check(skb, features);

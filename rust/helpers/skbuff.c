@@ -47,12 +47,6 @@ int rust_ext_skb_linearize(struct sk_buff *skb)
 	return skb_linearize(skb);
 }
 
-int rust_ext_skb_pad(struct sk_buff *skb, u32 len)
-{
-	/* On failure the caller still owns the buffer. */
-	return __skb_put_padto(skb, len, false);
-}
-
 struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len)
 {
 	return __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL | __GFP_NOWARN);

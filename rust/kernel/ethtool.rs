@@ -148,12 +148,6 @@ impl DriverInfo {
         self
     }
 
-    /// Sets the version of the firmware.
-    pub fn set_firmware_version(&mut self, version: &CStr) -> &mut Self {
-        Self::set(&mut self.0.fw_version, version);
-        self
-    }
-
     /// Sets the address on the bus.
     pub fn set_bus_info(&mut self, address: &CStr) -> &mut Self {
         Self::set(&mut self.0.bus_info, address);

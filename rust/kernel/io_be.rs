@@ -67,13 +67,6 @@ impl<const SIZE: usize> BeMmio<SIZE> {
         Ok(Self { base })
     }
 
-    fn at(&self, offset: usize) -> Result<*mut c_void> {
-        if offset % 8 != 0 || offset >= SIZE || SIZE - offset < 8 {
-            return Err(EINVAL);
-        }
-        Ok(self.base.wrapping_byte_add(offset))
-    }
-
     /// Writes the register at byte offset `OFFSET`; an offset outside of the mapping doesn't
     /// compile.
     #[inline]
@@ -94,29 +87,6 @@ impl<const SIZE: usize> BeMmio<SIZE> {
 
         // SAFETY: By the type invariant and the assertion, the register is in the mapping.
         unsafe { bindings::rust_ext_in_be64(self.base.wrapping_byte_add(OFFSET)) }
-    }
-
-    /// Writes the register at byte offset `offset`.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if the offset isn't that of a register in the mapping.
-    pub fn try_write64(&self, offset: usize, value: u64) -> Result {
-        let addr = self.at(offset)?;
-        // SAFETY: By the type invariant and the check in `at()`, the register is in the mapping.
-        unsafe { bindings::rust_ext_out_be64(addr, value.to_be()) };
-        Ok(())
-    }
-
-    /// Reads the register at byte offset `offset`.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if the offset isn't that of a register in the mapping.
-    pub fn try_read64(&self, offset: usize) -> Result<u64> {
-        let addr = self.at(offset)?;
-        // SAFETY: By the type invariant and the check in `at()`, the register is in the mapping.
-        Ok(unsafe { bindings::rust_ext_in_be64(addr) })
     }
 }
 

@@ -150,20 +150,9 @@ impl<H: Handler + Send + 'static> Registration<H> {
         }? Error)
     }
 
-    /// The handler.
-    pub fn handler(&self) -> &H {
-        &self.handler
-    }
-
     /// The mapping.
     pub fn mapping(&self) -> &Mapping {
         &self.mapping
-    }
-
-    /// Waits for a handler that is running on another CPU. Process context.
-    pub fn synchronize(&self) {
-        // SAFETY: By the type invariant the interrupt is registered.
-        unsafe { bindings::synchronize_irq(self.mapping.irq) };
     }
 }
 

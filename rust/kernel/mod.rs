@@ -5,8 +5,6 @@
 //! The only place of the module with `unsafe` code; the C side is in `rust/helpers`. See
 //! `rust/README.md` for rules, contexts and locks.
 
-#[path = "../bindings/mod.rs"]
-pub(crate) mod bindings;
 mod callback;
 pub mod crash;
 pub mod debugfs;
@@ -22,3 +20,5 @@ pub mod of;
 pub mod page;
 pub mod vio;
 pub mod workqueue;
+
+pub(crate) use crate::bindings;

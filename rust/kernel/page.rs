@@ -50,13 +50,9 @@ unsafe impl Sync for Window<'_> {}
 
 impl<'a> Window<'a> {
     /// Length in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether the length is 0.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// The address of `len` bytes at `offset`.
@@ -246,14 +242,6 @@ impl<'a> Window<'a> {
     #[inline]
     pub fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: &T) -> Result {
         self.write_bytes(offset, value.as_bytes())
-    }
-
-    /// Sets all bytes to 0.
-    pub fn zero(&self) {
-        for offset in 0..self.len {
-            // SAFETY: Inside, by the type invariant.
-            unsafe { self.base.as_ptr().wrapping_add(offset).write_volatile(0) };
-        }
     }
 
     /// The address, for C code that copies from the window.

@@ -119,10 +119,14 @@ impl<H: Handler> Work<H> {
         })
     }
 
+    pub(crate) fn as_raw(&self) -> *mut bindings::delayed_work {
+        self.item.as_raw()
+    }
+
     fn reference(&self) -> WorkRef<'_> {
         // INVARIANT: The item is alive as long as `self` is borrowed.
         WorkRef {
-            raw: self.item.as_raw(),
+            raw: self.as_raw(),
             _owner: PhantomData,
         }
     }
@@ -137,22 +141,16 @@ impl<H: Handler> Work<H> {
         self.reference().schedule_after(delay);
     }
 
-    /// Runs the work now if it is scheduled, and waits until it has run. Not from its handler.
-    pub fn flush(&self) {
-        // SAFETY: By the type invariant the item is initialised.
-        unsafe { bindings::flush_delayed_work(self.item.as_raw()) };
-    }
-
     /// Takes the work off the queue and waits for a run that has begun. Not from its handler.
     pub fn cancel(&self) {
         // SAFETY: By the type invariant the item is initialised.
-        unsafe { bindings::cancel_delayed_work_sync(self.item.as_raw()) };
+        unsafe { bindings::cancel_delayed_work_sync(self.as_raw()) };
     }
 
     /// Does what [`cancel`](Self::cancel) does, and keeps the work from being scheduled again.
     pub fn disable(&self) {
         // SAFETY: By the type invariant the item is initialised.
-        unsafe { bindings::disable_delayed_work_sync(self.item.as_raw()) };
+        unsafe { bindings::disable_delayed_work_sync(self.as_raw()) };
     }
 }
 

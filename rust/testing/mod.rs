@@ -12,18 +12,26 @@ use crate::kernel_ext::{
         Unrestricted, //
     },
     net::{
+        queue::Queue,
         skbuff::{
             RxBuffer,
             SkBuff, //
         },
-        Device, //
+        Device,
+        Operations,
+        UnregisteredNetDevice, //
     },
-    page::ContiguousBuffer, //
+    page::ContiguousBuffer,
+    workqueue::{
+        Handler,
+        Work, //
+    }, //
 };
 use core::{
     ptr::NonNull,
     sync::atomic::{
         AtomicU32,
+        AtomicUsize,
         Ordering, //
     }, //
 };
@@ -92,6 +100,39 @@ pub fn close(dev: &Device) {
 pub fn set_mtu(dev: &Device, mtu: u32) -> Result {
     // SAFETY: The device is valid.
     to_result(unsafe { bindings::rust_ext_test_set_mtu(dev.as_raw(), mtu) })
+}
+
+/// Sets the name of a device that is not registered, or a template like `eth%d`.
+///
+/// # Errors
+///
+/// `ENAMETOOLONG`.
+pub fn set_name<T: Operations>(dev: &mut UnregisteredNetDevice<T>, name: &CStr) -> Result {
+    let bytes = name.to_bytes();
+    // SAFETY: The device is valid and, during the call, ours.
+    let field = unsafe { &mut (*dev.as_raw()).name };
+    let (field, rest) = field
+        .split_at_mut_checked(bytes.len())
+        .ok_or(ENAMETOOLONG)?;
+
+    // There must be room for the end.
+    *rest.first_mut().ok_or(ENAMETOOLONG)? = 0;
+    field.copy_from_slice(bytes);
+    Ok(())
+}
+
+/// Returns whether the stack is told not to send.
+pub fn is_stopped(queue: &Queue<'_>) -> bool {
+    // SAFETY: The queue is valid. The field is accessed atomically, as C does.
+    let state = unsafe { AtomicUsize::from_ptr(&raw mut (*queue.as_raw()).state) };
+    let stopped = 1 << bindings::netdev_queue_state_t___QUEUE_STATE_DRV_XOFF;
+    state.load(Ordering::Relaxed) & stopped != 0
+}
+
+/// Runs work now if it is scheduled, and waits until it has run. Not from its handler.
+pub fn flush<H: Handler>(work: &Work<H>) {
+    // SAFETY: The work is initialised.
+    unsafe { bindings::flush_delayed_work(work.as_raw()) };
 }
 
 /// What the stack has received.

@@ -16,8 +16,6 @@
 //! cargo compiles them as the crate `ehea-abi`. The sources of the facts are listed in
 //! Documentation/abi.rst; "§" in comments refers to it.
 
-#![cfg_attr(not(test), allow(dead_code))]
-
 pub mod bits;
 pub mod cb;
 pub mod cqe;

@@ -21,7 +21,7 @@ pub struct Busmap<R> {
     first: Run,
     total: u64,
     index: Index,
-    pub(super) store: R,
+    pub(crate) store: R,
 }
 
 impl<R: RunStore> Busmap<R> {
@@ -67,12 +67,6 @@ impl<R: RunStore> Busmap<R> {
     /// Returns all runs, in ascending order.
     pub fn runs(&self) -> &[Run] {
         self.store.as_slice()
-    }
-
-    /// Returns the number of buckets of the index; 0 if there is no index and all runs are
-    /// searched.
-    pub fn buckets(&self) -> usize {
-        self.store.buckets().len()
     }
 
     /// Returns the number of mapped bytes, which is the length of the memory region.

@@ -65,6 +65,7 @@ impl CqRegisters {
 /// it, and the event queue through which it interrupts after it.
 pub(crate) struct Cq {
     object: Object,
+    slots: usize,
     memory: Arc<QueueMemory>,
     registers: Arc<CqRegisters>,
 }
@@ -101,6 +102,7 @@ impl Cq {
         registers.arm();
         Ok(Self {
             object,
+            slots: geometry.slots(),
             memory,
             registers,
         })
@@ -109,6 +111,11 @@ impl Cq {
     /// Returns the handle of the queue.
     pub(crate) fn handle(&self) -> u64 {
         self.object.handle()
+    }
+
+    /// Returns the number of entries.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
     }
 
     /// Returns the entries.

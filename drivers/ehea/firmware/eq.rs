@@ -33,6 +33,7 @@ const ENTRIES: u32 = 20;
 pub(crate) struct Eq {
     object: Object,
     interrupt: u32,
+    slots: usize,
     memory: Arc<QueueMemory>,
 }
 
@@ -54,6 +55,7 @@ impl Eq {
         Ok(Self {
             object,
             interrupt: allocated.interrupt,
+            slots: geometry.slots(),
             memory,
         })
     }
@@ -66,6 +68,11 @@ impl Eq {
     /// Maps the interrupt of the queue.
     pub(crate) fn map_interrupt(&self) -> Result<Mapping> {
         Ok(Mapping::new(self.interrupt)?)
+    }
+
+    /// Returns the number of entries.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
     }
 
     /// Returns the entries.

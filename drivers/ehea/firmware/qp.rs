@@ -25,7 +25,6 @@ use crate::{
             QpAllocated,
             QpCall,
             QpCategory,
-            QueueSelect,
             RqSlots, //
         },
         regs::{
@@ -48,10 +47,7 @@ use crate::{
         io_be::BeMmio,
         page::ContiguousBuffer, //
     },
-    queue::{
-        QpGeometry,
-        WorkQueue, //
-    }, //
+    queue::QpGeometry, //
 };
 use kernel::{
     prelude::*,
@@ -157,7 +153,7 @@ impl Qp {
 
         let geometry = QpGeometry::check(&args, &allocated)?;
         // Otherwise completions could be lost.
-        if send_cq.memory().entries() < geometry.sq.slots() {
+        if send_cq.slots() < geometry.sq.slots() {
             return Err(Error::Invalid(
                 "send queue larger than its completion queue",
             ));
@@ -170,21 +166,20 @@ impl Qp {
             )?)?),
             GFP_KERNEL,
         )?;
-        let mut add_queue =
-            |queue, size: &WorkQueue| object.add_queue(queue, size.pages(), size.slot_bytes());
-        let send = add_queue(QueueSelect::Sq, &geometry.sq)?;
-        let receive = [
-            add_queue(QueueSelect::Rq1, &geometry.rq1)?,
-            add_queue(QueueSelect::Rq2, &geometry.rq2)?,
-            add_queue(QueueSelect::Rq3, &geometry.rq3)?,
-        ];
+        let mut memory = [const { None }; 4];
+        for (place, (queue, size)) in memory.iter_mut().zip(geometry.queues()) {
+            *place = Some(object.add_queue(queue, size.pages(), size.slot_bytes())?);
+        }
+        let [Some(send), Some(rq1), Some(rq2), Some(rq3)] = memory else {
+            return Err(EINVAL.into());
+        };
         Ok(Self {
             object,
             number: allocated.number,
             geometry,
             registers,
             send,
-            receive,
+            receive: [rq1, rq2, rq3],
             block,
         })
     }

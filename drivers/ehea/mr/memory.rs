@@ -113,8 +113,8 @@ pub struct Memory<B: Backend> {
     empty: B::Map,
     /// Number of generations: the one in use, and those that a queue pair has not given up.
     alive: B::Count,
-    // Dropped after the generation.
-    pub(super) backend: B,
+    /// Means by which maps are made. Dropped after the generation.
+    pub backend: B,
 }
 
 impl<B: Backend> Memory<B> {
@@ -127,16 +127,6 @@ impl<B: Backend> Memory<B> {
             alive,
             backend,
         }
-    }
-
-    /// Returns the means by which maps are made.
-    pub fn backend(&self) -> &B {
-        &self.backend
-    }
-
-    /// Returns the means by which maps are made, to be changed.
-    pub fn backend_mut(&mut self) -> &mut B {
-        &mut self.backend
     }
 
     /// Returns the generation in use, if there is one.
@@ -154,11 +144,6 @@ impl<B: Backend> Memory<B> {
     /// Returns the ranges that are going offline.
     pub fn excluded(&self) -> &Exclusions {
         self.policy.excluded()
-    }
-
-    /// Returns the number of the map in use, or of the next one if there is none.
-    pub fn number(&self) -> MapNumber {
-        self.policy.generation()
     }
 
     /// Returns the number of generations, and thus of regions, that exist.

@@ -36,9 +36,6 @@ const MAX_DOUBLINGS: u32 = 10;
 pub struct MapNumber(u64);
 
 impl MapNumber {
-    /// Number of the map before the first rebuild.
-    pub const FIRST: Self = Self(0);
-
     /// Returns the next number.
     const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
@@ -176,7 +173,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Returns the policy for a map that was just built, with [`MapNumber::FIRST`].
+    /// Returns the policy for a map that was just built, with the first number.
     pub fn new() -> Self {
         Self::default()
     }
@@ -189,11 +186,6 @@ impl Policy {
     /// Returns the ranges that are going offline.
     pub fn excluded(&self) -> &Exclusions {
         &self.excluded
-    }
-
-    /// Checks whether a rebuild is queued and has not begun.
-    pub fn is_queued(&self) -> bool {
-        self.queued
     }
 
     /// Decides what to do about `event`, given the published map.

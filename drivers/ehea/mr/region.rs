@@ -46,13 +46,11 @@ impl fmt::Display for RegisterError {
 
 /// Registered memory region. The adapter may access all memory of its busmap.
 ///
-/// Dropping it frees it, in process context. [`MemoryRegion::free`] reports failures.
+/// Dropping it frees it, in process context.
 #[derive(Debug)]
 pub struct MemoryRegion<H: Hypervisor> {
     caller: Caller<H>,
-    /// `None` once freed.
-    allocated: Option<MrAllocated>,
-    bytes: u64,
+    allocated: MrAllocated,
     page_size: PageSize,
     register_calls: u64,
 }
@@ -111,8 +109,7 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
         // From here on, dropping the region frees it.
         let mut region = Self {
             caller: caller.clone(),
-            allocated: Some(allocated),
-            bytes: map.total_bytes(),
+            allocated,
             page_size,
             register_calls: 0,
         };
@@ -151,17 +148,12 @@ impl<H: Hypervisor + Clone> MemoryRegion<H> {
 impl<H: Hypervisor> MemoryRegion<H> {
     /// Returns the handle.
     pub fn handle(&self) -> u64 {
-        self.allocated.unwrap_or_default().handle
+        self.allocated.handle
     }
 
     /// Returns the caller of hypercalls for the adapter.
     pub fn caller(&self) -> &Caller<H> {
         &self.caller
-    }
-
-    /// Returns the length in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Returns the page size with which the region was registered.
@@ -173,26 +165,11 @@ impl<H: Hypervisor> MemoryRegion<H> {
     pub fn register_calls(&self) -> u64 {
         self.register_calls
     }
-
-    /// Frees the region.
-    ///
-    /// # Errors
-    ///
-    /// Firmware refuses. The region is lost until the adapter is reset, because it is not tried
-    /// again.
-    pub fn free(mut self) -> Result<(), HcallError> {
-        match self.allocated.take() {
-            Some(allocated) => self.caller.free(allocated.handle, true, REGION),
-            None => Ok(()),
-        }
-    }
 }
 
 impl<H: Hypervisor> Drop for MemoryRegion<H> {
     fn drop(&mut self) {
-        if let Some(allocated) = self.allocated.take() {
-            self.caller.free_or_report(allocated.handle, REGION);
-        }
+        self.caller.free_or_report(self.allocated.handle, REGION);
     }
 }
 
@@ -219,8 +196,7 @@ fn refuses_argument(code: ReturnCode) -> bool {
 /// region is freed. Dropping the shared region frees it, in process context.
 #[derive(Debug)]
 pub struct SharedRegion<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> {
-    /// `None` once freed.
-    allocated: Option<MrAllocated>,
+    allocated: MrAllocated,
     region: M,
 }
 
@@ -241,7 +217,7 @@ impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> SharedRegion<H, M> {
         };
         let regs = caller.call(Opcode::REGISTER_SMR, call.pack(), SHARED_REGION)?;
         Ok(Self {
-            allocated: Some(MrAllocated::unpack(regs.borrow())),
+            allocated: MrAllocated::unpack(regs.borrow()),
             region,
         })
     }
@@ -249,33 +225,14 @@ impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> SharedRegion<H, M> {
     /// Returns the key by which descriptors refer to the region.
     #[inline]
     pub fn lkey(&self) -> u32 {
-        self.allocated.unwrap_or_default().lkey
-    }
-
-    /// Returns the owner of the region that it is made of.
-    pub fn region(&self) -> &M {
-        &self.region
-    }
-
-    /// Frees the shared region and drops its owner of the region.
-    ///
-    /// # Errors
-    ///
-    /// As for [`MemoryRegion::free`].
-    pub fn free(mut self) -> Result<(), HcallError> {
-        match self.allocated.take() {
-            Some(smr) => self.region.caller().free(smr.handle, true, SHARED_REGION),
-            None => Ok(()),
-        }
+        self.allocated.lkey
     }
 }
 
 impl<H: Hypervisor, M: Deref<Target = MemoryRegion<H>>> Drop for SharedRegion<H, M> {
     fn drop(&mut self) {
-        if let Some(smr) = self.allocated.take() {
-            self.region
-                .caller()
-                .free_or_report(smr.handle, SHARED_REGION);
-        }
+        self.region
+            .caller()
+            .free_or_report(self.allocated.handle, SHARED_REGION);
     }
 }

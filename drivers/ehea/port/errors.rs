@@ -113,7 +113,7 @@ impl AffiliatedEvents {
     ) -> Result<Self> {
         let name = CString::try_from_fmt(fmt!("{}-aff", ctx.dev().name()))?;
         let entries = EventEntries(eq.memory().clone());
-        let reader = EventReader::new(eq.memory().entries());
+        let reader = EventReader::new(eq.slots());
         let work = Arc::pin_init(
             Work::new(pin_init!(AffiliatedWork {
                 ctx: ctx.clone(),

@@ -21,11 +21,6 @@ use kernel::sync::{
 };
 
 impl Slot for Window<'_> {
-    #[inline]
-    fn size(&self) -> usize {
-        Window::len(self)
-    }
-
     #[inline(always)]
     fn write(&mut self, offset: usize, bytes: &[u8]) -> core::result::Result<(), OutOfSlot> {
         self.write_bytes(offset, bytes).map_err(|_| OutOfSlot)

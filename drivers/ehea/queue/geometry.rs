@@ -118,7 +118,7 @@ impl WorkQueue {
         if size.pages(slot) != pages {
             return Err(GeometryError::Pages { ring, pages });
         }
-        Ok(Self { size, slot })
+        Ok(Self::new(size, slot))
     }
 
     /// Returns the number of slots of the ring, a power of two.

@@ -30,6 +30,6 @@ pub use ring::{
 };
 pub use send::{SendCompleter, SendCompletion, SendError, SendPoster, SendTicket, STOP_BELOW};
 pub use swqe::{
-    write_immediate, write_mixed, BusSegment, Frame, OutOfSlot, Segment, Slot, SwqeError, Tso,
-    TxChecksum, MAX_SEGMENTS,
+    write_immediate, write_mixed, Frame, OutOfSlot, Segment, Slot, SwqeError, Tso, TxChecksum,
+    MAX_SEGMENTS,
 };

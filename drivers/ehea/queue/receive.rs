@@ -55,7 +55,7 @@ impl PostedBuffers {
     }
 
     /// Returns the number of posted buffers.
-    #[inline]
+    #[cfg(test)]
     pub const fn posted(&self) -> usize {
         self.posted
     }

@@ -128,7 +128,7 @@ impl CompletionReader {
     }
 
     /// Returns the index of the slot that is read next.
-    #[inline]
+    #[cfg(test)]
     pub const fn index(&self) -> usize {
         self.position.index
     }

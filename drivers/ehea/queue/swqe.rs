@@ -16,9 +16,6 @@ pub struct OutOfSlot;
 
 /// A slot of a ring that the driver writes.
 pub trait Slot {
-    /// Returns the size of the slot in bytes.
-    fn size(&self) -> usize;
-
     /// Writes `bytes` at `offset`.
     ///
     /// # Errors
@@ -42,15 +39,6 @@ pub trait Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Real address of the first byte.
-    pub address: u64,
-    /// Length in bytes.
-    pub len: u32,
-}
-
-/// A piece of a frame in memory, by its adapter address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BusSegment {
-    /// Adapter address of the first byte.
     pub address: u64,
     /// Length in bytes.
     pub len: u32,

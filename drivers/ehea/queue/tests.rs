@@ -19,10 +19,6 @@ mod send;
 struct Bytes(Vec<u8>);
 
 impl Slot for Bytes {
-    fn size(&self) -> usize {
-        self.0.len()
-    }
-
     fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfSlot> {
         self.0
             .get_mut(offset..)

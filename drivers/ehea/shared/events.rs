@@ -117,7 +117,7 @@ impl Notifications {
     /// Starts to handle the events in `eq`, including those that are in it already.
     pub(crate) fn new(adapter: &Arc<Adapter>, eq: Eq, name: CString) -> Result<Self> {
         let entries = EventEntries(eq.memory().clone());
-        let reader = EventReader::new(eq.memory().entries());
+        let reader = EventReader::new(eq.slots());
         let handle = eq.handle();
         let work = Arc::pin_init(
             Work::new(pin_init!(NeqWork {

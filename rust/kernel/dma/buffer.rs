@@ -6,8 +6,7 @@ use super::{
     Access,
     Direction,
     Mapping,
-    Reachable,
-    Unrestricted, //
+    Reachable, //
 };
 use crate::kernel_ext::page::{
     ContiguousBuffer,
@@ -15,15 +14,10 @@ use crate::kernel_ext::page::{
 };
 use kernel::prelude::*;
 
-enum Pin {
-    Unrestricted(Unrestricted),
-    Mapped(Mapping),
-}
-
 /// Memory that the device may read and write as long as the buffer exists.
 pub struct DmaBuffer {
-    // Dropped in this order: what is mapped is not free.
-    pin: Pin,
+    // Dropped in this order: what is mapped is not free. None if `access` is not charged.
+    _mapping: Option<Mapping>,
     memory: ContiguousBuffer,
 }
 
@@ -46,31 +40,26 @@ impl DmaBuffer {
         access: &Access,
         memory: ContiguousBuffer,
     ) -> core::result::Result<Self, (Error, ContiguousBuffer)> {
-        let pin = match access {
-            Access::Unrestricted(token) => Pin::Unrestricted(*token),
+        let mapping = match access {
+            Access::Unrestricted(_) => None,
             Access::Charged(mapper) => {
                 let address = memory.real_address();
                 let len = memory.window().len();
                 match Mapping::new(mapper, address, len, Direction::Bidirectional) {
-                    Ok(mapping) => Pin::Mapped(mapping),
+                    Ok(mapping) => Some(mapping),
                     Err(error) => return Err((error, memory)),
                 }
             }
         };
-        Ok(Self { pin, memory })
+        Ok(Self {
+            _mapping: mapping,
+            memory,
+        })
     }
 
     /// The address that the hypervisor knows the first byte by.
     pub fn real_address(&self) -> u64 {
         self.memory.real_address()
-    }
-
-    /// The address on the bus; the real address if the buffer isn't mapped.
-    pub fn bus_address(&self) -> u64 {
-        match &self.pin {
-            Pin::Unrestricted(_) => self.memory.real_address(),
-            Pin::Mapped(mapping) => mapping.bus_address(),
-        }
     }
 
     /// Length in bytes.

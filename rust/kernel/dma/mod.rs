@@ -88,8 +88,6 @@ pub enum Direction {
     Bidirectional,
     /// The device reads.
     ToDevice,
-    /// The device writes.
-    FromDevice,
 }
 
 impl Direction {
@@ -98,7 +96,6 @@ impl Direction {
         match self {
             Self::Bidirectional => bindings::dma_data_direction::DMA_BIDIRECTIONAL,
             Self::ToDevice => bindings::dma_data_direction::DMA_TO_DEVICE,
-            Self::FromDevice => bindings::dma_data_direction::DMA_FROM_DEVICE,
         }
     }
 }
@@ -320,18 +317,6 @@ impl Mapper {
         unsafe { (&raw const (*self.inner.vdev.as_raw()).cmo.entitled).read_volatile() }
     }
 
-    /// The bytes that the device is charged with.
-    pub fn allocated(&self) -> usize {
-        // SAFETY: The device is valid.
-        unsafe { (&raw const (*self.inner.vdev.as_raw()).cmo.allocated).read_volatile() }
-    }
-
-    /// The bytes that it is said to want.
-    pub fn desired(&self) -> usize {
-        // SAFETY: The device is valid.
-        unsafe { (&raw const (*self.inner.vdev.as_raw()).cmo.desired).read_volatile() }
-    }
-
     /// Tells the bus how many bytes the device would like to have mapped. The bus shares out the
     /// entitlement anew, soon. Process context.
     pub fn set_desired(&self, bytes: usize) {
@@ -362,11 +347,6 @@ impl Mapping {
             len,
             direction,
         })
-    }
-
-    /// The address on the bus, for devices that are told that one.
-    pub fn bus_address(&self) -> u64 {
-        self.handle
     }
 }
 

@@ -227,11 +227,6 @@ pub struct MappingConsumer {
 }
 
 impl MappingConsumer {
-    /// The ring.
-    pub fn ring(&self) -> &Arc<MappingRing> {
-        &self.ring
-    }
-
     /// Undoes the `count` oldest mappings, or as many as there are. Any context.
     #[inline]
     pub fn unmap(&mut self, count: u32) {

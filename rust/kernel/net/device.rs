@@ -4,13 +4,11 @@
 //!
 //! C header: `include/linux/netdevice.h`
 
-use super::Features;
 use crate::kernel_ext::bindings;
 use core::{
     ptr::NonNull,
     sync::atomic::{
         AtomicU32,
-        AtomicU64,
         AtomicUsize,
         Ordering, //
     }, //
@@ -26,13 +24,6 @@ use kernel::{
 /// An Ethernet address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MacAddress(pub [u8; 6]);
-
-impl MacAddress {
-    /// Whether a device may have this address: neither zero nor a group's.
-    pub fn is_valid(&self) -> bool {
-        self.0[0] & 1 == 0 && self.0 != [0; 6]
-    }
-}
 
 impl From<[u8; 6]> for MacAddress {
     fn from(bytes: [u8; 6]) -> Self {
@@ -114,13 +105,6 @@ impl Device {
     pub fn mac_address(&self) -> MacAddress {
         // SAFETY: The device is valid. Its address has room for 32 bytes, six of which are used for Ethernet.
         MacAddress(unsafe { (*self.as_raw()).dev_addr.cast::<[u8; 6]>().read() })
-    }
-
-    /// The features in use.
-    pub fn features(&self) -> Features {
-        // SAFETY: The device is valid. The field is accessed atomically, as C does.
-        let features = unsafe { AtomicU64::from_ptr(&raw mut (*self.as_raw()).features) };
-        Features::from_raw(features.load(Ordering::Relaxed))
     }
 
     /// Whether the device is up; set before `open` and reset before `stop`.

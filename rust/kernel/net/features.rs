@@ -19,10 +19,6 @@ impl Features {
     pub const SG: Self = Self(1 << bindings::NETIF_F_SG_BIT);
     /// Checksums of TCP and UDP over IPv4.
     pub const IP_CSUM: Self = Self(1 << bindings::NETIF_F_IP_CSUM_BIT);
-    /// Any checksum, by start and offset.
-    pub const HW_CSUM: Self = Self(1 << bindings::NETIF_F_HW_CSUM_BIT);
-    /// Checksums of TCP and UDP over IPv6.
-    pub const IPV6_CSUM: Self = Self(1 << bindings::NETIF_F_IPV6_CSUM_BIT);
     /// Memory at any address.
     pub const HIGHDMA: Self = Self(1 << bindings::NETIF_F_HIGHDMA_BIT);
     /// Inserts VLAN tags.
@@ -31,23 +27,10 @@ impl Features {
     pub const VLAN_RX: Self = Self(1 << bindings::NETIF_F_HW_VLAN_CTAG_RX_BIT);
     /// Filters by VLAN.
     pub const VLAN_FILTER: Self = Self(1 << bindings::NETIF_F_HW_VLAN_CTAG_FILTER_BIT);
-    /// Generic receive offload.
-    pub const GRO: Self = Self(1 << bindings::NETIF_F_GRO_BIT);
     /// Segments TCP over IPv4.
     pub const TSO: Self = Self(1 << bindings::NETIF_F_TSO_BIT);
-    /// Segments TCP with ECN.
-    pub const TSO_ECN: Self = Self(1 << bindings::NETIF_F_TSO_ECN_BIT);
-    /// Segments TCP over IPv6.
-    pub const TSO6: Self = Self(1 << bindings::NETIF_F_TSO6_BIT);
-    /// Gives a hash with received frames.
-    pub const RXHASH: Self = Self(1 << bindings::NETIF_F_RXHASH_BIT);
     /// Checks checksums of received frames.
     pub const RXCSUM: Self = Self(1 << bindings::NETIF_F_RXCSUM_BIT);
-
-    /// No feature.
-    pub const fn empty() -> Self {
-        Self(0)
-    }
 
     /// From `netdev_features_t`.
     pub(super) const fn from_raw(raw: u64) -> Self {
@@ -59,19 +42,9 @@ impl Features {
         self.0
     }
 
-    /// Whether all of `other` are in the set.
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
     /// The union; for constants.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
-    }
-
-    /// Those that aren't in `other`; for constants.
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
     }
 }
 

@@ -66,7 +66,7 @@ impl<'a> InstanceLock<'a> {
 /// Proof that this thread holds RTNL and the instance lock of a device.
 pub struct ConfigLock<'a> {
     instance: InstanceLock<'a>,
-    rtnl: Rtnl,
+    _rtnl: Rtnl,
 }
 
 impl<'a> ConfigLock<'a> {
@@ -79,7 +79,7 @@ impl<'a> ConfigLock<'a> {
         // SAFETY: By the safety requirement.
         unsafe {
             Self {
-                rtnl: Rtnl::held(),
+                _rtnl: Rtnl::held(),
                 instance: InstanceLock::held(dev),
             }
         }
@@ -99,11 +99,6 @@ impl<'a> ConfigLock<'a> {
         to_result(unsafe {
             bindings::netif_set_real_num_queues(self.dev.as_raw(), tx.into(), rx.into())
         })
-    }
-
-    /// Returns the proof for RTNL.
-    pub fn rtnl(&self) -> &Rtnl {
-        &self.rtnl
     }
 }
 

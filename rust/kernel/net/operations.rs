@@ -92,8 +92,7 @@ pub trait Operations: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Turns features on and off, compared with [`features`](super::Device::features). Process
-    /// context, both locks held.
+    /// Turns features on and off, so that `features` are on. Process context, both locks held.
     ///
     /// # Errors
     ///
@@ -255,11 +254,6 @@ impl<T: Operations> Private<T> {
         }? Error)
     }
 
-    /// The driver's data; they are pinned with the area.
-    pub(super) fn data(&self) -> &T::Data {
-        &self.data
-    }
-
     /// Has nothing deferred run any more: it is waited for what runs, and nothing can be deferred again.
     pub(super) fn stop(&self) {
         self.later.disable();
@@ -417,12 +411,7 @@ impl RxMode<'_> {
         self.flags & bindings::net_device_flags_IFF_ALLMULTI != 0
     }
 
-    /// Unicast addresses besides the device's own.
-    pub fn unicast(&self) -> Addresses<'_> {
-        Self::addresses(self.unicast)
-    }
-
-    /// Number of addresses in [`unicast`](Self::unicast).
+    /// Returns the number of unicast addresses besides the device's own.
     pub fn unicast_count(&self) -> usize {
         usize::try_from(self.unicast.count).unwrap_or(0)
     }

@@ -31,7 +31,6 @@ use core::{
     ops::Deref,
     sync::atomic::{
         AtomicPtr,
-        AtomicUsize,
         Ordering, //
     }, //
 };
@@ -58,25 +57,11 @@ impl Queue<'_> {
         self.index
     }
 
-    /// Returns the device.
     #[inline]
-    pub fn device(&self) -> &Device {
-        self.dev
-    }
-
-    #[inline]
-    fn as_raw(&self) -> *mut bindings::netdev_queue {
+    pub(crate) fn as_raw(&self) -> *mut bindings::netdev_queue {
         // SAFETY: The device is valid. Its array of queues is allocated and freed with it, and has
         // such an element by the type invariant.
         unsafe { (*self.dev.as_raw())._tx.add(self.index.into()) }
-    }
-
-    /// Returns whether the stack is told not to send.
-    pub fn is_stopped(&self) -> bool {
-        // SAFETY: The queue is valid. The field is accessed atomically, as C does.
-        let state = unsafe { AtomicUsize::from_ptr(&raw mut (*self.as_raw()).state) };
-        state.load(Ordering::Relaxed) & (1 << bindings::netdev_queue_state_t___QUEUE_STATE_DRV_XOFF)
-            != 0
     }
 }
 

@@ -144,45 +144,14 @@ impl<T: Operations> UnregisteredNetDevice<T> {
         }))
     }
 
-    fn as_raw(&self) -> *mut bindings::net_device {
+    pub(crate) fn as_raw(&self) -> *mut bindings::net_device {
         self.0.raw.as_ptr()
-    }
-
-    /// The driver's data.
-    pub fn data(&self) -> Pin<&T::Data> {
-        // SAFETY: By the type invariant the area is initialised and pinned; it is shared only.
-        unsafe { self.0.private().map_unchecked(|private| private.data()) }
-    }
-
-    /// Sets the name, or a template like `eth%d`, which is the default.
-    ///
-    /// # Errors
-    ///
-    /// `ENAMETOOLONG`.
-    pub fn set_name(&mut self, name: &CStr) -> Result {
-        let bytes = name.to_bytes();
-        // SAFETY: The device is valid and ours.
-        let field = unsafe { &mut (*self.as_raw()).name };
-        let (field, rest) = field
-            .split_at_mut_checked(bytes.len())
-            .ok_or(ENAMETOOLONG)?;
-
-        // There must be room for the end.
-        *rest.first_mut().ok_or(ENAMETOOLONG)? = 0;
-        field.copy_from_slice(bytes);
-        Ok(())
     }
 
     /// Sets the address.
     pub fn set_mac_address(&mut self, mac: &MacAddress) {
         // SAFETY: The device is valid and ours, the address has six bytes.
         unsafe { bindings::rust_ext_eth_hw_addr_set(self.as_raw(), mac.0.as_ptr()) };
-    }
-
-    /// Sets an address by chance, marked as such.
-    pub fn set_random_mac_address(&mut self) {
-        // SAFETY: The device is valid and ours.
-        unsafe { bindings::rust_ext_eth_hw_addr_random(self.as_raw()) };
     }
 
     /// Sets the MTU and its limits, in bytes. The stack keeps `change_mtu` within the limits.

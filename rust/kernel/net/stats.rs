@@ -108,12 +108,6 @@ setters! {
     set_rx_length_errors => rx_length_errors;
     /// Frames with a wrong CRC.
     set_rx_crc_errors => rx_crc_errors;
-    /// Frames with a framing error.
-    set_rx_frame_errors => rx_frame_errors;
-    /// Frames lost because a receive FIFO overran.
-    set_rx_fifo_errors => rx_fifo_errors;
     /// Frames lost because no receive buffer was posted.
     set_rx_missed_errors => rx_missed_errors;
-    /// Ring buffer overflows.
-    set_rx_over_errors => rx_over_errors;
 }

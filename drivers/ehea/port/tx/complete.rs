@@ -66,7 +66,7 @@ impl Completer {
     ) -> Self {
         Self {
             completer: SendCompleter::new(&qp.geometry().sq),
-            reader: CompletionReader::new(cq.memory().entries()),
+            reader: CompletionReader::new(cq.slots()),
             completions: CompletionRing(cq.memory().clone()),
             registers: cq.registers().clone(),
             ring,

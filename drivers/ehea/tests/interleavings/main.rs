@@ -8,18 +8,18 @@
 //! that know all their past values. A missing barrier or an ordering that is too weak shows as a
 //! data race, as a queue that nobody wakes, or as a rebuild that nobody does.
 
-#[allow(dead_code, unreachable_pub, reason = "as in the driver")]
+#[allow(unreachable_pub, reason = "as in the driver")]
 #[path = "../../mr/alive.rs"]
 mod alive;
 mod generations;
-#[allow(dead_code, unreachable_pub, reason = "as in the driver")]
+#[allow(unreachable_pub, reason = "as in the driver")]
 #[path = "../../../../rust/kernel/net/hold.rs"]
 mod hold;
-#[allow(dead_code, unreachable_pub, reason = "as in the driver")]
+#[allow(unreachable_pub, reason = "as in the driver")]
 #[path = "../../mr/miss.rs"]
 mod miss;
 mod misses;
-#[allow(dead_code, unreachable_pub, reason = "as in the driver")]
+#[allow(unreachable_pub, reason = "as in the driver")]
 #[path = "../../queue/progress.rs"]
 mod progress;
 mod sending;

@@ -325,7 +325,7 @@ impl<'a> Adapter<'a> {
 
     /// Returns the numbers of the blocks that are online.
     pub(crate) fn online(&self) -> &BTreeSet<u64> {
-        &self.memory.backend().online
+        &self.memory.backend.online
     }
 
     /// Returns the numbers of the blocks in the map.

@@ -69,7 +69,7 @@ impl<'a> Watch<'a> {
     }
 
     fn online(&mut self) -> &mut BTreeSet<u64> {
-        &mut self.adapter.memory.backend_mut().online
+        &mut self.adapter.memory.backend.online
     }
 
     /// Makes buffers come from `source` from now on.
@@ -342,7 +342,8 @@ fn one_rebuild_each_way() {
         assert_eq!(hcalls(&watch) - before, REBUILD);
         watch.step(Step::Offline(3));
         assert_eq!(hcalls(&watch) - before, REBUILD);
-        assert_eq!(watch.adapter.memory.number().get(), 2 * round);
+        let generation = watch.adapter.memory.published().unwrap();
+        assert_eq!(generation.number().get(), 2 * round);
     }
     watch.recover();
 }
@@ -358,7 +359,7 @@ fn no_room_for_a_second_region() {
     watch.step(Step::Use(Some(1)));
     watch.step(Step::GoingOffline(0));
     watch.step(Step::Offline(0));
-    assert_eq!(watch.adapter.memory.backend().broke_first, 2);
+    assert_eq!(watch.adapter.memory.backend.broke_first, 2);
     assert_eq!(guest.most_regions.get(), 1);
     watch.recover();
 }

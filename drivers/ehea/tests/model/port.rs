@@ -150,7 +150,7 @@ impl<'a> Port<'a> {
 
     /// Opens port 1 with a map of all memory.
     pub(crate) fn open(guest: &'a Guest, size: QueueSize) -> Self {
-        let (number, count) = (mr::MapNumber::FIRST, Rc::default());
+        let (number, count) = (mr::MapNumber::default(), Rc::default());
         let map = Rc::new(guest.map());
         let region = register(guest, PageSizes(0), &map).unwrap();
         let generation = Generation::new(number, map, region, count);

@@ -52,10 +52,6 @@ pub(crate) struct RingSlot<'a> {
 }
 
 impl Slot for RingSlot<'_> {
-    fn size(&self) -> usize {
-        self.size
-    }
-
     fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), OutOfSlot> {
         if offset + bytes.len() > self.size {
             return Err(OutOfSlot);

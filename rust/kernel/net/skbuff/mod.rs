@@ -138,16 +138,6 @@ impl SkBuff {
         to_result(unsafe { bindings::rust_ext_skb_linearize(self.raw.as_ptr()) })
     }
 
-    /// Pads the frame with zeroes to `len` bytes, if it is shorter.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn pad(&mut self, len: u32) -> Result {
-        // SAFETY: The buffer is valid and ours; a shared one is copied. It isn't freed on failure.
-        to_result(unsafe { bindings::rust_ext_skb_pad(self.raw.as_ptr(), len) })
-    }
-
     /// Computes a checksum that the stack has left to the device.
     ///
     /// # Errors

@@ -50,11 +50,6 @@ impl SkbSlot {
         // SAFETY: By the type invariant the old buffer was the slot's, and is so no more.
         Some(unsafe { SkBuff::from_raw(old) })
     }
-
-    /// Whether there is no buffer in the slot now.
-    pub fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Relaxed).is_null()
-    }
 }
 
 impl Drop for SkbSlot {

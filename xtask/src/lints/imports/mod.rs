@@ -56,6 +56,7 @@ const CRATES: &[Crate] = &[
             &["../../rust/kernel/page", "../../rust/kernel/workqueue"],
             // All others: they import nothing but the bindings, and `callback`.
             &["../../rust/kernel"],
+            &["../../rust/bindings"],
         ],
         no_circles: &["", "../../rust/kernel", "../../rust/trace"],
     },
