@@ -10,9 +10,11 @@ pub mod napi;
 pub mod operations;
 pub mod queue;
 pub mod registration;
+mod rx_mode;
 pub mod skbuff;
 pub mod stats;
 mod sync;
+mod table;
 
 pub use device::{
     Device,
@@ -22,10 +24,10 @@ pub use features::Features;
 pub use operations::{
     NetDevice,
     Operations,
-    RxMode,
     Transmit, //
 };
 pub use registration::{
     Registered,
     UnregisteredNetDevice, //
 };
+pub use rx_mode::RxMode;

@@ -7,9 +7,9 @@ use super::{
         private,
         NetDevice,
         Operations,
-        Private,
-        Table, //
+        Private, //
     },
+    table::Table,
     Features,
     MacAddress, //
 };

@@ -45,6 +45,7 @@ const CRATES: &[Crate] = &[
             &["../../rust/kernel/vio/driver"],
             &["../../rust/kernel/net/registration"],
             &["../../rust/kernel/ethtool"],
+            &["../../rust/kernel/net/table"],
             &["../../rust/kernel/net/operations"],
             &["../../rust/kernel/net/napi", "../../rust/kernel/net/queue"],
             &["../../rust/kernel/net/lock", "../../rust/kernel/net/skbuff"],
