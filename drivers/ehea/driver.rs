@@ -3,6 +3,7 @@
 //! Probe and remove.
 
 use crate::{
+    abi::cb::port::MAX_PORTS,
     error::{
         Error,
         Result, //
@@ -36,9 +37,6 @@ use kernel::{
     str::CString,
     sync::Arc, //
 };
-
-/// Limit of the number of ports, which no adapter reaches.
-const MAX_PORTS: usize = 16;
 
 vio_device_table!(IDS, [(c"network", c"IBM,lhea")]);
 

@@ -40,7 +40,7 @@ const FIRST_CONSOLE: usize = 0x3000_0000;
 const CONSOLE_STEP: usize = 0x1000;
 
 /// Maximum number of ports of an adapter.
-const MAX_PORTS: usize = 16;
+pub const MAX_PORTS: usize = 16;
 
 /// Description of a guest. [`Builder::boot`] starts the guest.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ mod variant;
 
 pub use agent::{Output, Stream};
 pub use artifacts::{Artifacts, Kernel, ARTIFACTS_VARIABLE, WITNESS_ARTIFACTS_VARIABLE};
-pub use builder::Builder;
+pub use builder::{Builder, MAX_PORTS};
 pub use console::{Console, Finding, FindingKind};
 pub use guest::{Guest, GuestError};
 pub use job::Job;

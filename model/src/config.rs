@@ -3,12 +3,10 @@
 //! Configuration of an adapter.
 
 use ehea_abi::cb::adapter::PageSizes;
-use ehea_abi::cb::port::{MacAddress, MAX_DEFAULT_QPS};
+use ehea_abi::cb::port::{MacAddress, MAX_DEFAULT_QPS, MAX_PORTS};
 
 use crate::temper::Temper;
 
-/// Maximum number of ports of an adapter.
-pub const MAX_PORTS: usize = 16;
 /// Maximum number of register blocks, and of objects of one kind, of an adapter. Handles carry 16
 /// bits of index.
 const MAX_OBJECTS: u32 = 0xfffe;

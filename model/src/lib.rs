@@ -64,7 +64,8 @@ mod tests;
 mod traffic;
 
 pub use adapter::Adapter;
-pub use config::{Config, InvalidConfig, MAX_PORTS};
+pub use config::{Config, InvalidConfig};
+pub use ehea_abi::cb::port::MAX_PORTS;
 pub use host::{Host, NotRam, TraceLevel};
 pub use refusal::{Refusal, Violation};
 pub use temper::{Busy, Rough, Temper};

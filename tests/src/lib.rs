@@ -21,3 +21,6 @@ pub mod soak;
 pub mod suite;
 pub mod system;
 pub mod totals;
+
+// The harness does not know the adapter model.
+const _: () = assert!(ehea_harness::MAX_PORTS == ehea_model::MAX_PORTS);

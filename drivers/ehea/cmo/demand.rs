@@ -10,7 +10,7 @@ pub const MIN_ENTITLEMENT: u64 = 1_562_624;
 
 /// Page size of the bus's translation tables, in bytes. Each mapping is charged with a multiple of
 /// it.
-pub(super) const IOMMU_PAGE_SIZE: u64 = 4096;
+pub const IOMMU_PAGE_SIZE: u64 = 4096;
 
 /// Number of bytes that an adapter maps for itself: its notification event queue.
 pub const DEVICE_BYTES: u64 = QUEUE_PAGE_SIZE as u64;

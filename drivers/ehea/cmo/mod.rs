@@ -18,6 +18,6 @@ mod tests;
 
 pub use demand::{
     device_bytes, port_bytes, BufferKind, Configuration, Limits, Plan, Rings, BOUNCE_SLOT_BYTES,
-    DEVICE_BYTES, MIN_ENTITLEMENT,
+    DEVICE_BYTES, IOMMU_PAGE_SIZE, MIN_ENTITLEMENT,
 };
 pub use policy::{allot, plan, retry_after, Share};

@@ -4,12 +4,15 @@
 
 use super::Firmware;
 use crate::{
-    abi::hcall::{
-        DisableAndGetHea,
-        Opcode,
-        QueueSelect,
-        Regs,
-        ReturnCode, //
+    abi::{
+        hcall::{
+            DisableAndGetHea,
+            Opcode,
+            QueueSelect,
+            Regs,
+            ReturnCode, //
+        },
+        ring, //
     },
     error::{
         Error,
@@ -17,7 +20,10 @@ use crate::{
     },
     hcall::HcallError,
     kernel_ext::{
-        dma::QueueMemory,
+        dma::{
+            self,
+            QueueMemory, //
+        },
         hypercall::{
             Answer,
             RegisterBlock, //
@@ -28,6 +34,9 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+
+// Queues consist of pages as firmware counts them.
+const _: () = assert!(ring::QUEUE_PAGE_SIZE == dma::QUEUE_PAGE_SIZE);
 
 /// Queue or queue pair that firmware has allocated. Dropping it frees it.
 pub(super) struct Object {

@@ -15,12 +15,14 @@ use super::{
 };
 use crate::{
     cmo::{
+        self,
         retry_after,
         BufferKind,
         Limits, //
     },
     error::Result,
     kernel_ext::dma::{
+        self,
         Access,
         DmaBuffer,
         MappingConsumer,
@@ -33,6 +35,9 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+
+// The policy counts in pages as the bus does.
+const _: () = assert!(cmo::IOMMU_PAGE_SIZE == dma::IOMMU_PAGE_SIZE as u64);
 
 /// Way in which the adapter reaches frames to be sent.
 pub(super) enum SendAccess {

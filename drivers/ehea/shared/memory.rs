@@ -19,7 +19,8 @@ use crate::{
         BuildError,
         Builder,
         Busmap,
-        RealRange, //
+        RealRange,
+        SECTION_SIZE, //
     },
     error::{
         Error,
@@ -33,7 +34,10 @@ use crate::{
     hcall::PageList,
     kernel_ext::{
         dma::Reachable,
-        memory::for_each_online_section,
+        memory::{
+            self,
+            for_each_online_section, //
+        },
         page::ContiguousBuffer, //
     },
     mr::{
@@ -53,6 +57,9 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+
+// The map consists of sections as the kernel's memory does.
+const _: () = assert!(SECTION_SIZE == memory::SECTION_SIZE);
 
 /// Busmap of the driver.
 pub(crate) type Map = Busmap<Runs>;

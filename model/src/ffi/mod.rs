@@ -22,10 +22,11 @@ use ehea_abi::cb::port::MacAddress;
 use ehea_abi::hcall::{Opcode, Regs, ReturnCode};
 
 use crate::adapter::Adapter;
-use crate::config::{Config, MAX_PORTS};
+use crate::config::Config;
 use crate::host::{Host as _, TraceLevel};
 use crate::stats::Stats;
 use crate::temper::{Busy, Rough, Temper};
+use crate::MAX_PORTS;
 use host::{CHost, CallbackHost, Callbacks};
 
 /// Value of `EHEA_MODEL_ABI`.

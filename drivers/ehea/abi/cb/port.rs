@@ -11,6 +11,9 @@ use super::super::bits::{Bits64, Bits8};
 /// Maximum number of queue pairs over which a port spreads its frames.
 pub const MAX_DEFAULT_QPS: usize = 16;
 
+/// Maximum number of ports of an adapter that driver and adapter model know. No adapter has more.
+pub const MAX_PORTS: usize = 16;
+
 /// Number of a port control block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortCategory(pub u8);
