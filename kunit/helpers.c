@@ -6,6 +6,7 @@
 #include "../rust/helpers/crash.c"
 #include "../rust/helpers/debugfs.c"
 #include "../rust/helpers/memory.c"
+#include "../rust/helpers/module_lock.c"
 #include "../rust/helpers/netdev.c"
 #include "../rust/helpers/platform.c"
 #include "../rust/helpers/queue.c"

@@ -1,36 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Files in debugfs, in a directory of the module that is there while it has
- * files.
- *
- * Without debugfs its functions return errors, which may be passed on to the
- * others: there is nothing to check.
+ * Files in debugfs. Without debugfs its functions return errors, which may be
+ * passed on to the others: there is nothing to check.
  */
 #include <linux/debugfs.h>
-#include <linux/mutex.h>
 #include <linux/seq_file.h>
 
 #include "helpers.h"
-
-/* Protects the two below. */
-static DEFINE_MUTEX(module_dir_lock);
-static struct dentry *module_dir;
-static unsigned int module_dir_users;
-
-static struct dentry *module_dir_get(void)
-{
-	guard(mutex)(&module_dir_lock);
-	if (!module_dir_users++)
-		module_dir = debugfs_create_dir(KBUILD_MODNAME, NULL);
-	return module_dir;
-}
-
-static void module_dir_put(void)
-{
-	guard(mutex)(&module_dir_lock);
-	if (!--module_dir_users)
-		debugfs_remove(module_dir);
-}
 
 static int rust_ext_debugfs_show(struct seq_file *seq, void *unused)
 {
@@ -42,19 +18,25 @@ static int rust_ext_debugfs_show(struct seq_file *seq, void *unused)
 /* The owner is this module, which can't go while the file is open. */
 DEFINE_SHOW_ATTRIBUTE(rust_ext_debugfs);
 
-void rust_ext_debugfs_create(struct rust_ext_debugfs_file *file,
-			     const char *dir, const char *name,
-			     void (*show)(struct seq_file *seq,
-					  struct rust_ext_debugfs_file *file))
+__rust_helper struct dentry *rust_ext_debugfs_create_module_dir(void)
 {
-	file->show = show;
-	file->dir = debugfs_create_dir(dir, module_dir_get());
-	debugfs_create_file(name, 0400, file->dir, file,
-			    &rust_ext_debugfs_fops);
+	return debugfs_create_dir(KBUILD_MODNAME, NULL);
 }
 
-void rust_ext_debugfs_remove(struct rust_ext_debugfs_file *file)
+__rust_helper struct dentry *
+rust_ext_debugfs_create_dir(const char *name, struct dentry *parent)
 {
-	debugfs_remove(file->dir);
-	module_dir_put();
+	return debugfs_create_dir(name, parent);
+}
+
+__rust_helper void
+rust_ext_debugfs_create_file(const char *name,
+			     struct rust_ext_debugfs_file *file)
+{
+	debugfs_create_file(name, 0400, file->dir, file, &rust_ext_debugfs_fops);
+}
+
+__rust_helper void rust_ext_debugfs_remove(struct dentry *dentry)
+{
+	debugfs_remove(dentry);
 }

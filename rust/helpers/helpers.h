@@ -9,10 +9,13 @@
 #ifndef RUST_EXT_HELPERS_H
 #define RUST_EXT_HELPERS_H
 
+#include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
+/* As the kernel's own rust/helpers has it when helpers aren't inlined. */
+#define __rust_helper
 
 /* platform.c */
 bool rust_ext_firmware_has_cmo(void);
@@ -23,16 +26,12 @@ u64 rust_ext_in_be64(const void __iomem *addr);
 int rust_ext_notifier_from_errno(int error);
 
 /* crash.c */
-struct rust_ext_crash_handler {
-	struct list_head list;
-	void (*fn)(struct rust_ext_crash_handler *handler);
-};
-
 bool rust_ext_is_dump_kernel(void);
-void rust_ext_crash_call(void);
-int rust_ext_crash_register(struct rust_ext_crash_handler *handler,
-			    void (*fn)(struct rust_ext_crash_handler *handler));
-void rust_ext_crash_unregister(struct rust_ext_crash_handler *handler);
+int rust_ext_crash_shutdown_register(void (*fn)(void));
+int rust_ext_crash_shutdown_unregister(void (*fn)(void));
+
+/* module_lock.c */
+extern struct mutex rust_ext_module_lock;
 
 /* debugfs.c */
 struct dentry;
@@ -43,11 +42,12 @@ struct rust_ext_debugfs_file {
 	void (*show)(struct seq_file *seq, struct rust_ext_debugfs_file *file);
 };
 
-void rust_ext_debugfs_create(struct rust_ext_debugfs_file *file,
-			     const char *dir, const char *name,
-			     void (*show)(struct seq_file *seq,
-					  struct rust_ext_debugfs_file *file));
-void rust_ext_debugfs_remove(struct rust_ext_debugfs_file *file);
+struct dentry *rust_ext_debugfs_create_module_dir(void);
+struct dentry *rust_ext_debugfs_create_dir(const char *name,
+					   struct dentry *parent);
+void rust_ext_debugfs_create_file(const char *name,
+				  struct rust_ext_debugfs_file *file);
+void rust_ext_debugfs_remove(struct dentry *dentry);
 
 /* workqueue.c */
 void rust_ext_INIT_DELAYED_WORK(struct delayed_work *work, work_func_t fn);

@@ -6,7 +6,7 @@
 
 #include "helpers.h"
 
-int rust_ext_notifier_from_errno(int error)
+__rust_helper int rust_ext_notifier_from_errno(int error)
 {
 	return notifier_from_errno(error);
 }

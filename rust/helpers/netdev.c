@@ -9,27 +9,27 @@
 
 #include "helpers.h"
 
-void rust_ext_netdev_hold(struct net_device *dev)
+__rust_helper void rust_ext_netdev_hold(struct net_device *dev)
 {
 	netdev_hold(dev, NULL, GFP_ATOMIC);
 }
 
-void rust_ext_netdev_put(struct net_device *dev)
+__rust_helper void rust_ext_netdev_put(struct net_device *dev)
 {
 	netdev_put(dev, NULL);
 }
 
-void rust_ext_eth_hw_addr_set(struct net_device *dev, const u8 *addr)
+__rust_helper void rust_ext_eth_hw_addr_set(struct net_device *dev, const u8 *addr)
 {
 	eth_hw_addr_set(dev, addr);
 }
 
-u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features)
+__rust_helper u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features)
 {
 	return vlan_features_check(skb, features);
 }
 
-void rust_ext_assert_rtnl(void)
+__rust_helper void rust_ext_assert_rtnl(void)
 {
 	ASSERT_RTNL();
 }

@@ -11,7 +11,7 @@
 
 #include "helpers.h"
 
-__be16 rust_ext_vlan_get_protocol(const struct sk_buff *skb)
+__rust_helper __be16 rust_ext_vlan_get_protocol(const struct sk_buff *skb)
 {
 	return vlan_get_protocol(skb);
 }
@@ -42,12 +42,12 @@ u32 rust_ext_skb_segments(const struct sk_buff *skb,
 	return seg - segments;
 }
 
-int rust_ext_skb_linearize(struct sk_buff *skb)
+__rust_helper int rust_ext_skb_linearize(struct sk_buff *skb)
 {
 	return skb_linearize(skb);
 }
 
-struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len)
+__rust_helper struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len)
 {
 	return __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL | __GFP_NOWARN);
 }

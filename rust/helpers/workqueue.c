@@ -6,7 +6,7 @@
 
 #include "helpers.h"
 
-void rust_ext_INIT_DELAYED_WORK(struct delayed_work *work, work_func_t fn)
+__rust_helper void rust_ext_INIT_DELAYED_WORK(struct delayed_work *work, work_func_t fn)
 {
 	INIT_DELAYED_WORK(work, fn);
 }

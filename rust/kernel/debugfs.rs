@@ -9,9 +9,16 @@
 
 use super::{
     bindings,
-    callback::Callback, //
+    callback::Callback,
+    module_lock::{
+        ModuleLock,
+        Shared, //
+    }, //
 };
-use core::convert::Infallible;
+use core::{
+    convert::Infallible,
+    ptr::null_mut, //
+};
 use kernel::{
     prelude::*,
     seq_file::SeqFile, //
@@ -22,6 +29,41 @@ pub trait Show: Send + Sync + 'static {
     /// Writes the contents. Process context, may sleep; several readers may come at once, and a
     /// long text may be asked for twice. Must not wait for whoever drops the [`File`].
     fn show(&self, out: &SeqFile);
+}
+
+/// The directory of the module, which is there while it has files.
+struct ModuleDir {
+    dir: *mut bindings::dentry,
+    files: usize,
+}
+
+// SAFETY: Directories aren't bound to a thread.
+unsafe impl Send for ModuleDir {}
+
+static MODULE_DIR: Shared<ModuleDir> = Shared::new(ModuleDir {
+    dir: null_mut(),
+    files: 0,
+});
+
+impl ModuleDir {
+    /// Counts one more file. Returns the directory, which is made for the first one.
+    fn get(&mut self) -> *mut bindings::dentry {
+        if self.files == 0 {
+            // SAFETY: No precondition.
+            self.dir = unsafe { bindings::rust_ext_debugfs_create_module_dir() };
+        }
+        self.files += 1;
+        self.dir
+    }
+
+    /// Counts one file less, and removes the directory with the last one.
+    fn put(&mut self) {
+        self.files -= 1;
+        if self.files == 0 {
+            // SAFETY: Made in `get()`, or an error; nobody uses it any more.
+            unsafe { bindings::rust_ext_debugfs_remove(self.dir) };
+        }
+    }
 }
 
 /// A file that its owner may read: `/sys/kernel/debug/MODULE/DIR/NAME`. On drop it is removed, with
@@ -59,15 +101,16 @@ impl<T: Show> File<T> {
     /// None for now.
     pub fn new<'a>(dir: &'a CStr, name: &'a CStr, data: T) -> impl PinInit<Self, Error> + 'a {
         let create = |raw: *mut bindings::rust_ext_debugfs_file| {
+            let parent = MODULE_DIR.get(&mut ModuleLock::take()).get();
             // SAFETY: The names are copied. `raw` can be written, and is pinned until `drop()` has removed
-            // the file. The callback suits the type of the data, which are initialised.
+            // the file. The callback suits the type of the data, which are initialised. The parent is there
+            // until `drop()` has given it up.
             unsafe {
-                bindings::rust_ext_debugfs_create(
-                    raw,
-                    dir.as_char_ptr(),
-                    name.as_char_ptr(),
-                    Some(show_callback::<T>),
-                )
+                raw.write(bindings::rust_ext_debugfs_file {
+                    dir: bindings::rust_ext_debugfs_create_dir(dir.as_char_ptr(), parent),
+                    show: Some(show_callback::<T>),
+                });
+                bindings::rust_ext_debugfs_create_file(name.as_char_ptr(), raw);
             };
             Ok(())
         };
@@ -83,6 +126,7 @@ impl<T: Show> File<T> {
 impl<T: Show> PinnedDrop for File<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant the file exists; it is removed only here.
-        unsafe { bindings::rust_ext_debugfs_remove(self.file.as_raw()) };
+        unsafe { bindings::rust_ext_debugfs_remove((*self.file.as_raw()).dir) };
+        MODULE_DIR.get(&mut ModuleLock::take()).put();
     }
 }

@@ -15,6 +15,7 @@ pub mod io_be;
 pub mod irq;
 pub mod memory;
 pub mod memory_hotplug;
+mod module_lock;
 pub mod net;
 pub mod of;
 pub mod page;

@@ -7,6 +7,7 @@
 
 use crate::kernel_ext::{
     bindings,
+    crash,
     dma::{
         Access,
         Unrestricted, //
@@ -244,7 +245,7 @@ pub fn deliver(buffer: &mut RxBuffer, frame: &[u8]) -> Result {
 /// Calls the crash handlers of this module, as a crash does.
 pub fn crash() {
     // SAFETY: Tests run one at a time: nobody registers or unregisters a handler meanwhile.
-    unsafe { bindings::rust_ext_crash_call() };
+    unsafe { crash::crashed() };
 }
 
 /// Counts the drops of its owner.

@@ -23,6 +23,7 @@ use crate::{
         net::stats::Counter, //
     }, //
 };
+use core::mem::ManuallyDrop;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -200,6 +201,8 @@ impl crash::Handler for Crash {
             pr_warn!("crashed while resources changed: firmware keeps all of an adapter\n");
             return;
         };
+        // It stays locked: nobody else runs any more, and to wake who waits for it could hang.
+        let entries = ManuallyDrop::new(entries);
         let mut patience = PATIENCE_MS;
         let kept = entries
             .iter()
