@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is to be done when the kernel has crashed, before another one starts that takes a dump
+//! Handlers for a crash of the kernel, called before another one starts that takes a dump
 //! (kdump), and whether this is such a kernel.
 //!
 //! C headers: `arch/powerpc/include/asm/kexec.h`, `include/linux/crash_dump.h`
@@ -24,7 +24,7 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// Whether this is a kernel that takes a dump. It has little memory and need not be fast.
+/// Checks whether this is a kernel that takes a dump. It has little memory and need not be fast.
 pub fn is_dump_kernel() -> bool {
     // SAFETY: No precondition.
     unsafe { bindings::rust_ext_is_dump_kernel() }

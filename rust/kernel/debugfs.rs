@@ -24,7 +24,7 @@ use kernel::{
     seq_file::SeqFile, //
 };
 
-/// What a file shows.
+/// Contents of a file.
 pub trait Show: Send + Sync + 'static {
     /// Writes the contents. Process context, may sleep; several readers may come at once, and a
     /// long text may be asked for twice. Must not wait for whoever drops the [`File`].

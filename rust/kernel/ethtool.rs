@@ -77,7 +77,7 @@ impl LinkSettings {
         self
     }
 
-    /// Whether the link is full duplex; `None` if that isn't known.
+    /// Returns whether the link is full duplex, or `None` if that isn't known.
     pub fn full_duplex(&self) -> Option<bool> {
         match u32::from(self.0.base.duplex) {
             bindings::DUPLEX_FULL => Some(true),
@@ -97,7 +97,7 @@ impl LinkSettings {
         self
     }
 
-    /// Whether the mode is negotiated.
+    /// Checks whether the mode is negotiated.
     pub fn autoneg(&self) -> bool {
         u32::from(self.0.base.autoneg) == bindings::AUTONEG_ENABLE
     }
@@ -127,7 +127,7 @@ impl LinkSettings {
     }
 }
 
-/// What ethtool tells of the driver, besides what the kernel knows.
+/// Description of the driver for ethtool, besides what the kernel knows.
 #[repr(transparent)]
 pub struct DriverInfo(bindings::ethtool_drvinfo);
 

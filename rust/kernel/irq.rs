@@ -54,7 +54,7 @@ impl Mapping {
         }
     }
 
-    /// The kernel's number for the interrupt.
+    /// Returns the kernel's number for the interrupt.
     pub fn irq(&self) -> u32 {
         self.irq
     }
@@ -80,7 +80,7 @@ pub struct Registration<H: Handler + Send + 'static> {
     #[pin]
     handler: H,
     mapping: Mapping,
-    // Refers to by the kernel (/proc/interrupts), so it lives as long as the registration.
+    // The kernel keeps a pointer to it (/proc/interrupts), so it lives as long as the registration.
     name: CString,
     #[pin]
     _pin: PhantomPinned,
@@ -150,7 +150,7 @@ impl<H: Handler + Send + 'static> Registration<H> {
         }? Error)
     }
 
-    /// The mapping.
+    /// Returns the mapping.
     pub fn mapping(&self) -> &Mapping {
         &self.mapping
     }

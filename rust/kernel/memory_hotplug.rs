@@ -18,7 +18,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// What happens to a range of memory.
+/// Event in the life of a range of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// About to come online; may be refused.

@@ -47,7 +47,7 @@ impl Node {
         self.raw.as_ptr().cast()
     }
 
-    /// The name with its unit address, like `port@1`.
+    /// Returns the name with its unit address, like `port@1`. Process context: it is copied.
     ///
     /// # Errors
     ///
@@ -59,18 +59,18 @@ impl Node {
         CString::try_from_fmt(fmt!("{}", BStr::from_bytes(name.unwrap_or_default())))
     }
 
-    /// Whether `compatible` is in the node's list of the same name.
+    /// Checks whether `compatible` is in the node's list of the same name.
     pub fn is_compatible(&self, compatible: &CStr) -> bool {
         // SAFETY: The node and the string are valid.
         unsafe { bindings::of_device_is_compatible(self.as_ptr(), compatible.as_char_ptr()) != 0 }
     }
 
-    /// Whether the node's `device_type` is `device_type`.
+    /// Checks whether the node's `device_type` is `device_type`.
     pub fn is_type(&self, device_type: &CStr) -> bool {
         self.property(c"device_type") == Some(device_type.to_bytes_with_nul())
     }
 
-    /// The children, in the order of the tree.
+    /// Returns the children, in the order of the tree.
     pub fn children(&self) -> Children<'_> {
         Children {
             parent: self,
@@ -93,7 +93,7 @@ impl Node {
         Some(unsafe { core::slice::from_raw_parts(data.cast(), len) })
     }
 
-    /// The length of property `name` in bytes; `None` if the node doesn't have it.
+    /// Returns the length of property `name` in bytes, or `None` if the node doesn't have it.
     pub fn property_len(&self, name: &CStr) -> Option<usize> {
         self.property(name).map(<[u8]>::len)
     }
@@ -111,7 +111,7 @@ impl Node {
         Ok(data.len())
     }
 
-    /// The big-endian 32-bit value of property `name`.
+    /// Returns the big-endian 32-bit value of property `name`.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Node {
         Ok(u32::from_be_bytes(data.try_into().map_err(|_| EINVAL)?))
     }
 
-    /// The big-endian 64-bit value of property `name`.
+    /// Returns the big-endian 64-bit value of property `name`.
     ///
     /// # Errors
     ///

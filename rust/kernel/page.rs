@@ -17,7 +17,7 @@ use zerocopy::Immutable;
 /// Flags of an allocation that is zeroed, and whose failure isn't logged.
 const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL | bindings::__GFP_ZERO | bindings::__GFP_NOWARN;
 
-/// The real address of what is in the linear mapping, as `__pa()` takes it: kernel memory that was not
+/// Returns the real address of what is in the linear mapping, as `__pa()` takes it: kernel memory that was not
 /// mapped otherwise, and the data of all socket buffers.
 #[inline]
 pub(super) fn real_address(data: *const u8) -> u64 {
@@ -55,7 +55,7 @@ impl<'a> Window<'a> {
         self.len
     }
 
-    /// The address of `len` bytes at `offset`.
+    /// Returns the address of `len` bytes at `offset`.
     #[inline]
     fn at(&self, offset: usize, len: usize) -> Result<*mut u8> {
         // One comparison, where both are constants.
@@ -65,7 +65,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// The part of `len` bytes from `offset`.
+    /// Returns the part of `len` bytes from `offset`.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl<'a> Window<'a> {
         self.write_bytes(offset, value.as_bytes())
     }
 
-    /// The address, for C code that copies from the window.
+    /// Returns the address, for C code that copies from the window.
     pub(super) fn as_ptr(&self) -> *const u8 {
         self.base.as_ptr()
     }
@@ -330,12 +330,12 @@ impl ContiguousBuffer {
         })
     }
 
-    /// The address that the hypervisor knows the first byte by.
+    /// Returns the real address of the first byte.
     pub fn real_address(&self) -> u64 {
         self.real_address
     }
 
-    /// The contents.
+    /// Returns the contents.
     #[inline]
     pub fn window(&self) -> Window<'_> {
         // INVARIANT: The allocation is valid as long as `self` is borrowed; pages are aligned.

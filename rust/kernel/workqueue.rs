@@ -22,7 +22,7 @@ use kernel::{
     }, //
 };
 
-/// What a work item does.
+/// Work of an item.
 pub trait Handler: Send + Sync + 'static {
     /// Runs in process context on an unbound workqueue for long work; never in parallel with
     /// itself.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests of the abstractions need: frames that are counted when they are freed, a stack
+//! Means for tests of the abstractions: frames that are counted when they are freed, a stack
 //! that sends and receives them, and another view of memory.
 //!
 //! Not part of the driver. The C side is `rust/testing/testing.c`.
@@ -41,7 +41,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// A frame of `len` bytes, the last `frag_len` of which (at most a page) are not linear. Each byte
+/// Makes a frame of `len` bytes, the last `frag_len` of which (at most a page) are not linear. Each byte
 /// behind the Ethernet header is its own offset, modulo 256. [`freed`] counts it.
 pub fn frame(dev: &Device, len: u32, frag_len: u32) -> Result<SkBuff> {
     // SAFETY: The device is valid.
@@ -50,7 +50,7 @@ pub fn frame(dev: &Device, len: u32, frag_len: u32) -> Result<SkBuff> {
     Ok(unsafe { SkBuff::from_raw(NonNull::new(raw).ok_or(ENOMEM)?) })
 }
 
-/// A frame of `len` bytes with a TCP segment in IPv4, whose VLAN tag (0x2064), checksum and segmentation
+/// Makes a frame of `len` bytes with a TCP segment in IPv4, whose VLAN tag (0x2064), checksum and segmentation
 /// (with 1448 bytes each) are left to the device. [`freed`] counts it.
 pub fn segmented_frame(dev: &Device, len: u32) -> Result<SkBuff> {
     // SAFETY: The device is valid.
@@ -59,7 +59,7 @@ pub fn segmented_frame(dev: &Device, len: u32) -> Result<SkBuff> {
     Ok(unsafe { SkBuff::from_raw(NonNull::new(raw).ok_or(ENOMEM)?) })
 }
 
-/// Where the data of a frame start, by C's reckoning.
+/// Returns the real address of a frame's data, by C's reckoning.
 pub fn real_address(skb: &SkBuff) -> u64 {
     // SAFETY: The buffer is valid.
     unsafe { bindings::rust_ext_test_real_address(skb.as_raw()) }
@@ -71,7 +71,7 @@ pub fn access() -> Access {
     Access::Unrestricted(unsafe { Unrestricted::new() })
 }
 
-/// How many frames of [`frame`] were freed since the last call.
+/// Returns how many frames of [`frame`] were freed since the last call.
 pub fn freed() -> u32 {
     // SAFETY: No precondition.
     unsafe { bindings::rust_ext_test_freed() }
@@ -97,7 +97,7 @@ pub fn close(dev: &Device) {
     unsafe { bindings::rust_ext_test_close(dev.as_raw()) };
 }
 
-/// Has the stack change the MTU.
+/// Changes the MTU, as the stack does.
 pub fn set_mtu(dev: &Device, mtu: u32) -> Result {
     // SAFETY: The device is valid.
     to_result(unsafe { bindings::rust_ext_test_set_mtu(dev.as_raw(), mtu) })
@@ -136,7 +136,7 @@ pub fn flush<H: Handler>(work: &Work<H>) {
     unsafe { bindings::flush_delayed_work(work.as_raw()) };
 }
 
-/// What the stack has received.
+/// Frames that the stack has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Number of frames.
@@ -145,7 +145,7 @@ pub struct Received {
     pub len: u32,
     /// Its VLAN tag.
     pub vlan: Option<u16>,
-    /// Whether its checksum needn't be checked any more.
+    /// True if its checksum needn't be checked any more.
     pub checksum_unnecessary: bool,
     /// Its first byte behind the header.
     pub first: u8,
@@ -174,7 +174,7 @@ impl<'a> Listener<'a> {
         Ok(Self(dev))
     }
 
-    /// What was received so far.
+    /// Returns what was received so far.
     pub fn received(&self) -> Received {
         let mut raw = bindings::rust_ext_test_received::default();
         // SAFETY: `raw` can be written.
@@ -199,19 +199,19 @@ impl Drop for Listener<'_> {
     }
 }
 
-/// Bytes of memory that are present and online, according to the nodes.
+/// Returns the bytes of memory that are present and online, according to the nodes.
 pub fn present_bytes() -> u64 {
     // SAFETY: No precondition.
     unsafe { bindings::rust_ext_test_present_bytes() }
 }
 
-/// Where the memory of all nodes ends.
+/// Returns the end of the memory of all nodes.
 pub fn memory_end() -> u64 {
     // SAFETY: No precondition.
     unsafe { bindings::rust_ext_test_memory_end() }
 }
 
-/// Whether the page at a real address is online.
+/// Checks whether the page at a real address is online.
 pub fn is_online(address: u64) -> bool {
     // SAFETY: No precondition.
     unsafe { bindings::rust_ext_test_online(address) }

@@ -13,7 +13,7 @@ use crate::kernel_ext::{
 };
 use kernel::device;
 
-/// What a buffer is for.
+/// Purpose of a buffer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// A frame to be sent.
@@ -22,7 +22,7 @@ pub(crate) enum Direction {
     Receive,
 }
 
-/// How a rebuild ended; the tracepoint has a word for each number.
+/// Result of a rebuild. The tracepoint has a word for each number.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum RebuildResult {
@@ -48,7 +48,7 @@ pub(crate) struct RebuildEnd {
     pub(crate) blackout_hcalls: u64,
     /// The longest that a queue pair paused, in nanoseconds.
     pub(crate) blackout_ns: u64,
-    /// How it ended.
+    /// Result of the rebuild.
     pub(crate) result: RebuildResult,
 }
 

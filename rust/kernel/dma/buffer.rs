@@ -57,7 +57,7 @@ impl DmaBuffer {
         })
     }
 
-    /// The address that the hypervisor knows the first byte by.
+    /// Returns the real address of the first byte.
     pub fn real_address(&self) -> u64 {
         self.memory.real_address()
     }
@@ -69,13 +69,13 @@ impl DmaBuffer {
         self.memory.window().len()
     }
 
-    /// The contents.
+    /// Returns the contents.
     #[inline]
     pub fn window(&self) -> Window<'_> {
         self.memory.window()
     }
 
-    /// The `len` bytes from `offset`; none if they are not inside.
+    /// Returns the `len` bytes from `offset`, or `None` if they are not inside.
     #[inline]
     pub fn reach(&self, offset: usize, len: usize) -> Option<Reachable> {
         let end = offset.checked_add(len)?;

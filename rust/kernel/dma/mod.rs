@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device may read and write, and what that is charged to.
+//! Memory that a device may read and write, and the entitlement that is charged for it.
 //!
 //! In a partition with Cooperative Memory Overcommitment (CMO) the bus lets a device touch a page
 //! only while it is mapped through the bus's DMA operations, which charge it to the device's
@@ -72,7 +72,7 @@ const CLOSE_INTERVAL: Delta = Delta::from_millis(1);
 /// After how many of them the log says that it isn't.
 const CLOSE_REPORT: u32 = 10_000;
 
-/// The bytes that a mapping of `len` bytes is charged with, wherever it starts in a page.
+/// Returns the bytes that a mapping of `len` bytes is charged with, wherever it starts in a page.
 #[inline]
 pub const fn charge(len: usize) -> usize {
     match len.checked_next_multiple_of(IOMMU_PAGE_SIZE) {
@@ -81,7 +81,7 @@ pub const fn charge(len: usize) -> usize {
     }
 }
 
-/// Which way data go.
+/// Direction in which data go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The device reads and writes.
@@ -144,7 +144,7 @@ impl Unrestricted {
     }
 }
 
-/// How a device gets at memory: settled when it is bound.
+/// Way in which a device reaches memory. It is settled when the device is bound.
 #[derive(Clone)]
 pub enum Access {
     /// Freely.
@@ -188,7 +188,7 @@ impl Access {
         }
     }
 
-    /// The mapper, if accesses are charged.
+    /// Returns the mapper, if accesses are charged.
     pub fn mapper(&self) -> Option<&Mapper> {
         match self {
             Self::Unrestricted(_) => None,
@@ -196,7 +196,7 @@ impl Access {
         }
     }
 
-    /// The token, if they are not.
+    /// Returns the token, if accesses are not charged.
     pub fn unrestricted(&self) -> Option<Unrestricted> {
         match self {
             Self::Unrestricted(token) => Some(*token),
@@ -310,8 +310,8 @@ impl Mapper {
         };
     }
 
-    /// The bytes that the device is entitled to have mapped. The bus may change it at any time; 0
-    /// until it has looked at the device for the first time.
+    /// Returns the bytes that the device is entitled to have mapped. The bus may change the number at
+    /// any time. It is 0 until the bus has looked at the device for the first time.
     pub fn entitled(&self) -> usize {
         // SAFETY: The device is valid.
         unsafe { (&raw const (*self.inner.vdev.as_raw()).cmo.entitled).read_volatile() }

@@ -48,7 +48,7 @@ pub struct MappingRing {
 }
 
 impl MappingRing {
-    /// A ring of at least `capacity` mappings, whose charge is at most `limit` bytes. Process
+    /// Makes a ring of at least `capacity` mappings, whose charge is at most `limit` bytes. Process
     /// context.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ pub struct MappingProducer {
 }
 
 impl MappingProducer {
-    /// The ring.
+    /// Returns the ring.
     pub fn ring(&self) -> &Arc<MappingRing> {
         &self.ring
     }

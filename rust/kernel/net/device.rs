@@ -81,33 +81,34 @@ impl Device {
         state.load(Ordering::Relaxed)
     }
 
-    /// Whether the device can still be configured: a reference may outlive the registration. Under RTNL.
+    /// Checks whether the device can still be configured. A reference may outlive the registration.
+    /// Under RTNL.
     pub(super) fn is_configurable(&self) -> bool {
         // SAFETY: The device is valid.
         let state = unsafe { (&raw const (*self.as_raw()).reg_state).read_volatile() };
         u32::from(state) <= bindings::netdev_reg_state_NETREG_REGISTERED
     }
 
-    /// The name, like `eth0`. Any context.
+    /// Returns the name, like `eth0`. Any context.
     pub fn name(&self) -> Name {
         // SAFETY: The device is valid. The name may change meanwhile, but is terminated at any time.
         Name(unsafe { (&raw const (*self.as_raw()).name).read_volatile() })
     }
 
-    /// The MTU in bytes.
+    /// Returns the MTU in bytes.
     pub fn mtu(&self) -> u32 {
         // SAFETY: The device is valid. The field is accessed atomically, as C does.
         let mtu = unsafe { AtomicU32::from_ptr(&raw mut (*self.as_raw()).mtu) };
         mtu.load(Ordering::Relaxed)
     }
 
-    /// The address. It is changed under RTNL only.
+    /// Returns the address. It is changed under RTNL only.
     pub fn mac_address(&self) -> MacAddress {
         // SAFETY: The device is valid. Its address has room for 32 bytes, six of which are used for Ethernet.
         MacAddress(unsafe { (*self.as_raw()).dev_addr.cast::<[u8; 6]>().read() })
     }
 
-    /// Whether the device is up; set before `open` and reset before `stop`.
+    /// Checks whether the device is up. This is set before `open` and reset before `stop`.
     pub fn is_running(&self) -> bool {
         self.state() & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
     }
@@ -124,12 +125,12 @@ impl Device {
         unsafe { bindings::netif_carrier_off(self.as_raw()) };
     }
 
-    /// Whether there is a link, as told.
+    /// Checks whether there is a link, as told by the driver.
     pub fn carrier_ok(&self) -> bool {
         self.state() & (1 << bindings::netdev_state_t___LINK_STATE_NOCARRIER) == 0
     }
 
-    /// Whether there is a receive queue and a transmit queue of a number, in use or not.
+    /// Checks whether there is a receive queue and a transmit queue of a number, in use or not.
     pub(super) fn has_queue_pair(&self, index: u16) -> bool {
         // SAFETY: The device is valid; the numbers don't change.
         let (rx, tx) = unsafe {
@@ -141,13 +142,13 @@ impl Device {
         u32::from(index) < rx.min(tx)
     }
 
-    /// Whether there are settings for a NAPI instance of a number.
+    /// Checks whether there are settings for a NAPI instance of a number.
     pub(super) fn has_napi_config(&self, index: u16) -> bool {
         // SAFETY: The device is valid; the number doesn't change.
         u32::from(index) < unsafe { (*self.as_raw()).num_napi_configs }
     }
 
-    /// The number of transmit queues that there are, in use or not.
+    /// Returns the number of transmit queues, in use or not.
     pub(super) fn allocated_tx_queues(&self) -> u16 {
         // SAFETY: The device is valid; the number doesn't change.
         let queues = unsafe { (*self.as_raw()).num_tx_queues };

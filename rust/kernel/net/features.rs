@@ -42,7 +42,7 @@ impl Features {
         self.0
     }
 
-    /// The union; for constants.
+    /// Returns the union, for constants.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -20,7 +20,7 @@ pub(crate) trait Bit {
     fn wake(&self);
 }
 
-/// Whether a queue is held. One party at a time holds it or lets it run, under the queue's lock.
+/// State of a queue: held, or not. One party at a time holds it or lets it run, under the queue's lock.
 ///
 /// Whoever does that changes this value first and the bit last; whoever has woken the queue looks at
 /// this value last. With a full barrier between the two on both sides, at least one of them sees the
@@ -29,7 +29,7 @@ pub(crate) trait Bit {
 pub(crate) struct Hold(pub(super) AtomicBool);
 
 impl Hold {
-    /// A queue that is held.
+    /// Returns the state of a queue that is held.
     pub(crate) fn new() -> Self {
         Self(AtomicBool::new(true))
     }

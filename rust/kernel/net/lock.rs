@@ -24,7 +24,7 @@ use kernel::{
 pub struct Rtnl(NotThreadSafe);
 
 impl Rtnl {
-    /// The proof, for a callback that C makes under the lock.
+    /// Returns the proof, for a callback that C makes under the lock.
     ///
     /// # Safety
     ///
@@ -43,7 +43,7 @@ pub struct InstanceLock<'a> {
 }
 
 impl<'a> InstanceLock<'a> {
-    /// The proof, for a callback that C makes under the lock.
+    /// Returns the proof, for a callback that C makes under the lock.
     ///
     /// # Safety
     ///
@@ -70,7 +70,7 @@ pub struct ConfigLock<'a> {
 }
 
 impl<'a> ConfigLock<'a> {
-    /// The proof, for a callback that C makes under both locks.
+    /// Returns the proof, for a callback that C makes under both locks.
     ///
     /// # Safety
     ///

@@ -58,7 +58,7 @@ use kernel::{
     }, //
 };
 
-/// What a NAPI instance does, and the state it needs for that.
+/// Work of a NAPI instance, and the state that it needs.
 pub trait Poll: Send + 'static {
     /// Handles completions: of receptions up to `budget` many, of transmissions all.
     ///
@@ -75,7 +75,7 @@ pub trait Poll: Send + 'static {
     fn rearm(&mut self) -> bool;
 }
 
-/// What a poll function may do with its instance.
+/// Instance as its poll function may use it.
 pub struct PollContext<'a> {
     napi: NonNull<bindings::napi_struct>,
     dev: &'a Device,
@@ -84,7 +84,7 @@ pub struct PollContext<'a> {
 }
 
 impl PollContext<'_> {
-    /// The device.
+    /// Returns the device.
     #[inline]
     pub fn device(&self) -> &Device {
         self.dev
@@ -164,7 +164,7 @@ impl PollContext<'_> {
     }
 }
 
-/// What a receiving helper returned. `to_result()` is a function of the kernel crate, too dear for each
+/// Converts what a receiving helper returned. `to_result()` is a function of the kernel crate, too dear for each
 /// frame.
 #[inline]
 fn received(error: c_int) -> Result {
@@ -205,7 +205,7 @@ struct State {
 }
 
 impl State {
-    /// Whether the instance may be polled.
+    /// Checks whether the instance may be polled.
     fn is_free(&self) -> bool {
         self.added && self.enabled && !self.borrowed
     }
@@ -382,7 +382,7 @@ impl<T: Poll> Napi<T> {
         Ok(Disabled { napi: self })
     }
 
-    /// Has the instance polled; no effect while it is disabled. Any context.
+    /// Schedules the instance to be polled. No effect while it is disabled. Any context.
     #[inline]
     pub fn schedule(&self) {
         // SAFETY: By the type invariant the instance is valid. If it isn't added, the bits are ours.
@@ -495,7 +495,7 @@ impl<T: Poll> QueueLink<T> {
         Ok(this)
     }
 
-    /// Has the queues refer to `instance`, and the instance of the link to an interrupt.
+    /// Makes the queues refer to `instance`, and the instance of the link to an interrupt.
     fn set(&self, instance: *mut bindings::napi_struct, irq: c_int) {
         let Some(napi) = &self.napi else {
             return;
@@ -528,7 +528,7 @@ impl<T: Poll> QueueLink<T> {
     }
 }
 
-/// What `napi_struct::irq` is when there is no interrupt.
+/// Value of `napi_struct::irq` without an interrupt.
 const NO_IRQ: c_int = -1;
 
 impl<T: Poll> Drop for QueueLink<T> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a driver does for its network devices.
+//! Operations of a driver for its network devices.
 
 use super::{
     lock::{
@@ -45,7 +45,7 @@ use kernel::{
     time::Delta, //
 };
 
-/// What became of a frame.
+/// Fate of a frame.
 pub enum Transmit {
     /// The driver has it: sent, kept or dropped.
     Ok,
@@ -56,7 +56,7 @@ pub enum Transmit {
 /// The operations of a driver's network devices.
 #[vtable]
 pub trait Operations: Sized + 'static {
-    /// What the driver keeps for each device.
+    /// Data of the driver for each device.
     type Data: Send + Sync + 'static;
 
     /// Brings the device up. Process context, both locks held.
@@ -214,13 +214,13 @@ impl<T: Operations> Deref for NetDevice<T> {
     }
 }
 
-/// What a device has in its private area.
+/// Private area of a device.
 #[pin_data]
 pub(super) struct Private<T: Operations> {
-    /// What was deferred.
+    /// Work that was deferred.
     #[pin]
     deferred: Work<Deferred<T>>,
-    /// What is to be deferred after a delay.
+    /// Work that is to be deferred after a delay.
     #[pin]
     later: Work<Later<T>>,
     #[pin]
@@ -249,7 +249,7 @@ impl<T: Operations> Private<T> {
         }? Error)
     }
 
-    /// Has nothing deferred run any more: it is waited for what runs, and nothing can be deferred again.
+    /// Waits for deferred work that runs. Nothing can be deferred again.
     pub(super) fn stop(&self) {
         self.later.disable();
         self.deferred.disable();
@@ -310,7 +310,7 @@ impl<T: Operations> workqueue::Handler for Later<T> {
     }
 }
 
-/// The private area of a device.
+/// Returns the private area of a device.
 ///
 /// # Safety
 ///
@@ -321,7 +321,7 @@ pub(super) unsafe fn private<T: Operations>(dev: *mut bindings::net_device) -> *
 }
 
 impl<T: Operations> NetDevice<T> {
-    /// The device that C passes to a callback.
+    /// Returns the device that C passes to a callback.
     ///
     /// # Safety
     ///
@@ -336,14 +336,14 @@ impl<T: Operations> NetDevice<T> {
         unsafe { Pin::new_unchecked(&*private::<T>(self.as_raw())) }
     }
 
-    /// The driver's data.
+    /// Returns the driver's data.
     #[inline]
     pub fn data(&self) -> Pin<&T::Data> {
         // SAFETY: The field is pinned with the structure.
         unsafe { self.private().map_unchecked(|private| &private.data) }
     }
 
-    /// Has [`Operations::deferred`] called with `events`, and with what else was deferred until it
+    /// Schedules [`Operations::deferred`] with `events`, and with what else is deferred until it
     /// runs. Any context.
     ///
     /// No effect once the device is being unregistered.

@@ -201,13 +201,13 @@ impl Drop for TxQueueGuard<'_> {
     }
 }
 
-/// What both sides of an open queue know of each other.
+/// State that both sides of an open queue share.
 struct Opening {
     /// The device whose queue was opened; NULL before.
     dev: AtomicPtr<bindings::net_device>,
     /// The number of the queue.
     index: u16,
-    /// Whether the queue is held. Changes under its lock.
+    /// State of the queue: held or not. It changes under the queue's lock.
     hold: Hold,
 }
 
@@ -354,7 +354,7 @@ struct Open<T> {
     value: T,
 }
 
-/// What `start_xmit` finds.
+/// State of a queue as `start_xmit` finds it.
 pub enum Sending<'a, T, L> {
     /// The queue is running: its data, and what may be done with the queue meanwhile.
     Running(&'a mut T, &'a L),
@@ -514,7 +514,7 @@ impl<T> TxState<T> {
 /// Returned by `netif_txq_try_stop()` if it has stopped the queue.
 const STOPPED: c_int = 0;
 
-/// A pointer to a closure, with a function that calls it.
+/// Returns a pointer to a closure, with a function that calls it.
 fn callback<F: FnMut() -> bool>(
     f: &mut F,
 ) -> (

@@ -49,7 +49,7 @@ struct Allocated<T: Operations> {
 }
 
 impl<T: Operations> Allocated<T> {
-    /// The private area of the device.
+    /// Returns the private area of the device.
     fn private(&self) -> Pin<&Private<T>> {
         // SAFETY: By the type invariant the private area is initialised and pinned; it is shared only.
         unsafe { Pin::new_unchecked(&*private::<T>(self.raw.as_ptr())) }

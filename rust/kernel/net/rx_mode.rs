@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device is to receive.
+//! Selection of the frames that a device receives.
 
 use super::MacAddress;
 use crate::kernel_ext::bindings;
@@ -32,7 +32,7 @@ impl Iterator for Addresses<'_> {
     }
 }
 
-/// What a device is to receive.
+/// Selection of the frames that a device receives.
 pub struct RxMode<'a> {
     pub(super) flags: u32,
     pub(super) unicast: &'a bindings::netdev_hw_addr_list,
@@ -40,12 +40,12 @@ pub struct RxMode<'a> {
 }
 
 impl RxMode<'_> {
-    /// All frames.
+    /// Checks whether all frames are received.
     pub fn promiscuous(&self) -> bool {
         self.flags & bindings::net_device_flags_IFF_PROMISC != 0
     }
 
-    /// All multicast frames.
+    /// Checks whether all multicast frames are received.
     pub fn all_multicast(&self) -> bool {
         self.flags & bindings::net_device_flags_IFF_ALLMULTI != 0
     }
@@ -55,12 +55,12 @@ impl RxMode<'_> {
         usize::try_from(self.unicast.count).unwrap_or(0)
     }
 
-    /// Multicast addresses.
+    /// Returns the multicast addresses.
     pub fn multicast(&self) -> Addresses<'_> {
         Self::addresses(self.multicast)
     }
 
-    /// Number of addresses in [`multicast`](Self::multicast).
+    /// Returns the number of addresses in [`multicast`](Self::multicast).
     pub fn multicast_count(&self) -> usize {
         usize::try_from(self.multicast.count).unwrap_or(0)
     }

@@ -15,7 +15,7 @@ use core::sync::atomic::{
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// A counter at 0.
+    /// Returns a counter at 0.
     pub const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
@@ -26,8 +26,8 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// As [`add`](Self::add), cheaper, for a counter that one context at a time adds to, as under a lock:
-    /// if several do, some of what they add gets lost.
+    /// Adds `n` to a counter that one context at a time adds to, as under a lock. It is cheaper than
+    /// [`add`](Self::add). If several contexts add, some of it gets lost.
     #[inline]
     pub fn add_alone(&self, n: u64) {
         self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
@@ -39,32 +39,32 @@ impl Counter {
         self.add(1);
     }
 
-    /// The present value.
+    /// Returns the present value.
     #[inline]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What a receive queue has counted.
+/// Counters of a receive queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RxQueueStats {
     /// Frames received.
     pub packets: u64,
     /// Bytes received, without CRC.
     pub bytes: u64,
-    /// How often there was no memory for a buffer, whatever became of the frame.
+    /// Number of times that there was no memory for a buffer, whatever became of the frame.
     pub alloc_fail: u64,
 }
 
-/// What a transmit queue has counted.
+/// Counters of a transmit queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TxQueueStats {
     /// Frames sent.
     pub packets: u64,
     /// Bytes sent, without CRC.
     pub bytes: u64,
-    /// How often the driver has stopped the queue for want of room.
+    /// Number of times that the driver has stopped the queue for want of room.
     pub stop: u64,
 }
 

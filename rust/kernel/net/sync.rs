@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What parts that need no kernel take from it. Their tests have something else in this place.
+//! Atomic variables and barriers for parts that need nothing else of the kernel. Their tests have
+//! something else in this place.
 
 pub(crate) use core::sync::atomic::{
     AtomicBool,
@@ -8,7 +9,7 @@ pub(crate) use core::sync::atomic::{
 };
 use kernel::sync::barrier;
 
-/// A full barrier between accesses to memory.
+/// Orders all earlier accesses to memory before all later ones.
 #[inline]
 pub(crate) fn full_barrier() {
     barrier::smp_mb(barrier::Full);

@@ -74,7 +74,7 @@ impl<T: Operations> Table<T> {
         ..pin_init::zeroed()
     };
 
-    /// Whether the driver counts by queue.
+    /// True if the driver counts by queue.
     pub(super) const HAS_QUEUE_STATS: bool = T::HAS_RX_QUEUE_STATS && T::HAS_TX_QUEUE_STATS;
 
     pub(super) const STAT_OPS: bindings::netdev_stat_ops = bindings::netdev_stat_ops {
@@ -325,7 +325,7 @@ impl<T: Operations> Table<T> {
         }
     }
 
-    /// What queues have counted that are not in use now.
+    /// Reports what queues have counted that are not in use now.
     ///
     /// # Safety
     ///

@@ -84,7 +84,7 @@ macro_rules! vio_device_table {
 /// A driver of VIO devices.
 #[vtable]
 pub trait Driver: 'static {
-    /// What the driver keeps for each device.
+    /// Data of the driver for each device.
     type Data: Send + Sync + 'static;
 
     /// The name of the driver on the bus.
@@ -115,7 +115,7 @@ pub trait Driver: 'static {
         build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
-    /// The number of bytes that the driver would like to map for DMA in its default
+    /// Returns the number of bytes that the driver would like to map for DMA in its default
     /// configuration. The bus asks once before it probes, and only under CMO.
     fn desired_dma(dev: &Device<device::Core<'_>>) -> usize {
         let _ = dev;
@@ -123,7 +123,7 @@ pub trait Driver: 'static {
     }
 }
 
-/// What is kept for a bound device.
+/// Data that are kept for a bound device.
 #[pin_data]
 struct Bound<D> {
     #[pin]
@@ -218,7 +218,7 @@ impl<T: Driver> Registration<T> {
         })
     }
 
-    /// The data of a device that is bound to this driver.
+    /// Returns the data of a device that is bound to this driver.
     fn data<'a>(vdev: &'a Device<device::CoreInternal<'_>>) -> Pin<&'a T::Data> {
         // SAFETY: Called from callbacks that the bus makes for a bound device only, hence after
         // `probe_callback()` has stored data of this type, and before `remove_callback()` takes

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a driver has to know of a frame in order to send it.
+//! Descriptions of frames, for drivers that send them.
 //!
 //! Nearly all frames are plain: what they don't have (segmentation, checksums, fragments) is found out
 //! here, in a few loads, and only what they do have is worth a call of C code.
@@ -19,7 +19,7 @@ const CHECKSUM_PARTIAL: u8 = bindings::CHECKSUM_PARTIAL as u8;
 const ETH_P_IP: u16 = bindings::ETH_P_IP as u16;
 const ETH_P_IPV6: u16 = bindings::ETH_P_IPV6 as u16;
 
-/// What segmentation of TCP may be asked for, without anything that devices needn't know of.
+/// Kinds of TCP segmentation, and what may be asked for besides that devices needn't know of.
 const PLAIN_TCP: u32 = TCP_V4
     | TCP_V6
     | (bindings::SKB_GSO_DODGY | bindings::SKB_GSO_TCP_ECN | bindings::SKB_GSO_TCP_FIXEDID) as u32;
@@ -32,7 +32,7 @@ const TCP_V6: u32 = bindings::SKB_GSO_TCPV6 as u32;
 /// The offset of a header that was not set.
 const NOT_SET: u16 = u16::MAX;
 
-/// Where the header says how long it is (RFC 9293).
+/// Offset of the length in a TCP header (RFC 9293).
 const TCP_DATA_OFFSET: usize = 12;
 
 /// Bytes of an IPv6 header without extensions (RFC 8200).
@@ -44,7 +44,7 @@ const IPV4_HEADER: usize = 20;
 /// "More fragments" and the fragment's offset (RFC 791).
 const IPV4_FRAGMENT: u16 = 0x3fff;
 
-/// What TCP segmentation needs.
+/// TCP segmentation that is left to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gso {
     /// Payload of each segment, in bytes.
@@ -64,9 +64,9 @@ pub struct Gso {
 /// A checksum that is left to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartialChecksum {
-    /// Where summing starts, in bytes from the start of the frame.
+    /// Start of the summed bytes, in bytes from the start of the frame.
     pub start: u16,
-    /// Where the sum goes, in bytes from `start`.
+    /// Place of the sum, in bytes from `start`.
     pub offset: u16,
 }
 
@@ -80,12 +80,12 @@ pub struct IpPacket {
     /// The protocol number in the IP header (the next header for IPv6); 0 if it isn't IP, or its
     /// header isn't in the linear part.
     pub protocol: u8,
-    /// Whether it is a fragment of an IPv4 packet.
+    /// True for a fragment of an IPv4 packet.
     pub is_fragment: bool,
 }
 
 impl SkBuff {
-    /// What is copied with the headers of a buffer.
+    /// Returns the fields that are copied with the headers of a buffer.
     #[inline]
     fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
         // SAFETY: The buffer is valid and ours; this group of fields exists in any buffer.
@@ -113,7 +113,7 @@ impl SkBuff {
         }
     }
 
-    /// The tag control information of a VLAN tag to be inserted by the device.
+    /// Returns the tag control information of a VLAN tag to be inserted by the device.
     #[inline]
     pub fn vlan(&self) -> Option<u16> {
         let vlan = &self.headers().__bindgen_anon_2;
@@ -121,7 +121,7 @@ impl SkBuff {
         unsafe { (vlan.vlan_all != 0).then_some(vlan.__bindgen_anon_1.vlan_tci) }
     }
 
-    /// The checksum that is left to the device.
+    /// Returns the checksum that is left to the device.
     #[inline]
     pub fn partial_checksum(&self) -> Option<PartialChecksum> {
         let headers = self.headers();
@@ -136,14 +136,14 @@ impl SkBuff {
         })
     }
 
-    /// Whether segmentation is left to the device.
+    /// Checks whether segmentation is left to the device.
     #[inline]
     pub fn is_gso(&self) -> bool {
         // SAFETY: The shared information of a valid buffer.
         unsafe { (*self.shared_info()).gso_size != 0 }
     }
 
-    /// The segmentation that is left to the device.
+    /// Returns the segmentation that is left to the device.
     #[inline]
     pub fn gso(&self) -> Option<Gso> {
         self.is_gso().then(|| self.gso_details())
@@ -172,7 +172,8 @@ impl SkBuff {
         }
     }
 
-    /// The length of all headers of a TCP segment; 0 if it isn't known, or they aren't in the linear part.
+    /// Returns the length of all headers of a TCP segment. It is 0 if it isn't known, or if they aren't in
+    /// the linear part.
     fn tcp_headers(&self) -> u32 {
         let transport = self.headers().transport_header;
         if transport == NOT_SET {
@@ -187,7 +188,7 @@ impl SkBuff {
         }
     }
 
-    /// The packet in the frame.
+    /// Returns the packet in the frame.
     #[inline]
     pub fn ip(&self) -> IpPacket {
         let headers = self.headers();
@@ -286,7 +287,7 @@ impl Segments {
         }
     }
 
-    /// Those of a frame; none if it must be linearized first.
+    /// Describes the pieces of a frame. There are none if it must be linearized first.
     #[inline]
     pub fn describe(&mut self, skb: &SkBuff) -> &[Segment] {
         let raw = skb.as_raw();
@@ -310,7 +311,7 @@ impl Segments {
         self.as_slice()
     }
 
-    /// Those that were described.
+    /// Returns the pieces that were described.
     #[inline]
     pub fn as_slice(&self) -> &[Segment] {
         // SAFETY: By the type invariant that many elements are initialised; `Segment` is a transparent

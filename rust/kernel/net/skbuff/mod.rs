@@ -93,14 +93,14 @@ impl SkBuff {
         }
     }
 
-    /// The transmit queue that the stack chose.
+    /// Returns the transmit queue that the stack chose.
     #[inline]
     pub fn queue(&self) -> u16 {
         // SAFETY: The buffer is valid.
         unsafe { (*self.raw.as_ptr()).queue_mapping }
     }
 
-    /// The linear part.
+    /// Returns the linear part.
     #[inline]
     pub fn linear(&self) -> &[u8] {
         // SAFETY: The buffer is valid, and the linear part starts at `data`. As the data may be

@@ -52,7 +52,7 @@ impl RxBuffer {
         self.0.into_raw()
     }
 
-    /// Where the data are, for C code that copies them.
+    /// Returns the address of the data, for C code that copies them.
     #[inline]
     pub(in super::super) fn data(&self) -> *mut u8 {
         // SAFETY: The buffer is valid.
@@ -67,7 +67,7 @@ impl RxBuffer {
         unsafe { core::ptr::copy_nonoverlapping(other.data().cast_const(), self.data(), len) };
     }
 
-    /// The real address of the data.
+    /// Returns the real address of the data.
     #[inline]
     pub fn address(&self) -> u64 {
         real_address(self.data())
@@ -83,7 +83,7 @@ impl RxBuffer {
     }
 }
 
-/// What the adapter found out about a checksum.
+/// Verdict of the adapter about a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RxChecksum {
     /// Nothing.
@@ -94,7 +94,7 @@ pub enum RxChecksum {
     Complete(u16),
 }
 
-/// What the adapter tells about a received frame.
+/// Description of a received frame by the adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RxMeta {
     /// Length in bytes, headers included, without CRC.
@@ -108,7 +108,7 @@ pub struct RxMeta {
 }
 
 impl RxMeta {
-    /// The form that C sees.
+    /// Returns the form that C sees.
     #[inline]
     pub(in super::super) fn to_raw(self) -> bindings::rust_ext_rx_meta {
         let (checksum_kind, checksum) = match self.checksum {

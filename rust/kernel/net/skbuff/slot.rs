@@ -24,7 +24,7 @@ use kernel::bindings;
 pub struct SkbSlot(AtomicPtr<bindings::sk_buff>);
 
 impl SkbSlot {
-    /// An empty slot.
+    /// Returns an empty slot.
     pub const fn new() -> Self {
         Self(AtomicPtr::new(core::ptr::null_mut()))
     }
