@@ -472,19 +472,35 @@ impl Queue {
         }
     }
 
+    /// Returns the posting side, the queue's lock, and the frame `skb` that is to be sent.
+    ///
+    /// # Errors
+    ///
+    /// The queue pair pauses, and the stack keeps the frame; or the port is closed, and the frame is
+    /// dropped.
+    #[inline(always)]
+    fn running<'a, 'q>(
+        &'a self,
+        txq: &'a mut TxQueue<'q>,
+        skb: SkBuff,
+    ) -> core::result::Result<(&'a mut Sender, &'a TxQueue<'q>, SkBuff), Transmit> {
+        match self.sender.sending(txq) {
+            Sending::Running(sender, locked) => Ok((sender, locked, skb)),
+            Sending::Held => Err(Transmit::Busy(skb)),
+            Sending::Closed => {
+                self.counters.tx_dropped.inc();
+                Err(Transmit::Ok)
+            }
+        }
+    }
+
     /// Sends a frame that is copied to its work request.
     #[inline(never)]
-    fn transmit_copied(&self, txq: &mut TxQueue<'_>, mut skb: SkBuff) -> Transmit {
+    fn transmit_copied(&self, txq: &mut TxQueue<'_>, skb: SkBuff) -> Transmit {
         let counters = &*self.counters;
-        let (sender, locked) = match self.sender.sending(txq) {
-            Sending::Running(sender, locked) => (sender, locked),
-            // The queue pair pauses.
-            Sending::Held => return Transmit::Busy(skb),
-            // The port is closed.
-            Sending::Closed => {
-                counters.tx_dropped.inc();
-                return Transmit::Ok;
-            }
+        let (sender, locked, mut skb) = match self.running(txq, skb) {
+            Ok(running) => running,
+            Err(refused) => return refused,
         };
         let Ok(frame) = describe(&mut skb, None) else {
             return sender.drop_frame(counters);
@@ -513,18 +529,12 @@ impl Queue {
         adapter: &Arc<Adapter>,
         dev: &net::Device,
         txq: &mut TxQueue<'_>,
-        mut skb: SkBuff,
+        skb: SkBuff,
     ) -> Transmit {
         let counters = &*self.counters;
-        let (sender, locked) = match self.sender.sending(txq) {
-            Sending::Running(sender, locked) => (sender, locked),
-            // The queue pair pauses.
-            Sending::Held => return Transmit::Busy(skb),
-            // The port is closed.
-            Sending::Closed => {
-                counters.tx_dropped.inc();
-                return Transmit::Ok;
-            }
+        let (sender, locked, mut skb) = match self.running(txq, skb) {
+            Ok(running) => running,
+            Err(refused) => return refused,
         };
         let gso = skb.gso();
         let Ok(mut frame) = describe(&mut skb, gso) else {
