@@ -75,6 +75,7 @@ int cmd_pieces(int argc, char **argv);
 int cmd_flows(int argc, char **argv);
 int cmd_offload(int argc, char **argv);
 int cmd_vnet(int argc, char **argv);
+int cmd_odd(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 int cmd_multicast(int argc, char **argv);
 int cmd_kdump(int argc, char **argv);

@@ -25,6 +25,7 @@ static const struct {
 	{ "offload", cmd_offload, 8,
 	  "INTERFACE DESTINATION tcp|udp COUNT LENGTH STEP MSS STREAM" },
 	{ "vnet", cmd_vnet, 3, "INTERFACE DESTINATION KIND" },
+	{ "odd", cmd_odd, 4, "INTERFACE DESTINATION SEED COUNT" },
 	{ "watch", cmd_watch, 2, "INTERFACE REPORT" },
 	{ "multicast", cmd_multicast, 3, "INTERFACE add|del ADDRESS" },
 	{ "kdump", cmd_kdump, 3, "KERNEL INITRD COMMAND-LINE" },

@@ -7,10 +7,12 @@
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "ehea-net.h"
 
@@ -70,6 +72,8 @@ static const struct kind kinds[] = {
 	{ .name = "segments-30000", .len = 60000, .gso_size = 30000 },
 };
 
+#define KINDS		(sizeof(kinds) / sizeof(kinds[0]))
+
 static void put16(uint8_t *to, uint16_t value)
 {
 	to[0] = value >> 8;
@@ -115,40 +119,146 @@ static struct virtio_net_hdr fill(uint8_t *frame, const struct kind *kind)
 	return header;
 }
 
+static uint64_t random_state;
+
+/* Returns a random number below the limit. */
+static uint64_t below(uint64_t limit)
+{
+	return splitmix64(&random_state) % limit;
+}
+
+/* Sometimes replaces a value by a random one. */
+static uint16_t perhaps(uint16_t value)
+{
+	switch (below(8)) {
+	case 0:
+		return below(120);
+	case 1:
+		return below(65536);
+	default:
+		return value;
+	}
+}
+
+/*
+ * Turns a frame of some kind, and the header for it, into one that may be wrong in any respect. Leaves the
+ * addresses alone. Returns its length.
+ */
+static size_t spoil(uint8_t *frame, struct virtio_net_hdr *header, size_t len)
+{
+	static const uint8_t gso_types[] = {
+		VIRTIO_NET_HDR_GSO_NONE, VIRTIO_NET_HDR_GSO_TCPV4, VIRTIO_NET_HDR_GSO_TCPV4,
+		VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN, VIRTIO_NET_HDR_GSO_TCPV6,
+		VIRTIO_NET_HDR_GSO_UDP, VIRTIO_NET_HDR_GSO_UDP_L4,
+	};
+	static const uint16_t gso_sizes[] = { 0, 1, 40, 536, 1448, 8960, 8964, 8965, 9014, 30000 };
+	size_t i;
+
+	for (i = below(4); i > 0; i--)
+		frame[12 + below(80)] = below(256);
+	header->csum_start = perhaps(header->csum_start);
+	header->csum_offset = perhaps(header->csum_offset);
+	header->hdr_len = perhaps(header->hdr_len);
+	if (!below(8))
+		header->flags = 0;
+	if (!below(3)) {
+		header->gso_type = gso_types[below(sizeof(gso_types))];
+		header->gso_size = gso_sizes[below(sizeof(gso_sizes) / sizeof(gso_sizes[0]))];
+	}
+	switch (below(6)) {
+	case 0:
+		return 14 + below(250);
+	case 1:
+		return 14 + below(9020);
+	case 2:
+		return len + below(40);
+	default:
+		return len;
+	}
+}
+
+/* Sends a frame, and returns whether the kernel took it. */
+static bool send_frame(int fd, struct virtio_net_hdr *header, uint8_t *frame, size_t len)
+{
+	struct iovec iov[] = {
+		{ header, sizeof(*header) },
+		{ frame, len },
+	};
+
+	/* Queues that are full are waited for by the kernel, or say so. */
+	while (writev(fd, iov, 2) < 0) {
+		if (errno == EINVAL || errno == EMSGSIZE)
+			return false;
+		if (errno != ENOBUFS)
+			die("writev");
+		usleep(1000);
+	}
+	return true;
+}
+
+/* Returns a packet socket whose frames begin with a header for the device. */
+static int vnet_socket(const char *interface, const char *destination, uint8_t *addresses)
+{
+	int fd = packet_socket(interface, IPV4_ETHERTYPE);
+	int one = 1;
+
+	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))
+		die("no offload headers");
+	parse_address(destination, addresses);
+	interface_address(fd, interface, addresses + 6);
+	return fd;
+}
+
 /* Arguments: INTERFACE DESTINATION KIND. Sends one frame, or prints that the kernel refused it. */
 int cmd_vnet(int argc, char **argv)
 {
-	int fd = packet_socket(argv[1], IPV4_ETHERTYPE);
 	static uint8_t frame[65536];
+	int fd = vnet_socket(argv[1], argv[2], frame);
 	const struct kind *kind = NULL;
 	struct virtio_net_hdr header;
 	size_t i;
-	int one = 1;
 
 	(void)argc;
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+	for (i = 0; i < KINDS; i++)
 		if (!strcmp(kinds[i].name, argv[3]))
 			kind = &kinds[i];
 	errno = 0;
 	if (!kind)
 		die("no kind %s", argv[3]);
-	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))
-		die("no offload headers");
-	parse_address(argv[2], frame);
-	interface_address(fd, argv[1], frame + 6);
 	put16(frame + 12, IPV4_ETHERTYPE);
 	header = fill(frame, kind);
-
-	struct iovec iov[] = {
-		{ &header, sizeof(header) },
-		{ frame, or_default(kind->len, LONG) },
-	};
-
-	if (writev(fd, iov, 2) >= 0)
+	if (send_frame(fd, &header, frame, or_default(kind->len, LONG)))
 		printf("sent\n");
-	else if (errno == EINVAL || errno == EMSGSIZE)
-		printf("refused: %s\n", strerror(errno));
 	else
-		die("writev");
+		printf("refused: %s\n", strerror(errno));
+	return 0;
+}
+
+/*
+ * Arguments: INTERFACE DESTINATION SEED COUNT. Sends frames that are wrong at random, the same for the
+ * same seed, and prints how many the kernel took.
+ */
+int cmd_odd(int argc, char **argv)
+{
+	static uint8_t frame[1 << 17];
+	uint8_t addresses[12];
+	int fd = vnet_socket(argv[1], argv[2], addresses);
+	uint64_t count = parse_number(argv[4]), sent = 0, i;
+
+	(void)argc;
+	random_state = parse_number(argv[3]);
+	for (i = 0; i < count; i++) {
+		const struct kind *kind = &kinds[below(KINDS)];
+		struct virtio_net_hdr header;
+		size_t len;
+
+		memset(frame, 0, IP_AT + 100);
+		memcpy(frame, addresses, sizeof(addresses));
+		put16(frame + 12, IPV4_ETHERTYPE);
+		header = fill(frame, kind);
+		len = spoil(frame, &header, or_default(kind->len, LONG));
+		sent += send_frame(fd, &header, frame, len);
+	}
+	printf("%llu\n", (unsigned long long)sent);
 	return 0;
 }

@@ -13,7 +13,6 @@ mod tests {
         },
         kernel_ext::net::skbuff::{
             Gso,
-            IpPacket,
             PartialChecksum,
             RxBuffer,
             Segments,
@@ -104,17 +103,9 @@ mod tests {
                 offset: 16
             })
         );
-        let ip = IpPacket {
-            ethertype: 0x0800,
-            network_offset: 14,
-            protocol: 6,
-            is_fragment: false,
-        };
-        assert_eq!(skb.ip(), ip);
+        assert_eq!(skb.network_offset(), 14);
         let gso = Gso {
             size: 1448,
-            segments: 3,
-            header_len: 54,
             tcp_v4: true,
             tcp_v6: false,
             other: false,

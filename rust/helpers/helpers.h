@@ -96,7 +96,6 @@ struct rust_ext_rx_meta {
 	u8 vlan_present;
 };
 
-__be16 rust_ext_vlan_get_protocol(const struct sk_buff *skb);
 /* Returns how many there are; 0: must be linearized. */
 u32 rust_ext_skb_segments(const struct sk_buff *skb,
 			  struct rust_ext_segment *segments);

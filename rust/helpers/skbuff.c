@@ -11,11 +11,6 @@
 
 #include "helpers.h"
 
-__rust_helper __be16 rust_ext_vlan_get_protocol(const struct sk_buff *skb)
-{
-	return vlan_get_protocol(skb);
-}
-
 u32 rust_ext_skb_segments(const struct sk_buff *skb,
 			  struct rust_ext_segment *segments)
 {

@@ -31,6 +31,9 @@ pub(crate) struct QueueCounters {
     pub(crate) tx_bounced: Counter,
     /// Number of frames with more fragments than a work request has room for.
     pub(crate) tx_linearized: Counter,
+    /// Number of frames whose checksum was open and was filled in by software, because the adapter could
+    /// not.
+    pub(crate) tx_csum_software: Counter,
     /// Number of times that the transmit queue was stopped for lack of room.
     pub(crate) tx_stopped: Counter,
     /// Number of mappings of pieces of frames, in a CMO partition.
@@ -133,6 +136,7 @@ table! {
     c"tx_bounced" => Source::Queues(|queue| &queue.tx_bounced);
     c"tx_translation_misses" => Source::Queues(|queue| &queue.tx_translation_misses);
     c"tx_linearized" => Source::Queues(|queue| &queue.tx_linearized);
+    c"tx_csum_software" => Source::Queues(|queue| &queue.tx_csum_software);
     c"tx_stopped" => Source::Queues(|queue| &queue.tx_stopped);
     c"rx_translation_misses" => Source::Queues(|queue| &queue.rx_translation_misses);
     c"rx_copied" => Source::Queues(|queue| &queue.rx_copied);

@@ -60,6 +60,11 @@ use crate::{
         Registered,
         UnregisteredNetDevice, //
     },
+    queue::{
+        ETHERNET_HEADER,
+        LONGEST_SEGMENTED,
+        VLAN_TAG, //
+    },
     shared::Adapter, //
 };
 use device::Port;
@@ -101,8 +106,9 @@ const VLAN_FEATURES: Features = Features::SG
     .with(Features::TSO)
     .with(Features::HIGHDMA);
 
-/// Maximum length in bytes of a packet that the adapter is to segment.
-const MAX_TSO: u32 = 1 << 16;
+/// Bytes of the longest frame that are not part of its packet: header and VLAN tag. The CRC is not
+/// counted.
+const OVERHEAD: u32 = ETHERNET_HEADER + VLAN_TAG;
 
 /// Enables jumbo frames, if they are not. Returns whether the port takes them.
 fn jumbo_frames(calls: &PortCalls) -> bool {
@@ -147,14 +153,14 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
         parent,
         queues,
         queues,
-        Port::new(adapter, calls, queues)?,
+        Port::new(adapter, calls, queues, max_mtu.saturating_add(OVERHEAD))?,
     )?;
     dev.set_mac_address(&net::MacAddress(mac.0));
     dev.set_mtu(ETHERNET_MTU, MIN_MTU, max_mtu);
     dev.set_features(FEATURES);
     dev.set_hw_features(CHANGEABLE_FEATURES);
     dev.set_vlan_features(VLAN_FEATURES);
-    dev.set_tso_max(MAX_TSO, u16::MAX);
+    dev.set_tso_max(LONGEST_SEGMENTED, u16::MAX);
     dev.set_watchdog(WATCHDOG);
     dev.set_port(number.saturating_sub(1));
     dev.filters_unicast();

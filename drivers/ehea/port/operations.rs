@@ -5,7 +5,8 @@
 use super::{
     context::PortOperations,
     device::Port,
-    reset::ResetReason, //
+    reset::ResetReason,
+    tx::frame::can_segment, //
 };
 use crate::{
     abi::cb::port::MacAddress,
@@ -23,6 +24,7 @@ use crate::{
             Stats64,
             TxQueueStats, //
         },
+        Features,
         NetDevice,
         RxMode,
         Transmit, //
@@ -52,6 +54,16 @@ impl net::Operations for PortOperations {
         match port.queues.get(usize::from(txq.index())) {
             Some(queue) => queue.transmit(&port.adapter, dev, txq, skb),
             None => Transmit::Ok,
+        }
+    }
+
+    #[inline]
+    fn features_check(dev: &NetDevice<Self>, skb: &SkBuff, features: Features) -> Features {
+        match skb.gso() {
+            Some(gso) if !can_segment(skb, gso, dev.data().longest) => {
+                features.without(Features::GSO)
+            }
+            _ => features,
         }
     }
 

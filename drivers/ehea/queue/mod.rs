@@ -10,6 +10,7 @@
 //! length.
 
 mod geometry;
+mod offload;
 mod progress;
 mod receive;
 mod ring;
@@ -19,6 +20,10 @@ mod swqe;
 mod tests;
 
 pub use geometry::{CqGeometry, EqGeometry, GeometryError, QpGeometry, WorkQueue};
+pub use offload::{
+    can_segment, describe, OpenChecksum, OpenSegmentation, Packet, Unsendable, ETHERNET_HEADER,
+    LONGEST_SEGMENTED, VLAN_TAG,
+};
 pub use progress::SendProgress;
 pub use receive::{
     parse_received, BadFrame, Location, PostedBuffers, ReceiveError, Received, ReceivedFrame,

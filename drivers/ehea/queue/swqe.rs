@@ -106,6 +106,16 @@ impl Tso {
             headers: u8::try_from(headers).ok()?,
         })
     }
+
+    /// Returns the number of segments of a frame of `len` bytes, and the number of bytes in them.
+    fn on_the_wire(&self, len: u32) -> (u64, u64) {
+        let (headers, mss) = (u32::from(self.headers), u32::from(self.mss));
+        // Not 0: `new()` has checked that there is a payload.
+        let segments = len.saturating_sub(headers).div_ceil(mss.max(1)).max(1);
+        // The headers of at most 2^32 segments.
+        let repeated = u64::from(segments.wrapping_sub(1)).wrapping_mul(headers.into());
+        (segments.into(), u64::from(len).wrapping_add(repeated))
+    }
 }
 
 /// Description of a frame for its work request.
@@ -128,6 +138,16 @@ impl Frame {
     #[inline]
     pub const fn is_immediate(&self) -> bool {
         self.tso.is_none() && self.len as usize <= SwqeFormat::IMMEDIATE_MAX
+    }
+
+    /// Returns the number of frames on the wire, and the number of bytes in them, without CRC and
+    /// inserted tags.
+    #[inline]
+    pub fn on_the_wire(&self) -> (u64, u64) {
+        match &self.tso {
+            None => (1, self.len.into()),
+            Some(tso) => tso.on_the_wire(self.len),
+        }
     }
 
     /// Returns the number of bytes at the start of the frame that are sent as immediate data: the

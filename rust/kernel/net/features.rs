@@ -32,6 +32,13 @@ impl Features {
     /// Checks checksums of received frames.
     pub const RXCSUM: Self = Self(1 << bindings::NETIF_F_RXCSUM_BIT);
 
+    /// Segments anything.
+    pub const GSO: Self = {
+        let (first, last) = (bindings::NETIF_F_GSO_SHIFT, bindings::NETIF_F_GSO_LAST);
+
+        Self((1 << (last + 1)) - (1 << first))
+    };
+
     /// From `netdev_features_t`.
     pub(super) const fn from_raw(raw: u64) -> Self {
         Self(raw)
@@ -45,6 +52,11 @@ impl Features {
     /// Returns the union, for constants.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Returns the features that are not in `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 

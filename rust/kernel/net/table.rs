@@ -147,14 +147,21 @@ impl<T: Operations> Table<T> {
     ) -> u64 {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
-        // SAFETY: The buffer is valid.
-        let features = unsafe { bindings::rust_ext_netdev_vlan_features_check(skb, features) };
         let Some(skb) = NonNull::new(skb) else {
             return features;
         };
         // SAFETY: The buffer is valid, and lent: it isn't dropped here, and is given out by shared
         // reference only.
         let skb = ManuallyDrop::new(unsafe { SkBuff::from_raw(skb) });
+
+        // As the stack does for drivers without this operation.
+        let features = match skb.is_tagged() {
+            // SAFETY: The buffer is valid.
+            true => unsafe {
+                bindings::rust_ext_netdev_vlan_features_check(skb.as_raw(), features)
+            },
+            false => features,
+        };
 
         T::features_check(dev, &skb, Features::from_raw(features)).into_raw()
     }

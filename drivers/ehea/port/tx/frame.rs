@@ -6,57 +6,66 @@ use crate::{
     abi::wqe::SwqeFormat,
     kernel_ext::net::skbuff::{
         Gso,
-        PartialChecksum,
         SkBuff, //
     },
     port::counters::QueueCounters,
     queue::{
+        self,
         Frame,
+        OpenChecksum,
+        OpenSegmentation,
         OutOfSlot,
+        Packet,
         Slot,
-        Tso,
-        TxChecksum, //
+        Unsendable, //
     }, //
 };
 use kernel::prelude::*;
 
-const ETH_P_IP: u16 = 0x0800;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
-
-/// Returns the checksums that the adapter is to fill in. Fills in those that the adapter cannot.
-#[inline]
-fn checksum(skb: &mut SkBuff, partial: &PartialChecksum) -> kernel::error::Result<TxChecksum> {
-    let packet = skb.ip();
-    let capable = packet.ethertype == ETH_P_IP
-        && matches!(packet.protocol, IPPROTO_TCP | IPPROTO_UDP)
-        && !packet.is_fragment;
-    if capable {
-        let described = TxChecksum::ipv4(
-            packet.network_offset.into(),
-            partial.start.into(),
-            partial.offset.into(),
-        );
-        if let Some(checksum) = described {
-            return Ok(checksum);
-        }
+impl Packet for SkBuff {
+    #[inline]
+    fn frame_len(&self) -> u32 {
+        self.len()
     }
-    skb.checksum_help()?;
-    Ok(TxChecksum::None)
+
+    #[inline]
+    fn linear(&self) -> &[u8] {
+        self.linear()
+    }
+
+    #[inline]
+    fn vlan(&self) -> Option<u16> {
+        self.vlan()
+    }
+
+    #[inline]
+    fn network_offset(&self) -> u16 {
+        self.network_offset()
+    }
+
+    #[inline]
+    fn open_checksum(&self) -> Option<OpenChecksum> {
+        let partial = self.partial_checksum()?;
+        Some(OpenChecksum {
+            start: partial.start,
+            field: partial.offset,
+        })
+    }
 }
 
-/// Returns the segmentation that the adapter is to do.
-///
-/// # Errors
-///
-/// `EINVAL` if the adapter cannot do it. The stack requests only segmentation that the device
-/// offers, and headers of TCP over IPv4 always fit. Frames that others have made may be different.
+/// Returns the segmentation that is left open.
 #[cold]
-fn segmentation(skb: &SkBuff, gso: &Gso, checksum: TxChecksum) -> kernel::error::Result<Tso> {
-    if !gso.tcp_v4 || gso.other || checksum == TxChecksum::None {
-        return Err(EINVAL);
+fn segmentation(gso: Gso) -> OpenSegmentation {
+    OpenSegmentation {
+        mss: gso.size,
+        tcp_v4: gso.tcp_v4 && !gso.other,
     }
-    Tso::new(gso.size, gso.header_len, skb.len()).ok_or(EINVAL)
+}
+
+/// Checks whether the adapter can segment a frame, of a port that sends frames of up to `longest`
+/// bytes. The stack has to segment the others.
+pub(crate) fn can_segment(skb: &SkBuff, gso: Gso, longest: u32) -> bool {
+    queue::can_segment(skb, segmentation(gso), longest)
 }
 
 /// Checks whether a frame is so short that it is sent as immediate data, for which the adapter
@@ -66,25 +75,39 @@ pub(crate) fn is_short(skb: &SkBuff) -> bool {
     skb.len() as usize <= SwqeFormat::IMMEDIATE_MAX && !skb.is_gso()
 }
 
-/// Describes a frame. `gso` is the result of [`SkBuff::gso`]. Fills in the checksums that the
-/// adapter cannot fill in, which are those other than of IPv4.
+/// Describes a frame, with what [`SkBuff::gso`] says, for a port that sends frames of up to `longest`
+/// bytes. Fills in the checksums that the adapter cannot.
+///
+/// # Errors
+///
+/// The frame cannot be sent, or there was no memory to fill in its checksum.
 #[inline(always)]
-pub(crate) fn describe(skb: &mut SkBuff, gso: Option<Gso>) -> kernel::error::Result<Frame> {
-    let checksum = match skb.partial_checksum() {
-        None => TxChecksum::None,
-        Some(partial) => checksum(skb, &partial)?,
-    };
-    let tso = match gso {
-        None => None,
-        Some(gso) => Some(segmentation(skb, &gso, checksum)?),
-    };
-    Ok(Frame {
-        len: skb.len(),
-        linear_len: skb.linear_len(),
-        checksum,
-        tso,
-        vlan: skb.vlan(),
-    })
+pub(crate) fn describe(
+    skb: &mut SkBuff,
+    gso: Option<Gso>,
+    longest: u32,
+    counters: &QueueCounters,
+) -> kernel::error::Result<Frame> {
+    match queue::describe(skb, gso.map(segmentation), longest) {
+        Ok(frame) => Ok(frame),
+        Err(why) => describe_mended(skb, why, longest, counters),
+    }
+}
+
+/// [`describe`] for a frame that could not be sent as it was.
+#[cold]
+fn describe_mended(
+    skb: &mut SkBuff,
+    why: Unsendable,
+    longest: u32,
+    counters: &QueueCounters,
+) -> kernel::error::Result<Frame> {
+    if why == Unsendable::Never {
+        return Err(EMSGSIZE);
+    }
+    skb.checksum_help()?;
+    counters.tx_csum_software.inc();
+    queue::describe(skb, None, longest).map_err(|_| EINVAL)
 }
 
 /// Makes a frame linear that has too many fragments for a work request.
@@ -93,22 +116,6 @@ pub(crate) fn linearize(skb: &mut SkBuff, counters: &QueueCounters) -> kernel::e
     skb.linearize()?;
     counters.tx_linearized.inc();
     Ok(())
-}
-
-/// Returns the number of frames on the wire that a frame to be sent makes, and their number of
-/// bytes.
-#[inline]
-pub(crate) fn on_the_wire(skb: &SkBuff) -> (u64, u64) {
-    let len = skb.len().into();
-    match skb.gso() {
-        None => (1, len),
-        Some(gso) => {
-            let frames = u64::from(gso.segments).max(1);
-            let headers = u64::from(gso.header_len);
-            // Headers and frames have 16 bits at most.
-            (frames, len + (frames - 1) * headers)
-        }
-    }
 }
 
 /// Copies the first `len` bytes of a frame to a slot.

@@ -8,8 +8,7 @@ use super::{
         copy_to_slot,
         describe,
         is_short,
-        linearize,
-        on_the_wire, //
+        linearize, //
     },
     ring::{
         Extra,
@@ -76,12 +75,16 @@ pub(crate) struct Queue {
     /// Posting side, while the port is open.
     pub(crate) sender: TxState<Sender>,
     pub(crate) counters: Arc<QueueCounters>,
+    /// Length in bytes of the longest frame that the port sends, without CRC.
+    longest: u32,
 }
 
 impl Queue {
-    /// Returns queue `index`, closed.
-    pub(crate) fn new(index: u16) -> Result<Self> {
+    /// Returns queue `index`, closed, of a port that sends frames of up to `longest` bytes without
+    /// CRC.
+    pub(crate) fn new(index: u16, longest: u32) -> Result<Self> {
         Ok(Self {
+            longest,
             sender: TxState::new(index),
             counters: Arc::new(QueueCounters::default(), GFP_KERNEL)?,
         })
@@ -502,7 +505,7 @@ impl Queue {
             Ok(running) => running,
             Err(refused) => return refused,
         };
-        let Ok(frame) = describe(&mut skb, None) else {
+        let Ok(frame) = describe(&mut skb, None, self.longest, counters) else {
             return sender.drop_frame(counters);
         };
         let Some(ticket) = sender.reserve(true) else {
@@ -537,7 +540,7 @@ impl Queue {
             Err(refused) => return refused,
         };
         let gso = skb.gso();
-        let Ok(mut frame) = describe(&mut skb, gso) else {
+        let Ok(mut frame) = describe(&mut skb, gso, self.longest, counters) else {
             return sender.drop_frame(counters);
         };
         let mut segments = Segments::new();
@@ -575,7 +578,7 @@ impl Queue {
             }
             Err(Refused::Bad) => return sender.drop_frame(counters),
         };
-        let (frames, bytes) = on_the_wire(&skb);
+        let (frames, bytes) = frame.on_the_wire();
         counters.tx_packets.add_alone(frames);
         counters.tx_bytes.add_alone(bytes);
         let announce = sender.keep(locked, ticket.slot, skb, frame.len, extra);

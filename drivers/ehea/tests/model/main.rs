@@ -10,6 +10,7 @@ mod failures;
 mod generation;
 mod guest;
 mod hotplug;
+mod offload;
 mod port;
 mod registration;
 mod ring;

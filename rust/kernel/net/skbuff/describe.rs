@@ -16,9 +16,6 @@ use core::mem::MaybeUninit;
 // CAST: It has two bits.
 const CHECKSUM_PARTIAL: u8 = bindings::CHECKSUM_PARTIAL as u8;
 
-const ETH_P_IP: u16 = bindings::ETH_P_IP as u16;
-const ETH_P_IPV6: u16 = bindings::ETH_P_IPV6 as u16;
-
 /// Kinds of TCP segmentation, and what may be asked for besides that devices needn't know of.
 const PLAIN_TCP: u32 = TCP_V4
     | TCP_V6
@@ -29,30 +26,11 @@ const PLAIN_TCP: u32 = TCP_V4
 const TCP_V4: u32 = bindings::SKB_GSO_TCPV4 as u32;
 const TCP_V6: u32 = bindings::SKB_GSO_TCPV6 as u32;
 
-/// The offset of a header that was not set.
-const NOT_SET: u16 = u16::MAX;
-
-/// Offset of the length in a TCP header (RFC 9293).
-const TCP_DATA_OFFSET: usize = 12;
-
-/// Bytes of an IPv6 header without extensions (RFC 8200).
-const IPV6_HEADER: usize = 40;
-
-/// Bytes of an IPv4 header without options (RFC 791).
-const IPV4_HEADER: usize = 20;
-
-/// "More fragments" and the fragment's offset (RFC 791).
-const IPV4_FRAGMENT: u16 = 0x3fff;
-
 /// TCP segmentation that is left to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gso {
     /// Payload of each segment, in bytes.
     pub size: u16,
-    /// Number of segments; 0 if nobody counted.
-    pub segments: u16,
-    /// Length of all headers, in bytes.
-    pub header_len: u32,
     /// TCP over IPv4.
     pub tcp_v4: bool,
     /// TCP over IPv6.
@@ -70,19 +48,8 @@ pub struct PartialChecksum {
     pub offset: u16,
 }
 
-/// The packet in a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IpPacket {
-    /// The Ethertype, behind VLAN tags in the frame if there are any.
-    pub ethertype: u16,
-    /// Offset of the network header from the start of the frame.
-    pub network_offset: u16,
-    /// The protocol number in the IP header (the next header for IPv6); 0 if it isn't IP, or its
-    /// header isn't in the linear part.
-    pub protocol: u8,
-    /// True for a fragment of an IPv4 packet.
-    pub is_fragment: bool,
-}
+/// Start of a sum that starts before the frame.
+const OUTSIDE: u16 = u16::MAX;
 
 impl SkBuff {
     /// Returns the fields that are copied with the headers of a buffer.
@@ -131,8 +98,23 @@ impl SkBuff {
         // SAFETY: With this value of `ip_summed` the union holds these fields.
         let sum = unsafe { headers.__bindgen_anon_1.__bindgen_anon_1 };
         Some(PartialChecksum {
-            start: sum.csum_start.wrapping_sub(self.headroom()),
+            start: sum
+                .csum_start
+                .checked_sub(self.headroom())
+                .unwrap_or(OUTSIDE),
             offset: sum.csum_offset,
+        })
+    }
+
+    /// Returns the offset of the end of a checksum that is left to the device, from the start of the
+    /// frame. It is beyond any frame if the sum starts before the frame.
+    pub(super) fn partial_checksum_end(&self) -> Option<u32> {
+        let PartialChecksum { start, offset } = self.partial_checksum()?;
+
+        Some(match start {
+            OUTSIDE => u32::MAX,
+            // The checksum has two bytes.
+            start => u32::from(start) + u32::from(offset) + 2,
         })
     }
 
@@ -152,97 +134,33 @@ impl SkBuff {
     #[cold]
     fn gso_details(&self) -> Gso {
         // SAFETY: The shared information of a valid buffer.
-        let (size, segments, kind) = unsafe {
+        let (size, kind) = unsafe {
             let shared = self.shared_info();
-            ((*shared).gso_size, (*shared).gso_segs, (*shared).gso_type)
+            ((*shared).gso_size, (*shared).gso_type)
         };
-        let tcp_v4 = kind & TCP_V4 != 0;
-        let tcp_v6 = kind & TCP_V6 != 0;
+
         Gso {
             size,
-            segments,
-            header_len: if tcp_v4 || tcp_v6 {
-                self.tcp_headers()
-            } else {
-                0
-            },
-            tcp_v4,
-            tcp_v6,
+            tcp_v4: kind & TCP_V4 != 0,
+            tcp_v6: kind & TCP_V6 != 0,
             other: kind & !PLAIN_TCP != 0,
         }
     }
 
-    /// Returns the length of all headers of a TCP segment. It is 0 if it isn't known, or if they aren't in
-    /// the linear part.
-    fn tcp_headers(&self) -> u32 {
-        let transport = self.headers().transport_header;
-        if transport == NOT_SET {
-            return 0;
-        }
-        let offset = transport.wrapping_sub(self.headroom());
-        let header = self.linear().get(usize::from(offset)..);
-        match header.and_then(|header| header.get(TCP_DATA_OFFSET)) {
-            // The upper half, in words of four bytes (RFC 9293).
-            Some(byte) => u32::from(offset) + u32::from(byte >> 4) * 4,
-            None => 0,
-        }
-    }
-
-    /// Returns the packet in the frame.
+    /// Returns the offset of the network header from the start of the frame, which the stack has set.
+    /// Nobody may have checked that there is such a header.
     #[inline]
-    pub fn ip(&self) -> IpPacket {
-        let headers = self.headers();
-        let network_offset = headers.network_header.wrapping_sub(self.headroom());
-        let header = self
-            .linear()
-            .get(usize::from(network_offset)..)
-            .and_then(|packet| packet.first_chunk::<IPV4_HEADER>());
-        match header {
-            Some(header) if headers.protocol == ETH_P_IP.to_be() => IpPacket {
-                ethertype: ETH_P_IP,
-                network_offset,
-                protocol: header[9],
-                is_fragment: u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT != 0,
-            },
-            _ => self.other_packet(),
-        }
+    pub fn network_offset(&self) -> u16 {
+        self.headers().network_header.wrapping_sub(self.headroom())
     }
 
-    #[cold]
-    fn other_packet(&self) -> IpPacket {
-        // SAFETY: The buffer is valid.
-        let ethertype =
-            u16::from_be(unsafe { bindings::rust_ext_vlan_get_protocol(self.as_raw()) });
-        let unknown = IpPacket {
-            ethertype,
-            network_offset: 0,
-            protocol: 0,
-            is_fragment: false,
-        };
-        let network_offset = self.headers().network_header.wrapping_sub(self.headroom());
-        let Some(packet) = self.linear().get(usize::from(network_offset)..) else {
-            return unknown;
-        };
-        let packet_of = |protocol, is_fragment| IpPacket {
-            ethertype,
-            network_offset,
-            protocol,
-            is_fragment,
-        };
-        match ethertype {
-            ETH_P_IP => match packet.first_chunk::<IPV4_HEADER>() {
-                Some(header) => packet_of(
-                    header[9],
-                    u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT != 0,
-                ),
-                None => packet_of(0, false),
-            },
-            ETH_P_IPV6 => match packet.first_chunk::<IPV6_HEADER>() {
-                Some(header) => packet_of(header[6], false),
-                None => packet_of(0, false),
-            },
-            _ => packet_of(0, false),
-        }
+    /// Checks whether the frame has a VLAN tag, to be inserted or in front of its packet.
+    #[inline]
+    pub(crate) fn is_tagged(&self) -> bool {
+        const ETH_P_8021Q: u16 = (bindings::ETH_P_8021Q as u16).to_be();
+        const ETH_P_8021AD: u16 = (bindings::ETH_P_8021AD as u16).to_be();
+
+        self.vlan().is_some() || matches!(self.headers().protocol, ETH_P_8021Q | ETH_P_8021AD)
     }
 }
 

@@ -15,7 +15,6 @@ mod slot;
 pub use self::{
     describe::{
         Gso,
-        IpPacket,
         PartialChecksum,
         Segment,
         Segments, //
@@ -138,14 +137,23 @@ impl SkBuff {
         to_result(unsafe { bindings::rust_ext_skb_linearize(self.raw.as_ptr()) })
     }
 
-    /// Computes a checksum that the stack has left to the device.
+    /// Computes a checksum that the stack has left to the device. Any context.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `EINVAL` if the frame makes no sense.
+    /// - `ENOMEM`.
+    /// - `EINVAL` if the checksum is not in the frame, or the frame is to be segmented, which has to
+    ///   happen first.
     pub fn checksum_help(&mut self) -> Result {
-        if self.partial_checksum().is_none() {
+        let Some(end) = self.partial_checksum_end() else {
             return Ok(());
+        };
+        // The function warns of checksums that are not in the linear part.
+        if end > self.len() || self.is_gso() {
+            return Err(EINVAL);
+        }
+        if end > self.linear_len() {
+            self.linearize()?;
         }
         // SAFETY: The buffer is valid and ours; a shared one is copied.
         to_result(unsafe { bindings::skb_checksum_help(self.raw.as_ptr()) })
