@@ -51,7 +51,7 @@ pub(crate) struct QueueCounters {
     pub(crate) rx_dropped: Counter,
     /// Number of frames with a wrong CRC.
     pub(crate) rx_crc_errors: Counter,
-    /// Number of frames with a wrong IP, TCP or UDP checksum.
+    /// Number of frames with a wrong IP, TCP or UDP checksum. The stack gets them unverified.
     pub(crate) rx_checksum_errors: Counter,
     /// Number of frames of impossible length.
     pub(crate) rx_length_errors: Counter,

@@ -147,12 +147,15 @@ pub enum RxChecksum {
     None,
     /// The TCP or UDP checksum is right.
     Verified,
+    /// The checksum of an IPv4, TCP or UDP header is wrong. The stack checks once more: it counts such
+    /// packets itself, and passes them to listeners.
+    Wrong,
     /// The adapter gives the Internet checksum of everything behind the Ethernet header, in the
     /// byte order of memory.
     Complete([u8; 2]),
 }
 
-/// A good frame.
+/// A frame that arrived whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceivedFrame {
     /// Length in bytes, without CRC. The frame fits its buffer and is at least as long as an
@@ -169,8 +172,6 @@ pub struct ReceivedFrame {
 pub enum BadFrame {
     /// The CRC is wrong.
     Crc,
-    /// The checksum of an IPv4, TCP or UDP header is wrong.
-    Checksum,
     /// The frame is shorter than an Ethernet header or longer than its buffer.
     Length,
 }
@@ -246,14 +247,13 @@ fn check_frame(
     if status.any_of(CqeStatus::ERR_CRC) {
         return Err(BadFrame::Crc);
     }
-    if status.any_of(CqeStatus::ERR_IP) || (tcp_error && has_header) {
-        return Err(BadFrame::Checksum);
-    }
     let len = completion
         .frame_length()
         .filter(|len| (ETHERNET_HEADER..=room).contains(len))
         .ok_or(BadFrame::Length)?;
-    let checksum = if status.any_of(CqeStatus::BLIND_CKSUM) {
+    let checksum = if status.any_of(CqeStatus::ERR_IP) || (tcp_error && has_header) {
+        RxChecksum::Wrong
+    } else if status.any_of(CqeStatus::BLIND_CKSUM) {
         RxChecksum::Complete(completion.inet_checksum())
     } else if has_header {
         RxChecksum::Verified

@@ -291,7 +291,7 @@ impl Frames {
                 return Ok(0);
             }
         };
-        let meta = meta(&frame, self.queue);
+        let meta = meta(&frame, self.queue, &self.counters);
         let delivered = match ctx.alloc(ring.posted.buffer_len()) {
             Some(new) => match free.address(&new, &self.translation.map) {
                 Some(address) => {
@@ -338,7 +338,11 @@ impl Frames {
             }
         };
         let delivered = match entry.window() {
-            Some(window) => ctx.receive_copy(window, Cqe::INLINE_DATA, &meta(&frame, self.queue)),
+            Some(window) => ctx.receive_copy(
+                window,
+                Cqe::INLINE_DATA,
+                &meta(&frame, self.queue, &self.counters),
+            ),
             None => Err(EINVAL),
         };
         count(&self.counters, delivered, &frame)
@@ -368,7 +372,8 @@ impl Copying<'_> {
         let bytes = match &frame {
             Ok(frame) => {
                 let window = buffers.window(id).ok_or(Lost)?;
-                let delivered = ctx.receive_copy(window, 0, &meta(frame, self.queue));
+                let delivered =
+                    ctx.receive_copy(window, 0, &meta(frame, self.queue, self.counters));
                 count(self.counters, delivered, frame)
             }
             Err(bad) => {
@@ -398,19 +403,26 @@ fn count(counters: &QueueCounters, delivered: kernel::error::Result, frame: &Rec
 fn count_bad(counters: &QueueCounters, bad: BadFrame) {
     match bad {
         BadFrame::Crc => counters.rx_crc_errors.inc(),
-        BadFrame::Checksum => counters.rx_checksum_errors.inc(),
         BadFrame::Length => counters.rx_length_errors.inc(),
     }
 }
 
+/// Counts a frame with a wrong checksum, which the stack has to check itself.
+#[cold]
+fn unverified(counters: &QueueCounters) -> RxChecksum {
+    counters.rx_checksum_errors.inc();
+    RxChecksum::None
+}
+
 #[inline]
-fn meta(frame: &ReceivedFrame, queue: u16) -> RxMeta {
+fn meta(frame: &ReceivedFrame, queue: u16, counters: &QueueCounters) -> RxMeta {
     RxMeta {
         // CAST: Fits a buffer.
         len: frame.len as u32,
         checksum: match frame.checksum {
             queue::RxChecksum::None => RxChecksum::None,
             queue::RxChecksum::Verified => RxChecksum::Unnecessary,
+            queue::RxChecksum::Wrong => unverified(counters),
             // The stack wants the sum itself, not its complement. As both are sums of what stands
             // in memory, the byte order doesn't matter.
             queue::RxChecksum::Complete(checksum) => {
