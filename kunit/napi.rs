@@ -8,6 +8,7 @@ use crate::{
     kernel_ext::{
         net::{
             napi::{
+                EventSource,
                 Poll,
                 PollContext, //
             },
@@ -24,6 +25,10 @@ use crate::{
         DropCounter, //
     }, //
 };
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::Relaxed, //
+};
 use kernel::sync::Arc;
 
 /// Counts of what happened to an instance.
@@ -33,6 +38,8 @@ struct Events {
     rearmed: Counter,
     received: Counter,
     refused: Counter,
+    /// Number of frames that have arrived and that no poll has seen.
+    arrived: AtomicU32,
 }
 
 /// Way in which frames are received.
@@ -54,9 +61,25 @@ struct TestPoll {
     events: Arc<Events>,
     frame: ContiguousBuffer,
     frames: u32,
-    /// Number of frames that arrive only after `rearm` has been called once.
-    late: u32,
     _drops: DropCounter,
+}
+
+/// Source of events: frames that arrive only when it is armed.
+struct TestSource {
+    events: Arc<Events>,
+    late: AtomicU32,
+}
+
+impl EventSource for TestSource {
+    /// Nothing: all frames are seen anywhere.
+    type Position = ();
+
+    fn arm(&self, (): ()) -> bool {
+        self.events.rearmed.inc();
+        let late = self.late.swap(0, Relaxed);
+        self.events.arrived.fetch_add(late, Relaxed);
+        late > 0
+    }
 }
 
 impl TestPoll {
@@ -89,9 +112,12 @@ impl TestPoll {
 }
 
 impl Poll for TestPoll {
+    type Source = TestSource;
+
     fn poll(&mut self, ctx: &PollContext<'_>, budget: u32) -> u32 {
         let mut done = 0;
         self.events.polled.inc();
+        self.frames += self.events.arrived.swap(0, Relaxed);
         while self.frames > 0 && done < budget {
             self.frames -= 1;
             done += 1;
@@ -103,10 +129,8 @@ impl Poll for TestPoll {
         done
     }
 
-    fn rearm(&mut self) -> bool {
-        self.events.rearmed.inc();
-        self.frames += core::mem::take(&mut self.late);
-        self.frames > 0
+    fn position(&self) -> Option<()> {
+        Some(())
     }
 }
 
@@ -115,6 +139,7 @@ mod tests {
     use super::{
         Events,
         TestPoll,
+        TestSource,
         Way, //
     };
     use crate::{
@@ -194,10 +219,13 @@ mod tests {
             events: events.clone(),
             frame,
             frames,
-            late,
             _drops: DropCounter::new(drops),
         };
-        let napi = Arc::pin_init(Napi::new(dev, 0, poll), GFP_KERNEL)?;
+        let source = TestSource {
+            events: events.clone(),
+            late: AtomicU32::new(late),
+        };
+        let napi = Arc::pin_init(Napi::new(dev, 0, source, poll), GFP_KERNEL)?;
         // Nobody has this interrupt.
         let link = QueueLink::new(&napi, 1, &ConfigGuard::new(dev))?;
         let instance = Instance {
@@ -374,16 +402,25 @@ mod tests {
         arrive_whole(Way::Replacement, &DROPS, &STATE)
     }
 
-    /// Returns the state of an instance that is not polled.
-    fn unpolled(drops: &'static AtomicU32) -> Result<TestPoll> {
-        Ok(TestPoll {
+    /// Returns an instance that is not polled.
+    fn unpolled(
+        dev: &Device,
+        index: u16,
+        drops: &'static AtomicU32,
+    ) -> Result<Arc<Napi<TestPoll>>> {
+        let events = Arc::new(Events::default(), GFP_KERNEL)?;
+        let source = TestSource {
+            events: events.clone(),
+            late: AtomicU32::new(0),
+        };
+        let poll = TestPoll {
             way: Way::Copy,
-            events: Arc::new(Events::default(), GFP_KERNEL)?,
+            events,
             frame: ContiguousBuffer::new(64)?,
             frames: 0,
-            late: 0,
             _drops: DropCounter::new(drops),
-        })
+        };
+        Arc::pin_init(Napi::new(dev, index, source, poll), GFP_KERNEL)
     }
 
     #[test]
@@ -393,8 +430,8 @@ mod tests {
         let parent = parent()?;
         let dev = registered(&parent, &DROPS)?;
 
-        let first = Arc::pin_init(Napi::new(&dev, 0, unpolled(&STATE)?), GFP_KERNEL)?;
-        let second = Arc::pin_init(Napi::new(&dev, 0, unpolled(&STATE)?), GFP_KERNEL)?;
+        let first = unpolled(&dev, 0, &STATE)?;
+        let second = unpolled(&dev, 0, &STATE)?;
         // Nothing is asserted under the lock, because a failed assertion does not unwind.
         let lock = ConfigGuard::new(&dev);
         let link = QueueLink::new(&first, 1, &lock)?;
@@ -413,13 +450,13 @@ mod tests {
         static STATE: AtomicU32 = AtomicU32::new(0);
         let parent = parent()?;
         let dev = registered(&parent, &DROPS)?;
-        let poll = || unpolled(&STATE);
+        let instance = |index| unpolled(&dev, index, &STATE);
 
-        assert!(KBox::pin_init(Napi::new(&dev, QUEUES, poll()?), GFP_KERNEL).is_err());
+        assert!(instance(QUEUES).is_err());
         assert_eq!(STATE.load(Ordering::Relaxed), 1);
         // Nothing is asserted under the lock, because a failed assertion does not unwind.
-        let napi = Arc::pin_init(Napi::new(&dev, 0, poll()?), GFP_KERNEL)?;
-        let second = Arc::pin_init(Napi::new(&dev, 1, poll()?), GFP_KERNEL)?;
+        let napi = instance(0)?;
+        let second = instance(1)?;
         let lock = ConfigGuard::new(&dev);
         // There is one receive queue.
         let absent = QueueLink::new(&second, 1, &lock).is_err();

@@ -5,6 +5,7 @@
 use super::{
     context::Context,
     reset::ResetReason,
+    rings::ArmedRing,
     rx::receive::Receiver,
     tx::complete::Completer, //
 };
@@ -15,11 +16,13 @@ use crate::{
             IrqReturn, //
         },
         net::napi::{
+            EventSource,
             Napi,
             Poll,
             PollContext, //
         }, //
-    }, //
+    },
+    queue::CompletionReader, //
 };
 use kernel::sync::Arc;
 
@@ -51,6 +54,8 @@ impl QueuePoll {
 }
 
 impl Poll for QueuePoll {
+    type Source = CompletionQueues;
+
     fn poll(&mut self, ctx: &PollContext<'_>, budget: u32) -> u32 {
         if self.failed {
             return 0;
@@ -68,13 +73,34 @@ impl Poll for QueuePoll {
         }
     }
 
-    fn rearm(&mut self) -> bool {
-        if self.failed {
-            return false;
-        }
+    fn position(&self) -> Option<Positions> {
+        (!self.failed).then(|| Positions {
+            received: self.receiver.position(),
+            sent: self.completer.position(),
+        })
+    }
+}
+
+/// Positions of the next completions of a queue pair.
+#[derive(Clone, Copy)]
+pub(super) struct Positions {
+    received: CompletionReader,
+    sent: CompletionReader,
+}
+
+/// Completion queues of a queue pair, as far as they can be used without polling.
+pub(super) struct CompletionQueues {
+    pub(super) receive: ArmedRing,
+    pub(super) send: ArmedRing,
+}
+
+impl EventSource for CompletionQueues {
+    type Position = Positions;
+
+    fn arm(&self, position: Positions) -> bool {
         // Both must be armed, whatever the first finds.
-        let received = self.receiver.rearm();
-        let sent = self.completer.rearm();
+        let received = self.receive.arm(&position.received);
+        let sent = self.send.arm(&position.sent);
         received || sent
     }
 }

@@ -13,9 +13,11 @@ use super::{
     moving::Pair,
     poll::{
         CompletionInterrupt,
+        CompletionQueues,
         QueuePoll, //
     },
     reset::ResetReason,
+    rings::ArmedRing,
     rx::{
         buffers::{
             BufferMemory,
@@ -173,16 +175,13 @@ impl QueuePair {
             counters,
             sides.completed,
         );
-        let receiver = Receiver::new(
-            ctx,
-            index,
-            counters,
-            &qp,
-            &recv_cq,
-            keys.receive(),
-            &sides.receive,
-        )?;
-        let napi = Self::new_napi(ctx, index, completer, receiver)?;
+        let receiver = Receiver::new(ctx, index, counters, &qp, keys.receive(), &sides.receive)?;
+        let [rq1, ..] = qp.receive_memory();
+        let queues = CompletionQueues {
+            receive: ArmedRing::new(rq1, recv_cq.registers()),
+            send: ArmedRing::new(send_cq.memory(), send_cq.registers()),
+        };
+        let napi = Self::new_napi(ctx, index, queues, completer, receiver)?;
         let mut this = KBox::new(
             Self {
                 interrupt: None,
@@ -228,13 +227,14 @@ impl QueuePair {
     fn new_napi(
         ctx: &Arc<Context>,
         index: u16,
+        queues: CompletionQueues,
         completer: Completer,
         mut receiver: Receiver,
     ) -> Result<Arc<Napi<QueuePoll>>> {
         receiver.fill()?;
         let poll = QueuePoll::new(ctx, completer, receiver);
         Ok(Arc::pin_init(
-            Napi::new(ctx.dev(), index, poll),
+            Napi::new(ctx.dev(), index, queues, poll),
             GFP_KERNEL,
         )?)
     }

@@ -3,6 +3,7 @@
 //! Queue memory as the layer `queue` sees it.
 
 use crate::{
+    firmware::CqRegisters,
     kernel_ext::{
         dma::QueueMemory,
         page::Window, //
@@ -10,6 +11,7 @@ use crate::{
     queue::{
         CompletionEntry,
         CompletionMemory,
+        CompletionReader,
         OutOfSlot,
         Slot, //
     }, //
@@ -38,6 +40,29 @@ impl Slot for Window<'_> {
 
 /// Ring of completions: a send completion queue or RQ1.
 pub(super) struct CompletionRing(pub(super) Arc<QueueMemory>);
+
+/// Ring of completions, and the registers of its completion queue.
+pub(super) struct ArmedRing {
+    ring: CompletionRing,
+    registers: Arc<CqRegisters>,
+}
+
+impl ArmedRing {
+    /// Returns the ring in `memory`, of which the completion queue with `registers` interrupts.
+    pub(super) fn new(memory: &Arc<QueueMemory>, registers: &Arc<CqRegisters>) -> Self {
+        Self {
+            ring: CompletionRing(memory.clone()),
+            registers: registers.clone(),
+        }
+    }
+
+    /// Arms the interrupt for the next completion. Returns whether there is one at `position`.
+    #[inline]
+    pub(super) fn arm(&self, position: &CompletionReader) -> bool {
+        self.registers.arm();
+        position.has_next(&self.ring)
+    }
+}
 
 /// Slot of a [`CompletionRing`]. A slot that does not exist reads as 0.
 pub(super) struct CompletionSlot<'a>(Option<Window<'a>>);

@@ -60,6 +60,9 @@ use kernel::{
 
 /// Work of a NAPI instance, and the state that it needs.
 pub trait Poll: Send + 'static {
+    /// Source of its events.
+    type Source: EventSource;
+
     /// Handles completions: of receptions up to `budget` many, of transmissions all.
     ///
     /// Returns the number of frames received; if that is `budget` there may be more, and the
@@ -67,12 +70,21 @@ pub trait Poll: Send + 'static {
     /// Softirq context.
     fn poll(&mut self, ctx: &PollContext<'_>, budget: u32) -> u32;
 
-    /// Called when there is nothing left to do: has the adapter interrupt at the next event, and
-    /// returns whether there has been one since `poll` looked.
+    /// Returns where the events will be that come next, for [`EventSource::arm`]; `None` if nobody waits
+    /// for any more. Called after [`Poll::poll`] if that has left nothing to do.
+    fn position(&self) -> Option<<Self::Source as EventSource>::Position>;
+}
+
+/// Source of the events of a NAPI instance. It is used while nobody owns the instance.
+pub trait EventSource: Send + Sync + 'static {
+    /// Position in the event queues.
+    type Position: Copy;
+
+    /// Arms the interrupt for the next event. Returns whether there is an event at `position`
+    /// already, of which there may be no interrupt. Softirq context.
     ///
-    /// The instance is still scheduled at this time, so that an interrupt that comes at once isn't
-    /// lost: it makes the instance run again.
-    fn rearm(&mut self) -> bool;
+    /// Others may poll the instance at the same time.
+    fn arm(&self, position: Self::Position) -> bool;
 }
 
 /// Instance as its poll function may use it.
@@ -193,6 +205,7 @@ pub struct Napi<T: Poll> {
     index: u16,
     #[pin]
     state: Mutex<State>,
+    source: T::Source,
     poll: UnsafeCell<T>,
     #[pin]
     _pin: PhantomPinned,
@@ -257,14 +270,21 @@ unsafe extern "C" fn poll_callback<T: Poll>(
     if limit == 0 {
         return 0;
     }
-    if done == limit || poll.rearm() {
+    if done == limit {
         return budget;
     }
+    let position = poll.position();
     // CAST: Below `budget`.
     let done = done as c_int;
     // SAFETY: Called once by the owner of the SCHED bit, which it gives up; `poll` isn't used any
-    // more. An interrupt since `rearm()` has set the MISSED bit, for which it schedules again.
-    unsafe { bindings::napi_complete_done(napi.as_ptr(), done) };
+    // more. Bottom halves are off until the callback returns, so that `remove()`, which waits for them,
+    // keeps the instance alive.
+    let idle = unsafe { bindings::napi_complete_done(napi.as_ptr(), done) };
+    // Else the stack polls again by itself: busily, or when a timer has expired that users have set. No
+    // interrupt is wanted until then.
+    if idle && position.is_some_and(|position| this.source.arm(position)) {
+        this.schedule();
+    }
     done
 }
 
@@ -277,7 +297,7 @@ impl<T: Poll> Napi<T> {
     /// # Errors
     ///
     /// `EINVAL` if the device has no queue of this number.
-    pub fn new(dev: &Device, index: u16, poll: T) -> impl PinInit<Self, Error> {
+    pub fn new(dev: &Device, index: u16, source: T::Source, poll: T) -> impl PinInit<Self, Error> {
         let dev: ARef<Device> = dev.into();
 
         try_pin_init!(Self {
@@ -298,6 +318,7 @@ impl<T: Poll> Napi<T> {
                 enabled: false,
                 borrowed: false,
             }),
+            source,
             poll: UnsafeCell::new(poll),
             _pin: PhantomPinned,
         })

@@ -33,8 +33,6 @@ use crate::{
         Result, //
     },
     firmware::{
-        Cq,
-        CqRegisters,
         Qp,
         QpRegisters, //
     },
@@ -80,7 +78,6 @@ pub(crate) struct Receiver {
     reader: CompletionReader,
     rq1: CompletionRing,
     registers: Arc<QpRegisters>,
-    completion_registers: Arc<CqRegisters>,
     frames: Frames,
 }
 
@@ -103,7 +100,6 @@ impl Receiver {
         queue: u16,
         counters: &Arc<QueueCounters>,
         qp: &Qp,
-        cq: &Cq,
         translation: Translation,
         memory: &BufferMemory,
     ) -> Result<Self> {
@@ -121,7 +117,6 @@ impl Receiver {
             reader: CompletionReader::new(rq1.entries()),
             rq1: CompletionRing(rq1.clone()),
             registers: qp.registers().clone(),
-            completion_registers: cq.registers().clone(),
             frames: Frames {
                 rq2: BufferRing::rq2(rq2, memory)?,
                 rq3: BufferRing::rq3(rq3, memory)?,
@@ -239,10 +234,10 @@ impl Receiver {
         result.map(|()| done)
     }
 
-    /// Arms the interrupt. Returns whether there is a frame.
-    pub(crate) fn rearm(&mut self) -> bool {
-        self.completion_registers.arm();
-        self.reader.has_next(&self.rq1)
+    /// Returns where the next completion will be.
+    #[inline]
+    pub(crate) fn position(&self) -> CompletionReader {
+        self.reader
     }
 }
 

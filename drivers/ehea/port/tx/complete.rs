@@ -159,9 +159,9 @@ impl Completer {
         &mut self.queue
     }
 
-    /// Arms the interrupt. Returns whether there is a completion.
-    pub(crate) fn rearm(&mut self) -> bool {
-        self.registers.arm();
-        self.reader.has_next(&self.completions)
+    /// Returns where the next completion will be.
+    #[inline]
+    pub(crate) fn position(&self) -> CompletionReader {
+        self.reader
     }
 }
