@@ -165,6 +165,7 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
     dev.set_port(number.saturating_sub(1));
     dev.filters_unicast();
     dev.changes_address_while_up();
+    dev.keeps_interrupt_affinity();
     dev.set_ethtool::<EthtoolOperations>();
     dev.carrier_off();
     Ok(dev.register()?)

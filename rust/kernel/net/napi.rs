@@ -414,8 +414,8 @@ impl<T: Poll> Napi<T> {
         }
     }
 
-    /// Adds the instance to its device.
-    fn add(&self, lock: &InstanceLock<'_>) -> Result {
+    /// Adds the instance, which interrupt `irq` schedules, to its device.
+    fn add(&self, irq: c_int, lock: &InstanceLock<'_>) -> Result {
         if !lock.is_of(&self.dev) {
             return Err(EINVAL);
         }
@@ -437,8 +437,12 @@ impl<T: Poll> Napi<T> {
                 bindings::NAPI_POLL_WEIGHT as c_int,
             );
         }
-        // SAFETY: Just added, hence disabled; the instance lock is held.
-        unsafe { bindings::napi_enable_locked(raw) };
+        // SAFETY: Just added, hence disabled; the instance lock is held. What users have set for the
+        // interrupt is restored as the instance is enabled.
+        unsafe {
+            bindings::netif_napi_set_irq_locked(raw, irq);
+            bindings::napi_enable_locked(raw);
+        }
         state.added = true;
         // INVARIANT: As the state says.
         if state.is_free() {
@@ -507,17 +511,17 @@ impl<T: Poll> QueueLink<T> {
         if !linked.is_null() {
             return Err(EBUSY);
         }
-        napi.add(lock)?;
+        napi.add(c_int::try_from(irq).unwrap_or(NO_IRQ), lock)?;
         // INVARIANT: Added just now.
         let this = Self {
             napi: Some(napi.clone()),
         };
-        this.set(napi.raw.get(), c_int::try_from(irq).unwrap_or(NO_IRQ));
+        this.set(napi.raw.get());
         Ok(this)
     }
 
-    /// Makes the queues refer to `instance`, and the instance of the link to an interrupt.
-    fn set(&self, instance: *mut bindings::napi_struct, irq: c_int) {
+    /// Makes the queues refer to `instance`.
+    fn set(&self, instance: *mut bindings::napi_struct) {
         let Some(napi) = &self.napi else {
             return;
         };
@@ -530,8 +534,6 @@ impl<T: Poll> QueueLink<T> {
             // NULL or added.
             unsafe { bindings::netif_queue_set_napi(dev, queue, kind, instance) };
         }
-        // SAFETY: The instance is added; callers have the instance lock.
-        unsafe { bindings::netif_napi_set_irq_locked(napi.raw.get(), irq) };
     }
 
     /// Ends the link.
@@ -540,7 +542,9 @@ impl<T: Poll> QueueLink<T> {
             if !lock.is_of(&napi.dev) {
                 return;
             }
-            self.set(core::ptr::null_mut(), NO_IRQ);
+            self.set(core::ptr::null_mut());
+            // SAFETY: The instance is added; the instance lock is held.
+            unsafe { bindings::netif_napi_set_irq_locked(napi.raw.get(), NO_IRQ) };
             if napi.remove(lock).is_ok() {
                 // INVARIANT: The queues don't refer to the instance any more.
                 self.napi = None;

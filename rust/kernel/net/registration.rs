@@ -220,6 +220,13 @@ impl<T: Operations> UnregisteredNetDevice<T> {
         self.add_flag(bindings::netdev_priv_flags_IFF_LIVE_ADDR_CHANGE);
     }
 
+    /// Makes the stack keep the affinity of the interrupts of NAPI instances. Each has a processor of
+    /// its own at first. What users set is set again when the device is opened again.
+    pub fn keeps_interrupt_affinity(&mut self) {
+        // SAFETY: The device is valid and ours; it has a NAPI configuration for each queue.
+        unsafe { bindings::netif_set_affinity_auto(self.as_raw()) };
+    }
+
     /// Sets the number of the port, for adapters that have several; from 0.
     pub fn set_port(&mut self, port: u16) {
         // SAFETY: The device is valid and ours.
