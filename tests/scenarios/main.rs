@@ -146,8 +146,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("traffic::iperf3_both_directions", iperf::both_directions),
     standard("bridge::forwards", bridge::forwards),
     standard("bridge::filters_vlans", bridge::filters_vlans),
-    standard("bridge::passes_vlans", bridge::passes_vlans)
-        .fails_by("K18", "40 sent, 0 came: 40 lost"),
+    standard("bridge::passes_vlans", bridge::passes_vlans),
     standard("bond::active_backup", bond::active_backup),
     standard("stacked::macvlan", stacked::macvlan),
     standard("stacked::ipvlan", stacked::ipvlan),

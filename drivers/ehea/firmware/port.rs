@@ -151,6 +151,15 @@ impl PortCalls {
         self.modify(&block, select)
     }
 
+    /// Changes how the port receives, while it is open.
+    pub(crate) fn change_receive_control(&self, control: ReceiveControl) -> Result {
+        let block = PortBlock0 {
+            port_rc: U64::new(control.0),
+            ..PortBlock0::default()
+        };
+        self.modify(&block, PortBlock0::SELECT_RECEIVE_CONTROL.mask())
+    }
+
     /// Sets the address of the port.
     pub(crate) fn set_mac_address(&self, address: MacAddress) -> Result {
         let block = PortBlock0 {

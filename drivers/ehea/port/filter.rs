@@ -6,7 +6,10 @@
 use super::context::Context;
 use crate::{
     abi::{
-        cb::port::MacAddress,
+        cb::port::{
+            MacAddress,
+            ReceiveControl, //
+        },
         hcall::{
             BcmcScope,
             ReturnCode, //
@@ -21,10 +24,35 @@ use crate::{
 };
 use kernel::prelude::*;
 
+/// VLANs that the port receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Vlans {
+    /// VLANs that the stack has added.
+    #[default]
+    Chosen,
+    /// All VLANs.
+    All,
+}
+
+/// Returns the way in which the port receives.
+pub(super) fn receive_control(vlans: Vlans) -> ReceiveControl {
+    ReceiveControl::VALID
+        .with(ReceiveControl::VLAN_XTRACT)
+        .with(ReceiveControl::JUMBO_FRAME)
+        .with(ReceiveControl::TCP_UDP_CHKSUM)
+        .with(ReceiveControl::IP_CHKSUM)
+        .with(match vlans {
+            Vlans::Chosen => ReceiveControl::VLAN_FILTER,
+            Vlans::All => ReceiveControl::default(),
+        })
+}
+
 /// Frames that the stack wants.
 #[derive(Default)]
 struct Wanted {
-    promiscuous: bool,
+    /// Frames for other stations.
+    other_stations: bool,
+    vlans: Vlans,
     all_multicast: bool,
     groups: KVec<MacAddress>,
 }
@@ -42,6 +70,8 @@ pub(super) struct Filter {
     groups: KVec<MacAddress>,
     /// Number of the queue pair that gets frames for other stations; 0 if there is none.
     default_unicast: u32,
+    /// VLANs that the port receives.
+    vlans: Vlans,
 }
 
 /// Makes or removes the registration of broadcasts for the port's own address.
@@ -69,6 +99,7 @@ impl Filter {
             all_multicast: false,
             groups: KVec::new(),
             default_unicast: 0,
+            vlans: Vlans::Chosen,
         }
     }
 
@@ -83,6 +114,8 @@ impl Filter {
         set_broadcast(ctx.calls(), mac, true)?;
         self.broadcast = Some(mac);
         self.active = true;
+        // The port was opened so.
+        self.vlans = Vlans::Chosen;
         self.apply(ctx, queue_pair);
         Ok(())
     }
@@ -113,7 +146,13 @@ impl Filter {
         }
         self.wanted = Wanted {
             // The adapter has one unicast address per port.
-            promiscuous: mode.promiscuous() || mode.unicast_count() > 0,
+            other_stations: mode.promiscuous() || mode.unicast_count() > 0,
+            // A second address is no reason to receive VLANs that nobody has asked for.
+            vlans: if mode.promiscuous() {
+                Vlans::All
+            } else {
+                Vlans::Chosen
+            },
             all_multicast: mode.all_multicast() || mode.promiscuous(),
             groups,
         };
@@ -124,12 +163,13 @@ impl Filter {
     }
 
     fn apply(&mut self, ctx: &Context, queue_pair: u32) {
-        let target = if self.wanted.promiscuous {
+        let target = if self.wanted.other_stations {
             queue_pair
         } else {
             0
         };
         self.set_default_unicast(ctx, target);
+        self.set_vlans(ctx, self.wanted.vlans);
         let all = self.wanted.all_multicast || self.wanted.groups.len() > self.limit;
         if all || !self.apply_groups(ctx) {
             // Takes the place of single groups, which are given up only after that.
@@ -208,6 +248,17 @@ impl Filter {
                 ctx.log_info(fmt!("this partition may not have promiscuous mode"));
             }
             Err(error) => ctx.log_err(fmt!("{error}")),
+        }
+    }
+
+    /// Makes the port receive frames of `vlans`.
+    fn set_vlans(&mut self, ctx: &Context, vlans: Vlans) {
+        if self.vlans == vlans {
+            return;
+        }
+        let changed = ctx.calls().change_receive_control(receive_control(vlans));
+        if self.check(ctx, changed) {
+            self.vlans = vlans;
         }
     }
 

@@ -10,14 +10,15 @@ use super::{
     },
     device::Port,
     errors::AffiliatedEvents,
+    filter::{
+        receive_control,
+        Vlans, //
+    },
     queue_pair::QueuePair,
     running::Running, //
 };
 use crate::{
-    abi::{
-        cb::port::ReceiveControl,
-        hcall::EqKind, //
-    },
+    abi::hcall::EqKind,
     cmo::{
         Limits,
         Plan, //
@@ -53,16 +54,6 @@ const MAP_ATTEMPTS: u32 = 3;
 const RESET_RETRY: Delta = Delta::from_secs(1);
 /// Interval in which the adapter's counters are fetched.
 const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
-
-/// Returns the way in which the port receives.
-fn receive_control() -> ReceiveControl {
-    ReceiveControl::VALID
-        .with(ReceiveControl::VLAN_XTRACT)
-        .with(ReceiveControl::JUMBO_FRAME)
-        .with(ReceiveControl::TCP_UDP_CHKSUM)
-        .with(ReceiveControl::IP_CHKSUM)
-        .with(ReceiveControl::VLAN_FILTER)
-}
 
 impl Port {
     /// Brings the port up for the MTU `mtu`.
@@ -136,7 +127,7 @@ impl Port {
             )?;
         }
         self.calls.set_receive_control(
-            receive_control(),
+            receive_control(Vlans::Chosen),
             queue_pairs.iter().map(|pair| pair.number()),
         )?;
         let events = AffiliatedEvents::new(
