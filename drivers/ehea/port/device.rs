@@ -42,8 +42,8 @@ pub(crate) struct Port {
     pub(super) adapter: Arc<Adapter>,
     pub(super) calls: PortCalls,
     pub(super) queues: KVec<Queue>,
-    /// Length in bytes of the longest frame that the port sends, without CRC.
-    pub(super) longest: u32,
+    /// Length in bytes of the longest packet that the port sends.
+    pub(super) max_mtu: u32,
     // What exists while the port is open.
     #[pin]
     pub(super) running: Mutex<Option<Running>>,
@@ -53,17 +53,17 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Returns the port that `calls` are about, with `queues` queues. It sends frames of up to
-    /// `longest` bytes, without CRC.
+    /// Returns the port that `calls` are about, with `queues` queues. It sends packets of
+    /// up to `max_mtu` bytes.
     pub(super) fn new(
         adapter: &Arc<Adapter>,
         calls: PortCalls,
         queues: u16,
-        longest: u32,
+        max_mtu: u32,
     ) -> Result<impl PinInit<Self, kernel::error::Error>> {
         let mut list = KVec::with_capacity(queues.into(), GFP_KERNEL)?;
         for index in 0..queues {
-            list.push(Queue::new(index, longest)?, GFP_KERNEL)?;
+            list.push(Queue::new(index, max_mtu)?, GFP_KERNEL)?;
         }
         let adapter = adapter.clone();
         Ok(try_pin_init!(Self {
@@ -71,7 +71,7 @@ impl Port {
             adapter,
             calls,
             queues: list,
-            longest,
+            max_mtu,
             running <- new_mutex!(None),
             counters: PortCounters::new(),
         }? kernel::error::Error))

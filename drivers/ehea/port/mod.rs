@@ -60,11 +60,7 @@ use crate::{
         Registered,
         UnregisteredNetDevice, //
     },
-    queue::{
-        ETHERNET_HEADER,
-        LONGEST_SEGMENTED,
-        VLAN_TAG, //
-    },
+    queue::LONGEST_SEGMENTED,
     shared::Adapter, //
 };
 use device::Port;
@@ -105,10 +101,6 @@ const VLAN_FEATURES: Features = Features::SG
     .with(Features::IP_CSUM)
     .with(Features::TSO)
     .with(Features::HIGHDMA);
-
-/// Bytes of the longest frame that are not part of its packet: header and VLAN tag. The CRC is not
-/// counted.
-const OVERHEAD: u32 = ETHERNET_HEADER + VLAN_TAG;
 
 /// Enables jumbo frames, if they are not. Returns whether the port takes them.
 fn jumbo_frames(calls: &PortCalls) -> bool {
@@ -153,7 +145,7 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
         parent,
         queues,
         queues,
-        Port::new(adapter, calls, queues, max_mtu.saturating_add(OVERHEAD))?,
+        Port::new(adapter, calls, queues, max_mtu)?,
     )?;
     dev.set_mac_address(&net::MacAddress(mac.0));
     dev.set_mtu(ETHERNET_MTU, MIN_MTU, max_mtu);

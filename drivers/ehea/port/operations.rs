@@ -60,7 +60,7 @@ impl net::Operations for PortOperations {
     #[inline]
     fn features_check(dev: &NetDevice<Self>, skb: &SkBuff, features: Features) -> Features {
         match skb.gso() {
-            Some(gso) if !can_segment(skb, gso, dev.data().longest) => {
+            Some(gso) if !can_segment(skb, gso, dev.data().max_mtu) => {
                 features.without(Features::GSO)
             }
             _ => features,

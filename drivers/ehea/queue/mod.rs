@@ -21,8 +21,7 @@ mod tests;
 
 pub use geometry::{CqGeometry, EqGeometry, GeometryError, QpGeometry, WorkQueue};
 pub use offload::{
-    can_segment, describe, OpenChecksum, OpenSegmentation, Packet, Unsendable, ETHERNET_HEADER,
-    LONGEST_SEGMENTED, VLAN_TAG,
+    can_segment, describe, OpenChecksum, OpenSegmentation, Packet, Unsendable, LONGEST_SEGMENTED,
 };
 pub use progress::SendProgress;
 pub use receive::{

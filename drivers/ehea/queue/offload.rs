@@ -10,9 +10,9 @@
 use super::swqe::{Frame, Tso, TxChecksum};
 
 /// Length of an Ethernet header in bytes.
-pub const ETHERNET_HEADER: u32 = 14;
+const ETHERNET_HEADER: u32 = 14;
 /// Length of a VLAN tag in bytes.
-pub const VLAN_TAG: u32 = 4;
+const VLAN_TAG: u32 = 4;
 /// Length in bytes of the longest packet that the adapter is asked to segment.
 pub const LONGEST_SEGMENTED: u32 = 1 << 16;
 
@@ -81,18 +81,28 @@ pub enum Unsendable {
     Never,
 }
 
-/// Returns the length in bytes of the longest frame that can be sent if the port sends frames of
-/// `longest` bytes. A tag to be inserted counts.
-#[inline]
-fn longest_untagged(packet: &impl Packet, longest: u32) -> u32 {
-    match packet.vlan() {
-        Some(_) => longest.saturating_sub(VLAN_TAG),
-        None => longest,
-    }
+/// Returns the length in bytes of the longest frame that can be sent if the port sends packets of
+/// `max_mtu` bytes. There is room for one VLAN tag, in the frame or to be inserted.
+fn longest(packet: &impl Packet, max_mtu: u32) -> u32 {
+    let tag = if packet.vlan().is_some() { 0 } else { VLAN_TAG };
+    max_mtu.saturating_add(ETHERNET_HEADER).saturating_add(tag)
+}
+
+/// Checks whether a frame of `len` bytes that the adapter does not segment can be sent.
+#[inline(always)]
+fn fits(packet: &impl Packet, len: u32, max_mtu: u32) -> bool {
+    // A difference that wraps is large.
+    len.wrapping_sub(ETHERNET_HEADER) <= max_mtu || fits_untagged(packet, len, max_mtu)
+}
+
+/// [`fits`] for a frame that fits only if its tag is in it.
+#[cold]
+fn fits_untagged(packet: &impl Packet, len: u32, max_mtu: u32) -> bool {
+    (ETHERNET_HEADER..=longest(packet, max_mtu)).contains(&len)
 }
 
 /// Describes a frame for its work request. `segmentation` is what its sender has left open. The port
-/// sends frames of up to `longest` bytes, without CRC.
+/// sends packets of up to `max_mtu` bytes.
 ///
 /// # Errors
 ///
@@ -101,14 +111,12 @@ fn longest_untagged(packet: &impl Packet, longest: u32) -> u32 {
 pub fn describe(
     packet: &impl Packet,
     segmentation: Option<OpenSegmentation>,
-    longest: u32,
+    max_mtu: u32,
 ) -> Result<Frame, Unsendable> {
     let len = packet.frame_len();
     let (checksum, tso) = match segmentation {
         None => {
-            // One comparison, since a difference that wraps is large.
-            let longest = longest_untagged(packet, longest).saturating_sub(ETHERNET_HEADER);
-            if len.wrapping_sub(ETHERNET_HEADER) > longest {
+            if !fits(packet, len, max_mtu) {
                 return Err(Unsendable::Never);
             }
             let checksum = match packet.open_checksum() {
@@ -118,7 +126,7 @@ pub fn describe(
             (checksum, None)
         }
         Some(open) => {
-            let (checksum, tso) = segmented(packet, open, longest).ok_or(Unsendable::Never)?;
+            let (checksum, tso) = segmented(packet, open, max_mtu).ok_or(Unsendable::Never)?;
             (checksum, Some(tso))
         }
     };
@@ -132,8 +140,8 @@ pub fn describe(
 }
 
 /// Checks whether the adapter can segment a packet. Otherwise software has to.
-pub fn can_segment(packet: &impl Packet, open: OpenSegmentation, longest: u32) -> bool {
-    segmented(packet, open, longest).is_some()
+pub fn can_segment(packet: &impl Packet, open: OpenSegmentation, max_mtu: u32) -> bool {
+    segmented(packet, open, max_mtu).is_some()
 }
 
 /// Returns the checksums that the adapter has to fill in, or `None` if software has to.
@@ -149,14 +157,10 @@ fn checksum(packet: &impl Packet, open: OpenChecksum) -> Option<TxChecksum> {
 fn segmented(
     packet: &impl Packet,
     open: OpenSegmentation,
-    longest: u32,
+    max_mtu: u32,
 ) -> Option<(TxChecksum, Tso)> {
     let headers = Headers::of(packet, packet.open_checksum().filter(|_| open.tcp_v4)?);
-    headers.segmentation(
-        packet.frame_len(),
-        open.mss,
-        longest_untagged(packet, longest),
-    )
+    headers.segmentation(packet.frame_len(), open.mss, longest(packet, max_mtu))
 }
 
 /// Start of a frame, and what the sender says of its headers.

@@ -62,10 +62,10 @@ fn segmentation(gso: Gso) -> OpenSegmentation {
     }
 }
 
-/// Checks whether the adapter can segment a frame, of a port that sends frames of up to `longest`
+/// Checks whether the adapter can segment a frame, of a port that sends packets of up to `max_mtu`
 /// bytes. The stack has to segment the others.
-pub(crate) fn can_segment(skb: &SkBuff, gso: Gso, longest: u32) -> bool {
-    queue::can_segment(skb, segmentation(gso), longest)
+pub(crate) fn can_segment(skb: &SkBuff, gso: Gso, max_mtu: u32) -> bool {
+    queue::can_segment(skb, segmentation(gso), max_mtu)
 }
 
 /// Checks whether a frame is so short that it is sent as immediate data, for which the adapter
@@ -75,39 +75,34 @@ pub(crate) fn is_short(skb: &SkBuff) -> bool {
     skb.len() as usize <= SwqeFormat::IMMEDIATE_MAX && !skb.is_gso()
 }
 
-/// Describes a frame, with what [`SkBuff::gso`] says, for a port that sends frames of up to `longest`
-/// bytes. Fills in the checksums that the adapter cannot.
+/// Describes a frame, with what [`SkBuff::gso`] says, for a port that sends packets of up to
+/// `max_mtu` bytes.
 ///
 /// # Errors
 ///
-/// The frame cannot be sent, or there was no memory to fill in its checksum.
+/// [`Unsendable`]: [`fill_checksum`] has to be called first, or the frame cannot be sent.
 #[inline(always)]
 pub(crate) fn describe(
-    skb: &mut SkBuff,
+    skb: &SkBuff,
     gso: Option<Gso>,
-    longest: u32,
-    counters: &QueueCounters,
-) -> kernel::error::Result<Frame> {
-    match queue::describe(skb, gso.map(segmentation), longest) {
-        Ok(frame) => Ok(frame),
-        Err(why) => describe_mended(skb, why, longest, counters),
-    }
+    max_mtu: u32,
+) -> core::result::Result<Frame, Unsendable> {
+    queue::describe(skb, gso.map(segmentation), max_mtu)
 }
 
-/// [`describe`] for a frame that could not be sent as it was.
+/// Fills in the open checksum of a frame, which the adapter cannot.
+///
+/// # Errors
+///
+/// There is no memory, or what the sender says of the checksum is wrong.
 #[cold]
-fn describe_mended(
-    skb: &mut SkBuff,
-    why: Unsendable,
-    longest: u32,
-    counters: &QueueCounters,
-) -> kernel::error::Result<Frame> {
-    if why == Unsendable::Never {
-        return Err(EMSGSIZE);
-    }
+pub(crate) fn fill_checksum(skb: &mut SkBuff, counters: &QueueCounters) -> kernel::error::Result {
     skb.checksum_help()?;
+    if skb.partial_checksum().is_some() {
+        return Err(EINVAL);
+    }
     counters.tx_csum_software.inc();
-    queue::describe(skb, None, longest).map_err(|_| EINVAL)
+    Ok(())
 }
 
 /// Makes a frame linear that has too many fragments for a work request.

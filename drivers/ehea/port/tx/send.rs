@@ -7,6 +7,7 @@ use super::{
     frame::{
         copy_to_slot,
         describe,
+        fill_checksum,
         is_short,
         linearize, //
     },
@@ -54,6 +55,7 @@ use crate::{
         SendPoster,
         SendTicket,
         SwqeError,
+        Unsendable,
         MAX_SEGMENTS,
         STOP_BELOW, //
     },
@@ -75,16 +77,15 @@ pub(crate) struct Queue {
     /// Posting side, while the port is open.
     pub(crate) sender: TxState<Sender>,
     pub(crate) counters: Arc<QueueCounters>,
-    /// Length in bytes of the longest frame that the port sends, without CRC.
-    longest: u32,
+    /// Length in bytes of the longest packet that the port sends.
+    max_mtu: u32,
 }
 
 impl Queue {
-    /// Returns queue `index`, closed, of a port that sends frames of up to `longest` bytes without
-    /// CRC.
-    pub(crate) fn new(index: u16, longest: u32) -> Result<Self> {
+    /// Returns queue `index`, closed, of a port that sends packets of up to `max_mtu` bytes.
+    pub(crate) fn new(index: u16, max_mtu: u32) -> Result<Self> {
         Ok(Self {
-            longest,
+            max_mtu,
             sender: TxState::new(index),
             counters: Arc::new(QueueCounters::default(), GFP_KERNEL)?,
         })
@@ -497,16 +498,45 @@ impl Queue {
         }
     }
 
+    /// Does with a frame what has to be done before it can be sent, after which it has no open
+    /// checksum.
+    ///
+    /// # Errors
+    ///
+    /// The frame cannot be sent, and is dropped.
+    #[cold]
+    fn mend(
+        &self,
+        txq: &mut TxQueue<'_>,
+        mut skb: SkBuff,
+        why: Unsendable,
+    ) -> core::result::Result<SkBuff, Transmit> {
+        let counters = &*self.counters;
+        if why == Unsendable::Checksum && fill_checksum(&mut skb, counters).is_ok() {
+            return Ok(skb);
+        }
+        match self.sender.get(txq) {
+            Some(sender) => Err(sender.drop_frame(counters)),
+            None => Err(Transmit::Ok),
+        }
+    }
+
     /// Sends a frame that is copied to its work request.
     #[inline(never)]
     fn transmit_copied(&self, txq: &mut TxQueue<'_>, skb: SkBuff) -> Transmit {
         let counters = &*self.counters;
-        let (sender, locked, mut skb) = match self.running(txq, skb) {
+        let (sender, locked, skb) = match self.running(txq, skb) {
             Ok(running) => running,
             Err(refused) => return refused,
         };
-        let Ok(frame) = describe(&mut skb, None, self.longest, counters) else {
-            return sender.drop_frame(counters);
+        let frame = match describe(&skb, None, self.max_mtu) {
+            Ok(frame) => frame,
+            Err(why) => {
+                return match self.mend(txq, skb, why) {
+                    Ok(mended) => self.transmit_copied(txq, mended),
+                    Err(refused) => refused,
+                };
+            }
         };
         let Some(ticket) = sender.reserve(true) else {
             self.stop(txq, 0);
@@ -540,8 +570,14 @@ impl Queue {
             Err(refused) => return refused,
         };
         let gso = skb.gso();
-        let Ok(mut frame) = describe(&mut skb, gso, self.longest, counters) else {
-            return sender.drop_frame(counters);
+        let mut frame = match describe(&skb, gso, self.max_mtu) {
+            Ok(frame) => frame,
+            Err(why) => {
+                return match self.mend(txq, skb, why) {
+                    Ok(mended) => self.transmit_read(adapter, dev, txq, mended),
+                    Err(refused) => refused,
+                };
+            }
         };
         let mut segments = Segments::new();
         let pieces = segments.describe(&skb).len();

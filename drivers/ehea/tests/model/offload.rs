@@ -15,9 +15,10 @@ use proptest::sample::Index;
 use super::guest::Guest;
 use super::port::Port;
 
-/// Length of the longest frame that the port sends, without CRC.
-const LONGEST: u32 = 9018;
+/// Length of the longest packet that the port sends.
+const MAX_MTU: u32 = 9000;
 const ETHERNET: usize = 14;
+const VLAN_TAG: usize = 4;
 
 /// A frame as a sender passes it to the driver.
 #[derive(Clone, Debug)]
@@ -58,15 +59,15 @@ impl Passed {
     /// software fills in the checksums that the adapter cannot.
     fn describe(&mut self) -> Option<Frame> {
         let segmentation = self.segmentation;
-        if segmentation.is_some_and(|open| !can_segment(self, open, LONGEST)) {
+        if segmentation.is_some_and(|open| !can_segment(self, open, MAX_MTU)) {
             self.segmentation = None;
         }
-        match describe(self, self.segmentation, LONGEST) {
+        match describe(self, self.segmentation, MAX_MTU) {
             Ok(frame) => Some(frame),
             Err(Unsendable::Never) => None,
             Err(Unsendable::Checksum) => {
                 self.checksum = None;
-                Some(describe(self, self.segmentation, LONGEST).unwrap())
+                Some(describe(self, self.segmentation, MAX_MTU).unwrap())
             }
         }
     }
@@ -285,7 +286,7 @@ proptest! {
                 // Only the last segment can be so short that it is padded, or all are.
                 prop_assert!(total as u64 >= padded(bytes + tag * frames));
                 for segment in &sent {
-                    prop_assert!(segment.len() <= LONGEST as usize);
+                    prop_assert!(segment.len() <= MAX_MTU as usize + ETHERNET + VLAN_TAG);
                 }
             } else {
                 let wire = passed.on_the_wire(&frame);
@@ -323,12 +324,12 @@ fn correct(payload: usize, mss: Option<u16>) -> Passed {
 fn correct_requests_are_passed_on() {
     let request = TxChecksum::ipv4(14, 34, 16).unwrap();
     for payload in [0, 1, 1000, 8900] {
-        let frame = describe(&correct(payload, None), None, LONGEST).unwrap();
+        let frame = describe(&correct(payload, None), None, MAX_MTU).unwrap();
         assert_eq!(frame.checksum, request);
     }
     for (payload, mss) in [(100, 40u16), (3000, 1448), (65_000, 8960)] {
         let packet = correct(payload, Some(mss));
-        let frame = describe(&packet, packet.segmentation, LONGEST).unwrap();
+        let frame = describe(&packet, packet.segmentation, MAX_MTU).unwrap();
         assert_eq!(frame.checksum, request);
         assert_eq!(frame.tso, Tso::new(mss, 54, packet.frame_len()));
         let frames = payload.div_ceil(mss.into()) as u64;
@@ -338,7 +339,7 @@ fn correct_requests_are_passed_on() {
     let mut padded = correct(1, None);
     padded.bytes.resize(60, 0);
     padded.pieces = vec![60];
-    assert_eq!(describe(&padded, None, LONGEST).unwrap().checksum, request);
+    assert_eq!(describe(&padded, None, MAX_MTU).unwrap().checksum, request);
 }
 
 /// The longest frames and segments, with and without a tag to be inserted.
@@ -350,12 +351,12 @@ fn longest() {
             ..correct(payload, mss)
         };
         let fits = longest - 54;
-        assert!(describe(&of(fits, None), None, LONGEST).is_ok());
-        let longer = describe(&of(fits + 1, None), None, LONGEST);
+        assert!(describe(&of(fits, None), None, MAX_MTU).is_ok());
+        let longer = describe(&of(fits + 1, None), None, MAX_MTU);
         assert_eq!(longer, Err(Unsendable::Never));
         let can = |mss: usize| {
             let packet = of(60_000, Some(mss as u16));
-            can_segment(&packet, packet.segmentation.unwrap(), LONGEST)
+            can_segment(&packet, packet.segmentation.unwrap(), MAX_MTU)
         };
         assert!(can(fits));
         assert!(!can(fits + 1));
@@ -364,10 +365,10 @@ fn longest() {
     short.checksum = None;
     short.bytes.truncate(14);
     short.pieces = vec![14];
-    assert!(describe(&short, None, LONGEST).is_ok());
+    assert!(describe(&short, None, MAX_MTU).is_ok());
     short.bytes.truncate(13);
     short.pieces = vec![13];
-    assert_eq!(describe(&short, None, LONGEST), Err(Unsendable::Never));
+    assert_eq!(describe(&short, None, MAX_MTU), Err(Unsendable::Never));
 }
 
 /// Packets that the adapter would send with a wrong checksum, or refuse, are left to software.
@@ -410,9 +411,9 @@ fn wrong_headers_are_left_to_software() {
             let mut packet = correct(1000, mss);
             change(&mut packet);
             match packet.segmentation {
-                Some(open) => assert!(!can_segment(&packet, open, LONGEST), "{what}"),
+                Some(open) => assert!(!can_segment(&packet, open, MAX_MTU), "{what}"),
                 None => assert_eq!(
-                    describe(&packet, None, LONGEST),
+                    describe(&packet, None, MAX_MTU),
                     Err(Unsendable::Checksum),
                     "{what}"
                 ),
@@ -424,7 +425,7 @@ fn wrong_headers_are_left_to_software() {
         let mut packet = correct(1000, None);
         packet.bytes[16..18].copy_from_slice(&total.to_be_bytes());
         assert_eq!(
-            describe(&packet, None, LONGEST),
+            describe(&packet, None, MAX_MTU),
             Err(Unsendable::Checksum),
             "{total}"
         );
@@ -436,10 +437,10 @@ fn wrong_headers_are_left_to_software() {
         start: 34,
         field: 6,
     });
-    assert!(describe(&udp, None, LONGEST).is_ok());
+    assert!(describe(&udp, None, MAX_MTU).is_ok());
     udp.bytes[39] -= 1;
     assert_eq!(
-        describe(&udp, None, LONGEST),
+        describe(&udp, None, MAX_MTU),
         Err(Unsendable::Checksum),
         "length of UDP"
     );
