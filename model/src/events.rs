@@ -70,12 +70,21 @@ impl Eq {
 impl State {
     /// Raises completion events again that the driver seems to have missed (M10).
     pub(crate) fn reraise(&mut self, env: &mut Env<'_>) {
-        for cq in self.cqs.values_mut() {
+        for handle in self.cqs.handles() {
+            let Some(cq) = self.cqs.get_mut(handle) else {
+                continue;
+            };
             let Some(deadline) = cq.reraise_at() else {
                 continue;
             };
             if deadline > self.now {
                 self.agenda.recheck_by(deadline);
+                continue;
+            }
+            let mut users = self.qps.values().filter(|qp| qp.completes_to(handle));
+            if !users.any(|qp| qp.enabled) {
+                cq.rests(self.now);
+                self.agenda.recheck_by(self.now.saturating_add(RERAISE_NS));
                 continue;
             }
             if !env.host.guest_is_idle() && cq.waits(self.now) {

@@ -8,7 +8,8 @@ use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
 /// Time in nanoseconds after which the interrupt is raised again, if the driver has neither
-/// consumed entries nor armed the queue and the guest has nothing else to do (M10).
+/// consumed entries nor armed the queue, a queue pair is enabled that uses it, and the guest has
+/// nothing else to do (M10).
 pub(crate) const RERAISE_NS: u64 = 20_000_000;
 
 /// A completion queue.
@@ -156,6 +157,12 @@ impl Cq {
         self.waited = self.waited.saturating_add(1);
         self.raised_ns = Some(now);
         true
+    }
+
+    /// Notes that no queue pair is enabled whose completions come here. The driver need not look.
+    pub(crate) fn rests(&mut self, now: u64) {
+        self.raised_ns = Some(now);
+        self.waited = 0;
     }
 
     /// Notes that the event was raised once more.

@@ -174,6 +174,11 @@ impl Qp {
         self.is_operational() && (self.enabled || !disabled_drops)
     }
 
+    /// Checks whether completions of the queue pair go to the completion queue `cq`.
+    pub(crate) const fn completes_to(&self, cq: u64) -> bool {
+        self.send_cq == cq || self.recv_cq == cq
+    }
+
     pub(crate) const fn can_receive(&self) -> bool {
         self.enabled && self.is_operational()
     }

@@ -262,6 +262,28 @@ fn a_driver_that_stopped_looking_is_told_again() {
     assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (0, 3));
 }
 
+/// A driver need not look at completions while it makes the queue pair pause. It has 20 ms once it
+/// resumes.
+#[test]
+fn nobody_looks_while_the_queue_pair_pauses() {
+    let mut guest = TestGuest::default();
+    let handle = guest.ports[0].qps[0].handle;
+    guest.send(0, 0, &Frame::raw(Frame::PEER, 100, 1));
+    guest.machine.settle();
+    assert_eq!(pulses(&mut guest), 1);
+    let control = guest.qp_control(handle);
+    guest.set_qp(handle, control.same_state(false)).unwrap();
+    guest.machine.advance(2000 * MS);
+    assert_eq!((pulses(&mut guest), guest.machine.stats().reraised), (0, 0));
+    guest.set_qp(handle, control.same_state(true)).unwrap();
+    guest.machine.advance(40 * MS);
+    assert!(pulses(&mut guest) > 0);
+    assert!(guest.machine.stats().reraised > 0);
+    guest.completions(0, 0);
+    guest.machine.advance(2000 * MS);
+    assert_eq!(pulses(&mut guest), 0);
+}
+
 /// A busy guest may be about to look. It is waited for, but not for ever.
 #[test]
 fn a_busy_guest_is_waited_for() {
