@@ -343,6 +343,9 @@ const SCENARIOS: &[Scenario] = &[
 /// Scenarios that take long and run only if that is asked for.
 const LONG: &[Scenario] = &[plenty("cmo::resets::flooded_200", cmo::resets::flooded_200)];
 
+/// Reason for which a scenario never runs with a rough adapter.
+const COUNTS_CALLS: &str = "it counts calls, which a rough adapter's firmware lets a driver repeat";
+
 /// Scenarios that have most to do with the behaviour of a rough adapter.
 const ROUGH: Rough = Rough {
     sample: &[
@@ -353,8 +356,10 @@ const ROUGH: Rough = Rough {
         // Several queue pairs are served out of order.
         "quirks::link_flap_of_many_queues",
     ],
-    // They count calls, which a rough adapter's firmware lets a driver repeat.
-    never: &["observe::map_and_events", "observe::break_first"],
+    never: &[
+        ("observe::map_and_events", COUNTS_CALLS),
+        ("observe::break_first", COUNTS_CALLS),
+    ],
 };
 
 const fn kernel(
