@@ -6,6 +6,10 @@
 //! flags. Types that the `kernel` crate has the layout of are its own, so that nothing has to be cast.
 //! It lacks that of some, like `net_device`, and knows them by name only: in what it defines itself
 //! they are another type, [`kernel::bindings::net_device`].
+//!
+//! `improper_ctypes` stands below because of the kernel's own structures that are empty in some
+//! configurations, like `netdevice_tracker`: each function is affected that takes a pointer to a
+//! structure with one of them inside.
 
 #![allow(
     clippy::all,

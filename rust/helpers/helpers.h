@@ -11,6 +11,7 @@
 
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
+#include <linux/skbuff.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
@@ -69,42 +70,20 @@ int rust_ext_netif_txq_try_stop(struct netdev_queue *txq,
 int rust_ext_netif_txq_completed_wake(struct netdev_queue *txq,
 				      unsigned int packets, unsigned int bytes,
 				      bool has_room, const bool *held);
-bool rust_ext_tx_sent(struct netdev_queue *txq, struct sk_buff *skb);
-bool rust_ext_tx_copied(struct netdev_queue *txq, struct sk_buff *skb);
+bool rust_ext_netdev_tx_sent_queue(struct netdev_queue *txq, unsigned int bytes,
+				   bool xmit_more);
+bool rust_ext_netdev_xmit_more(void);
+bool rust_ext_netif_xmit_stopped(const struct netdev_queue *txq);
 
 /* skbuff.c */
-#define RUST_EXT_MAX_SEGMENTS 18
-
-struct rust_ext_segment {
-	u64 address;
-	u32 len;
-	u32 reserved;
-};
-
-enum rust_ext_rx_checksum {
-	RUST_EXT_CHECKSUM_NONE,
-	RUST_EXT_CHECKSUM_UNNECESSARY,
-	RUST_EXT_CHECKSUM_COMPLETE,
-};
-
-struct rust_ext_rx_meta {
-	u32 len;
-	u16 checksum;		/* CHECKSUM_COMPLETE: sum in memory order. */
-	u16 vlan_tci;
-	u16 queue;
-	u8 checksum_kind;	/* enum rust_ext_rx_checksum */
-	u8 vlan_present;
-};
-
-/* Returns how many there are; 0: must be linearized. */
-u32 rust_ext_skb_segments(const struct sk_buff *skb,
-			  struct rust_ext_segment *segments);
+bool rust_ext_skb_frags_readable(const struct sk_buff *skb);
+u64 rust_ext_skb_frag_phys(const skb_frag_t *frag);
 int rust_ext_skb_linearize(struct sk_buff *skb);
+void rust_ext_skb_tx_timestamp(struct sk_buff *skb);
 struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len);
-int rust_ext_skb_receive(struct napi_struct *napi, struct sk_buff *skb,
-			 const struct rust_ext_rx_meta *meta);
-/* @data may be written by the device meanwhile; it is copied once. */
-int rust_ext_skb_receive_copy(struct napi_struct *napi, const void *data,
-			      const struct rust_ext_rx_meta *meta);
+void *rust_ext_skb_put(struct sk_buff *skb, u32 len);
+void rust_ext_skb_record_rx_queue(struct sk_buff *skb, u16 queue);
+void rust_ext_vlan_hwaccel_put_tag(struct sk_buff *skb, u16 tci);
+void rust_ext_napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb);
 
 #endif /* RUST_EXT_HELPERS_H */

@@ -3,7 +3,6 @@
  * Transmit queues.
  */
 #include <linux/netdevice.h>
-#include <linux/skbuff.h>
 #include <net/netdev_queues.h>
 
 #include "helpers.h"
@@ -44,24 +43,19 @@ rust_ext_netif_txq_completed_wake(struct netdev_queue *txq,
 					  READ_ONCE(*held));
 }
 
-/* Returns whether the hardware must be told now. */
-bool rust_ext_tx_sent(struct netdev_queue *txq, struct sk_buff *skb)
+__rust_helper bool
+rust_ext_netdev_tx_sent_queue(struct netdev_queue *txq, unsigned int bytes,
+			      bool xmit_more)
 {
-	skb_tx_timestamp(skb);
-	return __netdev_tx_sent_queue(txq, skb->len, netdev_xmit_more());
+	return __netdev_tx_sent_queue(txq, bytes, xmit_more);
 }
 
-/*
- * For a frame that the driver has copied: frees it. It isn't counted as in
- * flight. Returns whether the hardware must be told now.
- */
-bool rust_ext_tx_copied(struct netdev_queue *txq, struct sk_buff *skb)
+__rust_helper bool rust_ext_netdev_xmit_more(void)
 {
-	skb_tx_timestamp(skb);
-	/* Netconsole sends with interrupts off; all others may free at once. */
-	if (unlikely(in_hardirq() || irqs_disabled()))
-		dev_consume_skb_irq(skb);
-	else
-		consume_skb(skb);
-	return !netdev_xmit_more() || netif_xmit_stopped(txq);
+	return netdev_xmit_more();
+}
+
+__rust_helper bool rust_ext_netif_xmit_stopped(const struct netdev_queue *txq)
+{
+	return netif_xmit_stopped(txq);
 }

@@ -40,7 +40,6 @@ use core::{
 };
 use kernel::{
     container_of,
-    error::to_result,
     new_mutex,
     prelude::*,
     sync::{
@@ -119,11 +118,8 @@ impl PollContext<'_> {
     /// buffer is freed.
     #[inline]
     pub fn receive(&self, buffer: RxBuffer, meta: &RxMeta) -> Result {
-        // SAFETY: The instance is valid, and we are in its poll function; the buffer is given away. The
-        // helper compares the length with the room.
-        received(unsafe {
-            bindings::rust_ext_skb_receive(self.napi.as_ptr(), buffer.into_raw(), &meta.to_raw())
-        })
+        // SAFETY: The instance is valid, and we are in its poll function.
+        unsafe { buffer.deliver(self.napi.as_ptr(), meta) }
     }
 
     /// Copies a received frame from `offset` of `from`, and hands it to the stack.
@@ -136,15 +132,8 @@ impl PollContext<'_> {
     pub fn receive_copy(&self, from: Window<'_>, offset: usize, meta: &RxMeta) -> Result {
         let frame = from.part(offset, meta.len as usize).map_err(|_| EMSGSIZE)?;
 
-        // SAFETY: The instance is valid, and we are in its poll function. The helper reads `len`
-        // bytes once, which are inside of the window; the adapter may write them meanwhile.
-        received(unsafe {
-            bindings::rust_ext_skb_receive_copy(
-                self.napi.as_ptr(),
-                frame.as_ptr().cast(),
-                &meta.to_raw(),
-            )
-        })
+        // SAFETY: `len` bytes are inside of the window.
+        unsafe { self.deliver_copy(frame.as_ptr(), meta) }
     }
 
     /// Copies a received frame from the start of `buffer`, and hands the copy to the stack.
@@ -157,15 +146,28 @@ impl PollContext<'_> {
         if meta.len > buffer.capacity() {
             return Err(EMSGSIZE);
         }
-        // SAFETY: The instance is valid, and we are in its poll function. The helper reads `len`
-        // bytes once, which are inside of the buffer; the adapter may write them meanwhile.
-        received(unsafe {
-            bindings::rust_ext_skb_receive_copy(
-                self.napi.as_ptr(),
-                buffer.data().cast(),
-                &meta.to_raw(),
-            )
-        })
+        // SAFETY: `len` bytes are inside of the buffer.
+        unsafe { self.deliver_copy(buffer.data().cast_const(), meta) }
+    }
+
+    /// Copies a received frame and hands the copy to the stack.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` if the frame is shorter than an Ethernet header; `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// From `data`, `len` bytes can be read. The adapter may write them meanwhile.
+    #[inline]
+    unsafe fn deliver_copy(&self, data: *const u8, meta: &RxMeta) -> Result {
+        let buffer = self.alloc(meta.len).ok_or(ENOMEM)?;
+        if meta.len <= buffer.capacity() {
+            // SAFETY: By the safety requirement, and the buffer has the room. They are different memory. Any
+            // bytes make a valid `u8`; they are read once.
+            unsafe { core::ptr::copy_nonoverlapping(data, buffer.data(), meta.len as usize) };
+        }
+        self.receive(buffer, meta)
     }
 
     /// Frees a buffer after it has been sent; cheaper than [`SkBuff::consume`].
@@ -173,16 +175,6 @@ impl PollContext<'_> {
     pub fn consume(&self, skb: SkBuff) {
         // SAFETY: The buffer is valid and given away; the budget is that of this poll.
         unsafe { bindings::napi_consume_skb(skb.into_raw(), self.budget) };
-    }
-}
-
-/// Converts what a receiving helper returned. `to_result()` is a function of the kernel crate, too dear for each
-/// frame.
-#[inline]
-fn received(error: c_int) -> Result {
-    match error {
-        0 => Ok(()),
-        error => to_result(error),
     }
 }
 

@@ -117,8 +117,12 @@ impl<'a> TxQueue<'a> {
     /// To be called before the adapter may complete the frame.
     #[inline]
     pub fn sent(&self, skb: &SkBuff) -> bool {
-        // SAFETY: Queue and buffer are valid, the lock of the queue is held.
-        unsafe { bindings::rust_ext_tx_sent(self.queue.as_raw(), skb.as_raw()) }
+        skb.time_stamp();
+        // SAFETY: The queue is valid, and its lock is held.
+        unsafe {
+            let more = bindings::rust_ext_netdev_xmit_more();
+            bindings::rust_ext_netdev_tx_sent_queue(self.queue.as_raw(), skb.len(), more)
+        }
     }
 
     /// Reports that the frame in `skb` was queued as a copy, and frees `skb`. The byte queue limits
@@ -126,9 +130,13 @@ impl<'a> TxQueue<'a> {
     /// [`sent`](Self::sent) does.
     #[inline]
     pub fn copied(&self, skb: SkBuff) -> bool {
-        // SAFETY: Queue and buffer are valid, the buffer is given away, the lock of the queue is
-        // held.
-        unsafe { bindings::rust_ext_tx_copied(self.queue.as_raw(), skb.into_raw()) }
+        skb.time_stamp();
+        skb.consume();
+        // SAFETY: The queue is valid, and its lock is held.
+        unsafe {
+            !bindings::rust_ext_netdev_xmit_more()
+                || bindings::rust_ext_netif_xmit_stopped(self.queue.as_raw())
+        }
     }
 }
 

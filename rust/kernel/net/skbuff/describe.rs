@@ -165,24 +165,30 @@ impl SkBuff {
 }
 
 /// A piece of a frame that is physically contiguous.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-pub struct Segment(bindings::rust_ext_segment);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    address: u64,
+    len: u32,
+}
 
 impl Segment {
     /// Real address.
     #[inline]
     pub fn address(&self) -> u64 {
-        self.0.address
+        self.address
     }
 
     /// Length in bytes.
     #[inline]
     #[allow(clippy::len_without_is_empty, reason = "segments aren't empty")]
     pub fn len(&self) -> u32 {
-        self.0.len
+        self.len
     }
 }
+
+/// Largest number of segments that are described: a linear part, and the fragments of 64 KiB that
+/// start within a page. More must be linearized.
+const MAX_SEGMENTS: usize = 18;
 
 /// The pieces of a frame, in order.
 ///
@@ -190,7 +196,7 @@ impl Segment {
 ///
 /// The first `len` segments are initialised.
 pub struct Segments {
-    segments: [MaybeUninit<bindings::rust_ext_segment>; bindings::RUST_EXT_MAX_SEGMENTS as usize],
+    segments: [MaybeUninit<Segment>; MAX_SEGMENTS],
     len: usize,
 }
 
@@ -200,7 +206,7 @@ impl Segments {
     #[allow(clippy::new_without_default, reason = "there is no use for a default")]
     pub const fn new() -> Self {
         Self {
-            segments: [const { MaybeUninit::uninit() }; bindings::RUST_EXT_MAX_SEGMENTS as usize],
+            segments: [const { MaybeUninit::uninit() }; MAX_SEGMENTS],
             len: 0,
         }
     }
@@ -208,32 +214,55 @@ impl Segments {
     /// Describes the pieces of a frame. There are none if it must be linearized first.
     #[inline]
     pub fn describe(&mut self, skb: &SkBuff) -> &[Segment] {
-        let raw = skb.as_raw();
-        // SAFETY: The buffer is valid.
-        let (len, rest, data) = unsafe { ((*raw).len, (*raw).data_len, (*raw).data) };
-        if let (0, [first, ..]) = (rest, &mut self.segments) {
-            first.write(bindings::rust_ext_segment {
-                address: real_address(data),
-                len,
-                reserved: 0,
-            });
-            // INVARIANT: One was written.
-            self.len = 1;
-        } else {
-            // SAFETY: The buffer is valid; there is room for `MAX_SEGMENTS`.
-            let count =
-                unsafe { bindings::rust_ext_skb_segments(raw, self.segments.as_mut_ptr().cast()) };
-            // INVARIANT: The helper writes as many as it says, and not more than there is room for.
-            self.len = (count as usize).min(bindings::RUST_EXT_MAX_SEGMENTS as usize);
+        self.len = 0;
+        let linear = skb.linear();
+        // CAST: The length of a buffer has 32 bits.
+        let len = linear.len() as u32;
+        if len > 0 {
+            self.push(real_address(linear.as_ptr()), len);
+        }
+        if len != skb.len() && self.describe_fragments(skb).is_none() {
+            self.len = 0;
         }
         self.as_slice()
+    }
+
+    /// Adds the fragments of a frame. `None` if it has parts that are none, or cannot be read.
+    fn describe_fragments(&mut self, skb: &SkBuff) -> Option<()> {
+        let shared = skb.shared_info();
+        // SAFETY: The shared information of a valid buffer.
+        let (count, has_list) = unsafe { ((*shared).nr_frags, !(*shared).frag_list.is_null()) };
+        // SAFETY: The buffer is valid.
+        if has_list || !unsafe { bindings::rust_ext_skb_frags_readable(skb.as_raw()) } {
+            return None;
+        }
+        for index in 0..count {
+            // SAFETY: The buffer has so many fragments.
+            let (address, len) = unsafe {
+                let frag = (&raw const (*shared).frags)
+                    .cast::<bindings::skb_frag_t>()
+                    .add(index.into());
+                (bindings::rust_ext_skb_frag_phys(frag), (*frag).len)
+            };
+            self.push(address, len)?;
+        }
+        Some(())
+    }
+
+    /// Adds a segment. `None` if there is no room.
+    #[inline]
+    fn push(&mut self, address: u64, len: u32) -> Option<()> {
+        let place = self.segments.get_mut(self.len)?;
+        place.write(Segment { address, len });
+        // INVARIANT: One more was written.
+        self.len = self.len.wrapping_add(1);
+        Some(())
     }
 
     /// Returns the pieces that were described.
     #[inline]
     pub fn as_slice(&self) -> &[Segment] {
-        // SAFETY: By the type invariant that many elements are initialised; `Segment` is a transparent
-        // wrapper of the element type.
+        // SAFETY: By the type invariant that many elements are initialised.
         unsafe { core::slice::from_raw_parts(self.segments.as_ptr().cast(), self.len) }
     }
 }

@@ -127,6 +127,13 @@ impl SkBuff {
         })
     }
 
+    /// Notes that the frame is about to be sent, for those who asked for its time.
+    #[inline]
+    pub(in super::super) fn time_stamp(&self) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::rust_ext_skb_tx_timestamp(self.raw.as_ptr()) };
+    }
+
     /// Makes all of the frame linear. Any context.
     ///
     /// # Errors

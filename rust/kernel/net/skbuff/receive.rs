@@ -11,6 +11,14 @@ use crate::kernel_ext::{
 use core::ptr::NonNull;
 use kernel::prelude::*;
 
+/// Length of an Ethernet header in bytes.
+const ETH_HLEN: u32 = bindings::ETH_HLEN;
+
+/// Values of `ip_summed`.
+// CAST: It has two bits.
+const CHECKSUM_UNNECESSARY: u8 = bindings::CHECKSUM_UNNECESSARY as u8;
+const CHECKSUM_COMPLETE: u8 = bindings::CHECKSUM_COMPLETE as u8;
+
 /// A receive buffer: the adapter writes a frame to its data.
 ///
 /// # Invariants
@@ -59,6 +67,52 @@ impl RxBuffer {
         unsafe { (*self.0.as_raw()).data }
     }
 
+    /// Hands the frame in the buffer to the stack.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` if the frame is longer than the buffer, or shorter than an Ethernet header; the
+    /// buffer is freed.
+    ///
+    /// # Safety
+    ///
+    /// `napi` is valid, and the caller its poller.
+    #[inline(always)]
+    pub(in super::super) unsafe fn deliver(
+        self,
+        napi: *mut bindings::napi_struct,
+        meta: &RxMeta,
+    ) -> Result {
+        if !(ETH_HLEN..=self.capacity()).contains(&meta.len) {
+            return Err(EMSGSIZE);
+        }
+        let skb = self.into_raw();
+        // SAFETY: The buffer is valid and ours, and there is room for so many bytes, of which the first
+        // are an Ethernet header. The device of a valid instance is valid.
+        unsafe {
+            bindings::rust_ext_skb_put(skb, meta.len);
+            let protocol = bindings::eth_type_trans(skb, (*napi).dev);
+            let headers = (*skb).__bindgen_anon_4.headers.as_mut();
+            headers.protocol = protocol;
+            match meta.checksum {
+                // As the buffer was allocated.
+                RxChecksum::None => {}
+                RxChecksum::Unnecessary => headers.set_ip_summed(CHECKSUM_UNNECESSARY),
+                RxChecksum::Complete(sum) => {
+                    headers.__bindgen_anon_1.csum = sum.into();
+                    headers.set_ip_summed(CHECKSUM_COMPLETE);
+                }
+            }
+            if let Some(tci) = meta.vlan {
+                bindings::rust_ext_vlan_hwaccel_put_tag(skb, tci);
+            }
+            bindings::rust_ext_skb_record_rx_queue(skb, meta.queue);
+        }
+        // SAFETY: By the safety requirement; the buffer is given away.
+        unsafe { bindings::rust_ext_napi_gro_receive(napi, skb) };
+        Ok(())
+    }
+
     /// Takes over what another buffer contains: a frame, if there is one, that nobody has received yet.
     pub fn copy_from(&mut self, other: &Self) {
         let len = self.capacity().min(other.capacity()) as usize;
@@ -105,32 +159,4 @@ pub struct RxMeta {
     pub vlan: Option<u16>,
     /// The receive queue.
     pub queue: u16,
-}
-
-impl RxMeta {
-    /// Returns the form that C sees.
-    #[inline]
-    pub(in super::super) fn to_raw(self) -> bindings::rust_ext_rx_meta {
-        let (checksum_kind, checksum) = match self.checksum {
-            RxChecksum::None => (bindings::rust_ext_rx_checksum_RUST_EXT_CHECKSUM_NONE, 0),
-            RxChecksum::Unnecessary => (
-                bindings::rust_ext_rx_checksum_RUST_EXT_CHECKSUM_UNNECESSARY,
-                0,
-            ),
-            RxChecksum::Complete(sum) => (
-                bindings::rust_ext_rx_checksum_RUST_EXT_CHECKSUM_COMPLETE,
-                sum,
-            ),
-        };
-
-        bindings::rust_ext_rx_meta {
-            len: self.len,
-            checksum,
-            vlan_tci: self.vlan.unwrap_or(0),
-            queue: self.queue,
-            // CAST: A small number.
-            checksum_kind: checksum_kind as u8,
-            vlan_present: self.vlan.is_some().into(),
-        }
-    }
 }
