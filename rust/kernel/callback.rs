@@ -70,3 +70,15 @@ impl<C, H> Callback<C, H> {
         unsafe { &(*container_of!(Opaque::cast_from(raw), Self, raw)).handler }
     }
 }
+
+/// Returns `Some(callback)` for a table of operations if the driver has the operation.
+macro_rules! optional {
+    ($has:expr, $callback:expr) => {
+        if $has {
+            Some($callback)
+        } else {
+            None
+        }
+    };
+}
+pub(super) use optional;

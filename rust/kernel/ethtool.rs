@@ -4,10 +4,13 @@
 //!
 //! C header: `include/linux/ethtool.h`
 
-use super::net::{
-    self,
-    lock::InstanceLock,
-    NetDevice, //
+use super::{
+    callback::optional,
+    net::{
+        self,
+        lock::InstanceLock,
+        NetDevice, //
+    }, //
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -255,17 +258,6 @@ pub trait Operations: 'static {
 
 /// The callbacks for the operations `E`.
 pub(super) struct Table<E>(PhantomData<E>);
-
-/// `Some(callback)` if the driver has the operation.
-macro_rules! optional {
-    ($has:expr, $callback:expr) => {
-        if $has {
-            Some($callback)
-        } else {
-            None
-        }
-    };
-}
 
 // The table is set by `UnregisteredNetDevice::<E::Net>::set_ethtool()`, and used while the device is
 // registered: the devices that it was set for satisfy the type invariants of `NetDevice<E::Net>`.

@@ -9,13 +9,7 @@
 
 use super::bindings;
 use core::ptr::NonNull;
-use kernel::{
-    prelude::*,
-    str::{
-        BStr,
-        CString, //
-    }, //
-};
+use kernel::prelude::*;
 
 /// A counted reference to a device-tree node.
 ///
@@ -45,18 +39,6 @@ impl Node {
 
     fn as_ptr(&self) -> *mut bindings::device_node {
         self.raw.as_ptr().cast()
-    }
-
-    /// Returns the name with its unit address, like `port@1`. Process context: it is copied.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn name(&self) -> Result<CString> {
-        // SAFETY: The node is valid; its name doesn't change while it is referenced.
-        let path = unsafe { CStr::from_char_ptr((*self.raw.as_ptr()).full_name) };
-        let name = path.to_bytes().rsplit(|&byte| byte == b'/').next();
-        CString::try_from_fmt(fmt!("{}", BStr::from_bytes(name.unwrap_or_default())))
     }
 
     /// Checks whether `compatible` is in the node's list of the same name.

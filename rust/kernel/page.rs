@@ -27,6 +27,20 @@ pub(super) fn real_address(data: *const u8) -> u64 {
     data as u64 & LINEAR_ADDRESS
 }
 
+/// A piece of kernel memory.
+///
+/// # Safety
+///
+/// So many bytes from this address belong to the value, or to what it was made of, as long as that
+/// exists.
+pub unsafe trait RealMemory {
+    /// Returns the real address of the first byte.
+    fn real_address(&self) -> u64;
+
+    /// Returns the length in bytes.
+    fn real_len(&self) -> u64;
+}
+
 /// The bits of an address in the linear mapping that are those of the real address.
 const LINEAR_ADDRESS: u64 = 0x0fff_ffff_ffff_ffff;
 

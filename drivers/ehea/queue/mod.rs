@@ -34,6 +34,6 @@ pub use ring::{
 };
 pub use send::{SendCompleter, SendCompletion, SendError, SendPoster, SendTicket, STOP_BELOW};
 pub use swqe::{
-    write_immediate, write_mixed, Frame, OutOfSlot, Segment, Slot, SwqeError, Tso, TxChecksum,
-    MAX_SEGMENTS,
+    write_immediate, write_mixed, Frame, OutOfSlot, Piece, Segment, Slot, SwqeError, Tso,
+    TxChecksum, MAX_SEGMENTS,
 };

@@ -35,6 +35,18 @@ pub trait Slot {
     ) -> Result<(), OutOfSlot>;
 }
 
+/// A piece of a frame in memory.
+pub trait Piece: Copy {
+    /// Returns the real address of the first byte.
+    fn address(&self) -> u64;
+
+    /// Returns the length in bytes.
+    fn len(&self) -> u32;
+
+    /// Returns the piece without its first `bytes` bytes. It has at least as many.
+    fn without(self, bytes: u32) -> Self;
+}
+
 /// A piece of a frame in memory, by its real address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -42,6 +54,26 @@ pub struct Segment {
     pub address: u64,
     /// Length in bytes.
     pub len: u32,
+}
+
+impl Piece for Segment {
+    #[inline]
+    fn address(&self) -> u64 {
+        self.address
+    }
+
+    #[inline]
+    fn len(&self) -> u32 {
+        self.len
+    }
+
+    #[inline]
+    fn without(self, bytes: u32) -> Self {
+        Self {
+            address: self.address.wrapping_add(bytes.into()),
+            len: self.len.saturating_sub(bytes),
+        }
+    }
 }
 
 /// Checksums of a frame that the adapter fills in. Offsets count from the start of the frame,
@@ -169,8 +201,9 @@ impl Frame {
 pub enum SwqeError {
     /// The frame has more segments than fit. It must be linearized or copied.
     TooManySegments,
-    /// A segment has no adapter address. The frame must be copied, and a miss reported.
-    NotMapped(Segment),
+    /// A segment has no adapter address. The frame must be copied, and a miss of this real address
+    /// reported.
+    NotMapped(u64),
     /// The lengths of the segments do not add up to the length of the frame.
     WrongLength,
     /// The slot is too small, or the immediate data could not be copied.
@@ -208,7 +241,7 @@ pub fn write_immediate<S: Slot>(
 /// the frame's linear part as fits becomes immediate data.
 ///
 /// `segments` are the pieces of the whole frame in order, including what is sent as immediate data.
-/// `translate` returns the adapter address of a real address and length. `copy(slot, offset, len)`
+/// `translate` returns the adapter address of a piece. `copy(slot, offset, len)`
 /// writes the first `len` bytes of the frame into the slot at `offset`. `lkey` names the memory
 /// region of the adapter addresses.
 ///
@@ -216,13 +249,13 @@ pub fn write_immediate<S: Slot>(
 ///
 /// [`SwqeError`] if the work request cannot be written.
 #[inline]
-pub fn write_mixed<S: Slot>(
+pub fn write_mixed<S: Slot, P: Piece>(
     slot: &mut S,
     ticket: &SendTicket,
     frame: &Frame,
     lkey: u32,
-    segments: impl IntoIterator<Item = Segment>,
-    mut translate: impl FnMut(u64, u64) -> Option<u64>,
+    segments: impl IntoIterator<Item = P>,
+    mut translate: impl FnMut(&P) -> Option<u64>,
     copy: impl FnOnce(&mut S, usize, usize) -> Result<(), OutOfSlot>,
 ) -> Result<(), SwqeError> {
     let format = SwqeFormat::Mixed;
@@ -234,19 +267,16 @@ pub fn write_mixed<S: Slot>(
     let mut skip = immediate as u32;
     let mut left = frame.len;
     for segment in segments {
-        left = left
-            .checked_sub(segment.len)
-            .ok_or(SwqeError::WrongLength)?;
-        let skipped = skip.min(segment.len);
+        let len = segment.len();
+        left = left.checked_sub(len).ok_or(SwqeError::WrongLength)?;
+        let skipped = skip.min(len);
         skip = skip.wrapping_sub(skipped);
-        let len = segment.len.wrapping_sub(skipped);
-        if len == 0 {
+        if skipped == len {
             continue;
         }
-        let address = segment.address.wrapping_add(skipped.into());
-        let bus =
-            translate(address, len.into()).ok_or(SwqeError::NotMapped(Segment { address, len }))?;
-        slot.write_words(offset, Descriptor::words(bus, lkey, len))
+        let piece = segment.without(skipped);
+        let bus = translate(&piece).ok_or_else(|| SwqeError::NotMapped(piece.address()))?;
+        slot.write_words(offset, Descriptor::words(bus, lkey, piece.len()))
             .map_err(|OutOfSlot| SwqeError::TooManySegments)?;
         // Not more descriptors than fit the slot.
         descriptors = descriptors.wrapping_add(1);

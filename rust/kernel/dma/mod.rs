@@ -41,6 +41,7 @@ pub use ring::{
 use super::{
     bindings,
     of,
+    page::RealMemory,
     vio, //
 };
 use core::sync::atomic::{
@@ -123,6 +124,15 @@ impl Reachable {
     pub const fn len(&self) -> u64 {
         self.len
     }
+
+    /// Returns the first `len` bytes, or `None` if there are fewer.
+    #[inline]
+    pub const fn first(self, len: u64) -> Option<Self> {
+        if len > self.len {
+            return None;
+        }
+        Some(Self { len, ..self })
+    }
 }
 
 /// Proof that the device may touch all memory without being charged. Takes no space.
@@ -137,10 +147,13 @@ impl Unrestricted {
         Self(())
     }
 
-    /// Memory of `len` bytes from real address `address`.
+    /// Returns `memory` as such that the device may touch.
     #[inline]
-    pub const fn reach(self, address: u64, len: u64) -> Reachable {
-        Reachable { address, len }
+    pub fn reach(self, memory: &impl RealMemory) -> Reachable {
+        Reachable {
+            address: memory.real_address(),
+            len: memory.real_len(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     Mapper,
     Reachable, //
 };
+use crate::kernel_ext::page::RealMemory;
 use core::sync::atomic::{
     AtomicU32,
     AtomicU64,
@@ -151,16 +152,17 @@ impl MappingProducer {
         &self.ring
     }
 
-    /// Maps `len` bytes from real address `address`: a piece of a frame, which its owner must not free
-    /// before the mapping is undone. Any context.
+    /// Maps a piece of a frame, which its owner must not free before the mapping is undone. Any
+    /// context.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `len` is 0 or above 2^32; `ENOMEM` if the limit is reached, or the ring is full, or the
+    /// `EINVAL` if it is empty or has 2^32 bytes or more; `ENOMEM` if the limit is reached, or the ring is full, or the
     /// bus refuses.
     #[inline]
-    pub fn map(&mut self, address: u64, len: u64) -> Result<Reachable> {
-        let len = u32::try_from(len).map_err(|_| EINVAL)?;
+    pub fn map(&mut self, memory: &impl RealMemory) -> Result<Reachable> {
+        let address = memory.real_address();
+        let len = u32::try_from(memory.real_len()).map_err(|_| EINVAL)?;
         if len == 0 {
             return Err(EINVAL);
         }

@@ -101,9 +101,13 @@ impl PollContext<'_> {
         self.dev
     }
 
-    /// Allocates a receive buffer for frames of up to `capacity` bytes.
+    /// Allocates a receive buffer for frames of up to `capacity` bytes; `None` if there is no memory, or
+    /// `capacity` is above a megabyte.
     #[inline]
     pub fn alloc(&self, capacity: u32) -> Option<RxBuffer> {
+        if capacity > RxBuffer::MAX_CAPACITY {
+            return None;
+        }
         // SAFETY: The instance is valid, and we are in its poll function.
         let raw = unsafe { bindings::napi_alloc_skb(self.napi.as_ptr().cast(), capacity) };
         // SAFETY: NULL or a new buffer.

@@ -20,7 +20,10 @@ use super::{
     Features,
     MacAddress, //
 };
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    callback::optional, //
+};
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
@@ -40,17 +43,6 @@ use kernel::{
 
 /// The callbacks for devices with the operations `T`.
 pub(super) struct Table<T>(PhantomData<T>);
-
-/// `Some(callback)` if the driver has the operation.
-macro_rules! optional {
-    ($has:expr, $callback:expr) => {
-        if $has {
-            Some($callback)
-        } else {
-            None
-        }
-    };
-}
 
 // The table is set by `UnregisteredNetDevice<T>`, so the devices that it was set for have initialised
 // data; and it is used between registration and unregistration only. These are the type invariants

@@ -50,9 +50,9 @@ impl FreeBuffers {
     }
 
     /// Returns the adapter address of a buffer, or `None` if it is not in the map.
-    #[inline]
+    #[inline(always)]
     pub(super) fn address(&self, buffer: &RxBuffer, map: &Map) -> Option<u64> {
-        map.adapter_address(self.token.reach(buffer.address(), self.len.into()))
+        map.adapter_address(self.token.reach(buffer).first(self.len.into())?)
     }
 
     /// Takes the buffer out of slot `index` that the adapter has used up.
@@ -128,7 +128,7 @@ impl FreeBuffers {
         let mut spares = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
             let buffer = RxBuffer::new(dev, kind.len)?;
-            let memory = token.reach(buffer.address(), kind.len.into());
+            let memory = token.reach(&buffer).first(kind.len.into()).ok_or(EINVAL)?;
             if map.adapter_address(memory).is_none() {
                 return Err(Error::NotMapped(buffer.address()));
             }
@@ -148,9 +148,8 @@ impl FreeBuffers {
     ) -> Result {
         let (token, len) = (self.token, self.len.into());
         let address = |buffer: &RxBuffer| {
-            translation
-                .map
-                .adapter_address(token.reach(buffer.address(), len))
+            let memory = token.reach(buffer).first(len)?;
+            translation.map.adapter_address(memory)
         };
         for (index, place) in self.slots.iter_mut().enumerate() {
             let Some(buffer) = place else {

@@ -51,7 +51,7 @@ use crate::{
         write_mixed,
         Frame,
         OutOfSlot,
-        Segment,
+        Piece,
         SendPoster,
         SendTicket,
         SwqeError,
@@ -140,6 +140,23 @@ enum Refused {
     Bad,
 }
 
+impl Piece for skbuff::Segment {
+    #[inline]
+    fn address(&self) -> u64 {
+        self.address()
+    }
+
+    #[inline]
+    fn len(&self) -> u32 {
+        self.len()
+    }
+
+    #[inline]
+    fn without(self, bytes: u32) -> Self {
+        self.without(bytes)
+    }
+}
+
 /// Writes the work request of a frame to its slot. `translate` returns adapter addresses.
 #[inline]
 fn write<'a>(
@@ -148,7 +165,7 @@ fn write<'a>(
     (skb, frame): (&SkBuff, &Frame),
     segments: impl IntoIterator<Item = &'a skbuff::Segment>,
     key: u32,
-    translate: impl FnMut(u64, u64) -> Option<u64>,
+    translate: impl FnMut(&skbuff::Segment) -> Option<u64>,
 ) -> core::result::Result<(), SwqeError> {
     let mut slot = memory.entry(ticket.slot).ok_or(OutOfSlot)?;
     write_mixed(
@@ -156,10 +173,7 @@ fn write<'a>(
         ticket,
         frame,
         key,
-        segments.into_iter().map(|segment| Segment {
-            address: segment.address(),
-            len: segment.len(),
-        }),
+        segments.into_iter().copied(),
         translate,
         |slot, offset, len| copy_to_slot(skb, slot, offset, len),
     )
@@ -276,7 +290,7 @@ impl Sender {
         segments: impl IntoIterator<Item = &'a skbuff::Segment>,
     ) -> core::result::Result<Extra, Unreadable> {
         let map = &*self.translation.map;
-        let translate = |address, len| map.adapter_address(token.reach(address, len));
+        let translate = |piece: &skbuff::Segment| map.adapter_address(token.reach(piece));
         match write(
             &self.memory,
             ticket,
@@ -286,7 +300,7 @@ impl Sender {
             translate,
         ) {
             Ok(()) => Ok(Extra::NONE),
-            Err(SwqeError::NotMapped(segment)) => Err(Unreadable::Missed(segment.address)),
+            Err(SwqeError::NotMapped(address)) => Err(Unreadable::Missed(address)),
             Err(_) => Err(Unreadable::Bad),
         }
     }
@@ -310,7 +324,7 @@ impl Sender {
             (out.skb, &out.frame),
             out.segments,
             self.translation.key,
-            |address, len| match mappings.map(address, len) {
+            |piece| match mappings.map(piece) {
                 Ok(memory) => map.adapter_address(memory),
                 Err(_) => {
                     charged = false;
@@ -322,7 +336,7 @@ impl Sender {
             mappings.roll_back();
             return Err(match error {
                 SwqeError::NotMapped(_) if !charged => Unreadable::NotCharged,
-                SwqeError::NotMapped(segment) => Unreadable::Missed(segment.address),
+                SwqeError::NotMapped(address) => Unreadable::Missed(address),
                 _ => Unreadable::Bad,
             });
         }
@@ -357,8 +371,8 @@ impl Sender {
             &out.frame,
             self.translation.key,
             self.bounce.segments(taken, len),
-            |address, len| {
-                let memory = self.bounce.reach(address, len)?;
+            |piece| {
+                let memory = self.bounce.reach(piece.address, piece.len.into())?;
                 self.translation.map.adapter_address(memory)
             },
             |slot, offset, len| copy_to_slot(out.skb, slot, offset, len),

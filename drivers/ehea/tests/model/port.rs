@@ -404,7 +404,7 @@ impl<'a> Port<'a> {
             write_immediate(&mut slot, &ticket, &frame, copy)?;
         } else {
             let lkey = self.keys().send().key;
-            let translate = |real, len| self.translate(real, len);
+            let translate = |piece: &Segment| self.translate(piece.address, piece.len.into());
             write_mixed(&mut slot, &ticket, &frame, lkey, segments, translate, copy)?;
         }
         self.poster.post(&ticket);

@@ -8,7 +8,10 @@
 use super::SkBuff;
 use crate::kernel_ext::{
     bindings,
-    page::real_address, //
+    page::{
+        real_address,
+        RealMemory, //
+    }, //
 };
 use core::mem::MaybeUninit;
 
@@ -183,6 +186,30 @@ impl Segment {
     #[allow(clippy::len_without_is_empty, reason = "segments aren't empty")]
     pub fn len(&self) -> u32 {
         self.len
+    }
+
+    /// Returns what is left without the first `bytes` bytes.
+    #[inline]
+    pub fn without(self, bytes: u32) -> Self {
+        let bytes = bytes.min(self.len);
+        // The end of a segment is an address, too.
+        Self {
+            address: self.address.wrapping_add(bytes.into()),
+            len: self.len.wrapping_sub(bytes),
+        }
+    }
+}
+
+// SAFETY: What a segment was made of is a part of a buffer, and it is only made smaller.
+unsafe impl RealMemory for Segment {
+    #[inline]
+    fn real_address(&self) -> u64 {
+        self.address
+    }
+
+    #[inline]
+    fn real_len(&self) -> u64 {
+        self.len.into()
     }
 }
 

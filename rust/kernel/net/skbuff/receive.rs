@@ -6,7 +6,10 @@ use super::SkBuff;
 use crate::kernel_ext::{
     bindings,
     net::Device,
-    page::real_address, //
+    page::{
+        real_address,
+        RealMemory, //
+    }, //
 };
 use core::ptr::NonNull;
 use kernel::prelude::*;
@@ -28,13 +31,19 @@ const CHECKSUM_COMPLETE: u8 = bindings::CHECKSUM_COMPLETE as u8;
 pub struct RxBuffer(SkBuff);
 
 impl RxBuffer {
+    /// Largest number of bytes that a buffer is asked for.
+    pub(in super::super) const MAX_CAPACITY: u32 = 1 << 20;
+
     /// Allocates a buffer for frames of up to `capacity` bytes. Process context; see
     /// [`PollContext::alloc`](super::napi::PollContext::alloc) for the other.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM`; `EINVAL` if `capacity` is above a megabyte.
     pub fn new(dev: &Device, capacity: u32) -> Result<Self> {
+        if capacity > Self::MAX_CAPACITY {
+            return Err(EINVAL);
+        }
         // SAFETY: The device is valid.
         let raw = unsafe { bindings::rust_ext_skb_alloc(dev.as_raw(), capacity) };
         // SAFETY: NULL or a new buffer.
@@ -134,6 +143,19 @@ impl RxBuffer {
         // SAFETY: The buffer is valid. By the type invariant it ends at `tail`, which isn't above
         // `end`, and what follows is free.
         unsafe { (*raw).end.wrapping_sub((*raw).tail) }
+    }
+}
+
+// SAFETY: The data of a buffer that belongs to `self`.
+unsafe impl RealMemory for RxBuffer {
+    #[inline]
+    fn real_address(&self) -> u64 {
+        self.address()
+    }
+
+    #[inline]
+    fn real_len(&self) -> u64 {
+        self.capacity().into()
     }
 }
 
