@@ -25,5 +25,6 @@
 #include "../trace/calls.h"
 
 /* Macros that bindgen doesn't see as numbers. */
+const gfp_t RUST_CONST_HELPER___GFP_RETRY_MAYFAIL = __GFP_RETRY_MAYFAIL;
 const long RUST_CONST_HELPER_PAGE_OFFSET = PAGE_OFFSET;
 const long RUST_CONST_HELPER_DMA_MAPPING_ERROR = DMA_MAPPING_ERROR;

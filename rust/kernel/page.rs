@@ -14,8 +14,12 @@ use core::{
 use kernel::prelude::*;
 use zerocopy::Immutable;
 
-/// Flags of an allocation that is zeroed, and whose failure isn't logged.
-const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL | bindings::__GFP_ZERO | bindings::__GFP_NOWARN;
+/// Flags of an allocation that is zeroed, and whose failure isn't logged. It fails rather than end a
+/// process, since who needs the memory may try again for as long as there is none.
+const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL
+    | bindings::__GFP_RETRY_MAYFAIL
+    | bindings::__GFP_ZERO
+    | bindings::__GFP_NOWARN;
 
 /// Returns the real address of what is in the linear mapping, as `__pa()` takes it: kernel memory that was not
 /// mapped otherwise, and the data of all socket buffers.

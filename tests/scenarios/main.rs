@@ -173,6 +173,10 @@ const SCENARIOS: &[Scenario] = &[
     standard("memory::region_not_freed", memory::region_not_freed),
     standard("observe::map_and_events", observe::map_and_events),
     standard("observe::unbound_while_read", observe::unbound_while_read),
+    standard(
+        "observe::idle_ports_allocate_nothing",
+        observe::idle_ports_allocate_nothing,
+    ),
     standard("errors::bad_completions", errors::bad_completions),
     standard("errors::malfunction", errors::malfunction),
     standard("errors::lost_interrupts", errors::lost_interrupts),
@@ -254,6 +258,10 @@ const SCENARIOS: &[Scenario] = &[
     plenty("cmo::refusals_of_probe", refusals::of_probe),
     plenty("cmo::refusals_of_open", refusals::of_open),
     plenty("cmo::unload_and_load", cycles::unload_and_load),
+    plenty(
+        "cmo::idle_ports_allocate_nothing",
+        observe::idle_ports_allocate_nothing,
+    ),
     plenty(
         "cmo::shares::shrinks_and_grows",
         cmo::shares::shrinks_and_grows,

@@ -11,7 +11,7 @@ use ehea_tests::checks::memory::{send_from, start};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::memory::{blocks, online_bytes, Dimm};
-use ehea_tests::observe::{Event, MapFile, Trace, DEBUGFS};
+use ehea_tests::observe::{allocations_of_module, Event, MapFile, Trace, DEBUGFS};
 use ehea_tests::peer::Plan;
 use serde_json::json;
 
@@ -442,5 +442,36 @@ pub(crate) fn queue_statistics(lab: &Lab) -> Result<()> {
     lab.sh(&format!("ip link set {name} down"))?;
     let (_, total) = queues(lab, &name)?;
     ensure!(total == of_interface()?, "{total:?} of a port that is down");
+    lab.unload()
+}
+
+/// Ports that are up and idle do their periodic work without allocating memory.
+pub(crate) fn idle_ports_allocate_nothing(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    for port in [1, 2] {
+        lab.silent(&lab.interface(port)?)?;
+    }
+    let name = lab.up(1, 1500)?;
+    lab.up(2, 9000)?;
+    let seen = allocations_of_module(
+        lab,
+        &format!("ip link set {name} down; ip link set {name} up"),
+    )?;
+    ensure!(!seen.is_empty(), "an allocation goes unseen");
+    lab.carrier(&name, true)?;
+    let calls = |stats: &Stats| stats.hcalls.get("H_QUERY_HEA_PORT").copied();
+    let before = calls(&lab.stats()?);
+    let seen = allocations_of_module(lab, "sleep 6")?;
+    let after = calls(&lab.stats()?);
+    ensure!(
+        after > before,
+        "nothing periodic was done: {before:?}, {after:?}"
+    );
+    ensure!(
+        seen.is_empty(),
+        "{} allocations, the first: {}",
+        seen.len(),
+        seen[0]
+    );
     lab.unload()
 }

@@ -159,6 +159,38 @@ impl Drop for Trace<'_> {
     }
 }
 
+/// Events of the kernel about allocated memory.
+const ALLOCATIONS: [&str; 3] = ["mm_page_alloc", "kmalloc", "kmem_cache_alloc"];
+
+/// Program for awk that prints the stacks in a trace that contain functions of the module, each as one line.
+const STACKS_OF_MODULE: &str = r#"
+    function end() { if (stack ~ /\[ehea\]/) print stack; stack = "" }
+    /<stack trace>/ { end() }
+    /^ => / { stack = stack " < " $2 }
+    /^ => .*\[ehea\]/ { stack = stack " [ehea]" }
+    END { end() }"#;
+
+/// Returns the first stacks of functions of the module that allocated memory while the shell command
+/// `command` ran in the guest, each as one line.
+pub fn allocations_of_module(lab: &Lab, command: &str) -> Result<Vec<String>> {
+    let options = |on: u8| format!("echo {on} >options/stacktrace; echo {on} >options/sym-offset");
+    let events = |on: u8| {
+        ALLOCATIONS
+            .map(|event| format!("echo {on} >events/kmem/{event}/enable"))
+            .join("; ")
+    };
+    // The names of modules are shown only while the options are on.
+    let text = lab.sh(&format!(
+        "cd {TRACEFS} && echo >trace && {}; {}; ({command}); status=$?; {}; \
+         awk '{STACKS_OF_MODULE}' trace | head -n 10; {}; echo >trace; exit $status",
+        options(1),
+        events(1),
+        events(0),
+        options(0)
+    ))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

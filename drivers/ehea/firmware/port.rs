@@ -28,11 +28,16 @@ use crate::{
             PortCall, //
         }, //
     },
-    error::Result, //
+    error::Result,
+    kernel_ext::page::ContiguousBuffer, //
 };
 use kernel::{
+    new_mutex,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
 };
 use zerocopy::{
     byteorder::big_endian::{
@@ -43,9 +48,14 @@ use zerocopy::{
 };
 
 /// Logical port, as firmware knows it.
+#[pin_data]
 pub(crate) struct PortCalls {
     firmware: Arc<Firmware>,
     number: u16,
+    /// Memory for the control block of a call, so that no call allocates any. The lock is held for one call,
+    /// including its repetitions while firmware is busy. No other lock is taken under it.
+    #[pin]
+    block: Mutex<ContiguousBuffer>,
 }
 
 /// Control block of a port.
@@ -75,11 +85,14 @@ blocks! {
 
 impl PortCalls {
     /// Returns port `number` of the adapter of `firmware`.
-    pub(crate) fn new(firmware: &Arc<Firmware>, number: u16) -> Self {
-        Self {
+    pub(crate) fn new(firmware: &Arc<Firmware>, number: u16) -> Result<Arc<Self>> {
+        let block = control_block()?;
+        let calls = pin_init!(Self {
             firmware: firmware.clone(),
             number,
-        }
+            block <- new_mutex!(block),
+        });
+        Ok(Arc::pin_init(calls, GFP_KERNEL)?)
     }
 
     /// Returns the firmware of the adapter.
@@ -93,7 +106,9 @@ impl PortCalls {
     }
 
     fn query<B: Block>(&self, select: Bits64) -> Result<B> {
-        let block = control_block()?;
+        let block = self.block.lock();
+        // Firmware leaves what is not selected as it is.
+        block.window().write(0, &B::new_zeroed())?;
         let args = PortCall {
             adapter: self.firmware.caller().adapter(),
             category: B::CATEGORY,
@@ -108,7 +123,7 @@ impl PortCalls {
     }
 
     fn modify<B: Block>(&self, contents: &B, select: u64) -> Result {
-        let block = control_block()?;
+        let block = self.block.lock();
         block.window().write(0, contents)?;
         let args = PortCall {
             adapter: self.firmware.caller().adapter(),

@@ -56,16 +56,16 @@ pub(super) fn log_info(calls: &PortCalls, dev: &net::Device, message: fmt::Argum
 pub(super) struct Context {
     dev: ARef<PortDevice>,
     adapter: Arc<Adapter>,
-    calls: PortCalls,
+    calls: Arc<PortCalls>,
 }
 
 impl Context {
-    /// Returns the context of port `number`.
-    pub(super) fn new(dev: &PortDevice, adapter: &Arc<Adapter>, number: u16) -> Self {
+    /// Returns the context of the port that `calls` are about.
+    pub(super) fn new(dev: &PortDevice, adapter: &Arc<Adapter>, calls: &Arc<PortCalls>) -> Self {
         Self {
             dev: dev.into(),
             adapter: adapter.clone(),
-            calls: PortCalls::new(adapter.firmware(), number),
+            calls: calls.clone(),
         }
     }
 

@@ -40,7 +40,7 @@ use kernel::{
 #[pin_data]
 pub(crate) struct Port {
     pub(super) adapter: Arc<Adapter>,
-    pub(super) calls: PortCalls,
+    pub(super) calls: Arc<PortCalls>,
     pub(super) queues: KVec<Queue>,
     /// Length in bytes of the longest packet that the port sends.
     pub(super) max_mtu: u32,
@@ -57,7 +57,7 @@ impl Port {
     /// up to `max_mtu` bytes.
     pub(super) fn new(
         adapter: &Arc<Adapter>,
-        calls: PortCalls,
+        calls: Arc<PortCalls>,
         queues: u16,
         max_mtu: u32,
     ) -> Result<impl PinInit<Self, kernel::error::Error>> {
@@ -104,7 +104,7 @@ impl Port {
 
     /// Returns the context for parts of the port.
     pub(super) fn context(&self, dev: &PortDevice) -> Context {
-        Context::new(dev, &self.adapter, self.number())
+        Context::new(dev, &self.adapter, &self.calls)
     }
 
     /// Logs an error of the port. Any context.

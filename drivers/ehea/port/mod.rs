@@ -123,7 +123,7 @@ fn jumbo_frames(calls: &PortCalls) -> bool {
 
 /// Makes a network device of port `number` and registers it.
 pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered<PortOperations>> {
-    let calls = PortCalls::new(adapter.firmware(), number);
+    let calls = PortCalls::new(adapter.firmware(), number)?;
     let attributes: PortBlock0 = calls.attributes()?;
     let mac = MacAddress::unpack(attributes.port_mac_addr.get());
     if !mac.is_valid_station() {
