@@ -177,6 +177,30 @@ pub struct PortStats {
     pub tx_busy: bool,
     /// True if the FIFO is full, so that the sender at the other end waits for the driver.
     pub held_back: bool,
+    /// Settings of the port, which outlive its driver.
+    #[serde(default)]
+    pub settings: PortSettings,
+}
+
+/// Settings of a port, which outlive its driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortSettings {
+    /// Address of the port.
+    pub mac: [u8; 6],
+    /// Code of the speed.
+    pub speed: u32,
+    /// State of pause.
+    pub pause: u32,
+    /// State of jumbo frames.
+    pub jumbo: u32,
+    /// Receive control register.
+    pub receive_control: u64,
+    /// Numbers of the queue pairs over which frames are spread, without those that are 0.
+    pub default_qpns: Vec<u64>,
+    /// Queue pair for frames to other stations.
+    pub default_unicast: u64,
+    /// VLANs in the filter.
+    pub vlans: Vec<u16>,
 }
 
 /// Statistics of a queue pair: the driver's requests and the progress of the adapter.

@@ -57,6 +57,7 @@ pub enum Port {
 }
 
 /// Settings of a link.
+#[derive(Default)]
 #[repr(transparent)]
 pub struct LinkSettings(bindings::ethtool_link_ksettings);
 
@@ -67,6 +68,12 @@ impl LinkSettings {
         if let Some(word) = map.get_mut((mode as u32 / Self::BITS) as usize) {
             *word |= 1 << (mode as u32 % Self::BITS);
         }
+    }
+
+    fn is_set(map: &[usize], mode: LinkMode) -> bool {
+        let word = map.get((mode as u32 / Self::BITS) as usize);
+
+        word.is_some_and(|word| word >> (mode as u32 % Self::BITS) & 1 != 0)
     }
 
     /// Speed in Mb/s; `None` if it isn't known.
@@ -115,6 +122,33 @@ impl LinkSettings {
     pub fn set_port(&mut self, port: Port) -> &mut Self {
         self.0.base.port = port as u8;
         self
+    }
+
+    /// Checks whether what belongs to the connector and its cable is as in `other`: its type, the address of
+    /// the PHY, and how wires are crossed.
+    pub fn has_same_medium(&self, other: &Self) -> bool {
+        let medium = |settings: &Self| {
+            (
+                settings.0.base.port,
+                settings.0.base.phy_address,
+                settings.0.base.eth_tp_mdix_ctrl,
+            )
+        };
+
+        medium(self) == medium(other)
+    }
+
+    /// Checks whether a mode is advertised.
+    pub fn is_advertised(&self, mode: LinkMode) -> bool {
+        Self::is_set(&self.0.link_modes.advertising, mode)
+    }
+
+    /// Returns the number of modes that are advertised, including those that [`LinkMode`] lacks.
+    pub fn advertised_count(&self) -> usize {
+        let words = self.0.link_modes.advertising.iter();
+
+        // CAST: At most the bits of the map.
+        words.map(|word| word.count_ones() as usize).sum()
     }
 
     /// Adds a mode that the port is capable of.

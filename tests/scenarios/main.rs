@@ -26,6 +26,7 @@ mod quirks;
 mod rebuilds;
 mod refusals;
 mod router;
+mod settings;
 mod stacked;
 mod traffic;
 mod vxlan;
@@ -139,6 +140,8 @@ const SCENARIOS: &[Scenario] = &[
         "settings::address_and_mtu",
         checks::settings::address_and_mtu,
     ),
+    standard("settings::link", settings::link),
+    standard("settings::left_as_found", settings::left_as_found),
     standard("offload::checksums", checks::offload::checksums),
     standard("offload::segmentation", checks::offload::segmentation),
     standard("traffic::queue_full_and_wake", traffic::queue_full_and_wake),

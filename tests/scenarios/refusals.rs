@@ -93,9 +93,6 @@ pub(crate) fn refusal(call: &str, nth: u64, code: &str) -> Value {
 /// Each call of probe is refused. Either the adapter is unusable and nothing of it is left, or the
 /// driver does without (one port less, or a smaller queue) and works.
 pub(crate) fn of_probe(lab: &Lab) -> Result<()> {
-    // Only the very first driver asks for settings that firmware keeps (jumbo frames).
-    lab.load()?;
-    lab.unload()?;
     let before = lab.stats()?;
     lab.load()?;
     let calls = made(&before, &lab.stats()?);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use ehea_harness::{parse_size, Builder, Guest, Output};
-use ehea_model::stats::{Live, Stats};
+use ehea_model::stats::{Live, PortSettings, Stats};
 
 use crate::peer::{Port, PEER_ADDRESS};
 use crate::system::System;
@@ -150,6 +150,9 @@ pub struct Lab {
     networks: String,
     before: Stats,
     expected: Mutex<BTreeSet<&'static str>>,
+    /// True if the driver must leave the ports' settings in firmware as it found them. After a crash, it
+    /// cannot.
+    restores_settings: bool,
 }
 
 /// Time after which something that needs no user is taken never to happen in the guest. It is no
@@ -193,6 +196,12 @@ pub fn guest_tools() -> Result<PathBuf> {
 /// Returns a shell command that makes IPv6 give an interface no address.
 fn silence(name: &str) -> String {
     format!("echo 1 >/proc/sys/net/ipv6/conf/{name}/addr_gen_mode")
+}
+
+/// Returns the settings of all ports.
+fn settings(stats: &Stats) -> Vec<PortSettings> {
+    let ports = stats.ports.iter();
+    ports.map(|port| port.settings.clone()).collect()
 }
 
 impl Lab {
@@ -258,6 +267,7 @@ impl Lab {
             networks: String::new(),
             before: Stats::default(),
             expected: Mutex::default(),
+            restores_settings: shape.system == System::Ours && !shape.crash_kernel,
         };
         if shape.adapter.is_some() {
             lab.before = lab.stats()?;
@@ -318,6 +328,11 @@ impl Lab {
     pub fn unload(&self) -> Result<()> {
         self.sh("rmmod ehea")?;
         self.nothing_left()
+    }
+
+    /// Returns the settings of all ports that firmware keeps.
+    pub fn settings(&self) -> Result<Vec<PortSettings>> {
+        Ok(settings(&self.stats()?))
     }
 
     /// Fails if anything exists in the adapter.
@@ -514,6 +529,12 @@ impl Lab {
         ensure!(
             after.removed_while_registered == before.removed_while_registered,
             "memory left the machine while it was registered"
+        );
+        ensure!(
+            !self.restores_settings || settings(&after) == settings(before),
+            "settings of the ports are not as they were found: {:?}, before: {:?}",
+            settings(&after),
+            settings(before)
         );
         for (name, count) in self.unwanted()? {
             let (_, meaning) = UNWANTED

@@ -143,6 +143,11 @@ impl PortCalls {
         self.query(PortBlock0::SELECT_ALL)
     }
 
+    /// Sets the attributes that `select` names to those in `block`.
+    pub(crate) fn set_attributes(&self, block: &PortBlock0, select: u64) -> Result {
+        self.modify(block, select)
+    }
+
     /// Sets the way in which the port receives, and the numbers of the queue pairs among which it
     /// distributes frames.
     pub(crate) fn set_receive_control(
@@ -202,10 +207,10 @@ impl PortCalls {
         Ok(block.jumbo_frame.get() != 0)
     }
 
-    /// Enables frames of more than 1518 bytes.
-    pub(crate) fn enable_jumbo_frames(&self) -> Result {
+    /// Enables or disables frames of more than 1518 bytes.
+    pub(crate) fn set_jumbo_frames(&self, on: bool) -> Result {
         let block = PortBlock4 {
-            jumbo_frame: U32::new(1),
+            jumbo_frame: U32::new(on.into()),
             ..PortBlock4::default()
         };
         self.modify(&block, PortBlock4::SELECT_JUMBO.mask())

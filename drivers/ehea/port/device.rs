@@ -18,6 +18,7 @@ use super::{
     filter::Filter,
     reset::ResetReason,
     running::Running,
+    settings::Settings,
     tx::send::Queue, //
 };
 use crate::{
@@ -41,6 +42,7 @@ use kernel::{
 pub(crate) struct Port {
     pub(super) adapter: Arc<Adapter>,
     pub(super) calls: Arc<PortCalls>,
+    pub(super) settings: Settings,
     pub(super) queues: KVec<Queue>,
     /// Length in bytes of the longest packet that the port sends.
     pub(super) max_mtu: u32,
@@ -53,11 +55,12 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Returns the port that `calls` are about, with `queues` queues. It sends packets of
+    /// Returns the port that `calls` and `settings` are about, with `queues` queues. It sends packets of
     /// up to `max_mtu` bytes.
     pub(super) fn new(
         adapter: &Arc<Adapter>,
         calls: Arc<PortCalls>,
+        settings: Settings,
         queues: u16,
         max_mtu: u32,
     ) -> Result<impl PinInit<Self, kernel::error::Error>> {
@@ -70,6 +73,7 @@ impl Port {
             filter <- new_mutex!(Filter::new(adapter.multicast_limit())),
             adapter,
             calls,
+            settings,
             queues: list,
             max_mtu,
             running <- new_mutex!(None),

@@ -60,26 +60,27 @@ impl ethtool::Operations for EthtoolOperations {
     fn link_settings(dev: &NetDevice<PortOperations>, settings: &mut LinkSettings) -> Result {
         let port = dev.data();
         let attributes = port.calls().attributes()?;
-        let speed = PortSpeed(attributes.port_speed.get()).decode();
-        let speed = speed.filter(|_| dev.carrier_ok());
+        let requested = port.settings.requested_speed();
+        let speed = if dev.carrier_ok() {
+            PortSpeed(attributes.port_speed.get()).decode()
+        } else {
+            requested.decode()
+        };
+        let autoneg = requested == PortSpeed::AUTONEG;
         settings
             .set_speed(speed.map(|(mbps, _)| mbps))
             .set_full_duplex(speed.map(|(_, full)| full))
-            .set_autoneg(true);
-        for (_, _, mode) in MODES {
-            settings.add_supported(mode).add_advertised(mode);
+            .set_autoneg(autoneg);
+        let (port, medium) = connector(speed);
+        settings.set_port(port);
+        for mode in Iterator::chain(modes(), [LinkMode::Autoneg, medium]) {
+            settings.add_supported(mode);
         }
-        settings
-            .add_supported(LinkMode::Autoneg)
-            .add_advertised(LinkMode::Autoneg);
-        let (port, mode) = match speed {
-            Some((mbps, _)) if mbps >= FIBRE_SPEED => (ethtool::Port::Fibre, LinkMode::Fibre),
-            _ => (ethtool::Port::TwistedPair, LinkMode::TwistedPair),
-        };
-        settings
-            .set_port(port)
-            .add_supported(mode)
-            .add_advertised(mode);
+        if autoneg {
+            for mode in Iterator::chain(modes(), [LinkMode::Autoneg, medium]) {
+                settings.add_advertised(mode);
+            }
+        }
         Ok(())
     }
 
@@ -88,6 +89,12 @@ impl ethtool::Operations for EthtoolOperations {
         settings: &LinkSettings,
         _lock: &InstanceLock<'_>,
     ) -> Result {
+        let mut now = LinkSettings::default();
+        Self::link_settings(dev, &mut now)?;
+        // Firmware is asked for one speed or for negotiation, and for nothing else.
+        if !advertises_all_or_nothing(settings) || !settings.has_same_medium(&now) {
+            return Err(EOPNOTSUPP);
+        }
         let speed = if settings.autoneg() {
             PortSpeed::AUTONEG
         } else {
@@ -95,18 +102,45 @@ impl ethtool::Operations for EthtoolOperations {
             let full = settings.full_duplex().ok_or(EINVAL)?;
             PortSpeed::encode(mbps, full).ok_or(EINVAL)?
         };
-        set_speed(dev, speed)
+        request_speed(dev, speed)
     }
 
     fn restart_autoneg(dev: &NetDevice<PortOperations>) -> Result {
-        set_speed(dev, PortSpeed::AUTONEG)
+        match dev.data().settings.requested_speed() {
+            PortSpeed::AUTONEG => request_speed(dev, PortSpeed::AUTONEG),
+            _ => Err(EINVAL),
+        }
     }
 }
 
-/// Requests a speed. The link may go down and up because of it, which the adapter reports.
-fn set_speed(dev: &NetDevice<PortOperations>, speed: PortSpeed) -> Result {
+/// Returns the modes of a port.
+fn modes() -> impl Iterator<Item = LinkMode> {
+    MODES.into_iter().map(|(_, _, mode)| mode)
+}
+
+/// Returns the connector of a port with the speed and duplex mode `speed`, and its medium.
+fn connector(speed: Option<(u32, bool)>) -> (ethtool::Port, LinkMode) {
+    match speed {
+        Some((mbps, _)) if mbps >= FIBRE_SPEED => (ethtool::Port::Fibre, LinkMode::Fibre),
+        _ => (ethtool::Port::TwistedPair, LinkMode::TwistedPair),
+    }
+}
+
+/// Checks whether all modes of a port are to be advertised, as they are when it negotiates, or none.
+fn advertises_all_or_nothing(settings: &LinkSettings) -> bool {
+    let count = |modes: &mut dyn Iterator<Item = LinkMode>| {
+        modes.filter(|&mode| settings.is_advertised(mode)).count()
+    };
+    let advertised = count(&mut modes());
+    let media = [LinkMode::Autoneg, LinkMode::TwistedPair, LinkMode::Fibre];
+    let others = count(&mut media.into_iter());
+    (advertised == 0 || advertised == MODES.len())
+        && advertised + others == settings.advertised_count()
+}
+
+fn request_speed(dev: &NetDevice<PortOperations>, speed: PortSpeed) -> Result {
     let port = dev.data();
-    port.calls().set_speed(speed).map_err(|error| {
+    port.settings.request_speed(speed).map_err(|error| {
         port.log_err(dev, fmt!("{error}"));
         error.to_errno()
     })

@@ -3,7 +3,7 @@
 //! Logical port as a network device.
 //!
 //! - [`device`]: the port as a value; [`operations`]: operations for the network stack; [`ethtool`]: those
-//!   for ethtool; [`member`]: the port as a member of its adapter.
+//!   for ethtool; [`member`]: the port as a member of its adapter; [`settings`]: settings that firmware keeps.
 //! - [`open`]: opening, closing and resets; [`running`]: state of an open port; [`entitlement`]: its share in
 //!   a CMO partition.
 //! - [`queue_pair`]: a queue pair with everything that belongs to it.
@@ -36,6 +36,7 @@ mod reset;
 mod rings;
 mod running;
 mod rx;
+mod settings;
 mod statistics;
 mod tx;
 
@@ -46,7 +47,6 @@ pub(crate) use member::member;
 use crate::{
     abi::cb::port::{
         MacAddress,
-        PortBlock0,
         MAX_DEFAULT_QPS, //
     },
     error::{
@@ -70,6 +70,7 @@ use kernel::{
     sync::Arc,
     time::Delta, //
 };
+use settings::Settings;
 
 /// Smallest MTU, that of IPv4.
 const MIN_MTU: u32 = 68;
@@ -103,13 +104,8 @@ const VLAN_FEATURES: Features = Features::SG
     .with(Features::HIGHDMA);
 
 /// Enables jumbo frames, if they are not. Returns whether the port takes them.
-fn jumbo_frames(calls: &PortCalls) -> bool {
-    let enabled = calls.jumbo_frames().and_then(|enabled| {
-        if !enabled {
-            calls.enable_jumbo_frames()?;
-        }
-        Ok(())
-    });
+fn jumbo_frames(calls: &PortCalls, settings: &mut Settings) -> bool {
+    let enabled = settings.enable_jumbo_frames();
     if let Err(error) = &enabled {
         dev_warn!(
             calls.firmware().dev(),
@@ -124,7 +120,8 @@ fn jumbo_frames(calls: &PortCalls) -> bool {
 /// Makes a network device of port `number` and registers it.
 pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered<PortOperations>> {
     let calls = PortCalls::new(adapter.firmware(), number)?;
-    let attributes: PortBlock0 = calls.attributes()?;
+    let mut settings = Settings::new(&calls)?;
+    let attributes = settings.found();
     let mac = MacAddress::unpack(attributes.port_mac_addr.get());
     if !mac.is_valid_station() {
         return Err(Error::Invalid("MAC address"));
@@ -134,7 +131,7 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
         Ok(queues @ 1..=MAX_DEFAULT_QPS) => queues as u16,
         _ => return Err(Error::Invalid("number of queue pairs")),
     };
-    let max_mtu = if jumbo_frames(&calls) {
+    let max_mtu = if jumbo_frames(&calls, &mut settings) {
         MAX_MTU
     } else {
         ETHERNET_MTU
@@ -145,7 +142,7 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
         parent,
         queues,
         queues,
-        Port::new(adapter, calls, queues, max_mtu)?,
+        Port::new(adapter, calls, settings, queues, max_mtu)?,
     )?;
     dev.set_mac_address(&net::MacAddress(mac.0));
     dev.set_mtu(ETHERNET_MTU, MIN_MTU, max_mtu);

@@ -9,7 +9,7 @@ use super::mr::Mr;
 use super::port::Port;
 use super::qp::{Qp, WorkQueue};
 use super::state::State;
-use crate::stats::{Counters, CqStats, Live, MrStats, PortStats, QpStats, Stats};
+use crate::stats::{Counters, CqStats, Live, MrStats, PortSettings, PortStats, QpStats, Stats};
 
 impl State {
     /// Returns all that is known of the objects, and the counters. TCEs are not included.
@@ -135,5 +135,22 @@ fn port_stats(port: &Port) -> PortStats {
         tx_segmented: port.counters.tx_segmented,
         tx_busy: port.tx_busy,
         held_back: port.held_back,
+        settings: settings(port),
+    }
+}
+
+fn settings(port: &Port) -> PortSettings {
+    let used = port.default_qpns.iter().copied().filter(|&qpn| qpn != 0);
+    PortSettings {
+        mac: port.mac.0,
+        speed: port.speed.0,
+        pause: port.pause,
+        jumbo: port.jumbo,
+        receive_control: port.receive_control.0,
+        default_qpns: used.collect(),
+        default_unicast: port.def_uc_qpn,
+        vlans: (0..4096)
+            .filter(|&vid| port.vlan_filter.accepts(vid))
+            .collect(),
     }
 }

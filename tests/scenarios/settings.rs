@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Settings of a port: tools are told what is so, what cannot be done is refused, and firmware is left as it
+//! was found.
+
+use anyhow::{ensure, Context, Result};
+use ehea_tests::lab::{port_address, text, Lab};
+
+/// Settings of a link, as `ethtool` shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Link {
+    speed: String,
+    duplex: String,
+    autoneg: String,
+    advertised: String,
+}
+
+impl Link {
+    fn read(lab: &Lab, name: &str) -> Result<Self> {
+        let output = lab.sh(&format!("ethtool {name}"))?;
+        let field = |key: &str| {
+            let mut lines = output.lines().filter_map(|line| line.split_once(':'));
+            let value = lines.find(|(name, _)| name.trim() == key);
+            let value = value.with_context(|| format!("no {key} in {output}"))?;
+            Ok::<_, anyhow::Error>(value.1.trim().to_owned())
+        };
+        Ok(Self {
+            speed: field("Speed")?,
+            duplex: field("Duplex")?,
+            autoneg: field("Auto-negotiation")?,
+            advertised: field("Advertised link modes")?,
+        })
+    }
+
+    /// Fails unless the link has the speed, duplex mode and state of negotiation in `wanted`.
+    fn expect(lab: &Lab, name: &str, wanted: [&str; 3]) -> Result<Self> {
+        let link = Self::read(lab, name)?;
+        ensure!(
+            [&link.speed, &link.duplex, &link.autoneg] == wanted,
+            "{link:?} instead of {wanted:?}"
+        );
+        Ok(link)
+    }
+}
+
+/// Settings of a link that are not possible. Some would have to change what is negotiated, which firmware
+/// cannot be asked for.
+const IMPOSSIBLE: [&str; 8] = [
+    "duplex full",
+    "speed 100 duplex full",
+    "autoneg on advertise 0x020",
+    "autoneg off speed 1000 duplex full advertise 0x020",
+    "autoneg off speed 1000 duplex half",
+    "autoneg off speed 2500 duplex full",
+    "port tp",
+    "phyad 3",
+];
+
+/// Speed, duplex mode and negotiation are those that were asked for, also after the port was down. What
+/// cannot be done is refused and changes nothing.
+pub(crate) fn link(lab: &Lab) -> Result<()> {
+    const NEGOTIATED: [&str; 3] = ["10000Mb/s", "Full", "on"];
+    const FORCED: [&str; 3] = ["1000Mb/s", "Full", "off"];
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let set = |what: &str| lab.sh(&format!("ethtool -s {name} {what}"));
+    let negotiated = Link::expect(lab, &name, NEGOTIATED)?;
+    for what in IMPOSSIBLE {
+        let settings = lab.settings()?;
+        let output = lab.run(&format!("ethtool -s {name} {what}"))?;
+        ensure!(!output.success(), "{what} is possible");
+        let now = Link::read(lab, &name)?;
+        ensure!(now == negotiated, "{what} makes it {now:?}");
+        ensure!(lab.settings()? == settings, "{what} changes settings");
+    }
+    lab.sh(&format!("ethtool -r {name}"))?;
+    Link::expect(lab, &name, NEGOTIATED)?;
+
+    set("speed 1000 duplex full autoneg off")?;
+    let link = Link::expect(lab, &name, FORCED)?;
+    ensure!(link.advertised == "Not reported", "{link:?}");
+    set("duplex full")?;
+    Link::expect(lab, &name, FORCED)?;
+    let output = lab.run(&format!("ethtool -r {name}"))?;
+    ensure!(!output.success(), "a speed that is forced is negotiated");
+    lab.sh(&format!("ip link set {name} down"))?;
+    Link::expect(lab, &name, FORCED)?;
+    lab.up(1, 1500)?;
+    Link::expect(lab, &name, FORCED)?;
+
+    set("autoneg on")?;
+    let link = Link::expect(lab, &name, NEGOTIATED)?;
+    ensure!(link == negotiated, "{link:?} instead of {negotiated:?}");
+    lab.unload()
+}
+
+/// Changes settings of a port that firmware keeps.
+fn change(lab: &Lab, name: &str) -> Result<()> {
+    lab.sh(&format!(
+        "ip link set {name} address 52:54:00:ea:77:09 && \
+         ethtool -s {name} speed 1000 duplex full autoneg off && \
+         ip link add link {name} name {name}.77 type vlan id 77"
+    ))
+    .map(drop)
+}
+
+/// Fails unless the permanent address of a port is the one that it was made with.
+fn expect_permanent_address(lab: &Lab, name: &str, port: usize) -> Result<()> {
+    let shown = lab.sh(&format!("ethtool -P {name}"))?;
+    let address = text(port_address(port));
+    ensure!(shown.contains(&address), "{shown} instead of {address}");
+    Ok(())
+}
+
+/// Settings in firmware are those that the driver found when it goes, whether a port was opened or not, and
+/// whether the driver is unbound or unloaded. The permanent address stays the same.
+pub(crate) fn left_as_found(lab: &Lab) -> Result<()> {
+    const BUS: &str = "/sys/bus/vio/drivers/ehea";
+    let found = lab.settings()?;
+    let as_found = |how: &str| -> Result<()> {
+        let left = lab.settings()?;
+        ensure!(left == found, "{how}: {left:?} instead of {found:?}");
+        Ok(())
+    };
+    lab.load()?;
+    let (open, closed) = (lab.interface(1)?, lab.interface(2)?);
+    change(lab, &closed)?;
+    change(lab, &open)?;
+    lab.sh(&format!(
+        "ip link set {open} mtu 9000 up && ip link set {open}.77 up && ip link set {open} promisc on"
+    ))?;
+    lab.carrier(&open, true)?;
+    expect_permanent_address(lab, &open, 1)?;
+    expect_permanent_address(lab, &closed, 2)?;
+    ensure!(lab.settings()? != found, "nothing is changed");
+    lab.sh(&format!(
+        "cd {BUS} && for dev in [0-9]*; do echo $dev >unbind && echo $dev >/run/unbound; done"
+    ))?;
+    as_found("unbound")?;
+
+    lab.sh(&format!("cat /run/unbound >{BUS}/bind"))?;
+    let name = lab.up(1, 1500)?;
+    expect_permanent_address(lab, &name, 1)?;
+    Link::expect(lab, &name, ["10000Mb/s", "Full", "on"])?;
+    change(lab, &name)?;
+    lab.unload()?;
+    as_found("unloaded")
+}
