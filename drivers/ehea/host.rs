@@ -10,6 +10,8 @@ pub use ehea_abi as abi;
 
 pub mod bmap;
 pub mod cmo;
+#[path = "port/difference.rs"]
+pub mod difference;
 pub mod hcall;
 #[path = "port/moving.rs"]
 pub mod moving;

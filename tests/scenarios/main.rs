@@ -142,6 +142,7 @@ const SCENARIOS: &[Scenario] = &[
     ),
     standard("settings::link", settings::link),
     standard("settings::left_as_found", settings::left_as_found),
+    standard("settings::counters", settings::counters),
     standard("offload::checksums", checks::offload::checksums),
     standard("offload::segmentation", checks::offload::segmentation),
     standard("traffic::queue_full_and_wake", traffic::queue_full_and_wake),

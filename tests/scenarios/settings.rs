@@ -2,8 +2,11 @@
 //! Settings of a port: tools are told what is so, what cannot be done is refused, and firmware is left as it
 //! was found.
 
+use std::time::Duration;
+
 use anyhow::{ensure, Context, Result};
-use ehea_tests::lab::{port_address, text, Lab};
+use ehea_tests::lab::{port_address, text, wait_until, Lab};
+use ehea_tests::peer::Plan;
 
 /// Settings of a link, as `ethtool` shows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,4 +147,59 @@ pub(crate) fn left_as_found(lab: &Lab) -> Result<()> {
     change(lab, &name)?;
     lab.unload()?;
     as_found("unloaded")
+}
+
+/// A group that nobody has joined.
+const GROUP: [u8; 6] = [0x01, 0x00, 0x5e, 0x01, 0x02, 0x05];
+
+/// Sends `count` frames to `address` through port 1, none of which comes back.
+fn send(lab: &Lab, stream: u32, count: u64, address: [u8; 6]) -> Result<()> {
+    let plan = Plan::new(stream, count, |n| 60 + 20 * n as usize)
+        .to(address)
+        .patience(Duration::from_secs(1));
+    let summary = plan.run(lab.port(1)?)?;
+    ensure!(summary.lost == count, "{} came back", summary.received);
+    Ok(())
+}
+
+/// Counters that the adapter keeps start at 0 when the driver is loaded, and do not run backwards when the port
+/// is set down and up.
+pub(crate) fn counters(lab: &Lab) -> Result<()> {
+    const ADAPTERS: [&str; 3] = ["multicast", "rx_missed_errors", "rx_errors"];
+    let read = |name: &str| -> Result<Vec<u64>> {
+        let files = ADAPTERS.join(" ");
+        let text = lab.sh(&format!(
+            "cd /sys/class/net/{name}/statistics && cat {files}"
+        ))?;
+        Ok(text.lines().map(str::parse).collect::<Result<_, _>>()?)
+    };
+    let reach = |name: &str, wanted: [u64; 3]| {
+        let mut counted = Vec::new();
+        wait_until("the adapter's counters", || {
+            counted = read(name)?;
+            Ok(counted == wanted)
+        })
+        .with_context(|| format!("{counted:?} instead of {wanted:?}"))
+    };
+    // Frames that come while there is no driver are missed, too.
+    send(lab, 400, 10, port_address(1))?;
+    for round in 0..2 {
+        lab.load()?;
+        let name = lab.interface(1)?;
+        lab.silent(&name)?;
+        lab.up(1, 1500)?;
+        lab.sh(&format!("ip link set {name} allmulticast on; sleep 2.5"))?;
+        let counted = read(&name)?;
+        ensure!(counted == [0, 0, 0], "round {round}, at first: {counted:?}");
+        send(lab, 401, 30, GROUP)?;
+        reach(&name, [30, 0, 0])?;
+        lab.sh(&format!("ip link set {name} down"))?;
+        ensure!(read(&name)? == [30, 0, 0], "down: {:?}", read(&name)?);
+        send(lab, 402, 20, port_address(1))?;
+        lab.up(1, 1500)?;
+        send(lab, 403, 5, GROUP)?;
+        reach(&name, [35, 20, 0])?;
+        lab.unload()?;
+    }
+    Ok(())
 }

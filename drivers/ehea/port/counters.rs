@@ -11,7 +11,6 @@ use crate::{
         MapState, //
     }, //
 };
-use core::sync::atomic::AtomicU64;
 use kernel::prelude::*;
 
 /// Counts of one queue pair.
@@ -83,9 +82,12 @@ pub(super) struct PortCounters {
     pub(super) reset_stuck: Counter,
     /// Number of failures to follow the memory map.
     pub(super) reset_memory: Counter,
-    pub(super) multicast: AtomicU64,
-    pub(super) rx_missed: AtomicU64,
-    pub(super) rx_errors: AtomicU64,
+    /// Number of multicast frames received.
+    pub(super) multicast: Counter,
+    /// Number of frames that found no receive buffer.
+    pub(super) rx_missed: Counter,
+    /// Number of bad frames.
+    pub(super) rx_errors: Counter,
 }
 
 impl PortCounters {
@@ -97,9 +99,9 @@ impl PortCounters {
             reset_completion: Counter::new(),
             reset_stuck: Counter::new(),
             reset_memory: Counter::new(),
-            multicast: AtomicU64::new(0),
-            rx_missed: AtomicU64::new(0),
-            rx_errors: AtomicU64::new(0),
+            multicast: Counter::new(),
+            rx_missed: Counter::new(),
+            rx_errors: Counter::new(),
         }
     }
 }

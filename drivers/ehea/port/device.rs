@@ -22,6 +22,7 @@ use super::{
     tx::send::Queue, //
 };
 use crate::{
+    abi::cb::port::PortBlock2,
     error::Result,
     firmware::PortCalls,
     kernel_ext::net,
@@ -52,15 +53,20 @@ pub(crate) struct Port {
     #[pin]
     pub(super) filter: Mutex<Filter>,
     pub(super) counters: PortCounters,
+    /// Counters of the adapter as they were fetched last. The lock is held while they are fetched, so that
+    /// no older ones follow. Under it, the lock of the port's control block is taken.
+    #[pin]
+    pub(super) fetched: Mutex<Option<PortBlock2>>,
 }
 
 impl Port {
     /// Returns the port that `calls` and `settings` are about, with `queues` queues. It sends packets of
-    /// up to `max_mtu` bytes.
+    /// up to `max_mtu` bytes. The adapter's counters count from `base` on.
     pub(super) fn new(
         adapter: &Arc<Adapter>,
         calls: Arc<PortCalls>,
         settings: Settings,
+        base: Option<PortBlock2>,
         queues: u16,
         max_mtu: u32,
     ) -> Result<impl PinInit<Self, kernel::error::Error>> {
@@ -78,6 +84,7 @@ impl Port {
             max_mtu,
             running <- new_mutex!(None),
             counters: PortCounters::new(),
+            fetched <- new_mutex!(base),
         }? kernel::error::Error))
     }
 

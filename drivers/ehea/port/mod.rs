@@ -13,7 +13,8 @@
 //! - [`filter`]: the filter of received frames; [`errors`]: errors of queue pairs; [`reset`]: reasons
 //!   for which the port is reset.
 //! - [`counters`]: the counters, and the table of those that users see; [`statistics`]: counters that the
-//!   stack asks for; [`debugfs`]: the counters of all ports, with the memory map.
+//!   stack asks for; [`difference`]: differences of those that the adapter keeps; [`debugfs`]: the counters
+//!   of all ports, with the memory map.
 //! - [`context`]: the context of a port for its parts.
 
 mod charge;
@@ -21,6 +22,8 @@ mod context;
 mod counters;
 mod debugfs;
 mod device;
+#[allow(unreachable_pub, reason = "shared with host tests")]
+mod difference;
 mod entitlement;
 mod errors;
 mod ethtool;
@@ -137,12 +140,18 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
         ETHERNET_MTU
     };
 
+    // Without it, counting starts with what is fetched first.
+    let base = calls.statistics();
+    if let Err(error) = &base {
+        dev_warn!(calls.firmware().dev(), "port {}: {}\n", number, error);
+    }
+
     let parent = adapter.firmware().dev();
     let mut dev = UnregisteredNetDevice::<PortOperations>::new(
         parent,
         queues,
         queues,
-        Port::new(adapter, calls, settings, queues, max_mtu)?,
+        Port::new(adapter, calls, settings, base.ok(), queues, max_mtu)?,
     )?;
     dev.set_mac_address(&net::MacAddress(mac.0));
     dev.set_mtu(ETHERNET_MTU, MIN_MTU, max_mtu);

@@ -4,7 +4,8 @@
 
 use super::{
     counters::QueueCounters,
-    device::Port, //
+    device::Port,
+    difference::growth, //
 };
 use crate::{
     abi::cb::port::PortBlock2,
@@ -16,15 +17,26 @@ use crate::{
         TxQueueStats, //
     }, //
 };
-use core::sync::atomic::Ordering::Relaxed;
+use zerocopy::byteorder::big_endian::U64;
 
 impl Port {
     /// Fetches the adapter's counters. Process context.
+    ///
+    /// The adapter counts since it was reset. Only what it has counted since it was asked before is added, so
+    /// the port's counters start at 0 and never run backwards.
     pub(super) fn fetch_counters(&self) -> Result {
-        let block: PortBlock2 = self.calls.statistics()?;
-        self.counters.multicast.store(block.rxmcp.get(), Relaxed);
-        self.counters.rx_missed.store(block.rxufd.get(), Relaxed);
-        self.counters.rx_errors.store(block.rxuerr.get(), Relaxed);
+        let mut fetched = self.fetched.lock();
+        let now: PortBlock2 = self.calls.statistics()?;
+        let Some(before) = fetched.replace(now) else {
+            return Ok(());
+        };
+        let counters = &self.counters;
+        let counted = |counter: fn(&PortBlock2) -> U64| {
+            growth(counter(&before).get(), counter(&now).get()) //
+        };
+        counters.multicast.add(counted(|block| block.rxmcp));
+        counters.rx_missed.add(counted(|block| block.rxufd));
+        counters.rx_errors.add(counted(|block| block.rxuerr));
         Ok(())
     }
 
@@ -66,7 +78,7 @@ impl Port {
         // The adapter counts frames that it reports as bad, too, but is asked only now and then.
         let reported = crc.wrapping_add(sum(|queue| &queue.rx_checksum_errors));
         let bad = reported
-            .max(self.counters.rx_errors.load(Relaxed))
+            .max(self.counters.rx_errors.get())
             .wrapping_add(length);
         stats
             .set_rx_packets(sum(|queue| &queue.rx_packets))
@@ -75,8 +87,8 @@ impl Port {
             .set_rx_errors(bad)
             .set_rx_crc_errors(crc)
             .set_rx_length_errors(length)
-            .set_rx_missed_errors(self.counters.rx_missed.load(Relaxed))
-            .set_multicast(self.counters.multicast.load(Relaxed))
+            .set_rx_missed_errors(self.counters.rx_missed.get())
+            .set_multicast(self.counters.multicast.get())
             .set_tx_packets(sum(|queue| &queue.tx_packets))
             .set_tx_bytes(sum(|queue| &queue.tx_bytes))
             .set_tx_errors(sum(|queue| &queue.tx_errors))
