@@ -216,6 +216,61 @@ pub(crate) fn refused_reset(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
+/// A reset keeps the carrier, unless it fails or the link goes down meanwhile.
+pub(crate) fn carrier_kept(lab: &Lab) -> Result<()> {
+    lab.expect_ignored_mmio();
+    let (name, reflector) = start(lab)?;
+    let changes = || -> Result<u64> {
+        Ok(lab
+            .sh(&format!("cat /sys/class/net/{name}/carrier_changes"))?
+            .parse()?)
+    };
+    let error = json!({ "event": "queue_pair_error", "port": 1 });
+    let before = changes()?;
+    lab.guest().inject_fault(&error)?;
+    reset(lab, &name, 1)?;
+    lab.guest().clear_faults()?;
+    works_with(lab, 105)?;
+    ensure!(changes()? == before, "the reset took the carrier away");
+
+    // The second attempt succeeds.
+    lab.guest().inject_fault(&json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "qp",
+        "action": { "return": "H_NOT_ENOUGH_RESOURCES" },
+    }))?;
+    lab.guest().inject_fault(&error)?;
+    reset(lab, &name, 3)?;
+    lab.guest().clear_faults()?;
+    let after = changes()?;
+    ensure!(
+        after == before + 2,
+        "the carrier changed {after} - {before} times"
+    );
+    works_with(lab, 106)?;
+
+    // The reset takes long enough.
+    lab.guest().inject_fault(&json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "qp",
+        "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_100_MSEC", "times": 20 } },
+    }))?;
+    let position = lab.guest().console().position();
+    lab.guest().inject_fault(&error)?;
+    reported(lab, position, "queue pair 0", "resetting")?;
+    lab.guest().set_port_link(1, false)?;
+    wait_until("the port is reset", || {
+        Ok(counter(lab, &name, "port_resets")? == 4)
+    })?;
+    lab.guest().clear_faults()?;
+    lab.carrier(&name, false)?;
+    lab.sh("sleep 2")?;
+    lab.carrier(&name, false)?;
+    lab.guest().set_port_link(1, true)?;
+    lab.carrier(&name, true)?;
+    works_with(lab, 107)?;
+    reflector.stop()?;
+    lab.unload()
+}
+
 /// Sends frames through port 1, which is reflected, and checks them.
 fn works_with(lab: &Lab, stream: u32) -> Result<()> {
     Plan::new(stream, 200, |n| 60 + 40 * n as usize)

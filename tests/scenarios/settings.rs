@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use ehea_tests::checks::faults::works;
 use ehea_tests::lab::{port_address, text, wait_until, Lab};
 use ehea_tests::peer::Plan;
 
@@ -202,4 +203,23 @@ pub(crate) fn counters(lab: &Lab) -> Result<()> {
         lab.unload()?;
     }
     Ok(())
+}
+
+/// The carrier stays when the port is set up anew for another MTU, as in a CMO partition.
+pub(crate) fn carrier_at_mtu(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let name = lab.up(1, 9000)?;
+    let carrier = || {
+        lab.sh(&format!(
+            "cd /sys/class/net/{name} && cat carrier carrier_changes"
+        ))
+    };
+    let before = carrier()?;
+    for mtu in [1500, 9000, 1500] {
+        lab.sh(&format!("ip link set {name} mtu {mtu}"))?;
+        let after = carrier()?;
+        ensure!(after == before, "MTU {mtu}: {after:?}, before: {before:?}");
+    }
+    works(lab, &name)?;
+    lab.unload()
 }

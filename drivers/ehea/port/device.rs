@@ -52,6 +52,10 @@ pub(crate) struct Port {
     pub(super) running: Mutex<Option<Running>>,
     #[pin]
     pub(super) filter: Mutex<Filter>,
+    /// Held while the carrier is set to what is known of the link. Under it, the lock of the port's control
+    /// block is taken.
+    #[pin]
+    link: Mutex<()>,
     pub(super) counters: PortCounters,
     /// Counters of the adapter as they were fetched last. The lock is held while they are fetched, so that
     /// no older ones follow. Under it, the lock of the port's control block is taken.
@@ -83,6 +87,7 @@ impl Port {
             queues: list,
             max_mtu,
             running <- new_mutex!(None),
+            link <- new_mutex!(()),
             counters: PortCounters::new(),
             fetched <- new_mutex!(base),
         }? kernel::error::Error))
@@ -135,10 +140,30 @@ impl Port {
         dev.defer(Deferred::RESET);
     }
 
-    /// Follows a change of the link.
+    /// Follows a change of the link. Process context.
     ///
     /// The queues stay as they are: without a carrier, the stack does not use them.
     pub(super) fn link_changed(&self, dev: &PortDevice, up: bool) {
+        let _link = self.link.lock();
+        self.set_carrier(dev, up);
+    }
+
+    /// Takes the carrier away if firmware says that the link is down. A port keeps its carrier while it is
+    /// reset, and the adapter need not report what happens to the link of a closed port. Process context.
+    pub(super) fn check_link(&self, dev: &PortDevice) {
+        // An event that is newer than the answer is handled after it.
+        let _link = self.link.lock();
+        if !dev.carrier_ok() {
+            return;
+        }
+        match self.calls.attributes() {
+            Ok(attributes) if attributes.port_op_state.get() == 0 => self.set_carrier(dev, false),
+            Ok(_) => {}
+            Err(error) => self.log_err(dev, fmt!("{error}")),
+        }
+    }
+
+    fn set_carrier(&self, dev: &PortDevice, up: bool) {
         if dev.carrier_ok() == up {
             return;
         }

@@ -58,8 +58,6 @@ const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
 impl Port {
     /// Brings the port up for the MTU `mtu`.
     pub(super) fn open(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) -> Result {
-        // The link is there when the adapter says so.
-        dev.carrier_off();
         let result = self
             .plan(mtu)
             .and_then(|plan| self.open_as(plan, dev, lock));
@@ -199,7 +197,7 @@ impl Port {
         }
     }
 
-    /// Brings the port down, if it is up.
+    /// Brings the port down, if it is up. The carrier stays as it is.
     pub(super) fn close(&self, dev: &PortDevice, lock: &ConfigLock<'_>) {
         let Some(mut running) = self.running.lock().take() else {
             return;
@@ -214,7 +212,6 @@ impl Port {
         self.close_queues(ctx, queue_pairs, lock);
         drop(running);
         self.release_entitlement();
-        dev.carrier_off();
         // Nobody else does so while the port is down.
         if let Err(error) = self.fetch_counters() {
             self.log_err(dev, fmt!("{error}"));
@@ -222,21 +219,28 @@ impl Port {
     }
 
     /// Takes the port down and up again. If it does not come up, the reset is tried again later.
+    ///
+    /// The reset is counted when it has ended.
     fn reset(&self, dev: &PortDevice) {
         let lock = ConfigGuard::new(dev);
         if !dev.is_running() {
             return;
         }
-        self.counters.resets.inc();
         self.close(dev, &lock);
         self.reopen(dev, dev.mtu(), &lock);
+        self.counters.resets.inc();
     }
 
-    /// Brings a port up again that was closed. If it does not come up, a reset is tried later.
+    /// Brings a port up again that was closed. It keeps its carrier, unless the link went down meanwhile. If
+    /// the port does not come up, the carrier goes, and a reset is tried later.
     pub(super) fn reopen(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) {
         match self.open(dev, mtu, lock) {
-            Ok(()) => self.log_info(dev, fmt!("reset")),
+            Ok(()) => {
+                self.check_link(dev);
+                self.log_info(dev, fmt!("reset"));
+            }
             Err(error) => {
+                dev.carrier_off();
                 self.log_err(dev, fmt!("reset failed: {error}"));
                 dev.defer_after(Deferred::RESET, RESET_RETRY);
             }

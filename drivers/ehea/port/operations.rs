@@ -38,6 +38,8 @@ impl net::Operations for PortOperations {
 
     fn open(dev: &NetDevice<Self>, lock: &ConfigLock<'_>) -> Result {
         let port = dev.data();
+        // The link is there when the adapter says so.
+        dev.carrier_off();
         port.open(dev, dev.mtu(), lock).map_err(|error| {
             port.log_err(dev, fmt!("{error}"));
             error.to_errno()
@@ -46,6 +48,7 @@ impl net::Operations for PortOperations {
 
     fn stop(dev: &NetDevice<Self>, lock: &ConfigLock<'_>) {
         dev.data().close(dev, lock);
+        dev.carrier_off();
     }
 
     #[inline]
