@@ -15,6 +15,7 @@ use crate::{
         memory_hotplug::MemoryNotifier,
         net::Registered,
         of::Node,
+        part::Part,
         vio, //
     },
     port::{
@@ -54,10 +55,12 @@ fn count_ports(node: &Node) -> usize {
 }
 
 /// Port that is registered. The membership is dropped first, so that the shared part of the adapter
-/// does not use the port any more when its network device is unregistered.
+/// does not use the port any more when its network device is unregistered. The device for the port's node,
+/// below which the network device is, goes last.
 struct RegisteredPort {
     _membership: Membership,
     _dev: Registered<PortOperations>,
+    _part: Part,
 }
 
 /// Ports of an adapter.
@@ -86,7 +89,7 @@ impl Ports {
                     continue;
                 }
             };
-            if let Err(error) = ports.add(adapter, number) {
+            if let Err(error) = ports.add(adapter, number, &child) {
                 dev_err!(dev, "port {}: {}\n", number, error);
             }
         }
@@ -96,16 +99,20 @@ impl Ports {
         Ok(ports)
     }
 
-    fn add(&mut self, adapter: &Arc<Adapter>, number: u32) -> Result {
+    fn add(&mut self, adapter: &Arc<Adapter>, number: u32, node: &Node) -> Result {
         let number = u16::try_from(number).map_err(|_| Error::Invalid("port number"))?;
         if adapter.members().contains(number) {
             return Err(Error::Invalid("port number, used twice"));
         }
         self.0.reserve(1, GFP_KERNEL)?;
-        let dev = port::register(adapter, number)?;
+        let parent = adapter.firmware().dev();
+        let name = CString::try_from_fmt(fmt!("{}-port{number}", parent.name()))?;
+        let part = Part::new(&name, parent, node)?;
+        let dev = port::register(adapter, number, part.as_ref())?;
         let port = RegisteredPort {
             _membership: adapter.join(port::member(&dev)?)?,
             _dev: dev,
+            _part: part,
         };
         // There is room for it.
         Ok(self.0.push(port, GFP_KERNEL)?)

@@ -19,6 +19,7 @@ mod module_lock;
 pub mod net;
 pub mod of;
 pub mod page;
+pub mod part;
 pub mod vio;
 pub mod workqueue;
 

@@ -37,7 +37,7 @@ impl Node {
         NonNull::new(raw).map(|raw| Self { raw })
     }
 
-    fn as_ptr(&self) -> *mut bindings::device_node {
+    pub(super) fn as_ptr(&self) -> *mut bindings::device_node {
         self.raw.as_ptr().cast()
     }
 

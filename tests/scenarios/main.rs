@@ -178,6 +178,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("memory::region_not_freed", memory::region_not_freed),
     standard("observe::map_and_events", observe::map_and_events),
     standard("observe::unbound_while_read", observe::unbound_while_read),
+    standard("observe::devices_of_ports", observe::devices_of_ports),
     standard(
         "observe::idle_ports_allocate_nothing",
         observe::idle_ports_allocate_nothing,

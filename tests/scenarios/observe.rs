@@ -475,3 +475,35 @@ pub(crate) fn idle_ports_allocate_nothing(lab: &Lab) -> Result<()> {
     );
     lab.unload()
 }
+
+/// Each port has a device of its own, with its node of the device tree, and tools find it.
+pub(crate) fn devices_of_ports(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let mut names = BTreeSet::new();
+    for port in [1, 2] {
+        let name = lab.interface(port)?;
+        let device = format!("/sys/class/net/{name}/device");
+        let node = lab.sh(&format!("cat {device}/devspec"))?;
+        let number = lab.sh(&format!(
+            "od -An -tu1 -j3 /proc/device-tree{node}/ibm,hea-port-no"
+        ))?;
+        ensure!(
+            number.trim() == port.to_string(),
+            "{name} is at {node}, which is port {number}"
+        );
+        let link = lab.sh(&format!("readlink -f {device}/of_node"))?;
+        ensure!(link.ends_with(&node), "{name}: {link} instead of {node}");
+        ensure!(
+            lab.sh(&format!("readlink -f {device}/.."))?
+                .contains("/vio/"),
+            "the device of {name} is not below that of the adapter"
+        );
+        names.insert(lab.sh(&format!("readlink -f {device}"))?);
+    }
+    ensure!(names.len() == 2, "one device: {names:?}");
+    lab.unload()?;
+    for name in names {
+        ensure!(!lab.run(&format!("ls {name}"))?.success(), "{name} is left");
+    }
+    Ok(())
+}

@@ -69,6 +69,7 @@ use crate::{
 use device::Port;
 use ethtool::EthtoolOperations;
 use kernel::{
+    device::Device,
     prelude::*,
     sync::Arc,
     time::Delta, //
@@ -120,8 +121,12 @@ fn jumbo_frames(calls: &PortCalls, settings: &mut Settings) -> bool {
     enabled.is_ok()
 }
 
-/// Makes a network device of port `number` and registers it.
-pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered<PortOperations>> {
+/// Makes a network device of port `number` and registers it below `parent`.
+pub(crate) fn register(
+    adapter: &Arc<Adapter>,
+    number: u16,
+    parent: &Device,
+) -> Result<Registered<PortOperations>> {
     let calls = PortCalls::new(adapter.firmware(), number)?;
     let mut settings = Settings::new(&calls)?;
     let attributes = settings.found();
@@ -146,7 +151,6 @@ pub(crate) fn register(adapter: &Arc<Adapter>, number: u16) -> Result<Registered
         dev_warn!(calls.firmware().dev(), "port {}: {}\n", number, error);
     }
 
-    let parent = adapter.firmware().dev();
     let mut dev = UnregisteredNetDevice::<PortOperations>::new(
         parent,
         queues,
