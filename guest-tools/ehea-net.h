@@ -80,6 +80,7 @@ int cmd_watch(int argc, char **argv);
 int cmd_multicast(int argc, char **argv);
 int cmd_kdump(int argc, char **argv);
 int cmd_sendpages(int argc, char **argv);
+int cmd_senddatagrams(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
 int cmd_soak(int argc, char **argv);
 int cmd_await(int argc, char **argv);

@@ -30,6 +30,7 @@ static const struct {
 	{ "multicast", cmd_multicast, 3, "INTERFACE add|del ADDRESS" },
 	{ "kdump", cmd_kdump, 3, "KERNEL INITRD COMMAND-LINE" },
 	{ "sendpages", cmd_sendpages, 5, "FILE ADDRESS PORT LOW HIGH" },
+	{ "senddatagrams", cmd_senddatagrams, 6, "FILE ADDRESS PORT COUNT LOW HIGH" },
 	{ "receive", cmd_receive, 2, "ADDRESS PORT" },
 	{ "soak", cmd_soak, 1, "COMMAND" },
 	{ "await", cmd_await, 2, "INTERFACE READY" },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sends a file over TCP from the page cache, without copying, and prints where in physical memory its
- * pages are.
+ * Sends a file over TCP or UDP from the page cache, without copying, and prints where in physical
+ * memory its pages are.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -27,27 +27,68 @@ static void count_pages(int file, size_t size, uint64_t low, uint64_t high)
 	munmap(map, size);
 }
 
+/* Length of a datagram from a file, which is less than a page that has 64 KiB. */
+#define DATAGRAM	2000
+
+static int open_file(const char *name, struct stat *stat)
+{
+	int file = open(name, O_RDONLY);
+
+	if (file < 0 || fstat(file, stat))
+		die("%s", name);
+	return file;
+}
+
+static int connect_to(const char *address, const char *port, int type)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(parse_number(port)) };
+	int fd = socket(AF_INET, type, 0);
+
+	if (inet_pton(AF_INET, address, &to.sin_addr) != 1)
+		die("%s is not an address", address);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)))
+		die("cannot connect to %s", address);
+	return fd;
+}
+
 /* Arguments: FILE ADDRESS PORT LOW HIGH. LOW and HIGH bound a range of physical addresses. */
 int cmd_sendpages(int argc, char **argv)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(parse_number(argv[3])) };
-	int file = open(argv[1], O_RDONLY);
 	struct stat stat;
+	int file = open_file(argv[1], &stat);
 	off_t sent = 0;
 	int fd;
 
 	(void)argc;
-	if (file < 0 || fstat(file, &stat))
-		die("%s", argv[1]);
 	count_pages(file, stat.st_size, parse_number(argv[4]), parse_number(argv[5]));
-	fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (inet_pton(AF_INET, argv[2], &to.sin_addr) != 1)
-		die("%s is not an address", argv[2]);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)))
-		die("cannot connect to %s", argv[2]);
+	fd = connect_to(argv[2], argv[3], SOCK_STREAM);
 	while (sent < stat.st_size)
 		if (sendfile(fd, file, &sent, stat.st_size - sent) <= 0)
 			die("sendfile");
 	printf("sent %lld\n", (long long)sent);
+	return close(fd) ? 1 : 0;
+}
+
+/*
+ * Arguments: FILE ADDRESS PORT COUNT LOW HIGH. Sends COUNT datagrams from all over the file. LOW and
+ * HIGH bound a range of physical addresses.
+ */
+int cmd_senddatagrams(int argc, char **argv)
+{
+	uint64_t count = parse_number(argv[4]), n;
+	struct stat stat;
+	int file = open_file(argv[1], &stat);
+	int fd;
+
+	(void)argc;
+	count_pages(file, stat.st_size, parse_number(argv[5]), parse_number(argv[6]));
+	fd = connect_to(argv[2], argv[3], SOCK_DGRAM);
+	for (n = 0; n < count; n++) {
+		off_t from = stat.st_size / count * n;
+
+		if (sendfile(fd, file, &from, DATAGRAM) != DATAGRAM)
+			die("sendfile");
+	}
+	printf("sent %llu\n", (unsigned long long)n);
 	return close(fd) ? 1 : 0;
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
-use ehea_tests::checks::memory::{start, Holder};
+use ehea_tests::checks::memory::{prepare, start, Holder};
 use ehea_tests::counters::ethtool_statistics;
-use ehea_tests::lab::{wait_until, Lab};
-use ehea_tests::memory::{allocations, calls, not_registered, settled, Dimm};
+use ehea_tests::lab::{text, wait_until, Lab};
+use ehea_tests::memory::{allocations, calls, not_registered, pages_inside, settled, Dimm};
+use ehea_tests::peer::PEER_ADDRESS;
 
 use crate::memory::{map, plug, resets};
 
@@ -133,4 +134,73 @@ pub(crate) fn overruled(lab: &Lab) -> Result<()> {
     ensure!(resets(lab)? == 0, "a port was reset");
     dimm.unplug(lab)?;
     lab.unload()
+}
+
+/// Number of datagrams that are sent from a file before its memory goes. A processor that many buffers
+/// wait for is told of them.
+const DATAGRAMS: u64 = 16;
+
+/// Returns how many interrupts of the interface `name` the second processor has handled.
+fn on_second_processor(lab: &Lab, name: &str) -> Result<u64> {
+    let sum = lab.sh(&format!(
+        "awk '/{name}-/ {{ sum += $3 }} END {{ print sum + 0 }}' /proc/interrupts"
+    ))?;
+    Ok(sum.trim().parse()?)
+}
+
+/// Memory goes although a file in it was sent a while ago. A processor sends that handles no
+/// interrupt: nothing of what was sent may wait for it to receive something. The port is in use, idle
+/// or down, in turn.
+fn sent_before(lab: &Lab, rounds: u64) -> Result<()> {
+    let [_, far] = prepare(lab)?;
+    lab.sh(&format!(
+        "for n in $(sed -n 's/^ *\\([0-9]*\\):.*ehea.*/\\1/p; s/^ *\\([0-9]*\\):.*eth[0-9].*/\\1/p' \
+         /proc/interrupts); do echo 1 >/proc/irq/$n/smp_affinity; done"
+    ))?;
+    let (dimm, block) = plug(lab, "dimm7")?;
+    let before = on_second_processor(lab, &far)?;
+    for round in 0..rounds {
+        lab.sh("dd if=/dev/zero of=/tmp/file bs=64K count=16 2>/dev/null")?;
+        let output = lab.sh(&format!(
+            "taskset 2 ./ehea-net senddatagrams /tmp/file 10.78.0.2 4000 {DATAGRAMS} {:#x} {:#x}",
+            dimm.range.start, dimm.range.end
+        ))?;
+        let (pages, inside) = pages_inside(&output)?;
+        ensure!(
+            inside > 0,
+            "round {round}: none of {pages} pages is in the added memory: nothing was tested"
+        );
+        lab.port(2)?.drain()?;
+        match round % 3 {
+            0 => {}
+            1 => drop(lab.sh("sleep 1")?),
+            _ => drop(lab.sh(&format!("ip link set {far} down"))?),
+        }
+        let output = lab.run(&format!(
+            "timeout 30 sh -c 'echo offline >{block}/state' && echo online_movable >{block}/state"
+        ))?;
+        ensure!(
+            output.success(),
+            "round {round}: the memory does not go: {output}"
+        );
+        lab.sh("rm /tmp/file")?;
+        if round % 3 == 2 {
+            lab.up(2, 9000)?;
+            lab.sh(&format!("arp -i {far} -s 10.78.0.2 {}", text(PEER_ADDRESS)))?;
+        }
+    }
+    ensure!(
+        on_second_processor(lab, &far)? == before,
+        "the sending processor has received something: nothing was tested"
+    );
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
+pub(crate) fn sent_long_ago(lab: &Lab) -> Result<()> {
+    sent_before(lab, 6)
+}
+
+pub(crate) fn sent_long_ago_50(lab: &Lab) -> Result<()> {
+    sent_before(lab, 50)
 }

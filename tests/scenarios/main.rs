@@ -173,6 +173,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("hotplug::soak", hotplug::soak),
     standard("leaving::held_back", leaving::held_back),
     standard("leaving::overruled", leaving::overruled),
+    standard("leaving::sent_long_ago", leaving::sent_long_ago),
     standard("memory::removal_refused", memory::removal_refused),
     standard("memory::removal_cancelled", memory::removal_cancelled),
     standard("memory::region_not_freed", memory::region_not_freed),
@@ -356,7 +357,10 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Scenarios that take long and run only if that is asked for.
-const LONG: &[Scenario] = &[plenty("cmo::resets::flooded_200", cmo::resets::flooded_200)];
+const LONG: &[Scenario] = &[
+    standard("leaving::sent_long_ago_50", leaving::sent_long_ago_50),
+    plenty("cmo::resets::flooded_200", cmo::resets::flooded_200),
+];
 
 /// Reason for which a scenario never runs with a rough adapter.
 const COUNTS_CALLS: &str = "it counts calls, which a rough adapter's firmware lets a driver repeat";

@@ -40,6 +40,7 @@ use core::{
 };
 use kernel::{
     container_of,
+    cpu::CpuId,
     new_mutex,
     prelude::*,
     sync::{
@@ -91,6 +92,8 @@ pub struct PollContext<'a> {
     napi: NonNull<bindings::napi_struct>,
     dev: &'a Device,
     budget: c_int,
+    /// Number of this processor, which stays the same as long as bottom halves are off.
+    cpu: u32,
     _context: NotThreadSafe,
 }
 
@@ -174,11 +177,21 @@ impl PollContext<'_> {
         self.receive(buffer, meta)
     }
 
-    /// Frees a buffer after it has been sent; cheaper than [`SkBuff::consume`].
+    /// Frees a buffer after it has been sent, with all of its pages; cheaper than [`SkBuff::consume`].
+    ///
+    /// No page has to wait for anything else, so that memory can be removed.
     #[inline]
     pub fn consume(&self, skb: SkBuff) {
-        // SAFETY: The buffer is valid and given away; the budget is that of this poll.
-        unsafe { bindings::napi_consume_skb(skb.into_raw(), self.budget) };
+        // With a budget, a buffer is left to the processor that has allocated it, which frees it when it
+        // next receives something: perhaps never.
+        let budget = if skb.allocated_on() == self.cpu {
+            self.budget
+        } else {
+            0
+        };
+        // SAFETY: The buffer is valid and given away; the budget is that of this poll, or 0, which suits any
+        // context.
+        unsafe { bindings::napi_consume_skb(skb.into_raw(), budget) };
     }
 }
 
@@ -258,6 +271,7 @@ unsafe extern "C" fn poll_callback<T: Poll>(
         napi,
         dev: &this.dev,
         budget,
+        cpu: CpuId::current().as_u32(),
         _context: NotThreadSafe,
     };
 

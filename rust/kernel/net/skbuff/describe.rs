@@ -62,6 +62,12 @@ impl SkBuff {
         unsafe { (*self.as_raw()).__bindgen_anon_4.headers.as_ref() }
     }
 
+    /// Returns the number of the processor on which the buffer was allocated.
+    #[inline]
+    pub(crate) fn allocated_on(&self) -> u32 {
+        self.headers().alloc_cpu.into()
+    }
+
     /// `skb_headroom()`, as far as offsets from `head` go.
     #[inline]
     fn headroom(&self) -> u16 {
