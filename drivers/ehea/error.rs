@@ -4,7 +4,8 @@
 //!
 //! Functions that can fail return an [`Error`]. An error of a hypercall names the call and its
 //! answer. Each error is logged once, by a caller that knows the adapter or port. That caller turns
-//! it into an error number, too.
+//! it into an error number, too. An error of something that is tried again by itself is logged once, however
+//! long it lasts ([`LastingFailure`]).
 
 use crate::{
     abi::hcall::ReturnCode,
@@ -14,6 +15,10 @@ use crate::{
         RegisterError, //
     },
     queue::GeometryError, //
+};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
 };
 use kernel::{
     fmt,
@@ -40,6 +45,24 @@ pub(crate) enum Error {
     Obstacle(Obstacle),
     /// A function of the kernel failed.
     Kernel(kernel::error::Error),
+}
+
+/// Failure of something that is tried again by itself.
+#[derive(Default)]
+pub(crate) struct LastingFailure(AtomicBool);
+
+impl LastingFailure {
+    /// Returns the state before the first attempt.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Records how an attempt ended. Returns an error to be logged: the first one since an attempt
+    /// succeeded.
+    pub(crate) fn note(&self, result: Result) -> Option<Error> {
+        let lasts = self.0.swap(result.is_err(), Relaxed);
+        result.err().filter(|_| !lasts)
+    }
 }
 
 impl Error {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use ehea_model::fault::ArmedFault;
 use ehea_tests::background::Reflector;
 use ehea_tests::checks::faults::{fired, reported, works};
+use ehea_tests::checks::filters::receives;
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{port_address, text, wait_until, Lab};
 use ehea_tests::peer::{Plan, Traffic};
@@ -355,6 +357,98 @@ pub(crate) fn configured_in_use(lab: &Lab) -> Result<()> {
         to(port_address(1), 124)? == 50,
         "the first address is not received"
     );
+    reflector.stop()?;
+    lab.unload()
+}
+
+/// Returns the lines that the driver has logged since `position` and that contain `text`.
+fn lines(lab: &Lab, position: usize, text: &str) -> usize {
+    let lines = lab.guest().console().since(position);
+    lines.iter().filter(|line| line.contains(text)).count()
+}
+
+/// Failures that last are logged once: the counters that are fetched each second, and a reset.
+pub(crate) fn said_once(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let fault = |call: &str| json!({ "opcode": call, "count": 1_000_000, "action": { "return": "H_HARDWARE" } });
+    for round in 0..2 {
+        let position = lab.guest().console().position();
+        lab.guest().inject_fault(&fault("H_QUERY_HEA_PORT"))?;
+        reported(lab, position, "H_QUERY_HEA_PORT", "H_HARDWARE")?;
+        lab.sh("sleep 4")?;
+        let count = lines(lab, position, "H_QUERY_HEA_PORT");
+        ensure!(
+            count == 1,
+            "round {round}: {count} lines about the counters"
+        );
+        lab.guest().clear_faults()?;
+        lab.sh("sleep 2")?;
+    }
+    let position = lab.guest().console().position();
+    let resets = counter(lab, &name, "port_resets")?;
+    lab.guest().inject_fault(&fault("H_ALLOC_HEA_RESOURCE"))?;
+    lab.guest()
+        .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
+    wait_until("the reset is repeated", || {
+        Ok(counter(lab, &name, "port_resets")? >= resets + 4)
+    })?;
+    let count = lines(lab, position, "reset failed");
+    ensure!(count == 1, "{count} lines about the reset");
+    lab.guest().clear_faults()?;
+    reported(lab, position, &name, ": reset")?;
+    lab.carrier(&name, true)?;
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// Firmware refuses what a change of the filter needs, when it is changed and in a reset. The change
+/// has its effect all the same, a little later, and there is one line in the log.
+pub(crate) fn filter_refused(lab: &Lab) -> Result<()> {
+    const STATION: [u8; 6] = [0x52, 0x54, 0x00, 0xea, 0x88, 0x01];
+    lab.load()?;
+    let name = lab.up(1, 9000)?;
+    let reflector = lab.reflect(&name)?;
+    let mut stream = 160;
+    for (call, count) in [("H_MODIFY_HEA_PORT", 3), ("H_REG_BCMC", 2)] {
+        let refusal =
+            json!({ "opcode": call, "count": count, "action": { "return": "H_HARDWARE" } });
+        let position = lab.guest().console().position();
+        lab.guest().inject_fault(&refusal)?;
+        lab.sh(&format!("ip link set {name} promisc on"))?;
+        reported(lab, position, call, "H_HARDWARE")?;
+        wait_until("the filter is set", || {
+            let faults = lab.guest().faults::<Vec<ArmedFault>>()?;
+            Ok(faults.iter().all(|fault| fault.fired == count))
+        })?;
+        wait_until("frames for other stations are received", || {
+            stream += 1;
+            receives(lab, STATION, port_address(1), stream)
+        })?;
+        let lines = lines(lab, position, call);
+        ensure!(lines == 1, "{lines} lines about {call}");
+        lab.guest().clear_faults()?;
+        lab.sh(&format!("ip link set {name} promisc off"))?;
+    }
+    lab.sh(&format!("ip link set {name} promisc on"))?;
+    let resets = counter(lab, &name, "port_resets")?;
+    // The first of these calls is made when the port is closed, the second when it is opened, and the
+    // third is the filter's.
+    lab.guest().inject_fault(
+        &json!({ "opcode": "H_MODIFY_HEA_PORT", "nth": 3, "action": { "return": "H_HARDWARE" } }),
+    )?;
+    lab.guest()
+        .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
+    reset(lab, &name, resets + 1)?;
+    let faults = lab.guest().faults::<Vec<ArmedFault>>()?;
+    ensure!(faults.iter().all(|fault| fault.fired == 1), "{faults:?}");
+    lab.guest().clear_faults()?;
+    wait_until("frames for other stations are received", || {
+        stream += 1;
+        receives(lab, STATION, port_address(1), stream)
+    })?;
+    let resets_now = counter(lab, &name, "port_resets")?;
+    ensure!(resets_now == resets + 1, "{resets_now} resets");
     reflector.stop()?;
     lab.unload()
 }

@@ -188,6 +188,8 @@ const SCENARIOS: &[Scenario] = &[
     standard("errors::malfunction", errors::malfunction),
     standard("errors::lost_interrupts", errors::lost_interrupts),
     standard("errors::refused_reset", errors::refused_reset),
+    standard("errors::said_once", errors::said_once),
+    standard("errors::filter_refused", errors::filter_refused),
     standard("errors::unload_in_use", errors::unload_in_use),
     standard("errors::configured_in_use", errors::configured_in_use),
     standard("rebuilds::add", rebuilds::add),

@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     abi::cb::port::PortBlock2,
-    error::Result,
+    error::{
+        LastingFailure,
+        Result, //
+    },
     firmware::PortCalls,
     kernel_ext::net,
     shared::Adapter, //
@@ -61,6 +64,8 @@ pub(crate) struct Port {
     /// no older ones follow. Under it, the lock of the port's control block is taken.
     #[pin]
     pub(super) fetched: Mutex<Option<PortBlock2>>,
+    pub(super) reset_failure: LastingFailure,
+    pub(super) fetch_failure: LastingFailure,
 }
 
 impl Port {
@@ -90,6 +95,8 @@ impl Port {
             link <- new_mutex!(()),
             counters: PortCounters::new(),
             fetched <- new_mutex!(base),
+            reset_failure: LastingFailure::new(),
+            fetch_failure: LastingFailure::new(),
         }? kernel::error::Error))
     }
 

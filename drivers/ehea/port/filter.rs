@@ -64,6 +64,10 @@ pub(super) struct Filter {
     limit: usize,
     /// True if the port is open.
     active: bool,
+    /// True if firmware refuses part of what is wanted, which was logged.
+    refused: bool,
+    /// True if this partition may not receive frames for other stations, which was logged.
+    unauthorized: bool,
     /// Address of the port for which broadcasts are registered.
     broadcast: Option<MacAddress>,
     all_multicast: bool,
@@ -95,6 +99,8 @@ impl Filter {
             wanted: Wanted::default(),
             limit,
             active: false,
+            refused: false,
+            unauthorized: false,
             broadcast: None,
             all_multicast: false,
             groups: KVec::new(),
@@ -108,7 +114,8 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// Broadcasts cannot be registered. Nothing is registered then. Other failures are logged.
+    /// Broadcasts cannot be registered. Nothing is registered then. After other failures,
+    /// [`Filter::is_incomplete`] says so.
     pub(super) fn start(&mut self, ctx: &Context, queue_pair: u32) -> Result {
         let mac = MacAddress(ctx.dev().mac_address().0);
         set_broadcast(ctx.calls(), mac, true)?;
@@ -116,29 +123,36 @@ impl Filter {
         self.active = true;
         // The port was opened so.
         self.vlans = Vlans::Chosen;
-        self.apply(ctx, queue_pair);
+        let _ = self.apply(ctx, queue_pair);
         Ok(())
     }
 
     /// Removes all registrations, when the port closes.
     pub(super) fn stop(&mut self, ctx: &Context) {
         self.active = false;
-        self.clear_multicast(ctx);
-        self.set_default_unicast(ctx, 0);
-        if let Some(mac) = self.broadcast.take() {
-            self.check(ctx, set_broadcast(ctx.calls(), mac, false));
-        }
-    }
-
-    /// Logs a failure. Returns false if there was one.
-    fn check(&self, ctx: &Context, result: Result) -> bool {
-        if let Err(error) = &result {
+        let multicast = self.clear_multicast(ctx);
+        let unicast = self.set_default_unicast(ctx, 0);
+        let broadcast = match self.broadcast.take() {
+            Some(mac) => set_broadcast(ctx.calls(), mac, false),
+            None => Ok(()),
+        };
+        if let Err(error) = multicast.and(unicast).and(broadcast) {
             ctx.log_err(fmt!("{error}"));
         }
-        result.is_ok()
+        self.refused = false;
+        self.unauthorized = false;
+    }
+
+    /// Checks whether firmware refuses part of what is wanted.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.refused
     }
 
     /// Sets the frames that are wanted from now on.
+    ///
+    /// # Errors
+    ///
+    /// Firmware refuses part of it, or there is no memory. The caller tries again.
     pub(super) fn set(&mut self, ctx: &Context, mode: &RxMode<'_>, queue_pair: u32) -> Result {
         let mut groups = KVec::with_capacity(mode.multicast_count(), GFP_KERNEL)?;
         for net::MacAddress(group) in mode.multicast() {
@@ -157,116 +171,140 @@ impl Filter {
             groups,
         };
         if self.active {
-            self.apply(ctx, queue_pair);
+            self.apply(ctx, queue_pair)?;
         }
         Ok(())
     }
 
-    fn apply(&mut self, ctx: &Context, queue_pair: u32) {
+    /// Registers the frames that are wanted, as far as firmware lets it. The first refusal is logged
+    /// once, however often this is tried again.
+    fn apply(&mut self, ctx: &Context, queue_pair: u32) -> Result {
         let target = if self.wanted.other_stations {
             queue_pair
         } else {
             0
         };
-        self.set_default_unicast(ctx, target);
-        self.set_vlans(ctx, self.wanted.vlans);
-        let all = self.wanted.all_multicast || self.wanted.groups.len() > self.limit;
-        if all || !self.apply_groups(ctx) {
-            // Takes the place of single groups, which are given up only after that.
-            if !self.all_multicast {
-                self.all_multicast = self.check(ctx, set_all_multicast(ctx.calls(), true));
-            }
-            if self.all_multicast {
-                self.drop_groups(ctx, |_| false);
-            }
-        } else if self.all_multicast {
-            self.all_multicast = !self.check(ctx, set_all_multicast(ctx.calls(), false));
+        let unicast = self.set_default_unicast(ctx, target);
+        let vlans = self.set_vlans(ctx, self.wanted.vlans);
+        let multicast = self.apply_multicast(ctx);
+        let result = unicast.and(vlans).and(multicast);
+        if let (Err(error), false) = (&result, self.refused) {
+            ctx.log_err(fmt!("{error}"));
         }
+        self.refused = result.is_err();
+        result
     }
 
-    /// Registers the groups that are wanted, and removes others. Returns whether all are
-    /// registered.
-    fn apply_groups(&mut self, ctx: &Context) -> bool {
+    /// Registers the groups that are wanted, and removes others.
+    fn apply_multicast(&mut self, ctx: &Context) -> Result {
         let wanted = core::mem::take(&mut self.wanted.groups);
-        self.drop_groups(ctx, |group| wanted.contains(group));
-        let mut complete = true;
-        for &group in &wanted {
+        let (mut complete, mut result) = (false, Ok(()));
+        if !self.wanted.all_multicast && wanted.len() <= self.limit {
+            result = self.drop_groups(ctx, |group| wanted.contains(group));
+            let added = self.add_groups(ctx, &wanted);
+            complete = matches!(added, Ok(true));
+            result = result.and(added.map(drop));
+        }
+        self.wanted.groups = wanted;
+        if complete {
+            if self.all_multicast {
+                set_all_multicast(ctx.calls(), false)?;
+                self.all_multicast = false;
+            }
+            return result;
+        }
+        // Takes the place of single groups, which are given up only after that.
+        if !self.all_multicast {
+            set_all_multicast(ctx.calls(), true)?;
+            self.all_multicast = true;
+        }
+        result.and(self.drop_groups(ctx, |_| false))
+    }
+
+    /// Registers groups. Returns false if there is no room for all of them.
+    fn add_groups(&mut self, ctx: &Context, wanted: &[MacAddress]) -> Result<bool> {
+        for &group in wanted {
             if self.groups.contains(&group) {
                 continue;
             }
-            if self.groups.reserve(1, GFP_KERNEL).is_err() {
-                complete = false;
-                break;
-            }
+            self.groups.reserve(1, GFP_KERNEL)?;
             if let Err(error) = set_multicast(ctx.calls(), group, true) {
                 // That there is no room for more groups is no failure.
-                let full = matches!(
-                    error.status(),
-                    Some(ReturnCode::MCG_FULL | ReturnCode::TABLE_FULL)
-                );
-                if !full {
-                    ctx.log_err(fmt!("{error}"));
-                }
-                complete = false;
-                break;
+                return match error.status() {
+                    Some(ReturnCode::MCG_FULL | ReturnCode::TABLE_FULL) => Ok(false),
+                    _ => Err(error),
+                };
             }
             // There is room for it.
             let _ = self.groups.push(group, GFP_KERNEL);
         }
-        self.wanted.groups = wanted;
-        complete
+        Ok(true)
     }
 
-    /// Removes all groups except for those that `keep` accepts.
-    fn drop_groups(&mut self, ctx: &Context, keep: impl Fn(&MacAddress) -> bool) {
-        let mut groups = core::mem::take(&mut self.groups);
-        groups.retain(|group| {
+    /// Removes all groups except for those that `keep` accepts. Groups stay that firmware does not
+    /// remove.
+    fn drop_groups(&mut self, ctx: &Context, keep: impl Fn(&MacAddress) -> bool) -> Result {
+        let mut result = Ok(());
+        self.groups.retain(|group| {
             if keep(group) {
                 return true;
             }
-            self.check(ctx, set_multicast(ctx.calls(), *group, false));
-            false
+            let removed = set_multicast(ctx.calls(), *group, false);
+            let stays = removed.is_err();
+            if result.is_ok() {
+                result = removed;
+            }
+            stays
         });
-        self.groups = groups;
+        result
     }
 
-    fn clear_multicast(&mut self, ctx: &Context) {
-        self.drop_groups(ctx, |_| false);
-        if core::mem::take(&mut self.all_multicast) {
-            self.check(ctx, set_all_multicast(ctx.calls(), false));
-        }
+    /// Removes all registrations of multicast.
+    fn clear_multicast(&mut self, ctx: &Context) -> Result {
+        let groups = self.drop_groups(ctx, |_| false);
+        self.groups.clear();
+        let all = match core::mem::take(&mut self.all_multicast) {
+            true => set_all_multicast(ctx.calls(), false),
+            false => Ok(()),
+        };
+        groups.and(all)
     }
 
     /// Directs frames for other stations to a queue pair, or to none.
-    fn set_default_unicast(&mut self, ctx: &Context, queue_pair: u32) {
+    fn set_default_unicast(&mut self, ctx: &Context, queue_pair: u32) -> Result {
         if self.default_unicast == queue_pair {
-            return;
+            self.unauthorized = false;
+            return Ok(());
         }
         match ctx.calls().set_default_unicast(queue_pair) {
             Ok(()) => self.default_unicast = queue_pair,
+            // It stays so, and the port works all the same.
             Err(error) if error.status() == Some(ReturnCode::AUTHORITY) => {
-                ctx.log_info(fmt!("this partition may not have promiscuous mode"));
+                if !core::mem::replace(&mut self.unauthorized, true) {
+                    ctx.log_info(fmt!("this partition may not have promiscuous mode"));
+                }
             }
-            Err(error) => ctx.log_err(fmt!("{error}")),
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Makes the port receive frames of `vlans`.
-    fn set_vlans(&mut self, ctx: &Context, vlans: Vlans) {
-        if self.vlans == vlans {
-            return;
-        }
-        let changed = ctx.calls().change_receive_control(receive_control(vlans));
-        if self.check(ctx, changed) {
+    fn set_vlans(&mut self, ctx: &Context, vlans: Vlans) -> Result {
+        if self.vlans != vlans {
+            ctx.calls().change_receive_control(receive_control(vlans))?;
             self.vlans = vlans;
         }
+        Ok(())
     }
 
     /// Follows a change of the port's own address, of which firmware knows already.
     pub(super) fn set_mac_address(&mut self, ctx: &Context, mac: MacAddress) -> Result {
         if let Some(old) = self.broadcast {
             set_broadcast(ctx.calls(), mac, true)?;
-            self.check(ctx, set_broadcast(ctx.calls(), old, false));
+            if let Err(error) = set_broadcast(ctx.calls(), old, false) {
+                ctx.log_err(fmt!("{error}"));
+            }
             self.broadcast = Some(mac);
         }
         Ok(())

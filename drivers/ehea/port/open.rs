@@ -213,9 +213,7 @@ impl Port {
         drop(running);
         self.release_entitlement();
         // Nobody else does so while the port is down.
-        if let Err(error) = self.fetch_counters() {
-            self.log_err(dev, fmt!("{error}"));
-        }
+        self.update_counters(dev);
     }
 
     /// Takes the port down and up again. If it does not come up, the reset is tried again later.
@@ -224,6 +222,7 @@ impl Port {
     fn reset(&self, dev: &PortDevice) {
         let lock = ConfigGuard::new(dev);
         if !dev.is_running() {
+            self.reset_failure.note(Ok(()));
             return;
         }
         self.close(dev, &lock);
@@ -234,16 +233,23 @@ impl Port {
     /// Brings a port up again that was closed. It keeps its carrier, unless the link went down meanwhile. If
     /// the port does not come up, the carrier goes, and a reset is tried later.
     pub(super) fn reopen(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) {
-        match self.open(dev, mtu, lock) {
+        let opened = self.open(dev, mtu, lock);
+        match opened {
             Ok(()) => {
                 self.check_link(dev);
                 self.log_info(dev, fmt!("reset"));
+                // When it is the stack that opens a port, it sets the filter once more of its own accord.
+                if self.filter.lock().is_incomplete() {
+                    lock.retry_rx_mode();
+                }
             }
-            Err(error) => {
+            Err(_) => {
                 dev.carrier_off();
-                self.log_err(dev, fmt!("reset failed: {error}"));
                 dev.defer_after(Deferred::RESET, RESET_RETRY);
             }
+        }
+        if let Some(error) = self.reset_failure.note(opened) {
+            self.log_err(dev, fmt!("reset failed: {error}"));
         }
     }
 
@@ -253,9 +259,7 @@ impl Port {
             self.reset(dev);
         }
         if events & Deferred::STATISTICS != 0 && dev.is_running() {
-            if let Err(error) = self.fetch_counters() {
-                self.log_err(dev, fmt!("{error}"));
-            }
+            self.update_counters(dev);
             dev.defer_after(Deferred::STATISTICS, STATISTICS_INTERVAL);
         }
     }

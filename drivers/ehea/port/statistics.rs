@@ -3,6 +3,7 @@
 //! Counters that the stack asks for.
 
 use super::{
+    context::PortDevice,
     counters::QueueCounters,
     device::Port,
     difference::growth, //
@@ -17,14 +18,22 @@ use crate::{
         TxQueueStats, //
     }, //
 };
+use kernel::prelude::*;
 use zerocopy::byteorder::big_endian::U64;
 
 impl Port {
+    /// Fetches the adapter's counters, and logs the first failure. Process context.
+    pub(super) fn update_counters(&self, dev: &PortDevice) {
+        if let Some(error) = self.fetch_failure.note(self.fetch_counters()) {
+            self.log_err(dev, fmt!("{error}"));
+        }
+    }
+
     /// Fetches the adapter's counters. Process context.
     ///
     /// The adapter counts since it was reset. Only what it has counted since it was asked before is added, so
     /// the port's counters start at 0 and never run backwards.
-    pub(super) fn fetch_counters(&self) -> Result {
+    fn fetch_counters(&self) -> Result {
         let mut fetched = self.fetched.lock();
         let now: PortBlock2 = self.calls.statistics()?;
         let Some(before) = fetched.replace(now) else {

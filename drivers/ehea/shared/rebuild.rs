@@ -31,7 +31,10 @@ use kernel::{
 impl AdapterState {
     /// Rebuilds the map if the buffer that was reported last is still not in it.
     pub(super) fn rebuild_for_miss(&self) {
-        if let Some(Err(error)) = self.missed.take(|address| self.map_address(address)) {
+        let Some(result) = self.missed.take(|address| self.map_address(address)) else {
+            return;
+        };
+        if let Some(error) = self.miss_failure.note(result) {
             dev_err!(self.firmware().dev(), "memory map not rebuilt: {}\n", error);
         }
     }

@@ -17,7 +17,10 @@ use crate::{
         AdapterBlock,
         PageSizes, //
     },
-    error::Result,
+    error::{
+        LastingFailure,
+        Result, //
+    },
     firmware::Firmware,
     mr::MissReport, //
 };
@@ -41,6 +44,7 @@ pub(crate) struct AdapterState {
     // In a CMO partition.
     entitlement: Option<Pin<KBox<Entitlement>>>,
     pub(super) missed: MissReport,
+    pub(super) miss_failure: LastingFailure,
     pub(crate) rebuilds: Arc<RebuildCounters>,
     // Dropped after the memory map: gives back what firmware has refused to take.
     firmware: Arc<Firmware>,
@@ -76,6 +80,7 @@ impl AdapterState {
             members <- Members::new(),
             entitlement,
             missed: MissReport::new(),
+            miss_failure: LastingFailure::new(),
             rebuilds,
         }? kernel::error::Error))
     }

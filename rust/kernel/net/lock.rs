@@ -100,6 +100,13 @@ impl<'a> ConfigLock<'a> {
             bindings::netif_set_real_num_queues(self.dev.as_raw(), tx.into(), rx.into())
         })
     }
+
+    /// Makes the stack call `set_rx_mode` again after a while, and again later if that fails, as it does
+    /// after a call of its own.
+    pub fn retry_rx_mode(&self) {
+        // SAFETY: The device is valid, the instance lock is held. The timer is part of the device.
+        unsafe { bindings::netif_rx_mode_schedule_retry(self.dev.as_raw()) };
+    }
 }
 
 impl<'a> Deref for ConfigLock<'a> {
