@@ -10,12 +10,38 @@ use super::replace::{move_ports, replace, Port, Ports};
 use crate::bmap::RealRange;
 
 impl<B: Backend> Memory<B> {
-    /// Maps the memory at real address `address`, unless it is mapped, or is not to be mapped now.
+    /// Maps the memory at real address `address`, which a buffer has missed, unless it is mapped or is not
+    /// to be mapped now. After fruitless attempts, a number of misses is ignored.
     ///
     /// # Errors
     ///
     /// Those of [`replace`].
-    pub fn map_address<P>(&mut self, ports: &P, address: u64) -> Result<Replaced, B::Error>
+    pub fn map_missed<P>(&mut self, ports: &P, address: u64) -> Result<Replaced, B::Error>
+    where
+        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+    {
+        self.map_for(ports, address, MemoryEvent::Miss)
+    }
+
+    /// Maps the memory at real address `address`, which somebody waits for, unless it is mapped or is not to
+    /// be mapped now. What was tried before does not matter.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`replace`].
+    pub fn map_requested<P>(&mut self, ports: &P, address: u64) -> Result<Replaced, B::Error>
+    where
+        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+    {
+        self.map_for(ports, address, MemoryEvent::Request)
+    }
+
+    fn map_for<P>(
+        &mut self,
+        ports: &P,
+        address: u64,
+        event: fn(RealRange) -> MemoryEvent,
+    ) -> Result<Replaced, B::Error>
     where
         P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
     {
@@ -23,9 +49,9 @@ impl<B: Backend> Memory<B> {
             return Ok(Replaced::Unchanged);
         };
         let map = self.map().clone();
-        // Policy has nothing to refuse about a miss.
+        // Policy has nothing to refuse about these.
         if !matches!(
-            self.policy.handle(MemoryEvent::Miss(range), &map),
+            self.policy.handle(event(range), &map),
             Ok(Action::QueueRebuild)
         ) {
             return Ok(Replaced::Unchanged);
@@ -70,7 +96,8 @@ impl<B: Backend> Memory<B> {
         }
     }
 
-    /// Moves ports that use an older map to the one in use. Ports that cannot be moved are reset.
+    /// Moves ports that use an older map to the one in use, and waits for ports that are just being closed.
+    /// Ports that cannot be moved are reset.
     pub fn settle<P>(&self, ports: &P)
     where
         P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
@@ -80,6 +107,10 @@ impl<B: Backend> Memory<B> {
         }
         if let Some(current) = self.published() {
             let _ = move_ports(ports, current, current);
+        }
+        // A port that is being closed cannot be moved any more, and still uses its map.
+        if !self.is_only() {
+            ports.with(|ports| ports.iter().for_each(Port::wait_closed));
         }
     }
 

@@ -105,8 +105,10 @@ pub enum MemoryEvent {
     Offline(RealRange),
     /// The range is online.
     Online(RealRange),
-    /// A buffer in the range has no adapter address.
+    /// A buffer in the range has no adapter address. Something else takes its place.
     Miss(RealRange),
+    /// The range has no adapter address, and somebody waits for one.
+    Request(RealRange),
 }
 
 /// Answer to a [`MemoryEvent`].
@@ -220,6 +222,7 @@ impl Policy {
                 Ok(Action::Nothing)
             }
             MemoryEvent::Miss(range) => Ok(self.miss(&range, map)),
+            MemoryEvent::Request(range) => Ok(self.request(&range, map)),
         }
     }
 
@@ -233,22 +236,31 @@ impl Policy {
         }
     }
 
-    /// Returns the action for a miss. No rebuild is queued while another one is queued or running.
-    /// A buffer that is not in the new map either will miss again.
+    /// Returns the action for a miss, some of which are ignored.
     fn miss<R: RunStore>(&mut self, range: &RealRange, map: &Busmap<R>) -> Action {
-        if self.queued
-            || self.running
-            || self.excluded.intersects(range)
-            || map.translate(range.start(), range.len()).is_some()
-        {
+        if self.ignore > 0 && self.is_wanted(range, map) {
+            self.ignore = self.ignore.saturating_sub(1);
             return Action::Nothing;
         }
-        if self.ignore > 0 {
-            self.ignore = self.ignore.saturating_sub(1);
+        self.request(range, map)
+    }
+
+    /// Returns the action for a request.
+    fn request<R: RunStore>(&mut self, range: &RealRange, map: &Busmap<R>) -> Action {
+        if !self.is_wanted(range, map) {
             return Action::Nothing;
         }
         self.queued = true;
         Action::QueueRebuild
+    }
+
+    /// Checks whether a rebuild for `range` would be worth it. None is queued while another one is queued
+    /// or running. A buffer that is not in the new map either will miss again.
+    fn is_wanted<R: RunStore>(&self, range: &RealRange, map: &Busmap<R>) -> bool {
+        !self.queued
+            && !self.running
+            && !self.excluded.intersects(range)
+            && map.translate(range.start(), range.len()).is_none()
     }
 
     /// Forgets fruitless rebuilds, because memory has changed and the next miss may be worth a

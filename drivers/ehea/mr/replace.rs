@@ -74,6 +74,9 @@ pub trait Port {
     /// After an error, the port must be reset.
     fn go_on(&self, generation: &Self::Generation) -> Result<(), Self::Error>;
 
+    /// Waits until the port is closed, if it is being closed. Others cannot open it meanwhile.
+    fn wait_closed(&self);
+
     /// Requests a reset of the port, because it could not do `step`.
     fn reset(&self, step: FailedStep, error: &Self::Error);
 }
@@ -105,6 +108,10 @@ impl<T: Deref<Target: Port>> Port for T {
 
     fn go_on(&self, generation: &Self::Generation) -> Result<(), Self::Error> {
         (**self).go_on(generation)
+    }
+
+    fn wait_closed(&self) {
+        (**self).wait_closed();
     }
 
     fn reset(&self, step: FailedStep, error: &Self::Error) {
@@ -153,11 +160,9 @@ where
     }
     // A port that could not be moved, and waits to be reset, may use another one. There are never more
     // than two.
+    memory.settle(ports);
     if !memory.is_only() {
-        let _ = move_ports(ports, &old, &old);
-        if !memory.is_only() {
-            return Err(Obstacle::SecondRegion.into());
-        }
+        return Err(Obstacle::SecondRegion.into());
     }
     memory.backend.replacement_begins();
     match memory.register(rebuild.generation(), &map) {
@@ -219,6 +224,10 @@ where
     }
     for port in ports {
         port.release_keys();
+    }
+    // One that has closed instead of pausing still owned the region.
+    for port in ports {
+        port.wait_closed();
     }
     let (number, old_map) = (old.number(), old.map().clone());
     memory.publish(None);

@@ -267,3 +267,26 @@ fn a_refused_registration_names_the_call() {
     };
     assert_eq!(RegisterError::from(error).to_string(), format!("{error}"));
 }
+
+#[test]
+fn requests_are_not_put_off() {
+    let map = map(&[sections(0, 4)], &[]);
+    let mut policy = Policy::new();
+    assert_eq!(policy.handle(miss(4), &map), Ok(Action::QueueRebuild));
+    let rebuild = policy.begin_queued().unwrap();
+    policy.finish(rebuild, None);
+    assert_eq!(policy.handle(miss(4), &map), Ok(Action::Nothing));
+    let request = |section| match miss(section) {
+        MemoryEvent::Miss(range) => MemoryEvent::Request(range),
+        _ => unreachable!(),
+    };
+    assert_eq!(policy.handle(request(3), &map), Ok(Action::Nothing));
+    assert_eq!(policy.handle(request(4), &map), Ok(Action::QueueRebuild));
+    let rebuild = policy.begin_queued().unwrap();
+    policy.finish(rebuild, None);
+    // Nor is what goes offline mapped for one.
+    policy
+        .handle(MemoryEvent::GoingOffline(sections(4, 1)), &map)
+        .unwrap();
+    assert_eq!(policy.handle(request(4), &map), Ok(Action::Nothing));
+}

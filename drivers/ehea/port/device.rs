@@ -50,6 +50,9 @@ pub(crate) struct Port {
     pub(super) queues: KVec<Queue>,
     /// Length in bytes of the longest packet that the port sends.
     pub(super) max_mtu: u32,
+    // Locked from before the port ceases to be open until nothing is left of it.
+    #[pin]
+    pub(super) closing: Mutex<()>,
     // What exists while the port is open.
     #[pin]
     pub(super) running: Mutex<Option<Running>>,
@@ -91,6 +94,7 @@ impl Port {
             settings,
             queues: list,
             max_mtu,
+            closing <- new_mutex!(()),
             running <- new_mutex!(None),
             link <- new_mutex!(()),
             counters: PortCounters::new(),

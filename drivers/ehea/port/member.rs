@@ -100,6 +100,10 @@ impl mr::Port for PortMember {
         self.for_each_queue_pair(|pair, queue| moving::go_on(&mut pair.moving(queue), generation))
     }
 
+    fn wait_closed(&self) {
+        drop(self.0.data().closing.lock());
+    }
+
     fn reset(&self, step: FailedStep, error: &Error) {
         let error = *error;
         let reason = ResetReason::Memory { step, error };

@@ -82,7 +82,7 @@ impl Port {
                 // Buffers are in memory that came after the map was made.
                 Err(Error::NotMapped(address)) if map_attempts < MAP_ATTEMPTS => {
                     map_attempts += 1;
-                    self.adapter.map_address(address)?;
+                    self.adapter.map_requested(address)?;
                 }
                 // What other ports have too much takes its time to come back.
                 Err(Error::Kernel(error))
@@ -199,6 +199,8 @@ impl Port {
 
     /// Brings the port down, if it is up. The carrier stays as it is.
     pub(super) fn close(&self, dev: &PortDevice, lock: &ConfigLock<'_>) {
+        // Whoever removes memory waits for this instead of finding nobody who has the memory mapped.
+        let closing = self.closing.lock();
         let Some(mut running) = self.running.lock().take() else {
             return;
         };
@@ -211,6 +213,7 @@ impl Port {
         } = &mut running;
         self.close_queues(ctx, queue_pairs, lock);
         drop(running);
+        drop(closing);
         self.release_entitlement();
         // Nobody else does so while the port is down.
         self.update_counters(dev);

@@ -31,7 +31,7 @@ use kernel::{
 impl AdapterState {
     /// Rebuilds the map if the buffer that was reported last is still not in it.
     pub(super) fn rebuild_for_miss(&self) {
-        let Some(result) = self.missed.take(|address| self.map_address(address)) else {
+        let Some(result) = self.missed.take(|address| self.map_missed(address)) else {
             return;
         };
         if let Some(error) = self.miss_failure.note(result) {
@@ -39,10 +39,20 @@ impl AdapterState {
         }
     }
 
-    /// Maps the memory at real address `address`, unless it is mapped, or is not to be mapped now.
-    pub(crate) fn map_address(&self, address: u64) -> Result {
-        let mut memory = self.memory.lock();
-        if memory.map_address(&self.members, address)? == Replaced::Published {
+    fn map_missed(&self, address: u64) -> Result {
+        let result = self.memory.lock().map_missed(&self.members, address);
+        self.mapped(result)
+    }
+
+    /// Maps the memory at real address `address`, which somebody waits for, unless it is mapped, or is not
+    /// to be mapped now.
+    pub(crate) fn map_requested(&self, address: u64) -> Result {
+        let result = self.memory.lock().map_requested(&self.members, address);
+        self.mapped(result)
+    }
+
+    fn mapped(&self, result: Result<Replaced>) -> Result {
+        if result? == Replaced::Published {
             self.rebuilds.lazy.inc();
         }
         Ok(())

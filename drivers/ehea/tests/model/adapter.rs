@@ -160,6 +160,8 @@ pub(crate) struct Member<'a> {
     pub(crate) number: u16,
     /// The open port, or `None` if it is closed because it could not be opened again.
     port: RefCell<Option<Port<'a>>>,
+    /// The port while it is being closed.
+    closing: RefCell<Option<Port<'a>>>,
     reset: Cell<bool>,
 }
 
@@ -182,6 +184,17 @@ impl<'a> Member<'a> {
         match self.port() {
             Some(mut port) => f(&mut port).map_err(|_| Error::Move),
             None => Ok(()),
+        }
+    }
+
+    /// Begins to close the port, or ends that.
+    pub(crate) fn begin_close(&self) {
+        self.closing.replace(self.port.take());
+    }
+
+    fn end_close(&self) {
+        if let Some(port) = self.closing.take() {
+            port.shut();
         }
     }
 
@@ -221,6 +234,10 @@ impl<'a> mr::Port for Member<'a> {
 
     fn go_on(&self, generation: &Rc<Generation<'a>>) -> Result<(), Error> {
         self.each(|port| moving::go_on(port, generation))
+    }
+
+    fn wait_closed(&self) {
+        self.end_close();
     }
 
     fn reset(&self, _step: mr::FailedStep, _error: &Error) {
@@ -268,6 +285,7 @@ impl<'a> Adapter<'a> {
             members: Members([1, 2].map(|number| Member {
                 number,
                 port: RefCell::new(None),
+                closing: RefCell::new(None),
                 // The ports come up in the same way as after an error.
                 reset: Cell::new(true),
             })),
@@ -289,6 +307,7 @@ impl<'a> Adapter<'a> {
             if let Some(port) = member.port.take() {
                 port.shut();
             }
+            member.end_close();
             member.reset.set(true);
             if let Ok(generation) = self.memory.current() {
                 let size = QueueSize::MIN;
@@ -314,8 +333,14 @@ impl<'a> Adapter<'a> {
         }
         let missed = &self.missed;
         let (memory, members) = (&mut self.memory, &self.members);
-        let result = missed.take(|address| memory.map_address(members, address));
+        let result = missed.take(|address| memory.map_missed(members, address));
         result.expect("queued for nothing").map(drop)
+    }
+
+    /// Maps memory that a port waits for while it is opened.
+    pub(crate) fn request(&mut self, address: u64) -> Result<(), Error> {
+        let result = self.memory.map_requested(&self.members, address);
+        result.map(drop)
     }
 
     /// Notifies the driver of what happens to memory.
@@ -343,6 +368,7 @@ impl<'a> Adapter<'a> {
             if let Some(port) = member.port.take() {
                 port.shut();
             }
+            member.end_close();
         }
     }
 

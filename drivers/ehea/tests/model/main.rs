@@ -6,6 +6,7 @@
 //! its end if anything is still allocated.
 
 mod adapter;
+mod closing;
 mod failures;
 mod generation;
 mod guest;
