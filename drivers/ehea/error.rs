@@ -148,7 +148,10 @@ impl fmt::Display for Error {
             Self::Geometry(error) => write!(f, "invalid size from firmware: {error}"),
             Self::NotMapped(address) => write!(f, "memory at {address:#x} is not mapped"),
             Self::Obstacle(obstacle) => core::fmt::Display::fmt(obstacle, f),
-            Self::NotDrained(index) => write!(f, "send queue {index} does not drain"),
+            Self::NotDrained(index) => write!(
+                f,
+                "send queue {index} does not drain: the adapter sends nothing, or the link partner takes too little"
+            ),
             Self::Kernel(error) => match error.name() {
                 Some(name) => f.write_str(name.to_str().unwrap_or("unknown error")),
                 None => write!(f, "error {}", error.to_errno()),

@@ -177,6 +177,8 @@ const SCENARIOS: &[Scenario] = &[
     standard("memory::removal_refused", memory::removal_refused),
     standard("memory::removal_cancelled", memory::removal_cancelled),
     standard("memory::region_not_freed", memory::region_not_freed),
+    standard("memory::without_interrupts", memory::without_interrupts),
+    standard("memory::tried_again", memory::tried_again),
     standard("observe::map_and_events", observe::map_and_events),
     standard("observe::unbound_while_read", observe::unbound_while_read),
     standard("observe::devices_of_ports", observe::devices_of_ports),

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory that cannot be removed, or only in another way, while frames flow.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
 use ehea_tests::checks::faults::{fired, reported};
-use ehea_tests::checks::memory::{send_from, start};
+use ehea_tests::checks::memory::{prepare, send_from, start};
 use ehea_tests::counters::ethtool_statistics;
-use ehea_tests::lab::Lab;
-use ehea_tests::memory::{allocations, blocks, not_registered, registered, settled, Dimm, LMB};
+use ehea_tests::lab::{wait_until, Lab};
+use ehea_tests::memory::{
+    allocations, blocks, not_registered, pages_inside, registered, settled, Dimm, LMB,
+};
 use ehea_tests::peer::Traffic;
 use serde_json::{json, Value};
 
@@ -226,6 +231,108 @@ pub(crate) fn one_region(lab: &Lab) -> Result<()> {
     traffic.stop()?.flawless()?;
     reflector.stop()?;
     ensure!(lab.stats()?.live == live, "left: {:?}", lab.stats()?.live);
+    dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// Removes memory three times while long frames of port 1 wait for the wire, which takes them (`blocked` is
+/// reset) when the queue pairs are about to move. There are no interrupts of completions then.
+fn remove_without_interrupts(lab: &Lab, near: &str, blocked: &AtomicBool) -> Result<()> {
+    let (dimm, block) = plug(lab, "dimm8")?;
+    let command = format!("exec ./ehea-net blast {near} {} 1400 110", 1_u64 << 40);
+    let flood = lab.guest().spawn(&command)?;
+    for round in 0..3 {
+        map(lab, &dimm, 111 + round)?;
+        blocked.store(true, Ordering::Relaxed);
+        wait_until("the wire takes no more", || {
+            Ok(lab.stats()?.ports.iter().any(|port| port.tx_busy))
+        })?;
+        lab.guest().inject_fault(
+            &json!({ "event": "drop_interrupt", "queue": "completion", "count": 1_000_000 }),
+        )?;
+        let removal = lab.guest().spawn(&format!("echo offline >{block}/state"))?;
+        wait_until(
+            "there is another region",
+            || Ok(lab.stats()?.mrs.len() == 2),
+        )?;
+        thread::sleep(Duration::from_millis(300));
+        blocked.store(false, Ordering::Relaxed);
+        let output = removal.wait()?;
+        lab.guest().clear_faults()?;
+        ensure!(
+            output.success(),
+            "round {round}: the memory does not go: {output}"
+        );
+        not_registered(&lab.stats()?, &dimm.range)?;
+        lab.sh(&format!("echo online_movable >{block}/state"))?;
+    }
+    flood.signal("KILL")?;
+    dimm.unplug(lab)
+}
+
+/// Interrupts get lost while memory is removed. The driver looks for itself: the memory goes, and no port
+/// is reset.
+pub(crate) fn without_interrupts(lab: &Lab) -> Result<()> {
+    lab.expect_reraise();
+    let [near, _] = prepare(lab)?;
+    let polled = || -> Result<u64> {
+        let statistics = ethtool_statistics(lab, &near)?;
+        let count = statistics.get("drained_by_poll");
+        count.copied().context("no drained_by_poll")
+    };
+    ensure!(polled()? == 0, "drained by poll without a rebuild");
+    let port = Arc::clone(lab.port(1)?);
+    let (blocked, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let wire = scope.spawn(|| -> Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                if !blocked.load(Ordering::Relaxed) {
+                    port.drain()?;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        });
+        let removed = remove_without_interrupts(lab, &near, &blocked);
+        blocked.store(false, Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
+        let drained = wire.join().expect("the thread that is the wire");
+        removed.and(drained)
+    })?;
+    ensure!(polled()? > 0, "no queue was looked at");
+    ensure!(resets(lab)? == 0, "a port was reset");
+    lab.unload()
+}
+
+/// Memory that was added is mapped although firmware refuses that at first and nobody uses the memory
+/// any more.
+pub(crate) fn tried_again(lab: &Lab) -> Result<()> {
+    let [near, _] = prepare(lab)?;
+    let (dimm, _) = plug(lab, "dimm9")?;
+    lab.guest().inject_fault(&json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr", "count": 2,
+        "action": { "return": "H_HARDWARE" },
+    }))?;
+    let position = lab.guest().console().position();
+    lab.sh("dd if=/dev/zero of=/tmp/file bs=64K count=16 2>/dev/null")?;
+    let output = lab.sh(&format!(
+        "./ehea-net senddatagrams /tmp/file 10.78.0.2 4000 2 {:#x} {:#x}",
+        dimm.range.start, dimm.range.end
+    ))?;
+    let (pages, inside) = pages_inside(&output)?;
+    ensure!(
+        inside == pages,
+        "{inside} of {pages} pages are in the added memory"
+    );
+    lab.sh("rm /tmp/file")?;
+    settled(lab, &dimm)?;
+    lab.guest().clear_faults()?;
+    let lines = logged(lab, position);
+    let failed = lines.iter().filter(|line| line.contains("not rebuilt"));
+    ensure!(failed.count() == 1, "{lines:#?}");
+    let statistics = ethtool_statistics(lab, &near)?;
+    let failed = statistics.get("mr_rebuilds_failed").copied();
+    ensure!(failed == Some(2), "{failed:?} failed rebuilds");
     dimm.unplug(lab)?;
     lab.unload()
 }

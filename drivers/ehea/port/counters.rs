@@ -35,6 +35,11 @@ pub(crate) struct QueueCounters {
     pub(crate) tx_csum_software: Counter,
     /// Number of times that the transmit queue was stopped for lack of room.
     pub(crate) tx_stopped: Counter,
+    /// Number of times that the send queue had drained before a move, and interrupts had told of all that was
+    /// sent.
+    pub(crate) drained_by_interrupt: Counter,
+    /// Number of times that it had drained, and no interrupt had told of some of what was sent.
+    pub(crate) drained_by_poll: Counter,
     /// Number of mappings of pieces of frames, in a CMO partition.
     pub(crate) cmo_tx_mapped: Counter,
     /// Number of frames sent from bounce slots, because they could not be mapped.
@@ -140,6 +145,8 @@ table! {
     c"tx_linearized" => Source::Queues(|queue| &queue.tx_linearized);
     c"tx_csum_software" => Source::Queues(|queue| &queue.tx_csum_software);
     c"tx_stopped" => Source::Queues(|queue| &queue.tx_stopped);
+    c"drained_by_interrupt" => Source::Queues(|queue| &queue.drained_by_interrupt);
+    c"drained_by_poll" => Source::Queues(|queue| &queue.drained_by_poll);
     c"rx_translation_misses" => Source::Queues(|queue| &queue.rx_translation_misses);
     c"rx_copied" => Source::Queues(|queue| &queue.rx_copied);
     c"rx_checksum_errors" => Source::Queues(|queue| &queue.rx_checksum_errors);

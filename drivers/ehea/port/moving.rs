@@ -7,13 +7,28 @@
 //! Everything that takes memory is done before the pause.
 //!
 //! Completions are handled as long as the adapter may use the queue pair: firmware may take a while
-//! to make it pause or resume.
+//! to make it pause or resume. While the send queue drains, nobody relies on interrupts: when nothing
+//! happens for a moment, the queue pair is looked at.
 //!
 //! The steps and their order are here. A [`Pair`] does each step: a queue pair of the driver, or,
 //! in the tests on the host, one of the adapter model.
 
-/// Number of times that a send queue is checked for having drained, before the queue pair gives up.
-pub const DRAIN_ATTEMPTS: u32 = 1000;
+/// Number of waits without progress after which a send queue that drains is looked at each time.
+pub const LOOK_AFTER: u32 = 3;
+/// Number of waits without progress after which a send queue is taken not to drain. The link partner may
+/// hold it up.
+pub const IDLE_WAITS: u32 = 1000;
+/// Number of waits after which it is taken not to drain although it makes progress.
+pub const ALL_WAITS: u32 = 10_000;
+
+/// Way in which the last completions of a send queue that had to drain were noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// An interrupt told of them, or they were there already.
+    ByInterrupt,
+    /// Somebody looked, and no interrupt had told of them.
+    ByPoll,
+}
 
 /// Queue pair that can move.
 pub trait Pair {
@@ -43,6 +58,15 @@ pub trait Pair {
 
     /// Checks whether the adapter has sent all frames that it was given.
     fn is_drained(&mut self) -> bool;
+
+    /// Returns a number that changes whenever completions of sent frames are handled.
+    fn completed(&self) -> u32;
+
+    /// Starts to handle completions of which no interrupt has told.
+    fn look(&mut self);
+
+    /// Records the way in which the send queue has drained.
+    fn drained(&mut self, how: Drained);
 
     /// Sleeps for a moment, in which the adapter may send something.
     fn wait(&mut self);
@@ -118,19 +142,45 @@ pub fn switch<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
 /// given up.
 pub fn pause<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
     pair.hold_frames();
-    let mut attempts = 0;
-    while !pair.is_drained() {
-        attempts += 1;
-        if attempts > DRAIN_ATTEMPTS {
+    match drain(pair) {
+        Some(how) => pair.drained(how),
+        None => {
             pair.take_frames();
             return Err(pair.not_drained());
         }
-        pair.wait();
     }
     // It may have paused even if it fails.
     pair.set_enabled(false).inspect_err(|_| resume(pair))?;
     pair.stop_polling();
     Ok(())
+}
+
+/// Waits until the send queue has drained. Returns `None` if it does not.
+fn drain<P: Pair>(pair: &mut P) -> Option<Drained> {
+    let mut how = Drained::ByInterrupt;
+    let mut completed = pair.completed();
+    let (mut idle, mut all) = (0, 0);
+    while !pair.is_drained() {
+        if idle == IDLE_WAITS || all == ALL_WAITS {
+            return None;
+        }
+        let looked = idle >= LOOK_AFTER;
+        if looked {
+            pair.look();
+        }
+        pair.wait();
+        idle += 1;
+        all += 1;
+        let now = pair.completed();
+        if now != completed {
+            if looked {
+                how = Drained::ByPoll;
+            }
+            completed = now;
+            idle = 0;
+        }
+    }
+    Some(how)
 }
 
 /// Resumes a queue pair that pauses, with the map `generation`. A queue pair that does not pause is
@@ -172,8 +222,17 @@ mod tests {
         polled: bool,
         enabled: bool,
         gave_up: bool,
-        /// Looks until the send queue is empty.
+        /// Number of waits until the send queue is empty.
         busy: u32,
+        /// Number of frames that are sent, and of which no interrupt has told.
+        unnoticed: u32,
+        looked: bool,
+        /// Number of frames that are not sent, and of waits until the link partner takes one.
+        left: u32,
+        interval: u32,
+        waits: u32,
+        completed: u32,
+        how: Option<Drained>,
         /// Numbers of the steps that fail, counted from 1, and how many there were.
         fails: Vec<u32>,
         steps: u32,
@@ -239,11 +298,31 @@ mod tests {
 
         fn is_drained(&mut self) -> bool {
             assert!(self.polled && self.enabled, "nothing drains any more");
-            self.busy == 0
+            self.busy == 0 && self.unnoticed == 0 && self.left == 0
+        }
+
+        fn completed(&self) -> u32 {
+            self.completed
+        }
+
+        fn look(&mut self) {
+            self.looked = true;
+        }
+
+        fn drained(&mut self, how: Drained) {
+            self.how = Some(how);
         }
 
         fn wait(&mut self) {
+            self.waits += 1;
             self.busy = self.busy.saturating_sub(1);
+            if core::mem::take(&mut self.looked) {
+                self.completed += core::mem::take(&mut self.unnoticed);
+            }
+            if self.left > 0 && self.waits.checked_rem(self.interval) == Some(0) {
+                self.left -= 1;
+                self.completed += 1;
+            }
         }
 
         fn not_drained(&self) -> Failed {
@@ -299,17 +378,51 @@ mod tests {
     #[test]
     fn a_pair_moves() {
         let mut pair = Script::running(1);
-        pair.busy = DRAIN_ATTEMPTS;
+        pair.busy = IDLE_WAITS;
         prepare(&mut pair, &2).unwrap();
         switch(&mut pair).unwrap();
         assert!(pair.carries_traffic() && pair.map == Some(2));
         assert_eq!(pair.next, None);
+        assert_eq!(pair.how, Some(Drained::ByInterrupt));
+    }
+
+    /// A lost interrupt costs some waits, and no more.
+    #[test]
+    fn completions_are_noticed_without_an_interrupt() {
+        let mut pair = Script::running(1);
+        pair.unnoticed = 5;
+        prepare(&mut pair, &2).unwrap();
+        switch(&mut pair).unwrap();
+        assert!(pair.carries_traffic() && pair.map == Some(2));
+        assert_eq!(pair.how, Some(Drained::ByPoll));
+        assert_eq!(pair.waits, LOOK_AFTER + 1);
+    }
+
+    /// The time without progress counts, not that for all frames.
+    #[test]
+    fn a_slow_partner_is_waited_for() {
+        let mut pair = Script::running(1);
+        (pair.left, pair.interval) = (3, IDLE_WAITS);
+        prepare(&mut pair, &2).unwrap();
+        switch(&mut pair).unwrap();
+        assert!(pair.carries_traffic() && pair.map == Some(2));
+        assert_eq!(pair.waits, 3 * IDLE_WAITS);
+    }
+
+    #[test]
+    fn a_slow_partner_is_not_waited_for_without_end() {
+        let mut pair = Script::running(1);
+        (pair.left, pair.interval) = (1000, IDLE_WAITS);
+        prepare(&mut pair, &2).unwrap();
+        assert_eq!(switch(&mut pair), Err(Failed));
+        assert!(pair.carries_traffic() && pair.map == Some(1));
+        assert_eq!((pair.waits, pair.how), (ALL_WAITS, None));
     }
 
     #[test]
     fn a_pair_that_does_not_drain_goes_on() {
         let mut pair = Script::running(1);
-        pair.busy = DRAIN_ATTEMPTS + 1;
+        pair.busy = IDLE_WAITS + 1;
         prepare(&mut pair, &2).unwrap();
         assert_eq!(switch(&mut pair), Err(Failed));
         assert!(pair.carries_traffic() && pair.map == Some(1));

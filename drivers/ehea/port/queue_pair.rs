@@ -10,7 +10,10 @@ use super::{
     },
     context::Context,
     counters::QueueCounters,
-    moving::Pair,
+    moving::{
+        Drained,
+        Pair, //
+    },
     poll::{
         CompletionInterrupt,
         CompletionQueues,
@@ -432,6 +435,22 @@ impl Pair for Moving<'_> {
         match self.queue.sender.get(&mut txq) {
             Some(sender) => sender.is_idle(),
             None => true,
+        }
+    }
+
+    fn completed(&self) -> u32 {
+        self.pair.ring.progress.completed_count()
+    }
+
+    fn look(&mut self) {
+        self.pair.napi.schedule();
+    }
+
+    fn drained(&mut self, how: Drained) {
+        let counters = &self.queue.counters;
+        match how {
+            Drained::ByInterrupt => counters.drained_by_interrupt.inc(),
+            Drained::ByPoll => counters.drained_by_poll.inc(),
         }
     }
 

@@ -19,13 +19,14 @@
 //! 2. `AdapterState::memory`: the current memory map. Whoever holds it decides which map a queue
 //!    pair is opened with or moved to.
 //! 3. The list of [`members`]: while it is locked, no port comes or goes.
-//! 4. `Port::running`: the queue pairs of a port that is open.
-//! 5. A transmit queue's lock, or a NAPI instance that is disabled.
+//! 4. `Port::closing`: while it is locked, a port is being closed.
+//! 5. `Port::running`: the queue pairs of a port that is open.
+//! 6. A transmit queue's lock, or a NAPI instance that is disabled.
 //!
 //! The [`entitlement`], the table of ports by number, and the list of what firmware holds have locks of
 //! their own, under which none of these is taken.
 //!
-//! The packet path takes none of 1 to 4. Each queue pair has its own reference of the memory map
+//! The packet path takes none of 1 to 5. Each queue pair has its own reference of the memory map
 //! that its work requests use: one in the state of its transmit queue, one in that of its NAPI
 //! instance. A rebuild exchanges them where it owns that state, so that the packet path translates
 //! addresses with plain loads.

@@ -29,19 +29,29 @@ use kernel::{
 };
 
 impl AdapterState {
-    /// Rebuilds the map if the buffer that was reported last is still not in it.
-    pub(super) fn rebuild_for_miss(&self) {
-        let Some(result) = self.missed.take(|address| self.map_missed(address)) else {
-            return;
-        };
+    /// Rebuilds the map if the buffer that was reported last is still not in it. Returns its address if that
+    /// has failed.
+    pub(super) fn rebuild_for_miss(&self) -> Option<u64> {
+        self.missed.take(|address| {
+            let result = self.memory.lock().map_missed(&self.members, address);
+            self.is_mapped(result).err().map(|_| address)
+        })?
+    }
+
+    /// Rebuilds the map if the address `address`, for which that has failed before, is still not in it. Returns
+    /// whether that has failed again.
+    pub(super) fn rebuild_again(&self, address: u64) -> bool {
+        let result = self.memory.lock().map_requested(&self.members, address);
+        self.is_mapped(result).is_err()
+    }
+
+    /// Counts a rebuild that was tried for a miss, and logs the first one that fails.
+    fn is_mapped(&self, result: Result<Replaced>) -> Result {
+        let result = self.mapped(result);
         if let Some(error) = self.miss_failure.note(result) {
             dev_err!(self.firmware().dev(), "memory map not rebuilt: {}\n", error);
         }
-    }
-
-    fn map_missed(&self, address: u64) -> Result {
-        let result = self.memory.lock().map_missed(&self.members, address);
-        self.mapped(result)
+        result
     }
 
     /// Maps the memory at real address `address`, which somebody waits for, unless it is mapped, or is not

@@ -47,6 +47,45 @@ use kernel::{
 /// Interval in which open ports follow the entitlement, even if nobody requests it.
 const ENTITLEMENT_INTERVAL: Delta = Delta::from_secs(1);
 
+/// Time after which a rebuild that has failed is tried again. It doubles each time, up to the longest one.
+const RETRY: Delta = Delta::from_millis(100);
+const LONGEST_RETRY: Delta = Delta::from_secs(10);
+
+/// Rebuild that has failed and is tried again.
+struct Retry {
+    /// Address that is not in the map.
+    address: u64,
+    since: Instant<Monotonic>,
+    delay: Delta,
+}
+
+impl Retry {
+    fn new(address: u64) -> Self {
+        Self {
+            address,
+            since: Instant::now(),
+            delay: RETRY,
+        }
+    }
+
+    /// Returns the time until the rebuild is to be tried.
+    fn left(&self) -> Delta {
+        let left = self.delay.as_nanos() - self.since.elapsed().as_nanos();
+        Delta::from_nanos(left.max(0))
+    }
+
+    fn is_due(&self) -> bool {
+        self.since.elapsed() >= self.delay
+    }
+
+    /// Waits longer from now on.
+    fn put_off(&mut self) {
+        self.since = Instant::now();
+        let delay = self.delay.as_nanos().saturating_mul(2);
+        self.delay = Delta::from_nanos(delay.min(LONGEST_RETRY.as_nanos()));
+    }
+}
+
 /// Adapter: the state that its ports share, and its work item.
 ///
 /// It must be dropped in process context, without any lock that the work takes.
@@ -66,6 +105,9 @@ pub(crate) struct AdapterWork {
     /// Time at which they did so last.
     #[pin]
     followed: Mutex<Instant<Monotonic>>,
+    /// Rebuild that has failed, for which nobody may ask any more.
+    #[pin]
+    retry: Mutex<Option<Retry>>,
 }
 
 impl Deref for Adapter {
@@ -87,6 +129,7 @@ impl Adapter {
                     state <- state,
                     entitlement_changed: AtomicBool::new(false),
                     followed <- new_mutex!(Instant::now()),
+                    retry <- new_mutex!(None),
                 }? kernel::error::Error)),
             }? kernel::error::Error),
             GFP_KERNEL,
@@ -143,6 +186,24 @@ impl Drop for Membership {
 }
 
 impl AdapterWork {
+    /// Maps what was missed. What fails is tried again, whether it is missed again or not. Returns the time
+    /// until then.
+    fn map_missed(&self) -> Option<Delta> {
+        let mut retry = self.retry.lock();
+        if let Some(address) = self.state.rebuild_for_miss() {
+            retry.get_or_insert_with(|| Retry::new(address));
+        }
+        let pending = (*retry).as_mut()?;
+        if pending.is_due() {
+            if !self.state.rebuild_again(pending.address) {
+                *retry = None;
+                return None;
+            }
+            pending.put_off();
+        }
+        Some(pending.left())
+    }
+
     /// Makes all ports follow the entitlement, one after the other.
     ///
     /// The memory map is locked for one port at a time, and not while the table of shares is waited for,
@@ -165,19 +226,26 @@ impl AdapterWork {
 
 impl workqueue::Handler for AdapterWork {
     fn run(&self, work: &WorkRef<'_>) {
-        self.state.rebuild_for_miss();
-        let Some(entitlement) = self.state.entitlement() else {
-            return;
-        };
+        let retry = self.map_missed();
+        let follow = self.follow_when_due();
+        if let Some(delay) = [retry, follow].into_iter().flatten().min() {
+            work.schedule_after(delay);
+        }
+    }
+}
+
+impl AdapterWork {
+    /// Makes all ports follow the entitlement, if they have to or have not for a while. Returns the time until
+    /// they do so the next time.
+    fn follow_when_due(&self) -> Option<Delta> {
+        let entitlement = self.state.entitlement()?;
         let changed = self.entitlement_changed.swap(false, Relaxed);
         let mut followed = self.followed.lock();
         if changed || followed.elapsed() >= ENTITLEMENT_INTERVAL {
             *followed = Instant::now();
             self.follow(entitlement);
         }
-        if entitlement.has_open_ports() {
-            // What there was no room for is tried again.
-            work.schedule_after(ENTITLEMENT_INTERVAL);
-        }
+        // What there was no room for is tried again.
+        entitlement.has_open_ports().then_some(ENTITLEMENT_INTERVAL)
     }
 }

@@ -8,7 +8,7 @@ use ehea_core::abi::cb::qp::{QpBlock0, QpControl};
 use ehea_core::abi::hcall::Opcode;
 use ehea_core::abi::wqe::Rwqe;
 use ehea_core::hcall::HcallError;
-use ehea_core::moving::Pair;
+use ehea_core::moving::{Drained, Pair};
 
 use super::super::generation::{Generation, Keys};
 use super::Port;
@@ -54,6 +54,15 @@ impl<'a> Pair for Port<'a> {
         self.complete();
         self.poster.is_idle(self.completer.completed())
     }
+
+    fn completed(&self) -> u32 {
+        self.completer.completed()
+    }
+
+    // Completions are looked for each time.
+    fn look(&mut self) {}
+
+    fn drained(&mut self, _how: Drained) {}
 
     fn wait(&mut self) {
         self.guest.machine.borrow_mut().advance(1_000_000);
