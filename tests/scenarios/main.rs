@@ -186,6 +186,7 @@ const SCENARIOS: &[Scenario] = &[
         "observe::idle_ports_allocate_nothing",
         observe::idle_ports_allocate_nothing,
     ),
+    standard("observe::during_rebuild", observe::during_rebuild),
     standard("errors::bad_completions", errors::bad_completions),
     standard("errors::malfunction", errors::malfunction),
     standard("errors::lost_interrupts", errors::lost_interrupts),

@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
+use ehea_model::fault::ArmedFault;
 use ehea_model::stats::Stats;
 use ehea_tests::checks::faults::fired;
-use ehea_tests::checks::memory::{send_from, start};
+use ehea_tests::checks::memory::{prepare, send_from, start};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{port_address, wait_until, Lab};
-use ehea_tests::memory::{blocks, online_bytes, Dimm};
+use ehea_tests::memory::{blocks, not_registered, online_bytes, registered, Dimm};
 use ehea_tests::observe::{allocations_of_module, Event, MapFile, Trace, DEBUGFS};
 use ehea_tests::peer::Plan;
 use serde_json::json;
+
+use crate::memory::{self, plug};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Size of a DIMM in bytes: two blocks.
@@ -506,4 +509,30 @@ pub(crate) fn devices_of_ports(lab: &Lab) -> Result<()> {
         ensure!(!lab.run(&format!("ls {name}"))?.success(), "{name} is left");
     }
     Ok(())
+}
+
+/// Users who look at counters are answered while the memory map is rebuilt, however long firmware takes.
+pub(crate) fn during_rebuild(lab: &Lab) -> Result<()> {
+    let [near, _] = prepare(lab)?;
+    let (dimm, block) = plug(lab, "dimm3")?;
+    memory::map(lab, &dimm, 130)?;
+    lab.guest().inject_fault(&json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr",
+        "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_10_SEC", "times": 1 } },
+    }))?;
+    let removal = lab.guest().spawn(&format!("echo offline >{block}/state"))?;
+    wait_until("firmware is busy", || {
+        let faults = lab.guest().faults::<Vec<ArmedFault>>()?;
+        Ok(faults.iter().any(|fault| fault.fired > 0))
+    })?;
+    lab.sh(&format!("ip -s link show {near}"))?;
+    lab.sh(&format!("ethtool -S {near}"))?;
+    lab.sh("cat /sys/kernel/debug/ehea/*/map")?;
+    registered(&lab.stats()?, &dimm.range).context("answered after the rebuild")?;
+    let output = removal.wait()?;
+    ensure!(output.success(), "{output}");
+    not_registered(&lab.stats()?, &dimm.range)?;
+    lab.guest().clear_faults()?;
+    dimm.unplug(lab)?;
+    lab.unload()
 }

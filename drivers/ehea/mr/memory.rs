@@ -146,9 +146,9 @@ impl<B: Backend> Memory<B> {
         self.policy.excluded()
     }
 
-    /// Returns the number of generations, and thus of regions, that exist.
-    pub fn regions(&self) -> u32 {
-        self.alive.get()
+    /// Returns the owner of the number of generations, and thus of regions, that exist.
+    pub fn alive(&self) -> &B::Count {
+        &self.alive
     }
 
     /// Checks whether no map but the one in use has a region.

@@ -31,9 +31,7 @@ impl Show for MapFile {
         let state = adapter.map_state();
         let mut values = [0; counters::NAMES.len()];
         // Counts of all ports together.
-        adapter
-            .members()
-            .for_each(|member| member.add_counts(&mut values));
+        adapter.members().add_counts(&mut values);
         counters::set_adapter(&mut values, adapter, &state);
         for (name, value) in counters::NAMES.iter().zip(values) {
             seq_print!(out, "{}: {}\n", *name, value);

@@ -60,12 +60,16 @@ impl Deref for Entry {
 
 /// Ports of an adapter.
 ///
-/// The list is for operations on all ports. While it is locked, no port is added or removed. The
-/// table is for events, which name a port by its number and wait for nothing.
+/// The list is for operations on all ports, which may take long. While it is locked, no port is added or
+/// removed. The table is for events, which name a port by its number and wait for nothing. The second list is
+/// for users who want to see counts, and do not wait for operations either.
 #[pin_data]
 pub(crate) struct Members {
     #[pin]
     list: Mutex<KVec<Arc<Entry>>>,
+    // The same ports.
+    #[pin]
+    counted: Mutex<KVec<Arc<Entry>>>,
     // Its lock is a spinlock.
     #[pin]
     by_number: XArray<Arc<Entry>>,
@@ -76,6 +80,7 @@ impl Members {
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             list <- new_mutex!(KVec::new()),
+            counted <- new_mutex!(KVec::new()),
             by_number <- XArray::new(AllocKind::Alloc),
         })
     }
@@ -90,6 +95,8 @@ impl Members {
         let entry = Arc::new(Entry(member), GFP_KERNEL)?;
         let mut list = self.list.lock();
         list.reserve(1, GFP_KERNEL)?;
+        let mut counted = self.counted.lock();
+        counted.reserve(1, GFP_KERNEL)?;
         if self.contains(number) {
             return Err(Error::Invalid("port number, used twice"));
         }
@@ -99,6 +106,7 @@ impl Members {
             .map_err(|error| error.error)?;
         drop(by_number);
         // There is room for it.
+        counted.push(entry.clone(), GFP_KERNEL)?;
         Ok(list.push(entry, GFP_KERNEL)?)
     }
 
@@ -106,6 +114,9 @@ impl Members {
     pub(super) fn remove(&self, number: u16) {
         let mut list = self.list.lock();
         let entry = self.by_number.lock().remove(number.into());
+        self.counted
+            .lock()
+            .retain(|member| member.number() != number);
         list.retain(|member| member.number() != number);
         drop(entry);
     }
@@ -129,10 +140,11 @@ impl Members {
         numbers.filter(|&number| number >= first).min()
     }
 
-    /// Calls `f` for each port. No port is added or removed meanwhile.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&dyn Member)) {
-        for member in self.list.lock().iter() {
-            f(&***member);
+    /// Adds the counts of all ports to `values`, which are in the order of the ports' table of counters.
+    /// Waits for no operation on a port.
+    pub(crate) fn add_counts(&self, values: &mut [u64]) {
+        for member in self.counted.lock().iter() {
+            member.add_counts(values);
         }
     }
 }

@@ -8,7 +8,7 @@
 //!   [`rebuild`]: how they follow memory hotplug.
 //! - [`entitlement`]: the shares of the ports, in a CMO partition.
 //! - [`events`]: the notification event queue.
-//! - [`observe`]: the state that users see; [`counters`]: counts and measurements of rebuilds.
+//! - [`observe`]: the state that users see, with its [`snapshot`]; [`counters`]: counts and measurements of rebuilds.
 //!
 //! # Locks
 //!
@@ -23,7 +23,8 @@
 //! 5. `Port::running`: the queue pairs of a port that is open.
 //! 6. A transmit queue's lock, or a NAPI instance that is disabled.
 //!
-//! The [`entitlement`], the table of ports by number, and the list of what firmware holds have locks of
+//! The [`entitlement`], the table of ports by number, what users see of the memory map and of the ports'
+//! counts ([`observe`]), and the list of what firmware holds have locks of
 //! their own, under which none of these is taken.
 //!
 //! The packet path takes none of 1 to 5. Each queue pair has its own reference of the memory map
@@ -39,6 +40,7 @@ mod memory;
 mod observe;
 mod rebuild;
 mod runs;
+mod snapshot;
 mod state;
 mod worker;
 

@@ -7,15 +7,53 @@ use super::{
         Cost,
         Measurement, //
     },
-    memory::Map,
+    memory::{
+        Map,
+        Memory, //
+    },
+    snapshot::Snapshot,
     state::AdapterState, //
 };
 use crate::mr::Exclusions;
-use kernel::sync::Arc;
+use core::ops::{
+    Deref,
+    DerefMut, //
+};
+use kernel::sync::{
+    Arc,
+    MutexGuard, //
+};
 
-/// State of the memory map at one time.
-///
-/// It owns the map, but not the region, so that it does not prevent the removal of memory.
+/// Memory map, locked. Users see what was done with it when this is dropped.
+pub(super) struct LockedMemory<'a> {
+    memory: MutexGuard<'a, Memory>,
+    state: &'a AdapterState,
+}
+
+impl Deref for LockedMemory<'_> {
+    type Target = Memory;
+
+    fn deref(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+impl DerefMut for LockedMemory<'_> {
+    fn deref_mut(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+}
+
+impl Drop for LockedMemory<'_> {
+    fn drop(&mut self) {
+        let now = Snapshot::of(&self.memory);
+        let before = core::mem::replace(&mut *self.state.snapshot.lock(), now);
+        // Freed here, not under the lock.
+        drop(before);
+    }
+}
+
+/// State of the memory map, as users see it.
 pub(crate) struct MapState {
     /// Number of the map; 0 if none is registered.
     pub(crate) generation: u64,
@@ -35,18 +73,25 @@ pub(crate) struct MapState {
 }
 
 impl AdapterState {
-    /// Returns the state of the memory map in use. Waits for a rebuild that is under way.
+    /// Locks the memory map, to do something with it.
+    pub(super) fn lock_memory(&self) -> LockedMemory<'_> {
+        LockedMemory {
+            memory: self.memory.lock(),
+            state: self,
+        }
+    }
+
+    /// Returns the state of the memory map. During a rebuild, it is that from before, except for the number of
+    /// regions. Nothing is waited for.
     pub(crate) fn map_state(&self) -> MapState {
-        let memory = self.memory.lock();
-        let published = memory.published();
-        let region = published.map(|generation| generation.region());
+        let snapshot = self.snapshot.lock().clone();
         MapState {
-            generation: published.map_or(0, |generation| generation.number().get()),
-            map: memory.map().clone(),
-            page_size: region.map_or(0, |region| region.page_size().bytes()),
-            register_calls: region.map_or(0, |region| region.register_calls()),
-            regions: memory.regions(),
-            excluded: *memory.excluded(),
+            generation: snapshot.generation,
+            map: snapshot.map,
+            page_size: snapshot.page_size,
+            register_calls: snapshot.register_calls,
+            regions: self.alive.get(),
+            excluded: snapshot.excluded,
             blackout: self.rebuilds.last_blackout.cost(),
             longest_blackout: self.rebuilds.longest_blackout.cost(),
         }

@@ -33,7 +33,7 @@ impl AdapterState {
     /// has failed.
     pub(super) fn rebuild_for_miss(&self) -> Option<u64> {
         self.missed.take(|address| {
-            let result = self.memory.lock().map_missed(&self.members, address);
+            let result = self.lock_memory().map_missed(&self.members, address);
             self.is_mapped(result).err().map(|_| address)
         })?
     }
@@ -41,7 +41,7 @@ impl AdapterState {
     /// Rebuilds the map if the address `address`, for which that has failed before, is still not in it. Returns
     /// whether that has failed again.
     pub(super) fn rebuild_again(&self, address: u64) -> bool {
-        let result = self.memory.lock().map_requested(&self.members, address);
+        let result = self.lock_memory().map_requested(&self.members, address);
         self.is_mapped(result).is_err()
     }
 
@@ -57,7 +57,7 @@ impl AdapterState {
     /// Maps the memory at real address `address`, which somebody waits for, unless it is mapped, or is not
     /// to be mapped now.
     pub(crate) fn map_requested(&self, address: u64) -> Result {
-        let result = self.memory.lock().map_requested(&self.members, address);
+        let result = self.lock_memory().map_requested(&self.members, address);
         self.mapped(result)
     }
 
@@ -71,7 +71,7 @@ impl AdapterState {
     /// Moves a port that was just added to the map in use. It has missed any rebuild that was done
     /// before it was added.
     pub(super) fn member_added(&self) {
-        self.memory.lock().settle(&self.members);
+        self.lock_memory().settle(&self.members);
     }
 
     /// Follows a notification about `range`.
@@ -86,7 +86,7 @@ impl AdapterState {
             Event::Online => MemoryEvent::Online(range),
             Event::GoingOnline | Event::CancelOnline => return Ok(()),
         };
-        let mut memory = self.memory.lock();
+        let mut memory = self.lock_memory();
         if memory.follow(&self.members, event)? == Replaced::Published {
             self.rebuilds.immediate.inc();
         }

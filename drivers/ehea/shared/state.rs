@@ -10,7 +10,8 @@ use super::{
         new_memory,
         Generation,
         Memory, //
-    }, //
+    },
+    snapshot::Snapshot, //
 };
 use crate::{
     abi::cb::adapter::{
@@ -22,7 +23,10 @@ use crate::{
         Result, //
     },
     firmware::Firmware,
-    mr::MissReport, //
+    mr::{
+        AliveCount,
+        MissReport, //
+    }, //
 };
 use kernel::{
     new_mutex,
@@ -39,6 +43,11 @@ pub(crate) struct AdapterState {
     limits: AdapterBlock,
     #[pin]
     pub(super) memory: Mutex<Memory>,
+    // What users see of the map. Locked for a moment only.
+    #[pin]
+    pub(super) snapshot: Mutex<Snapshot>,
+    // Number of regions.
+    pub(super) alive: Arc<AliveCount>,
     #[pin]
     pub(super) members: Members,
     // In a CMO partition.
@@ -76,6 +85,8 @@ impl AdapterState {
         Ok(try_pin_init!(Self {
             firmware,
             limits,
+            snapshot <- new_mutex!(Snapshot::of(&memory)),
+            alive: memory.alive().clone(),
             memory <- new_mutex!(memory),
             members <- Members::new(),
             entitlement,
@@ -107,7 +118,7 @@ impl AdapterState {
         &self,
         f: impl FnOnce(&Arc<Generation>) -> Result<T>,
     ) -> Result<T> {
-        let mut memory = self.memory.lock();
+        let mut memory = self.lock_memory();
         let generation = memory.current()?;
         f(&generation)
     }

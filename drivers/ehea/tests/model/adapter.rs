@@ -392,7 +392,7 @@ impl<'a> Adapter<'a> {
         assert_eq!(stats.refused_accesses, 0);
         assert_eq!(stats.removed_while_registered, 0);
         if self.guest.not_freed.borrow().is_empty() {
-            assert_eq!(stats.mrs.len(), self.memory.regions() as usize);
+            assert_eq!(stats.mrs.len(), self.memory.alive().get() as usize);
             for run in stats.mrs.iter().flat_map(|mr| &mr.runs) {
                 let run = RealRange::new(run.0, run.1).unwrap();
                 for &block in leaving {
