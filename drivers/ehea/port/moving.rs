@@ -30,6 +30,16 @@ pub enum Drained {
     ByPoll,
 }
 
+/// Failure to write work requests for another map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeError<E> {
+    /// All work requests refer to the map before, and to memory that is still there.
+    Unchanged(E),
+    /// Some refer to memory that is gone, or to another map than the rest. The adapter must not use
+    /// them any more.
+    Broken(E),
+}
+
 /// Queue pair that can move.
 pub trait Pair {
     /// Shared owner of a memory map and its region.
@@ -88,8 +98,17 @@ pub trait Pair {
     /// Writes all work requests again for another map, while the queue pair pauses. Returns what is
     /// left over, if there was a map.
     ///
-    /// If that fails, they refer to the map before.
-    fn exchange(&mut self, prepared: Self::Prepared) -> Result<Option<Self::Old>, Self::Error>;
+    /// # Errors
+    ///
+    /// The error says whether the queue pair can resume with the map before.
+    fn exchange(
+        &mut self,
+        prepared: Self::Prepared,
+    ) -> Result<Option<Self::Old>, ExchangeError<Self::Error>>;
+
+    /// Returns the place that says whether work requests are broken. If so, the queue pair pauses until
+    /// the port is reset.
+    fn broken(&mut self) -> &mut bool;
 
     /// Drops the owners of the map's region, while the queue pair pauses.
     fn release_keys(&mut self);
@@ -104,7 +123,7 @@ pub trait Pair {
 ///
 /// Those of [`Pair::allocate`].
 pub fn prepare<P: Pair>(pair: &mut P, to: &P::Generation) -> Result<(), P::Error> {
-    if !pair.uses(to) {
+    if !*pair.broken() && !pair.uses(to) {
         let prepared = pair.allocate(to)?;
         *pair.prepared() = Some(prepared);
     }
@@ -127,10 +146,22 @@ pub fn switch<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
         return Ok(());
     };
     pause(pair)?;
-    let old = pair.exchange(prepared);
+    let old = exchange(pair, prepared);
     resume(pair);
     // Dropped here, where it holds up nobody.
     old.map(drop)
+}
+
+/// Writes all work requests again. A queue pair that is broken by that has given up.
+fn exchange<P: Pair>(pair: &mut P, prepared: P::Prepared) -> Result<Option<P::Old>, P::Error> {
+    pair.exchange(prepared).map_err(|error| match error {
+        ExchangeError::Unchanged(error) => error,
+        ExchangeError::Broken(error) => {
+            *pair.broken() = true;
+            pair.give_up(&error);
+            error
+        }
+    })
 }
 
 /// Makes a queue pair pause. Frames that arrive meanwhile wait in the adapter, and frames to be
@@ -141,6 +172,9 @@ pub fn switch<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
 /// The send queue does not drain, or the adapter refuses. The queue pair carries traffic, or has
 /// given up.
 pub fn pause<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
+    if *pair.broken() {
+        return Ok(());
+    }
     pair.hold_frames();
     match drain(pair) {
         Some(how) => pair.drained(how),
@@ -184,22 +218,25 @@ fn drain<P: Pair>(pair: &mut P) -> Option<Drained> {
 }
 
 /// Resumes a queue pair that pauses, with the map `generation`. A queue pair that does not pause is
-/// not affected.
+/// not affected, nor is one that is broken.
 ///
 /// # Errors
 ///
 /// The queue pair still pauses. The port must be reset.
 pub fn go_on<P: Pair>(pair: &mut P, generation: &P::Generation) -> Result<(), P::Error> {
-    if !pair.uses(generation) {
+    if !*pair.broken() && !pair.uses(generation) {
         let prepared = pair.allocate(generation)?;
-        drop(pair.exchange(prepared)?);
+        drop(exchange(pair, prepared)?);
     }
     resume(pair);
     Ok(())
 }
 
-/// Resumes a queue pair that pauses, or gives up.
+/// Resumes a queue pair that pauses, or gives up. One that is broken has given up.
 fn resume<P: Pair>(pair: &mut P) {
+    if *pair.broken() {
+        return;
+    }
     pair.start_polling();
     match pair.set_enabled(true) {
         Ok(()) => pair.take_frames(),
@@ -236,6 +273,9 @@ mod tests {
         /// Numbers of the steps that fail, counted from 1, and how many there were.
         fails: Vec<u32>,
         steps: u32,
+        /// True if work requests are lost when they cannot be written again.
+        fragile: bool,
+        broken: bool,
     }
 
     #[derive(Debug, PartialEq, Eq)]
@@ -342,15 +382,23 @@ mod tests {
         fn set_enabled(&mut self, enabled: bool) -> Result<(), Failed> {
             assert!(enabled || self.holds && self.busy == 0);
             assert!(self.polled, "nobody looks while firmware takes its time");
+            assert!(!self.broken, "the adapter uses memory that is gone");
             self.step()?;
             self.enabled = enabled;
             Ok(())
         }
 
-        fn exchange(&mut self, prepared: u32) -> Result<Option<u32>, Failed> {
+        fn exchange(&mut self, prepared: u32) -> Result<Option<u32>, ExchangeError<Failed>> {
             self.assert_paused();
-            self.step()?;
+            self.step().map_err(match self.fragile {
+                true => ExchangeError::Broken,
+                false => ExchangeError::Unchanged,
+            })?;
             Ok(self.map.replace(prepared))
+        }
+
+        fn broken(&mut self) -> &mut bool {
+            &mut self.broken
         }
 
         fn release_keys(&mut self) {
@@ -452,6 +500,37 @@ mod tests {
             }
             assert!(pair.gave_up || pair.carries_traffic(), "{fails:?}");
         }
+    }
+
+    /// Whatever fails, the adapter never uses a pair again whose work requests are broken, and the port is
+    /// reset.
+    #[test]
+    fn a_broken_pair_pauses_until_the_port_is_reset() {
+        let mut broken = 0;
+        for fails in 0..64u32 {
+            let fails: Vec<u32> = (1..=6).filter(|step| fails & 1 << step != 0).collect();
+            let mut pair = Script::running(1);
+            (pair.fails, pair.fragile) = (fails.clone(), true);
+            prepare(&mut pair, &2).unwrap();
+            let moved = switch(&mut pair);
+            assert!(pair.gave_up || pair.carries_traffic(), "{fails:?}");
+            if !pair.broken {
+                continue;
+            }
+            broken += 1;
+            assert_eq!(moved, Err(Failed));
+            assert!(pair.gave_up);
+            // Others go on meanwhile, with this map or another one.
+            for map in [1, 3] {
+                prepare(&mut pair, &map).unwrap();
+                switch(&mut pair).unwrap();
+                pause(&mut pair).unwrap();
+                go_on(&mut pair, &map).unwrap();
+                discard(&mut pair);
+            }
+            pair.assert_paused();
+        }
+        assert!(broken > 0);
     }
 
     fn release_keys_and_go_on(pair: &mut Script) {

@@ -12,6 +12,7 @@ use super::{
     counters::QueueCounters,
     moving::{
         Drained,
+        ExchangeError,
         Pair, //
     },
     poll::{
@@ -115,6 +116,8 @@ pub(super) struct QueuePair {
     memory: BufferMemory,
     /// Memory that is mapped, in a CMO partition.
     charge: Charge,
+    /// True if work requests refer to memory that is gone. The queue pair pauses until the port is reset.
+    broken: bool,
     /// Measurement of the pause, while the queue pair pauses.
     blackout: Option<Measurement>,
     /// Number of the network device's queues.
@@ -202,6 +205,7 @@ impl QueuePair {
                 ticket: Some(ticket),
                 memory: sides.receive,
                 charge: sides.charge,
+                broken: false,
                 blackout: None,
                 index,
                 ctx: ctx.clone(),
@@ -361,7 +365,7 @@ impl QueuePair {
             return Ok(());
         };
         charged.set_limits(limits);
-        if !charged.is_short() {
+        if self.broken || !charged.is_short() {
             return Ok(());
         }
         let access = self.ctx.firmware().access();
@@ -474,10 +478,13 @@ impl Pair for Moving<'_> {
         self.pair.qp.set_enabled(enabled)
     }
 
-    fn exchange(&mut self, mut prepared: Prepared) -> Result<Option<Keys>> {
+    fn exchange(
+        &mut self,
+        mut prepared: Prepared,
+    ) -> core::result::Result<Option<Keys>, ExchangeError<Error>> {
         let pair = &mut *self.pair;
-        pair.napi
-            .disabled()?
+        let poll = pair.napi.disabled();
+        poll.map_err(|error| ExchangeError::Unchanged(error.into()))?
             .receiver
             .exchange(prepared.keys.receive(), &mut prepared.spares)?;
 
@@ -494,6 +501,10 @@ impl Pair for Moving<'_> {
         drop(old);
         pair.bounce = prepared.bounce;
         Ok(pair.keys.replace(prepared.keys))
+    }
+
+    fn broken(&mut self) -> &mut bool {
+        &mut self.pair.broken
     }
 
     fn release_keys(&mut self) {

@@ -5,7 +5,8 @@
 use super::{
     charged::{
         ChargedBuffers,
-        ChunkCount, //
+        ChunkCount,
+        ChunkSpares, //
     },
     free::FreeBuffers,
     ring::Ring, //
@@ -25,8 +26,7 @@ use crate::{
         net::{
             skbuff::RxBuffer,
             Device, //
-        },
-        page::ContiguousBuffer, //
+        }, //
     },
     shared::{
         Map,
@@ -138,8 +138,7 @@ impl BufferRing {
 /// Reserve of buffers for a rewrite of a ring.
 pub(super) enum RingSpares {
     Free(KVec<RxBuffer>),
-    /// Memory for chunks.
-    Charged(KVec<ContiguousBuffer>),
+    Charged(ChunkSpares),
 }
 
 impl RingSpares {

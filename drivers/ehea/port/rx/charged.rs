@@ -272,12 +272,11 @@ impl ChargedBuffers {
     }
 
     /// Allocates memory for `count` chunks, in `map`. Process context.
-    pub(crate) fn spares(
-        kind: BufferKind,
-        count: usize,
-        map: &Map,
-    ) -> Result<KVec<ContiguousBuffer>> {
-        let mut spares = KVec::with_capacity(count, GFP_KERNEL)?;
+    pub(crate) fn spares(kind: BufferKind, count: usize, map: &Map) -> Result<ChunkSpares> {
+        let mut spares = ChunkSpares {
+            memory: KVec::with_capacity(count, GFP_KERNEL)?,
+            mapped: KVec::with_capacity(count, GFP_KERNEL)?,
+        };
         let bytes = kind.chunk_bytes(PAGE_SIZE);
         for _ in 0..count {
             let memory = ContiguousBuffer::new(bytes)?;
@@ -285,7 +284,7 @@ impl ChargedBuffers {
             if map.translate(address, bytes as u64).is_none() {
                 return Err(Error::NotMapped(address));
             }
-            spares.push(memory, GFP_KERNEL)?;
+            spares.memory.push(memory, GFP_KERNEL)?;
         }
         Ok(spares)
     }
@@ -293,36 +292,42 @@ impl ChargedBuffers {
     /// Writes all work requests again for another memory map. Chunks that are not in it are
     /// replaced by `spares`, to which the frames in them are copied. The queue pair must pause.
     ///
-    /// A chunk that is replaced makes room for its replacement in the entitlement.
+    /// If the entitlement has no room for all of the new chunks besides the old ones, old ones make room.
+    ///
+    /// # Errors
+    ///
+    /// Work requests may refer to chunks that are gone.
     pub(crate) fn rewrite(
         &mut self,
         ring: &Ring,
         translation: &Translation,
-        spares: &mut KVec<ContiguousBuffer>,
+        spares: &mut ChunkSpares,
     ) -> Result {
         let access = &self.access;
+        spares.map(access);
         for place in &mut self.chunks {
             let Some(chunk) = place else {
                 continue;
             };
-            if !is_in(&chunk.memory, &translation.map) {
-                let address = chunk.memory.real_address();
-                let spare = spares.pop().ok_or(Error::NotMapped(address))?;
-                copy(&chunk.memory.window(), &spare.window())?;
-                match DmaBuffer::of(access, spare) {
-                    Ok(new) => chunk.memory = new,
-                    Err((_, spare)) => {
-                        let (posted, retiring) = (chunk.posted, chunk.retiring);
-                        *place = None;
-                        let memory = DmaBuffer::of(access, spare).map_err(|(error, _)| error)?;
-                        *place = Some(Chunk {
-                            memory,
-                            posted,
-                            retiring,
-                        });
-                    }
-                }
+            if is_in(&chunk.memory, &translation.map) {
+                continue;
             }
+            let address = chunk.memory.real_address();
+            if let Some(new) = spares.mapped.pop() {
+                copy(&chunk.memory.window(), &new.window())?;
+                chunk.memory = new;
+                continue;
+            }
+            let spare = spares.memory.pop().ok_or(Error::NotMapped(address))?;
+            copy(&chunk.memory.window(), &spare.window())?;
+            let (posted, retiring) = (chunk.posted, chunk.retiring);
+            *place = None;
+            let memory = DmaBuffer::of(access, spare).map_err(|(error, _)| error)?;
+            *place = Some(Chunk {
+                memory,
+                posted,
+                retiring,
+            });
         }
         let (stride, len) = (self.kind.stride as usize, self.kind.len as usize);
         for (index, id) in self.slots.iter().enumerate() {
@@ -338,6 +343,35 @@ impl ChargedBuffers {
                 .map_err(|Lost| EINVAL)?;
         }
         Ok(())
+    }
+}
+
+/// Memory for chunks that replace others.
+pub(crate) struct ChunkSpares {
+    /// Memory that is not mapped.
+    memory: KVec<ContiguousBuffer>,
+    /// Memory that is mapped. There is room for all.
+    mapped: KVec<DmaBuffer>,
+}
+
+impl ChunkSpares {
+    /// Returns the number of chunks.
+    pub(crate) fn len(&self) -> usize {
+        self.memory.len().saturating_add(self.mapped.len())
+    }
+
+    /// Maps as much as there is room for in the entitlement.
+    fn map(&mut self, access: &Access) {
+        while let Some(memory) = self.memory.pop() {
+            match DmaBuffer::of(access, memory) {
+                // There is room for it.
+                Ok(mapped) => drop(self.mapped.push_within_capacity(mapped)),
+                Err((_, memory)) => {
+                    drop(self.memory.push_within_capacity(memory));
+                    break;
+                }
+            }
+        }
     }
 }
 

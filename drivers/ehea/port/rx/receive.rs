@@ -46,6 +46,7 @@ use crate::{
     port::{
         context::Context,
         counters::QueueCounters,
+        moving::ExchangeError,
         rings::{
             CompletionRing,
             CompletionSlot, //
@@ -183,13 +184,15 @@ impl Receiver {
         &mut self,
         translation: Translation,
         spares: &mut Spares,
-    ) -> Result<Translation> {
+    ) -> core::result::Result<Translation, ExchangeError<Error>> {
         let [rq2, rq3] = self.unmapped(&translation.map);
         if rq2 > spares.rq2.len() || rq3 > spares.rq3.len() {
-            return Err(Error::Kernel(EAGAIN));
+            return Err(ExchangeError::Unchanged(Error::Kernel(EAGAIN)));
         }
-        self.frames.rq2.rewrite(&translation, &mut spares.rq2)?;
-        self.frames.rq3.rewrite(&translation, &mut spares.rq3)?;
+        let frames = &mut self.frames;
+        let rq2 = frames.rq2.rewrite(&translation, &mut spares.rq2);
+        rq2.and_then(|()| frames.rq3.rewrite(&translation, &mut spares.rq3))
+            .map_err(ExchangeError::Broken)?;
         Ok(core::mem::replace(
             &mut self.frames.translation,
             translation,

@@ -97,6 +97,8 @@ pub(crate) struct Port<'a> {
     pub(crate) missed: Cell<Option<u64>>,
     /// True while the queue pair pauses.
     paused: bool,
+    /// Never true: nothing is lost here when work requests are written again.
+    broken: bool,
     /// True if the queue pair cannot resume, so that the port must be closed and opened again.
     pub(crate) needs_reset: bool,
 }
@@ -238,6 +240,7 @@ impl<'a> Port<'a> {
             signalled: Cell::new(0),
             missed: Cell::new(None),
             paused: false,
+            broken: false,
             needs_reset: false,
         };
         port.bring_up(&qp);

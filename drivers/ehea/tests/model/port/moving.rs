@@ -8,7 +8,7 @@ use ehea_core::abi::cb::qp::{QpBlock0, QpControl};
 use ehea_core::abi::hcall::Opcode;
 use ehea_core::abi::wqe::Rwqe;
 use ehea_core::hcall::HcallError;
-use ehea_core::moving::{Drained, Pair};
+use ehea_core::moving::{Drained, ExchangeError, Pair};
 
 use super::super::generation::{Generation, Keys};
 use super::Port;
@@ -81,9 +81,13 @@ impl<'a> Pair for Port<'a> {
         Ok(self.request(enabled)?)
     }
 
-    fn exchange(&mut self, keys: Keys<'a>) -> Result<Option<Keys<'a>>, Stuck> {
+    fn exchange(&mut self, keys: Keys<'a>) -> Result<Option<Keys<'a>>, ExchangeError<Stuck>> {
         self.rewrite(&keys);
         Ok(self.keys.replace(keys))
+    }
+
+    fn broken(&mut self) -> &mut bool {
+        &mut self.broken
     }
 
     fn release_keys(&mut self) {
