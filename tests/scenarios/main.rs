@@ -330,6 +330,12 @@ const SCENARIOS: &[Scenario] = &[
         run: memory::one_region,
         known: None,
     },
+    Scenario {
+        name: "memory::long_pause",
+        shape: TIGHT,
+        run: memory::long_pause,
+        known: None,
+    },
     cmo("cmo_platform::announced", cmo_platform::announced),
     cmo("cmo_platform::charged", cmo_platform::charged),
     cmo("cmo_platform::desired", cmo_platform::desired),

@@ -336,3 +336,33 @@ pub(crate) fn tried_again(lab: &Lab) -> Result<()> {
     dimm.unplug(lab)?;
     lab.unload()
 }
+
+/// All queue pairs pause longer than the watchdog waits, because firmware takes its time. No port is reset.
+pub(crate) fn long_pause(lab: &Lab) -> Result<()> {
+    lab.guest().console().allow("NETDEV WATCHDOG");
+    let [near, far] = prepare(lab)?;
+    let (dimm, block) = plug(lab, "dimm4")?;
+    map(lab, &dimm, 120)?;
+    // There is no room at the first allocation. The second one is made while all pause.
+    lab.guest().inject_fault(&json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr", "nth": 2,
+        "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_10_SEC", "times": 2 } },
+    }))?;
+    let position = lab.guest().console().position();
+    lab.sh(&format!("echo offline >{block}/state"))?;
+    fired(lab)?;
+    not_registered(&lab.stats()?, &dimm.range)?;
+    let lines = lab.guest().console().since(position);
+    ensure!(
+        lines.iter().any(|line| line.contains("NETDEV WATCHDOG")),
+        "the watchdog was patient: nothing was tested"
+    );
+    ensure!(resets(lab)? == 0, "a port was reset");
+    for name in [near, far] {
+        let statistics = ethtool_statistics(lab, &name)?;
+        let stuck = statistics.get("port_reset_stuck").copied();
+        ensure!(stuck == Some(0), "{name}: {stuck:?} resets of queues");
+    }
+    dimm.unplug(lab)?;
+    lab.unload()
+}

@@ -30,6 +30,7 @@ use crate::{
         Transmit, //
     }, //
 };
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 
 #[vtable]
@@ -83,7 +84,13 @@ impl net::Operations for PortOperations {
     }
 
     fn tx_timeout(dev: &NetDevice<Self>, queue: u16) {
-        dev.data().request_reset(dev, ResetReason::Stuck { queue });
+        let port = dev.data();
+        let queue_pair = port.queues.get(usize::from(queue));
+        // A pause lasts as long as firmware takes. What goes wrong in it has a reset of its own.
+        if queue_pair.is_some_and(|queue| queue.pauses.load(Relaxed)) {
+            return;
+        }
+        port.request_reset(dev, ResetReason::Stuck { queue });
     }
 
     fn set_mac_address(

@@ -77,6 +77,7 @@ use crate::{
         Measurement, //
     }, //
 };
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     prelude::*,
     str::CString,
@@ -278,6 +279,7 @@ impl QueuePair {
     /// [`QueuePair::run_queue`].
     pub(super) fn open_queue(&mut self, queue: &Queue) -> Result {
         let (sender, ticket) = self.sender().ok_or(EINVAL)?;
+        queue.pauses.store(false, Relaxed);
         let mut txq = self.ctx.dev().lock_tx_queue(self.index).ok_or(EINVAL)?;
         Ok(queue.sender.open(&mut txq, ticket, sender)?)
     }
@@ -421,12 +423,14 @@ impl Pair for Moving<'_> {
     }
 
     fn hold_frames(&mut self) {
+        self.queue.pauses.store(true, Relaxed);
         self.pair.blackout = Some(self.pair.ctx.adapter().begin_blackout());
         self.pair.hold_queue(self.queue);
     }
 
     fn take_frames(&mut self) {
         self.pair.run_queue(self.queue);
+        self.queue.pauses.store(false, Relaxed);
         if let Some(blackout) = self.pair.blackout.take() {
             self.pair.ctx.adapter().end_blackout(blackout);
         }

@@ -66,7 +66,10 @@ use crate::{
     },
     trace::Direction, //
 };
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -79,6 +82,8 @@ pub(crate) struct Queue {
     pub(crate) counters: Arc<QueueCounters>,
     /// Length in bytes of the longest packet that the port sends.
     max_mtu: u32,
+    /// True while the queue pair pauses to be moved.
+    pub(crate) pauses: AtomicBool,
 }
 
 impl Queue {
@@ -88,6 +93,7 @@ impl Queue {
             max_mtu,
             sender: TxState::new(index),
             counters: Arc::new(QueueCounters::default(), GFP_KERNEL)?,
+            pauses: AtomicBool::new(false),
         })
     }
 }
