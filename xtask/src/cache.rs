@@ -2,8 +2,9 @@
 //! Cache of artifacts that are slow to make.
 //!
 //! An entry is a directory `KIND/KEY`, where the key is the hash of all inputs. It is made in a
-//! temporary directory beside its final place and renamed when it is complete. Its manifest, which
-//! is written last, lists the files that matter with their sizes and hashes, and holds one hash
+//! temporary directory beside its final place and renamed when it is complete. What an interrupted
+//! build has left there is removed, or the build goes on from it (`Artifact::is_resumable`). The
+//! manifest of an entry, which is written last, lists the files that matter with their sizes and hashes, and holds one hash
 //! over the names and sizes of all files. An entry whose manifest is missing or does not match is
 //! made again. Each entry has a lock file, so that one run makes it and others wait.
 
@@ -52,6 +53,11 @@ pub(crate) trait Artifact {
 
     /// Checks whether files other than the outputs change after the entry was made.
     fn is_workspace(&self) -> bool {
+        false
+    }
+
+    /// Checks whether a build goes on from what an interrupted one has left, as `make` does.
+    fn is_resumable(&self) -> bool {
         false
     }
 
@@ -218,18 +224,30 @@ impl Cache {
     ) -> Result<Manifest> {
         let started = SystemTime::now();
         let temporary = directory.with_extension("new");
-        for stale in [&*temporary, directory] {
-            remove(stale)?;
-            fs::create_dir_all(stale)
-                .with_context(|| format!("cannot create {}", stale.display()))?;
+        let resumes = artifact.is_resumable() && temporary.exists();
+        if !resumes {
+            remove(&temporary)?;
         }
-        artifact
-            .build(&Build {
-                directory: &temporary,
-                place: directory,
-                step,
-            })
-            .with_context(|| format!("cannot make: {title}"))?;
+        remove(directory)?;
+        for empty in [&*temporary, directory] {
+            fs::create_dir_all(empty)
+                .with_context(|| format!("cannot create {}", empty.display()))?;
+        }
+        let built = artifact.build(&Build {
+            directory: &temporary,
+            place: directory,
+            step,
+        });
+        if let Err(error) = built {
+            if !resumes {
+                return Err(error.context(format!("cannot make: {title}")));
+            }
+            // What was left may be why.
+            remove(&temporary)?;
+            return Err(error.context(format!(
+                "cannot make: {title}; this went on with an interrupted build, the next one begins anew"
+            )));
+        }
         let mut now = Key::default();
         artifact.inputs(&mut now)?;
         ensure!(

@@ -123,6 +123,10 @@ impl Artifact for Kernel<'_> {
         strip(build.directory)
     }
 
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
     fn outputs(&self) -> Vec<PathBuf> {
         [
             Self::IMAGE,

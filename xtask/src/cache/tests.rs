@@ -12,6 +12,7 @@ struct Toy {
     input: &'static str,
     builds: Cell<u32>,
     fails: Cell<bool>,
+    resumes: bool,
 }
 
 impl Toy {
@@ -20,6 +21,7 @@ impl Toy {
             input,
             builds: Cell::new(0),
             fails: Cell::new(false),
+            resumes: false,
         }
     }
 }
@@ -41,6 +43,9 @@ impl Artifact for Toy {
         fs::write(build.directory.join("other"), "other")?;
         ensure!(!self.fails.get(), "broken on purpose");
         Ok(())
+    }
+    fn is_resumable(&self) -> bool {
+        self.resumes
     }
     fn outputs(&self) -> Vec<PathBuf> {
         vec!["out".into()]
@@ -91,6 +96,41 @@ fn damage_is_noticed_and_repaired() {
         assert_eq!(toy.builds.get(), number as u32 + 2);
         assert_eq!(fs::read_to_string(&out).unwrap(), "aaaa");
     }
+}
+
+/// A build by `make` goes on from what an interrupted one has left. If it fails, that may be why: the
+/// next one begins anew.
+#[test]
+fn an_interrupted_build_goes_on() {
+    let (dir, cache) = cache();
+    let mut toy = Toy::new("a");
+    toy.resumes = true;
+    toy.fails.set(true);
+    cache.ensure(&toy).unwrap_err();
+    let entry = cache.directory.join("toy");
+    let left = || {
+        let found = fs::read_dir(&entry).unwrap().flatten();
+        let mut paths = found.map(|found| found.path().join("half"));
+        paths.find(|half| half.parent().unwrap().extension() == Some("new".as_ref()))
+    };
+    fs::write(left().unwrap(), "").unwrap();
+    toy.fails.set(false);
+    let made = cache.ensure(&toy).unwrap().directory;
+    assert!(made.join("half").exists());
+
+    // Once more, and what is left makes it fail.
+    fs::remove_file(made.join(MANIFEST)).unwrap();
+    let temporary = made.with_extension("new");
+    fs::create_dir(&temporary).unwrap();
+    fs::write(temporary.join("half"), "").unwrap();
+    toy.fails.set(true);
+    let cache = Cache::open(dir.path().join("cache")).unwrap();
+    let error = format!("{:#}", cache.ensure(&toy).unwrap_err());
+    assert!(error.contains("begins anew"), "{error}");
+    assert!(!temporary.exists());
+    toy.fails.set(false);
+    let made = cache.ensure(&toy).unwrap().directory;
+    assert!(!made.join("half").exists());
 }
 
 #[test]

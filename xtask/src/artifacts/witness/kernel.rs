@@ -132,8 +132,8 @@ impl Artifact for WitnessKernel<'_> {
     fn build(&self, build: &Build<'_>) -> Result<()> {
         let sandbox = Sandbox::new(&self.root.path(WitnessRoot::TREE));
         let [source, directory] = [Self::SOURCE, Self::BUILD].map(|d| build.directory.join(d));
-        fs::create_dir(&source)?;
-        fs::create_dir(&directory)?;
+        fs::create_dir_all(&source)?;
+        fs::create_dir_all(&directory)?;
         let mut command = sandbox.command("tar");
         command
             .args(["--strip-components=1", "-xJf", TARBALL, "-C"])
@@ -156,6 +156,10 @@ impl Artifact for WitnessKernel<'_> {
         command.args([&jobs(), "vmlinux", "modules"]);
         build.step.run("compiling", &mut command)?;
         self.keep(build.directory)
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
     }
 
     fn outputs(&self) -> Vec<PathBuf> {
