@@ -79,6 +79,7 @@ int cmd_odd(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 int cmd_multicast(int argc, char **argv);
 int cmd_kdump(int argc, char **argv);
+int cmd_kexec(int argc, char **argv);
 int cmd_sendpages(int argc, char **argv);
 int cmd_senddatagrams(int argc, char **argv);
 int cmd_receive(int argc, char **argv);

@@ -29,6 +29,7 @@ static const struct {
 	{ "watch", cmd_watch, 2, "INTERFACE REPORT" },
 	{ "multicast", cmd_multicast, 3, "INTERFACE add|del ADDRESS" },
 	{ "kdump", cmd_kdump, 3, "KERNEL INITRD COMMAND-LINE" },
+	{ "kexec", cmd_kexec, 3, "KERNEL INITRD COMMAND-LINE" },
 	{ "sendpages", cmd_sendpages, 5, "FILE ADDRESS PORT LOW HIGH" },
 	{ "senddatagrams", cmd_senddatagrams, 6, "FILE ADDRESS PORT COUNT LOW HIGH" },
 	{ "receive", cmd_receive, 2, "ADDRESS PORT" },

@@ -14,6 +14,7 @@ mod crash;
 mod cycles;
 mod drops;
 mod errors;
+mod filters;
 mod hotplug;
 mod iperf;
 mod leaving;
@@ -52,12 +53,16 @@ const FOUR_PORTS: Shape = Shape {
 /// Memory of a guest with a kernel for the time after a crash, which gets 512 MiB of it. The rest holds the
 /// guest's files (250 MiB) and, twice, those of the next kernel: before they are loaded, and after.
 const MEMORY_FOR_CRASH: &str = "1536M,max=8G";
-/// A guest with a kernel for the time after a crash. Each of the two is for one scenario, because
+/// A guest with a kernel for the time after a crash. Each of the three is for one scenario, because
 /// the guest is not the same afterwards.
 const CRASH: Shape = Shape {
     crash_kernel: true,
     memory: MEMORY_FOR_CRASH,
     ..Shape::STANDARD
+};
+const ANEW: Shape = Shape {
+    memory: "2G,max=8G",
+    ..CRASH
 };
 const CRASH_OF_QUEUES: Shape = Shape {
     crash_kernel: true,
@@ -136,6 +141,7 @@ const SCENARIOS: &[Scenario] = &[
         "filters::groups_and_promiscuous",
         checks::filters::groups_and_promiscuous,
     ),
+    standard("filters::many_groups", filters::many_groups),
     standard(
         "settings::address_and_mtu",
         checks::settings::address_and_mtu,
@@ -222,6 +228,13 @@ const SCENARIOS: &[Scenario] = &[
         run: quirks::link_flap_of_many_queues,
         known: None,
     },
+    // Make-before-break of four queue pairs for each of two ports.
+    Scenario {
+        name: "hotplug::of_queues",
+        shape: QUEUES,
+        run: hotplug::under_traffic,
+        known: None,
+    },
     Scenario {
         name: "observe::queues_and_interrupts",
         shape: QUEUES,
@@ -256,6 +269,12 @@ const SCENARIOS: &[Scenario] = &[
         name: "crash::given_back_when_busy",
         shape: CRASH,
         run: crash::given_back_when_busy,
+        known: None,
+    },
+    Scenario {
+        name: "crash::started_anew",
+        shape: ANEW,
+        run: checks::crash::started_anew,
         known: None,
     },
     plenty("cmo::wish_is_honest", cmo::wish_is_honest),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A crash of the kernel, after which another one starts to take a dump.
+//! Another kernel starts: to take a dump after a crash, or because it was asked for (kexec).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,50 @@ pub fn given_back(lab: &Lab) -> Result<()> {
 /// Checks the same as [`given_back`], and calls `before` just before the crash.
 pub fn given_back_after(lab: &Lab, before: impl FnOnce() -> Result<()>) -> Result<()> {
     lab.guest().console().allow("sysrq triggered crash");
+    another_kernel(
+        lab,
+        |kernel| {
+            lab.sh(&format!("./ehea-net kdump {kernel}"))?;
+            before()?;
+            lab.sh("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")?;
+            Ok(())
+        },
+        || {
+            // There is little memory: this driver makes do with one queue pair, however many are
+            // possible.
+            let live = lab.stats()?.live;
+            ensure!(
+                live.qp == 1 || lab.system() == System::Witness,
+                "in the kernel for a dump: {live:?}"
+            );
+            Ok(())
+        },
+    )
+}
+
+/// Both ports are in use when another kernel is started without a crash. Devices are shut down
+/// before: the next kernel finds the adapter as the first one did.
+pub fn started_anew(lab: &Lab) -> Result<()> {
+    another_kernel(
+        lab,
+        |kernel| {
+            lab.sh(&format!(
+                "(sleep 1; ./ehea-net kexec {kernel}) >/dev/console 2>&1 &"
+            ))?;
+            Ok(())
+        },
+        || Ok(()),
+    )
+}
+
+/// Brings both ports up with traffic, and has another kernel started by `start`, which gets the
+/// arguments that name this kernel. Checks that nothing is left of what the first kernel had, and that
+/// the driver works in the second one. Calls `check` there while a port is up.
+fn another_kernel(
+    lab: &Lab,
+    start: impl FnOnce(&str) -> Result<()>,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 9000)?;
     lab.up(2, 1500)?;
@@ -30,20 +74,15 @@ pub fn given_back_after(lab: &Lab, before: impl FnOnce() -> Result<()>) -> Resul
     ))?;
     let live = lab.stats()?.live;
     ensure!(live.qp >= 2 && live.bcmc > 0, "in use: {live:?}");
-    lab.sh(
-        "(cd / && find . -xdev ! -name vmlinux | cpio -o -H newc) >/run/initrd && \
-         ./ehea-net kdump vmlinux /run/initrd \
-         'console=hvc0 nr_cpus=1 EHEA_MODE=agent'",
-    )?;
+    lab.sh("(cd / && find . -xdev ! -name vmlinux | cpio -o -H newc) >/run/initrd")?;
     let _reflector = lab.reflect(&name)?;
     let traffic = Plan::new(71, u64::MAX, |n| 60 + (n as usize * 97) % 8000)
         .to(port_address(1))
         .patience(Duration::from_secs(2))
         .start(Arc::clone(lab.port(1)?));
     traffic.wait_progress(100, Duration::from_secs(60))?;
-    before()?;
     let position = lab.guest().console().position();
-    lab.sh("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")?;
+    start("vmlinux /run/initrd 'console=hvc0 nr_cpus=1 EHEA_MODE=agent'")?;
     let patience = Duration::from_secs(180);
     let ready = lab
         .guest()
@@ -56,11 +95,6 @@ pub fn given_back_after(lab: &Lab, before: impl FnOnce() -> Result<()>) -> Resul
     lab.load()?;
     let name = lab.up(1, 9000)?;
     works(lab, &name)?;
-    // There is little memory: this driver makes do with one queue pair, however many are possible.
-    let live = lab.stats()?.live;
-    ensure!(
-        live.qp == 1 || lab.system() == System::Witness,
-        "in the kernel for a dump: {live:?}"
-    );
+    check()?;
     lab.unload()
 }
