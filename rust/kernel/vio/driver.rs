@@ -5,6 +5,7 @@
 use super::Device;
 use crate::kernel_ext::{
     bindings,
+    callback::optional,
     dma::Access, //
 };
 use core::marker::PhantomData;
@@ -101,18 +102,11 @@ pub trait Driver: 'static {
     /// Any; `ENODEV` and `ENXIO` are not logged by the bus.
     fn probe(dev: &Device<device::Core<'_>>, access: &Access) -> impl PinInit<Self::Data, Error>;
 
-    /// Called before `data` is dropped, for what needs the device. The drop follows at once, still
-    /// inside of the bus's own remove; so does waiting for the last mapping, so that all DMA memory
-    /// is returned before CMO looks.
+    /// Called before `data` is dropped, for what needs the device; also before another kernel is started
+    /// without a crash (kexec). The drop follows at once, still inside of the bus's own remove; so does
+    /// waiting for the last mapping, so that all DMA memory is returned before CMO looks.
     fn remove(dev: &Device<device::Core<'_>>, data: Pin<&Self::Data>) {
         let _ = (dev, data);
-    }
-
-    /// Called on reboot, halt and kexec: must quiesce the device. [`Driver::remove`] doesn't
-    /// follow. Without it, kexec removes the device and the others do nothing.
-    fn shutdown(dev: &Device<device::Core<'_>>, data: Pin<&Self::Data>) {
-        let _ = (dev, data);
-        build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
 
     /// Returns the number of bytes that the driver would like to map for DMA in its default
@@ -149,17 +143,6 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 // SAFETY: There is nothing to do with a shared reference.
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
-/// `Some(callback)` if the driver has the operation.
-macro_rules! optional {
-    ($has:expr, $callback:expr) => {
-        if $has {
-            Some($callback)
-        } else {
-            None
-        }
-    };
-}
-
 impl<T: Driver> Registration<T> {
     /// Registers the driver. Process context.
     ///
@@ -173,7 +156,6 @@ impl<T: Driver> Registration<T> {
                 id_table: T::ID_TABLE.as_ptr().cast(),
                 probe: Some(Self::probe_callback),
                 remove: Some(Self::remove_callback),
-                shutdown: optional!(T::HAS_SHUTDOWN, Self::shutdown_callback),
                 get_desired_dma: optional!(T::HAS_DESIRED_DMA, Self::desired_dma_callback),
                 ..pin_init::zeroed()
             };
@@ -251,16 +233,6 @@ impl<T: Driver> Registration<T> {
         let access = bound.access.clone();
         drop(bound);
         access.close();
-    }
-
-    /// # Safety
-    ///
-    /// `vdev` is valid and bound to this driver.
-    unsafe extern "C" fn shutdown_callback(vdev: *mut bindings::vio_dev) {
-        // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
-        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
-
-        T::shutdown(vdev, Self::data(vdev));
     }
 
     /// # Safety
