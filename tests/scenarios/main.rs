@@ -149,6 +149,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("settings::link", settings::link),
     standard("settings::left_as_found", settings::left_as_found),
     standard("settings::counters", settings::counters),
+    standard("settings::received_offloads", settings::received_offloads),
     standard("errors::carrier_kept", errors::carrier_kept),
     standard("offload::checksums", checks::offload::checksums),
     standard("offload::segmentation", checks::offload::segmentation),

@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use ehea_model::stats::PortSettings;
 use ehea_tests::checks::faults::works;
+use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{port_address, text, wait_until, Lab};
-use ehea_tests::peer::Plan;
+use ehea_tests::peer::{Plan, PEER_ADDRESS};
 
 /// Settings of a link, as `ethtool` shows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,5 +223,112 @@ pub(crate) fn carrier_at_mtu(lab: &Lab) -> Result<()> {
         ensure!(after == before, "MTU {mtu}: {after:?}, before: {before:?}");
     }
     works(lab, &name)?;
+    lab.unload()
+}
+
+/// A VLAN in which the guest does not take part.
+const FOREIGN: u16 = 1300;
+/// A VLAN in which it does.
+const MEMBER: u16 = 1301;
+
+/// A UDP packet over IPv4 with a wrong checksum, in a frame for port 1.
+fn wrong_checksum() -> Vec<u8> {
+    let mut frame = [&port_address(1)[..], &PEER_ADDRESS, &[0x08, 0x00]].concat();
+    // The header's checksum is right.
+    let header = [
+        0x45, 0, 0, 48, 0, 0, 0x40, 0, 64, 17, 0x26, 0xbb, 10, 0, 0, 2, 10, 0, 0, 1,
+    ];
+    frame.extend(header);
+    frame.extend([0x30, 0x39, 0x30, 0x39, 0, 28, 0xde, 0xad]);
+    frame.extend([0x55; 20]);
+    frame
+}
+
+/// Offloads of received frames can be turned off and on, and that has effect: checks of checksums, removal of
+/// tags, and the filter by VLAN.
+pub(crate) fn received_offloads(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let name = lab.up(1, 9000)?;
+    lab.sh(&format!(
+        "ip link add link {name} name vlan0 type vlan id {MEMBER} && ip link set vlan0 up"
+    ))?;
+    let port = lab.port(1)?;
+    let set = |what: &str| lab.sh(&format!("ethtool -K {name} {what}"));
+    let initial = lab.settings()?;
+    let control = |settings: &[PortSettings]| settings.first().map(|port| port.receive_control);
+
+    // With tags that the adapter removes, and with such that the stack finds in the frames.
+    let tagged = |stream: u32| -> Result<()> {
+        let reflector = lab.reflect("vlan0")?;
+        Plan::new(stream, 200, |n| 60 + (n as usize * 89) % 8950)
+            .to(port_address(1))
+            .tagged(|_| Some(MEMBER))
+            .run(port)?
+            .flawless()?;
+        reflector.stop().map(drop)
+    };
+    tagged(410)?;
+    set("rxvlan off")?;
+    ensure!(
+        control(&lab.settings()?) != control(&initial),
+        "the adapter still removes tags"
+    );
+    tagged(411)?;
+
+    // Without the filter, frames of all VLANs reach the driver.
+    let given = |stream: u32| -> Result<u64> {
+        let count = || Ok::<_, anyhow::Error>(lab.stats()?.ports[0].rx_frames);
+        let before = count()?;
+        let plan = Plan::new(stream, 20, |_| 100).to(port_address(1));
+        let plan = plan
+            .tagged(|_| Some(FOREIGN))
+            .patience(Duration::from_secs(1));
+        plan.run(port)?;
+        Ok(count()? - before)
+    };
+    ensure!(given(412)? == 0, "frames of another VLAN are received");
+    set("rx-vlan-filter off")?;
+    ensure!(given(413)? == 20, "frames of another VLAN are filtered");
+    tagged(414)?;
+
+    // The adapter counts frames whose checksum is wrong only if it is to check.
+    let wrong = |count: u64| -> Result<u64> {
+        let read = || -> Result<(u64, u64)> {
+            let statistics = ethtool_statistics(lab, &name)?;
+            let wrong = statistics.get("rx_checksum_errors").context("no counter")?;
+            let path = format!("/sys/class/net/{name}/statistics/rx_packets");
+            Ok((*wrong, lab.sh(&format!("cat {path}"))?.parse()?))
+        };
+        let before = read()?;
+        for _ in 0..count {
+            ensure!(port.try_send(&wrong_checksum())?, "the frame is not sent");
+        }
+        wait_until("the frames are received", || {
+            Ok(read()?.1 >= before.1 + count)
+        })?;
+        Ok(read()?.0 - before.0)
+    };
+    ensure!(wrong(5)? == 5, "wrong checksums are not seen");
+    set("rx off")?;
+    ensure!(wrong(5)? == 0, "checksums are still checked");
+    tagged(415)?;
+
+    // Settings stay when the port is set down and up, and can be taken back.
+    let off = control(&lab.settings()?);
+    lab.sh(&format!("ip link set {name} down; ip link set {name} up"))?;
+    lab.carrier(&name, true)?;
+    ensure!(control(&lab.settings()?) == off, "they do not stay");
+    lab.sh("ip link set vlan0 up")?;
+    lab.carrier("vlan0", true)?;
+    tagged(416)?;
+    set("rx on rxvlan on rx-vlan-filter on")?;
+    ensure!(
+        control(&lab.settings()?) == control(&initial),
+        "they are not taken back"
+    );
+    tagged(417)?;
+    ensure!(given(418)? == 0, "frames of another VLAN are received");
+    ensure!(wrong(5)? == 5, "wrong checksums are not seen");
+    lab.sh("ip link del vlan0")?;
     lab.unload()
 }

@@ -28,7 +28,10 @@ use crate::{
         Result, //
     },
     firmware::PortCalls,
-    kernel_ext::net,
+    kernel_ext::net::{
+        self,
+        Features, //
+    },
     shared::Adapter, //
 };
 use kernel::{
@@ -73,12 +76,14 @@ pub(crate) struct Port {
 
 impl Port {
     /// Returns the port that `calls` and `settings` are about, with `queues` queues. It sends packets of
-    /// up to `max_mtu` bytes. The adapter's counters count from `base` on.
+    /// up to `max_mtu` bytes. The adapter's counters count from `base` on. The
+    /// network device has the features `features` at first.
     pub(super) fn new(
         adapter: &Arc<Adapter>,
         calls: Arc<PortCalls>,
         settings: Settings,
         base: Option<PortBlock2>,
+        features: Features,
         queues: u16,
         max_mtu: u32,
     ) -> Result<impl PinInit<Self, kernel::error::Error>> {
@@ -88,7 +93,7 @@ impl Port {
         }
         let adapter = adapter.clone();
         Ok(try_pin_init!(Self {
-            filter <- new_mutex!(Filter::new(adapter.multicast_limit())),
+            filter <- new_mutex!(Filter::new(adapter.multicast_limit(), features)),
             adapter,
             calls,
             settings,

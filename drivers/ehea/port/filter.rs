@@ -19,6 +19,7 @@ use crate::{
     firmware::PortCalls,
     kernel_ext::net::{
         self,
+        Features,
         RxMode, //
     }, //
 };
@@ -34,17 +35,26 @@ pub(super) enum Vlans {
     All,
 }
 
-/// Returns the way in which the port receives.
-pub(super) fn receive_control(vlans: Vlans) -> ReceiveControl {
+/// Returns the way in which a port with the features `features` receives.
+fn receive_control(features: Features, vlans: Vlans) -> ReceiveControl {
+    let option = |wanted, option| {
+        if wanted {
+            option
+        } else {
+            ReceiveControl::default()
+        }
+    };
+    let checksums = features.contains(Features::RXCSUM);
+    let filters = features.contains(Features::VLAN_FILTER) && vlans == Vlans::Chosen;
     ReceiveControl::VALID
-        .with(ReceiveControl::VLAN_XTRACT)
         .with(ReceiveControl::JUMBO_FRAME)
-        .with(ReceiveControl::TCP_UDP_CHKSUM)
-        .with(ReceiveControl::IP_CHKSUM)
-        .with(match vlans {
-            Vlans::Chosen => ReceiveControl::VLAN_FILTER,
-            Vlans::All => ReceiveControl::default(),
-        })
+        .with(option(
+            features.contains(Features::VLAN_RX),
+            ReceiveControl::VLAN_XTRACT,
+        ))
+        .with(option(checksums, ReceiveControl::TCP_UDP_CHKSUM))
+        .with(option(checksums, ReceiveControl::IP_CHKSUM))
+        .with(option(filters, ReceiveControl::VLAN_FILTER))
 }
 
 /// Frames that the stack wants.
@@ -74,8 +84,10 @@ pub(super) struct Filter {
     groups: KVec<MacAddress>,
     /// Number of the queue pair that gets frames for other stations; 0 if there is none.
     default_unicast: u32,
-    /// VLANs that the port receives.
-    vlans: Vlans,
+    /// Features of the network device that are about reception.
+    features: Features,
+    /// Way in which the port receives.
+    control: ReceiveControl,
 }
 
 /// Makes or removes the registration of broadcasts for the port's own address.
@@ -93,8 +105,9 @@ fn set_all_multicast(calls: &PortCalls, on: bool) -> Result {
 }
 
 impl Filter {
-    /// Returns the filter that wants nothing. Firmware takes `limit` multicast groups.
-    pub(super) fn new(limit: usize) -> Self {
+    /// Returns the filter that wants nothing, for a device with the features `features`. Firmware takes `limit`
+    /// multicast groups.
+    pub(super) fn new(limit: usize, features: Features) -> Self {
         Self {
             wanted: Wanted::default(),
             limit,
@@ -105,8 +118,14 @@ impl Filter {
             all_multicast: false,
             groups: KVec::new(),
             default_unicast: 0,
-            vlans: Vlans::Chosen,
+            features,
+            control: receive_control(features, Vlans::Chosen),
         }
+    }
+
+    /// Returns the way in which the port receives at first when it is opened.
+    pub(super) fn opening_control(&self) -> ReceiveControl {
+        receive_control(self.features, Vlans::Chosen)
     }
 
     /// Registers the frames that are wanted, when the port opens. The queue pair of the number
@@ -122,7 +141,7 @@ impl Filter {
         self.broadcast = Some(mac);
         self.active = true;
         // The port was opened so.
-        self.vlans = Vlans::Chosen;
+        self.control = self.opening_control();
         let _ = self.apply(ctx, queue_pair);
         Ok(())
     }
@@ -185,9 +204,9 @@ impl Filter {
             0
         };
         let unicast = self.set_default_unicast(ctx, target);
-        let vlans = self.set_vlans(ctx, self.wanted.vlans);
+        let control = self.set_control(ctx, self.features);
         let multicast = self.apply_multicast(ctx);
-        let result = unicast.and(vlans).and(multicast);
+        let result = unicast.and(control).and(multicast);
         if let (Err(error), false) = (&result, self.refused) {
             ctx.log_err(fmt!("{error}"));
         }
@@ -289,12 +308,22 @@ impl Filter {
         Ok(())
     }
 
-    /// Makes the port receive frames of `vlans`.
-    fn set_vlans(&mut self, ctx: &Context, vlans: Vlans) -> Result {
-        if self.vlans != vlans {
-            ctx.calls().change_receive_control(receive_control(vlans))?;
-            self.vlans = vlans;
+    /// Makes the port receive frames of the VLANs that are wanted, as `features` say.
+    fn set_control(&mut self, ctx: &Context, features: Features) -> Result {
+        let control = receive_control(features, self.wanted.vlans);
+        if self.control != control {
+            ctx.calls().change_receive_control(control)?;
+            self.control = control;
         }
+        Ok(())
+    }
+
+    /// Makes the port receive as the features `features` say.
+    pub(super) fn set_features(&mut self, ctx: &Context, features: Features) -> Result {
+        if self.active {
+            self.set_control(ctx, features)?;
+        }
+        self.features = features;
         Ok(())
     }
 

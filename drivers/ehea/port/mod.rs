@@ -95,11 +95,15 @@ const FEATURES: Features = Features::SG
     .with(Features::VLAN_RX)
     .with(Features::VLAN_FILTER);
 
-/// Features that the user may turn off. The driver requests them for each frame.
+/// Features that the user may turn off. For those of transmission, the driver asks in each frame, for the
+/// others, it asks the adapter once.
 const CHANGEABLE_FEATURES: Features = Features::SG
     .with(Features::IP_CSUM)
     .with(Features::TSO)
-    .with(Features::VLAN_TX);
+    .with(Features::RXCSUM)
+    .with(Features::VLAN_TX)
+    .with(Features::VLAN_RX)
+    .with(Features::VLAN_FILTER);
 
 /// Features that frames of a VLAN have, too.
 const VLAN_FEATURES: Features = Features::SG
@@ -155,7 +159,15 @@ pub(crate) fn register(
         parent,
         queues,
         queues,
-        Port::new(adapter, calls, settings, base.ok(), queues, max_mtu)?,
+        Port::new(
+            adapter,
+            calls,
+            settings,
+            base.ok(),
+            FEATURES,
+            queues,
+            max_mtu,
+        )?,
     )?;
     dev.set_mac_address(&net::MacAddress(mac.0));
     dev.set_mtu(ETHERNET_MTU, MIN_MTU, max_mtu);

@@ -10,10 +10,6 @@ use super::{
     },
     device::Port,
     errors::AffiliatedEvents,
-    filter::{
-        receive_control,
-        Vlans, //
-    },
     queue_pair::QueuePair,
     running::Running, //
 };
@@ -125,7 +121,7 @@ impl Port {
             )?;
         }
         self.calls.set_receive_control(
-            receive_control(Vlans::Chosen),
+            self.filter.lock().opening_control(),
             queue_pairs.iter().map(|pair| pair.number()),
         )?;
         let events = AffiliatedEvents::new(

@@ -71,6 +71,16 @@ impl net::Operations for PortOperations {
         }
     }
 
+    fn set_features(dev: &NetDevice<Self>, features: Features, _lock: &ConfigLock<'_>) -> Result {
+        let port = dev.data();
+        let mut filter = port.filter.lock();
+        let set = filter.set_features(&port.context(dev), features);
+        set.map_err(|error| {
+            port.log_err(dev, fmt!("{error}"));
+            error.to_errno()
+        })
+    }
+
     fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64<'_>) {
         dev.data().fill_stats64(stats);
     }

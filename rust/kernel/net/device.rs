@@ -4,11 +4,13 @@
 //!
 //! C header: `include/linux/netdevice.h`
 
+use super::Features;
 use crate::kernel_ext::bindings;
 use core::{
     ptr::NonNull,
     sync::atomic::{
         AtomicU32,
+        AtomicU64,
         AtomicUsize,
         Ordering, //
     }, //
@@ -106,6 +108,14 @@ impl Device {
     pub fn mac_address(&self) -> MacAddress {
         // SAFETY: The device is valid. Its address has room for 32 bytes, six of which are used for Ethernet.
         MacAddress(unsafe { (*self.as_raw()).dev_addr.cast::<[u8; 6]>().read() })
+    }
+
+    /// Returns the features that are in use.
+    #[inline]
+    pub fn features(&self) -> Features {
+        // SAFETY: The device is valid. The field is accessed atomically, as C does on 64-bit machines.
+        let features = unsafe { AtomicU64::from_ptr(&raw mut (*self.as_raw()).features) };
+        Features::from_raw(features.load(Ordering::Relaxed))
     }
 
     /// Checks whether the device is up. This is set before `open` and reset before `stop`.

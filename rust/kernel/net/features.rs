@@ -54,6 +54,11 @@ impl Features {
         Self(self.0 | other.0)
     }
 
+    /// Checks whether all features of `other` are in the set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// Returns the features that are not in `other`.
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)

@@ -41,7 +41,8 @@ use crate::{
         skbuff::{
             RxChecksum,
             RxMeta, //
-        }, //
+        },
+        Features, //
     },
     port::{
         context::Context,
@@ -89,9 +90,17 @@ struct Frames {
     /// Map and key for work requests.
     translation: Translation,
     counters: Arc<QueueCounters>,
+    reporting: Reporting,
+    ctx: Arc<Context>,
+}
+
+/// Facts about received frames for the stack that are not in their completions.
+#[derive(Clone, Copy)]
+struct Reporting {
     /// Number of the receive queue.
     queue: u16,
-    ctx: Arc<Context>,
+    /// True if the stack wants to know what the adapter says of checksums.
+    checksums: bool,
 }
 
 impl Receiver {
@@ -123,7 +132,10 @@ impl Receiver {
                 rq3: BufferRing::rq3(rq3, memory)?,
                 translation,
                 counters: counters.clone(),
-                queue,
+                reporting: Reporting {
+                    queue,
+                    checksums: true,
+                },
                 ctx: ctx.clone(),
             },
         })
@@ -213,6 +225,8 @@ impl Receiver {
         let mut bytes = 0;
         let mut packets = 0;
         let mut result = Ok(());
+        let features = self.frames.ctx.dev().features();
+        self.frames.reporting.checksums = features.contains(Features::RXCSUM);
         while done < budget {
             let Some((entry, completion)) = self.reader.next(&self.rq1) else {
                 break;
@@ -270,7 +284,7 @@ impl Frames {
                 let copying = Copying {
                     translation: &self.translation,
                     counters: &self.counters,
-                    queue: self.queue,
+                    reporting: self.reporting,
                 };
                 return copying
                     .deliver(ctx, ring, charged, index, frame)
@@ -289,7 +303,7 @@ impl Frames {
                 return Ok(0);
             }
         };
-        let meta = meta(&frame, self.queue, &self.counters);
+        let meta = meta(&frame, self.reporting, &self.counters);
         let delivered = match ctx.alloc(ring.posted.buffer_len()) {
             Some(new) => match free.address(&new, &self.translation.map) {
                 Some(address) => {
@@ -339,7 +353,7 @@ impl Frames {
             Some(window) => ctx.receive_copy(
                 window,
                 Cqe::INLINE_DATA,
-                &meta(&frame, self.queue, &self.counters),
+                &meta(&frame, self.reporting, &self.counters),
             ),
             None => Err(EINVAL),
         };
@@ -351,7 +365,7 @@ impl Frames {
 struct Copying<'a> {
     translation: &'a Translation,
     counters: &'a QueueCounters,
-    queue: u16,
+    reporting: Reporting,
 }
 
 impl Copying<'_> {
@@ -371,7 +385,7 @@ impl Copying<'_> {
             Ok(frame) => {
                 let window = buffers.window(id).ok_or(Lost)?;
                 let delivered =
-                    ctx.receive_copy(window, 0, &meta(frame, self.queue, self.counters));
+                    ctx.receive_copy(window, 0, &meta(frame, self.reporting, self.counters));
                 count(self.counters, delivered, frame)
             }
             Err(bad) => {
@@ -413,14 +427,15 @@ fn unverified(counters: &QueueCounters) -> RxChecksum {
 }
 
 #[inline]
-fn meta(frame: &ReceivedFrame, queue: u16, counters: &QueueCounters) -> RxMeta {
+fn meta(frame: &ReceivedFrame, reporting: Reporting, counters: &QueueCounters) -> RxMeta {
     RxMeta {
         // CAST: Fits a buffer.
         len: frame.len as u32,
         checksum: match frame.checksum {
+            queue::RxChecksum::Wrong => unverified(counters),
+            _ if !reporting.checksums => RxChecksum::None,
             queue::RxChecksum::None => RxChecksum::None,
             queue::RxChecksum::Verified => RxChecksum::Unnecessary,
-            queue::RxChecksum::Wrong => unverified(counters),
             // The stack wants the sum itself, not its complement. As both are sums of what stands
             // in memory, the byte order doesn't matter.
             queue::RxChecksum::Complete(checksum) => {
@@ -428,6 +443,6 @@ fn meta(frame: &ReceivedFrame, queue: u16, counters: &QueueCounters) -> RxMeta {
             }
         },
         vlan: frame.vlan,
-        queue,
+        queue: reporting.queue,
     }
 }
