@@ -153,10 +153,10 @@ fn on_second_processor(lab: &Lab, name: &str) -> Result<u64> {
 /// or down, in turn.
 fn sent_before(lab: &Lab, rounds: u64) -> Result<()> {
     let [_, far] = prepare(lab)?;
-    lab.sh(&format!(
+    lab.sh(
         "for n in $(sed -n 's/^ *\\([0-9]*\\):.*ehea.*/\\1/p; s/^ *\\([0-9]*\\):.*eth[0-9].*/\\1/p' \
-         /proc/interrupts); do echo 1 >/proc/irq/$n/smp_affinity; done"
-    ))?;
+         /proc/interrupts); do echo 1 >/proc/irq/$n/smp_affinity; done",
+    )?;
     let (dimm, block) = plug(lab, "dimm7")?;
     let before = on_second_processor(lab, &far)?;
     for round in 0..rounds {

@@ -76,8 +76,8 @@ pub(crate) struct Port {
 
 impl Port {
     /// Returns the port that `calls` and `settings` are about, with `queues` queues. It sends packets of
-    /// up to `max_mtu` bytes. The adapter's counters count from `base` on. The
-    /// network device has the features `features` at first.
+    /// up to `max_mtu` bytes. The adapter's counters count from `base` on. The network device has the
+    /// features `features` at first.
     pub(super) fn new(
         adapter: &Arc<Adapter>,
         calls: Arc<PortCalls>,

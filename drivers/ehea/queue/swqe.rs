@@ -36,6 +36,7 @@ pub trait Slot {
 }
 
 /// A piece of a frame in memory.
+#[allow(clippy::len_without_is_empty, reason = "nobody asks")]
 pub trait Piece: Copy {
     /// Returns the real address of the first byte.
     fn address(&self) -> u64;
