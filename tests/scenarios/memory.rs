@@ -305,34 +305,44 @@ pub(crate) fn without_interrupts(lab: &Lab) -> Result<()> {
 }
 
 /// Memory that was added is mapped although firmware refuses that at first and nobody uses the memory
-/// any more.
+/// any more. However often the memory is missed meanwhile, the log says once that it is not mapped.
 pub(crate) fn tried_again(lab: &Lab) -> Result<()> {
+    const REFUSALS: u64 = 4;
     let [near, _] = prepare(lab)?;
     let (dimm, _) = plug(lab, "dimm9")?;
     lab.guest().inject_fault(&json!({
-        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr", "count": 2,
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr", "count": REFUSALS,
         "action": { "return": "H_HARDWARE" },
     }))?;
     let position = lab.guest().console().position();
+    let failed = || -> Result<u64> {
+        let statistics = ethtool_statistics(lab, &near)?;
+        let count = statistics.get("mr_rebuilds_failed");
+        count.copied().context("no mr_rebuilds_failed")
+    };
     lab.sh("dd if=/dev/zero of=/tmp/file bs=64K count=16 2>/dev/null")?;
-    let output = lab.sh(&format!(
-        "./ehea-net senddatagrams /tmp/file 10.78.0.2 4000 2 {:#x} {:#x}",
-        dimm.range.start, dimm.range.end
-    ))?;
-    let (pages, inside) = pages_inside(&output)?;
-    ensure!(
-        inside == pages,
-        "{inside} of {pages} pages are in the added memory"
-    );
+    while failed()? < REFUSALS / 2 {
+        let output = lab.sh(&format!(
+            "./ehea-net senddatagrams /tmp/file 10.78.0.2 4000 2 {:#x} {:#x}",
+            dimm.range.start, dimm.range.end
+        ))?;
+        let (pages, inside) = pages_inside(&output)?;
+        ensure!(
+            inside == pages,
+            "{inside} of {pages} pages are in the added memory"
+        );
+    }
     lab.sh("rm /tmp/file")?;
     settled(lab, &dimm)?;
     lab.guest().clear_faults()?;
     let lines = logged(lab, position);
-    let failed = lines.iter().filter(|line| line.contains("not rebuilt"));
-    ensure!(failed.count() == 1, "{lines:#?}");
-    let statistics = ethtool_statistics(lab, &near)?;
-    let failed = statistics.get("mr_rebuilds_failed").copied();
-    ensure!(failed == Some(2), "{failed:?} failed rebuilds");
+    let not_rebuilt = lines.iter().filter(|line| line.contains("not rebuilt"));
+    ensure!(not_rebuilt.count() == 1, "{lines:#?}");
+    ensure!(
+        failed()? == REFUSALS,
+        "{} failed rebuilds instead of {REFUSALS}",
+        failed()?
+    );
     dimm.unplug(lab)?;
     lab.unload()
 }

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     bmap::RealRange,
-    error::Result,
+    error::{
+        Error,
+        Result, //
+    },
     kernel_ext::{
         memory::Range,
         memory_hotplug::{
@@ -29,29 +32,13 @@ use kernel::{
 };
 
 impl AdapterState {
-    /// Rebuilds the map if the buffer that was reported last is still not in it. Returns its address if that
-    /// has failed.
-    pub(super) fn rebuild_for_miss(&self) -> Option<u64> {
+    /// Rebuilds the map if the buffer that was reported last is still not in it. Returns its address with the
+    /// reason if that has failed.
+    pub(super) fn rebuild_for_miss(&self) -> Option<(u64, Error)> {
         self.missed.take(|address| {
             let result = self.lock_memory().map_missed(&self.members, address);
-            self.is_mapped(result).err().map(|_| address)
+            self.mapped(result).err().map(|error| (address, error))
         })?
-    }
-
-    /// Rebuilds the map if the address `address`, for which that has failed before, is still not in it. Returns
-    /// whether that has failed again.
-    pub(super) fn rebuild_again(&self, address: u64) -> bool {
-        let result = self.lock_memory().map_requested(&self.members, address);
-        self.is_mapped(result).is_err()
-    }
-
-    /// Counts a rebuild that was tried for a miss, and logs the first one that fails.
-    fn is_mapped(&self, result: Result<Replaced>) -> Result {
-        let result = self.mapped(result);
-        if let Some(error) = self.miss_failure.note(result) {
-            dev_err!(self.firmware().dev(), "memory map not rebuilt: {}\n", error);
-        }
-        result
     }
 
     /// Maps the memory at real address `address`, which somebody waits for, unless it is mapped, or is not
@@ -61,6 +48,7 @@ impl AdapterState {
         self.mapped(result)
     }
 
+    /// Counts a rebuild that was tried because somebody needs the memory.
     fn mapped(&self, result: Result<Replaced>) -> Result {
         if result? == Replaced::Published {
             self.rebuilds.lazy.inc();

@@ -18,10 +18,7 @@ use crate::{
         AdapterBlock,
         PageSizes, //
     },
-    error::{
-        LastingFailure,
-        Result, //
-    },
+    error::Result,
     firmware::Firmware,
     mr::{
         AliveCount,
@@ -53,7 +50,6 @@ pub(crate) struct AdapterState {
     // In a CMO partition.
     entitlement: Option<Pin<KBox<Entitlement>>>,
     pub(super) missed: MissReport,
-    pub(super) miss_failure: LastingFailure,
     pub(crate) rebuilds: Arc<RebuildCounters>,
     // Dropped after the memory map: gives back what firmware has refused to take.
     firmware: Arc<Firmware>,
@@ -91,7 +87,6 @@ impl AdapterState {
             members <- Members::new(),
             entitlement,
             missed: MissReport::new(),
-            miss_failure: LastingFailure::new(),
             rebuilds,
         }? kernel::error::Error))
     }

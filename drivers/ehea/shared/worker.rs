@@ -186,16 +186,23 @@ impl Drop for Membership {
 }
 
 impl AdapterWork {
-    /// Maps what was missed. What fails is tried again, whether it is missed again or not. Returns the time
-    /// until then.
+    /// Maps what was missed. What fails is tried again, whether it is missed again or not; only the first failure
+    /// is logged. Returns the time until the next attempt.
     fn map_missed(&self) -> Option<Delta> {
         let mut retry = self.retry.lock();
-        if let Some(address) = self.state.rebuild_for_miss() {
-            retry.get_or_insert_with(|| Retry::new(address));
+        if let Some((address, error)) = self.state.rebuild_for_miss() {
+            if retry.is_none() {
+                dev_err!(
+                    self.state.firmware().dev(),
+                    "memory map not rebuilt: {}\n",
+                    error
+                );
+                *retry = Some(Retry::new(address));
+            }
         }
         let pending = (*retry).as_mut()?;
         if pending.is_due() {
-            if !self.state.rebuild_again(pending.address) {
+            if self.state.map_requested(pending.address).is_ok() {
                 *retry = None;
                 return None;
             }
