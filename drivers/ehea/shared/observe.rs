@@ -7,22 +7,15 @@ use super::{
         Cost,
         Measurement, //
     },
-    memory::{
-        Map,
-        Memory, //
-    },
+    memory::Memory,
     snapshot::Snapshot,
     state::AdapterState, //
 };
-use crate::mr::Exclusions;
 use core::ops::{
     Deref,
     DerefMut, //
 };
-use kernel::sync::{
-    Arc,
-    MutexGuard, //
-};
+use kernel::sync::MutexGuard;
 
 /// Memory map, locked. Users see what was done with it when this is dropped.
 pub(super) struct LockedMemory<'a> {
@@ -55,21 +48,21 @@ impl Drop for LockedMemory<'_> {
 
 /// State of the memory map, as users see it.
 pub(crate) struct MapState {
-    /// Number of the map; 0 if none is registered.
-    pub(crate) generation: u64,
-    pub(crate) map: Arc<Map>,
-    /// Size in bytes of the pages with which the map is registered; 0 if it is not.
-    pub(crate) page_size: u64,
-    /// Number of calls that its registration took.
-    pub(crate) register_calls: u64,
+    snapshot: Snapshot,
     /// Number of memory regions that exist.
     pub(crate) regions: u32,
-    /// Ranges that are going offline.
-    pub(crate) excluded: Exclusions,
     /// Blackout of the last rebuild.
     pub(crate) blackout: Cost,
     /// Longest blackout since the driver was bound.
     pub(crate) longest_blackout: Cost,
+}
+
+impl Deref for MapState {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
+    }
 }
 
 impl AdapterState {
@@ -84,14 +77,9 @@ impl AdapterState {
     /// Returns the state of the memory map. During a rebuild, it is that from before, except for the number of
     /// regions. Nothing is waited for.
     pub(crate) fn map_state(&self) -> MapState {
-        let snapshot = self.snapshot.lock().clone();
         MapState {
-            generation: snapshot.generation,
-            map: snapshot.map,
-            page_size: snapshot.page_size,
-            register_calls: snapshot.register_calls,
+            snapshot: self.snapshot.lock().clone(),
             regions: self.alive.get(),
-            excluded: snapshot.excluded,
             blackout: self.rebuilds.last_blackout.cost(),
             longest_blackout: self.rebuilds.longest_blackout.cost(),
         }

@@ -13,12 +13,16 @@ use kernel::sync::Arc;
 ///
 /// It owns the map, but not the region, so that it does not prevent the removal of memory.
 #[derive(Clone)]
-pub(super) struct Snapshot {
-    pub(super) generation: u64,
-    pub(super) map: Arc<Map>,
-    pub(super) page_size: u64,
-    pub(super) register_calls: u64,
-    pub(super) excluded: Exclusions,
+pub(crate) struct Snapshot {
+    /// Number of the map; 0 if none is registered.
+    pub(crate) generation: u64,
+    pub(crate) map: Arc<Map>,
+    /// Size in bytes of the pages with which the map is registered; 0 if it is not.
+    pub(crate) page_size: u64,
+    /// Number of calls that its registration took.
+    pub(crate) register_calls: u64,
+    /// Ranges that are going offline.
+    pub(crate) excluded: Exclusions,
 }
 
 impl Snapshot {
