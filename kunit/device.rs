@@ -239,6 +239,7 @@ pub(crate) fn unregistered(
     let mut dev = UnregisteredNetDevice::new(parent, QUEUES, 1, data)?;
 
     testing::set_name(&mut dev, c"kunit%d")?;
+    testing::keep_quiet(&mut dev);
     dev.set_mac_address(&MacAddress([2, 0, 0, 0, 0, 1]));
     dev.set_mtu(1500, 68, 9000);
     Ok(dev)

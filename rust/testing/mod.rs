@@ -122,6 +122,12 @@ pub fn set_name<T: Operations>(dev: &mut UnregisteredNetDevice<T>, name: &CStr) 
     Ok(())
 }
 
+/// Keeps the stack from sending frames of its own through a device that is not registered.
+pub fn keep_quiet<T: Operations>(dev: &mut UnregisteredNetDevice<T>) {
+    // SAFETY: The device is valid and, during the call, ours.
+    unsafe { bindings::rust_ext_test_quiet(dev.as_raw()) };
+}
+
 /// Returns whether the stack is told not to send.
 pub fn is_stopped(queue: &Queue<'_>) -> bool {
     // SAFETY: The queue is valid. The field is accessed atomically, as C does.

@@ -24,6 +24,7 @@ struct sk_buff *rust_ext_test_skb(struct net_device *dev, u32 len,
 struct sk_buff *rust_ext_test_segmented_skb(struct net_device *dev, u32 len);
 u64 rust_ext_test_real_address(const struct sk_buff *skb);
 u32 rust_ext_test_freed(void);
+void rust_ext_test_quiet(struct net_device *dev);
 int rust_ext_test_xmit(struct net_device *dev, struct sk_buff *skb, u16 queue);
 int rust_ext_test_open(struct net_device *dev);
 void rust_ext_test_close(struct net_device *dev);
