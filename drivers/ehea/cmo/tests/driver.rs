@@ -106,11 +106,21 @@ impl Adapter {
         };
         let pairs = |port: &OpenPort| u64::from(port.plan.queue_pairs);
         let given = sum(&|index, port| pairs(port) * self.limits(bus, index).bytes(&port.config));
-        let least = sum(&|_, port| pairs(port) * Limits::floor(&port.config).bytes(&port.config));
+        let least = self.least_bytes();
         assert!(
             given <= entitled.max(least),
             "{given} > {entitled}, {least}"
         );
+    }
+
+    /// Returns the number of bytes without which the open ports lack buffers. They may be more than the adapter is
+    /// entitled to, because queues keep the layout with which their port was opened.
+    pub(super) fn least_bytes(&self) -> u64 {
+        let ports = self.open().map(|port| {
+            let floor = Limits::floor(&port.config).bytes(&port.config);
+            port.plan.fixed_bytes() + u64::from(port.plan.queue_pairs) * floor
+        });
+        DEVICE_BYTES + ports.sum::<u64>()
     }
 
     /// Opens a port. Returns whether that worked.
