@@ -14,8 +14,10 @@ use crate::setup::{self, Inside};
 
 /// Crate whose tests need a guest.
 const GUEST_CRATE: &str = "ehea-tests";
+/// Test that passes random frames to the driver's send path.
+const FRAMES: &str = "offload::anything_said_of_a_frame";
 
-pub(super) fn run(context: &Context, runner: &mut Runner) {
+pub(super) fn run(context: &Context, runner: &mut Runner, full: bool) {
     match lints::files(&context.checkout) {
         Ok(files) => {
             runner.check("host::rustfmt", || rustfmt(context, &files));
@@ -38,16 +40,31 @@ pub(super) fn run(context: &Context, runner: &mut Runner) {
     runner.check("host::offline-build", || offline(context));
     runner.libtest(
         "host::tests",
-        tests(context, runner, &["--workspace", "--exclude", GUEST_CRATE]),
+        tests(
+            context,
+            runner.only(),
+            &["--workspace", "--exclude", GUEST_CRATE],
+        ),
     );
     runner.libtest(
         "host::tests",
         tests(
             context,
-            runner,
+            runner.only(),
             &["--package", GUEST_CRATE, "--lib", "--bins"],
         ),
     );
+    if full && runner.wants(FRAMES) {
+        runner.libtest("host::frames", frames(context));
+    }
+}
+
+/// Returns the command that passes a million random frames to the driver's send path, 50 in each case.
+fn frames(context: &Context) -> Command {
+    let packages = ["--release", "--package", "ehea-core", "--test", "model"];
+    let mut command = tests(context, Some(FRAMES), &packages);
+    command.env("PROPTEST_CASES", "20000");
+    command
 }
 
 /// Returns a sandbox with the tools of the build root, so that all machines agree on formatting and
@@ -110,12 +127,10 @@ fn succeeds(command: &mut Command, advice: &str) -> Result<()> {
     Ok(())
 }
 
-fn tests(context: &Context, runner: &Runner, packages: &[&str]) -> Command {
+fn tests(context: &Context, only: Option<&str>, packages: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["test", "--no-fail-fast"]).args(packages);
     command.current_dir(&context.checkout);
-    command
-        .args(["--", "--format", "pretty"])
-        .args(runner.only());
+    command.args(["--", "--format", "pretty"]).args(only);
     command
 }

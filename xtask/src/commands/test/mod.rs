@@ -49,7 +49,7 @@ pub(crate) struct TestCommand {
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Adds tests that take too long for every change: the other page size, debug kernels, soaks,
-    /// the witness, all scenarios with a rough adapter, the kernel's selftests.
+    /// the witness, all scenarios with a rough adapter, the kernel's selftests, a million random frames.
     #[arg(long)]
     full: bool,
     /// Number of times that memory comes and goes in the tier soak; 400 by default.
@@ -91,7 +91,7 @@ impl Task for TestCommand {
         }
         let wanted = |tier| self.tier.is_none_or(|only| only == tier);
         if wanted(Tier::Host) {
-            host::run(context, &mut runner);
+            host::run(context, &mut runner, self.full);
             module::run(context, &mut runner, &variants);
         }
         if wanted(Tier::Machine) {
