@@ -97,7 +97,7 @@ pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
 /// Memory comes and goes thirty times, in all ways in turn. No frame is lost, and nothing is left
 /// behind.
 pub(crate) fn soak(lab: &Lab) -> Result<()> {
-    let soaked = ehea_tests::soak::soak(lab, 30, |_| {})?;
+    let soaked = ehea_tests::soak::soak(lab, 30, |plan| plan, |_| {})?;
     ensure!(soaked.lost == 0, "lost: {soaked:?}");
     Ok(())
 }

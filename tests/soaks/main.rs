@@ -2,16 +2,21 @@
 //! Long soaks that show whether the test bench itself is at fault. Memory comes and goes under
 //! numbered traffic, in a guest whose two processors QEMU runs in a thread each, and in one where
 //! they take turns in a single thread. What happens only in the first is a race between the
-//! processors, either in the guest or in QEMU.
+//! processors, either in the guest or in QEMU. Two others have a link partner that pauses at random, and a host
+//! whose processors are busy.
 //!
-//! Both must be silent: no frame is lost, nothing is left behind, and the adapter gets no access to
+//! All must be silent: no frame is lost, nothing is left behind, and the adapter gets no access to
 //! registers that it does not have.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use ehea_harness::ARTIFACTS_VARIABLE;
 use ehea_tests::lab::{Lab, Shape};
+use ehea_tests::peer::Plan;
 use ehea_tests::soak::soak;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -29,15 +34,47 @@ const STANDARD: Shape = Shape {
     ..Shape::STANDARD
 };
 
-const SOAKS: [(&str, Shape); 2] = [
-    ("soaks::two_threads", STANDARD),
-    (
-        "soaks::one_thread",
-        Shape {
+/// Longest pause of a link partner that pauses. The driver gives up when nothing moves for a second.
+const LONGEST_PAUSE: Duration = Duration::from_millis(600);
+/// Number of threads that keep the processors of a busy host busy.
+const BUSY_THREADS: usize = 6;
+
+struct Soak {
+    name: &'static str,
+    shape: Shape,
+    /// Longest pause of the link partner.
+    pauses: Option<Duration>,
+    /// Number of threads that do nothing but use processors.
+    busy: usize,
+}
+
+const TWO_THREADS: Soak = Soak {
+    name: "soaks::two_threads",
+    shape: STANDARD,
+    pauses: None,
+    busy: 0,
+};
+
+const SOAKS: [Soak; 4] = [
+    TWO_THREADS,
+    Soak {
+        name: "soaks::one_thread",
+        shape: Shape {
             qemu_args: &["-accel", "tcg,thread=single"],
             ..STANDARD
         },
-    ),
+        ..TWO_THREADS
+    },
+    Soak {
+        name: "soaks::pausing_partner",
+        pauses: Some(LONGEST_PAUSE),
+        ..TWO_THREADS
+    },
+    Soak {
+        name: "soaks::busy_host",
+        busy: BUSY_THREADS,
+        ..TWO_THREADS
+    },
 ];
 
 fn cycles() -> Result<u64> {
@@ -49,14 +86,40 @@ fn cycles() -> Result<u64> {
     }
 }
 
+/// Calls `f` while threads keep processors busy.
+fn beside_busy_threads<T>(threads: usize, f: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let result = f();
+        stop.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
 /// Runs a soak in a guest of its own.
-fn run(name: &str, shape: &Shape) -> Result<()> {
+fn run(which: &Soak) -> Result<()> {
+    beside_busy_threads(which.busy, || run_alone(which))
+}
+
+fn run_alone(which: &Soak) -> Result<()> {
+    let name = which.name;
     let cycles = cycles()?;
-    let mut lab = Lab::boot("soak", shape)?;
+    let special = |plan: Plan| match which.pauses {
+        Some(longest) => plan.pauses(longest),
+        None => plan,
+    };
+    let mut lab = Lab::boot("soak", &which.shape)?;
     let log = lab.guest().log_directory().display().to_string();
     let soaked = lab.begin(name).and_then(|()| {
         let before = lab.stats()?;
-        let soaked = soak(&lab, cycles, |done| {
+        let soaked = soak(&lab, cycles, special, |done| {
             if done % PROGRESS == 0 {
                 eprintln!("{name}: {done} of {cycles} cycles");
             }
@@ -86,9 +149,9 @@ fn main() -> ExitCode {
     // A guest has all processors of this machine to itself.
     arguments.test_threads = Some(1);
     let available = std::env::var_os(ARTIFACTS_VARIABLE).is_some();
-    let trials = SOAKS.into_iter().map(|(name, shape)| {
-        Trial::test(name, move || {
-            run(name, &shape).map_err(|error| Failed::from(format!("{error:#}")))
+    let trials = SOAKS.iter().map(|soak| {
+        Trial::test(soak.name, move || {
+            run(soak).map_err(|error| Failed::from(format!("{error:#}")))
         })
         .with_ignored_flag(!available)
     });

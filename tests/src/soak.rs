@@ -9,11 +9,11 @@ use anyhow::{ensure, Context, Result};
 use ehea_model::stats::{Live, Stats};
 
 use crate::background::Reflector;
-use crate::checks::memory::{send_from, start};
+use crate::checks::memory::{send_from, start_as};
 use crate::counters::ethtool_statistics;
 use crate::lab::Lab;
 use crate::memory::{blocks, not_registered, settled, Dimm, LMB};
-use crate::peer::Traffic;
+use crate::peer::{Plan, Traffic};
 use crate::totals::{unwanted, Counts};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,8 +74,8 @@ struct Soak<'a> {
 }
 
 impl<'a> Soak<'a> {
-    fn start(lab: &'a Lab) -> Result<Self> {
-        let (reflector, traffic) = start(lab)?;
+    fn start(lab: &'a Lab, special: impl FnOnce(Plan) -> Plan) -> Result<Self> {
+        let (reflector, traffic) = start_as(lab, special)?;
         let kept = Dimm::plug(lab, "kept", LMB)?;
         let block = blocks(lab, &kept.range)?.pop().context("no block")?;
         lab.sh(&format!("echo offline >{block}/state"))?;
@@ -156,11 +156,16 @@ fn slab(lab: &Lab) -> Result<i64> {
     text.parse().context("slab memory")
 }
 
-/// Adds and removes memory `cycles` times and calls `progress` with the number of cycles done.
-/// Fails if anything is left behind, or if a frame was changed or arrived twice. Lost frames are
+/// Adds and removes memory `cycles` times and calls `progress` with the number of cycles done. `special` may change
+/// the plan of the traffic. Fails if anything is left behind, or if a frame was changed or arrived twice. Lost frames are
 /// counted.
-pub fn soak(lab: &Lab, cycles: u64, mut progress: impl FnMut(u64)) -> Result<Soaked> {
-    let soak = Soak::start(lab)?;
+pub fn soak(
+    lab: &Lab,
+    cycles: u64,
+    special: impl FnOnce(Plan) -> Plan,
+    mut progress: impl FnMut(u64),
+) -> Result<Soaked> {
+    let soak = Soak::start(lab, special)?;
     let mut warm = slab(lab)?;
     for number in 0..cycles {
         soak.cycle(number)

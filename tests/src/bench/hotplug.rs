@@ -55,13 +55,18 @@ pub(super) fn measure(
     }
 
     let lab = Lab::boot("bench-soak", &STANDARD)?;
-    let soaked = soak(&lab, cycles, |done| {
-        if done % PROGRESS == 0 {
-            progress(&format!(
-                "{done} of {cycles} cycles of adding and removing memory"
-            ));
-        }
-    })?;
+    let soaked = soak(
+        &lab,
+        cycles,
+        |plan| plan,
+        |done| {
+            if done % PROGRESS == 0 {
+                progress(&format!(
+                    "{done} of {cycles} cycles of adding and removing memory"
+                ));
+            }
+        },
+    )?;
     lab.shutdown()?;
     for (name, value) in [
         ("hotplug_cycles", soaked.cycles),

@@ -28,13 +28,18 @@ pub fn prepare(lab: &Lab) -> Result<[String; 2]> {
 /// Starts the traffic: port 1 reflects frames all the time, and port 2 can send datagrams from
 /// chosen memory.
 pub fn start(lab: &Lab) -> Result<(Reflector<'_>, Traffic)> {
+    start_as(lab, |plan| plan)
+}
+
+/// Starts the traffic as [`start`] does, with what `special` changes in the plan.
+pub fn start_as(lab: &Lab, special: impl FnOnce(Plan) -> Plan) -> Result<(Reflector<'_>, Traffic)> {
     let [near, _] = prepare(lab)?;
     // The reflector starts before the first frame arrives.
     let reflector = lab.reflect(&near)?;
-    let traffic = Plan::new(50, u64::MAX, |n| 60 + (n as usize * 61) % 8955)
+    let plan = Plan::new(50, u64::MAX, |n| 60 + (n as usize * 61) % 8955)
         .to(port_address(1))
-        .patience(PATIENCE)
-        .start(Arc::clone(lab.port(1)?));
+        .patience(PATIENCE);
+    let traffic = special(plan).start(Arc::clone(lab.port(1)?));
     Ok((reflector, traffic))
 }
 

@@ -22,6 +22,9 @@ const PROBE: Duration = Duration::from_millis(250);
 /// the highest number has come back. Frames that take different ways overtake each other.
 const STRAGGLERS: Duration = Duration::from_secs(3);
 
+/// Number of rounds of sending and receiving, on average, between random pauses.
+const PAUSE_ODDS: u32 = 500;
+
 /// Description of the frames to send.
 #[derive(Clone)]
 pub struct Plan {
@@ -29,6 +32,8 @@ pub struct Plan {
     count: u64,
     window: u64,
     patience: Duration,
+    /// Longest pause, if there are any.
+    pauses: Option<Duration>,
     length: Arc<dyn Fn(u64) -> usize + Send + Sync>,
     destination: Arc<dyn Fn(u64) -> [u8; 6] + Send + Sync>,
     tci: Arc<dyn Fn(u64) -> Option<u16> + Send + Sync>,
@@ -53,6 +58,7 @@ impl Plan {
             count,
             window: 128,
             patience: Duration::from_secs(60),
+            pauses: None,
             length: Arc::new(length),
             destination: Arc::new(|_| [0xff; 6]),
             tci: Arc::new(|_| None),
@@ -88,6 +94,12 @@ impl Plan {
     /// default.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Neither sends nor takes frames now and then, at random, for up to `longest`.
+    pub fn pauses(mut self, longest: Duration) -> Self {
+        self.pauses = Some(longest);
         self
     }
 
@@ -157,6 +169,8 @@ impl Plan {
         let mut frame = Vec::new();
         let mut last = Instant::now();
         let mut probe = last;
+        // What is random is the same each time.
+        let mut random = fastrand::Rng::with_seed(self.stream.into());
         let patience = |checker: &Checker, count| match checker.next() < count {
             true => self.patience,
             false => self.patience.min(STRAGGLERS),
@@ -164,6 +178,11 @@ impl Plan {
         while checker.lacks(count) && last.elapsed() < patience(&checker, count) {
             if stop.load(Ordering::Relaxed) {
                 count = count.min(sent);
+            }
+            if let Some(longest) = self.pauses {
+                if random.u32(..PAUSE_ODDS) == 0 {
+                    thread::sleep(longest.mul_f64(random.f64()));
+                }
             }
             let mut blocked = false;
             while sent < count && (sent < checker.next() + self.window || probe.elapsed() > PROBE) {
