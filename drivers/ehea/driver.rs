@@ -198,6 +198,15 @@ impl vio::Driver for EheaDriver {
         })
     }
 
+    /// Refuses. A partition that was suspended would find its adapter with handles that mean nothing (eHEA ABI §1).
+    fn prepare_sleep(dev: &vio::Device<Core<'_>>) -> kernel::error::Result {
+        dev_err!(
+            dev.as_ref(),
+            "the partition cannot be suspended with this adapter: remove the driver first\n"
+        );
+        Err(EBUSY)
+    }
+
     fn desired_dma(dev: &vio::Device<Core<'_>>) -> usize {
         let ports = dev.of_node().map_or(0, |node| count_ports(&node));
         // CAST: `usize` has 64 bits.

@@ -5,10 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
+use ehea_tests::checks::faults::{reported, works};
 use ehea_tests::lab::{port_address, Lab};
 use ehea_tests::peer::Plan;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The guest is not suspended as long as there is an adapter with a driver, and says why. Everything works
+/// afterwards.
+pub(crate) fn suspended(lab: &Lab) -> Result<()> {
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let position = lab.guest().console().position();
+    let output = lab.run("echo freeze >/sys/power/state")?;
+    ensure!(!output.success(), "not refused: {output}");
+    reported(lab, position, "cannot be suspended", "remove the driver")?;
+    works(lab, &name)?;
+    lab.unload()
+}
 
 /// An interface is set down and up 50 times while frames keep arriving.
 pub(crate) fn down_and_up(lab: &Lab) -> Result<()> {

@@ -172,6 +172,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("odd::too_long", odd::too_long),
     standard("odd::anything", odd::anything),
     standard("cycles::down_and_up", cycles::down_and_up),
+    standard("cycles::suspended", cycles::suspended),
     standard("cycles::link_flaps", cycles::link_flaps),
     standard("cycles::unload_and_load", cycles::unload_and_load),
     standard("hotplug::under_traffic", hotplug::under_traffic),

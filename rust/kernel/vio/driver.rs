@@ -10,6 +10,7 @@ use crate::kernel_ext::{
 };
 use core::marker::PhantomData;
 use kernel::{
+    container_of,
     device,
     device_id::RawDeviceId,
     error::{
@@ -109,6 +110,16 @@ pub trait Driver: 'static {
         let _ = (dev, data);
     }
 
+    /// Called before the machine is suspended or hibernates, while user space is frozen already.
+    ///
+    /// # Errors
+    ///
+    /// Any; the machine keeps running then, and who wanted to suspend it gets the error.
+    fn prepare_sleep(dev: &Device<device::Core<'_>>) -> Result {
+        let _ = dev;
+        build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
+    }
+
     /// Returns the number of bytes that the driver would like to map for DMA in its default
     /// configuration. The bus asks once before it probes, and only under CMO.
     fn desired_dma(dev: &Device<device::Core<'_>>) -> usize {
@@ -144,6 +155,12 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
+    /// Operations for power management.
+    const PM: bindings::dev_pm_ops = bindings::dev_pm_ops {
+        prepare: optional!(T::HAS_PREPARE_SLEEP, Self::prepare_sleep_callback),
+        ..pin_init::zeroed()
+    };
+
     /// Registers the driver. Process context.
     ///
     /// # Errors
@@ -156,6 +173,7 @@ impl<T: Driver> Registration<T> {
                 id_table: T::ID_TABLE.as_ptr().cast(),
                 probe: Some(Self::probe_callback),
                 remove: Some(Self::remove_callback),
+                pm: &Self::PM,
                 get_desired_dma: optional!(T::HAS_DESIRED_DMA, Self::desired_dma_callback),
                 ..pin_init::zeroed()
             };
@@ -233,6 +251,19 @@ impl<T: Driver> Registration<T> {
         let access = bound.access.clone();
         drop(bound);
         access.close();
+    }
+
+    /// # Safety
+    ///
+    /// `dev` is the device in a valid `vio_dev`.
+    unsafe extern "C" fn prepare_sleep_callback(dev: *mut bindings::device) -> c_int {
+        // SAFETY: By the safety requirement, as the bus has no other devices.
+        let vdev = unsafe { container_of!(dev, bindings::vio_dev, dev) };
+        // SAFETY: The core passes a valid device, which it keeps, and whose lock it holds, until the callback
+        // returns.
+        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
+
+        from_result(|| T::prepare_sleep(vdev).map(|()| 0))
     }
 
     /// # Safety
