@@ -3,6 +3,7 @@
 //! minimum, and in between.
 
 pub(crate) mod faults;
+pub(crate) mod kept;
 pub(crate) mod queues;
 pub(crate) mod resets;
 pub(crate) mod shares;
@@ -29,6 +30,11 @@ pub(crate) const PLENTY: Shape = Shape {
     adapter: Some(2),
     cmo: Some("64M"),
     ..Shape::PLAIN
+};
+/// The same with less memory, which gives the scenario its own guest: something stays in the adapter.
+pub(crate) const KEPT: Shape = Shape {
+    memory: "1G,max=4G",
+    ..PLENTY
 };
 /// Two ports, with the entitlement that the bus guarantees: the minimum of one device, and the
 /// spare.

@@ -273,6 +273,37 @@ pub(crate) fn carrier_kept(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
+/// A reset takes longer than the stack's watchdog waits, because firmware takes its time. It is the only one.
+pub(crate) fn long_reset(lab: &Lab) -> Result<()> {
+    lab.guest().console().allow("NETDEV WATCHDOG");
+    lab.expect_ignored_mmio();
+    let (name, reflector) = start(lab)?;
+    works_with(lab, 108)?;
+    lab.guest().inject_fault(&json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "qp",
+        "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_10_SEC", "times": 2 } },
+    }))?;
+    let position = lab.guest().console().position();
+    lab.guest()
+        .inject_fault(&json!({ "event": "queue_pair_error", "port": 1 }))?;
+    reset(lab, &name, 1)?;
+    lab.guest().clear_faults()?;
+    let lines = lab.guest().console().since(position);
+    ensure!(
+        lines.iter().any(|line| line.contains("NETDEV WATCHDOG")),
+        "the watchdog was patient: nothing was tested"
+    );
+    works_with(lab, 109)?;
+    // Time for another reset that was requested meanwhile.
+    lab.sh("sleep 1")?;
+    ensure!(
+        counter(lab, &name, "port_resets")? == 1,
+        "there was another reset"
+    );
+    reflector.stop()?;
+    lab.unload()
+}
+
 /// Sends frames through port 1, which is reflected, and checks them.
 fn works_with(lab: &Lab, stream: u32) -> Result<()> {
     Plan::new(stream, 200, |n| 60 + 40 * n as usize)

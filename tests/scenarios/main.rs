@@ -151,6 +151,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("settings::counters", settings::counters),
     standard("settings::received_offloads", settings::received_offloads),
     standard("errors::carrier_kept", errors::carrier_kept),
+    standard("errors::long_reset", errors::long_reset),
     standard("offload::checksums", checks::offload::checksums),
     standard("offload::segmentation", checks::offload::segmentation),
     standard("traffic::queue_full_and_wake", traffic::queue_full_and_wake),
@@ -222,6 +223,8 @@ const SCENARIOS: &[Scenario] = &[
     standard("quirks::short_segments", quirks::short_segments),
     standard("refusals::of_probe", refusals::of_probe),
     standard("refusals::of_open", refusals::of_open),
+    standard("refusals::of_close", refusals::of_close),
+    standard("refusals::of_remove", refusals::of_remove),
     standard("refusals::long_busy", refusals::long_busy),
     standard("cmo_platform::off", cmo_platform::off),
     Scenario {
@@ -311,6 +314,12 @@ const SCENARIOS: &[Scenario] = &[
         cmo::faults::removed_at_each_point,
     ),
     plenty("cmo::resets::flooded", cmo::resets::flooded),
+    Scenario {
+        name: "cmo::kept::not_let_go",
+        shape: cmo::KEPT,
+        run: cmo::kept::not_let_go,
+        known: None,
+    },
     least("cmo::minimum", cmo::minimum),
     least(
         "cmo::shares::grows_and_shrinks",
@@ -391,6 +400,7 @@ const SCENARIOS: &[Scenario] = &[
 /// Scenarios that take long and run only if that is asked for.
 const LONG: &[Scenario] = &[
     standard("leaving::sent_long_ago_50", leaving::sent_long_ago_50),
+    standard("refusals::of_reset", refusals::of_reset),
     plenty("cmo::resets::flooded_200", cmo::resets::flooded_200),
 ];
 

@@ -7,7 +7,8 @@ use anyhow::{ensure, Context, Result};
 use ehea_model::fault::ArmedFault;
 use ehea_model::stats::{Live, Stats};
 use ehea_tests::checks::faults::{fired, reported, works};
-use ehea_tests::lab::Lab;
+use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::lab::{wait_until, Lab};
 use serde_json::{json, Value};
 
 /// Returns the codes with which firmware may refuse a call.
@@ -39,12 +40,13 @@ pub(crate) fn codes(call: &str) -> &'static [&'static str] {
         "H_QUERY_HEA_PORT" | "H_MODIFY_HEA_PORT" => {
             &["H_PORT_PARM", "H_AUTHORITY", "H_PARAMETER", "H_HARDWARE"]
         }
+        "H_FREE_RESOURCE" => &["H_R_STATE", "H_RESOURCE", "H_HARDWARE"],
         "H_REG_BCMC" => &["H_MCG_FULL", "H_TABLE_FULL", "H_AUTHORITY", "H_HARDWARE"],
         _ => &["H_PARAMETER", "H_RESOURCE", "H_HARDWARE"],
     }
 }
 
-/// Calls that only give things back. Their refusal is tested elsewhere than with probe and open.
+/// Calls that only give things back. Probe and open make them only after a failure.
 const TEARDOWN: &[&str] = &[
     "H_FREE_RESOURCE",
     "H_DEREG_BCMC",
@@ -62,15 +64,22 @@ fn chosen(count: u64) -> Vec<u64> {
 }
 
 /// Returns the calls by name that were made between two points in time.
-pub(crate) fn made(before: &Stats, after: &Stats) -> BTreeMap<String, u64> {
+fn all_made(before: &Stats, after: &Stats) -> BTreeMap<String, u64> {
     let count = |stats: &Stats, name: &str| stats.hcalls.get(name).copied().unwrap_or_default();
     after
         .hcalls
         .keys()
-        .filter(|name| !TEARDOWN.contains(&name.as_str()))
         .map(|name| (name.clone(), count(after, name) - count(before, name)))
         .filter(|&(_, number)| number > 0)
         .collect()
+}
+
+/// Returns the calls by name that were made between two points in time, except for those that only give
+/// things back.
+pub(crate) fn made(before: &Stats, after: &Stats) -> BTreeMap<String, u64> {
+    let mut calls = all_made(before, after);
+    calls.retain(|name, _| !TEARDOWN.contains(&name.as_str()));
+    calls
 }
 
 /// Returns all refusals to try for a run that makes the calls `calls`.
@@ -161,6 +170,103 @@ pub(crate) fn of_open(lab: &Lab) -> Result<()> {
         round().with_context(|| format!("call {nth} of {call} refused with {code}"))?;
     }
     lab.up(1, 1500)?;
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// Expects refusals of the model's own because of a queue pair that firmware has kept: of its queues, and of data
+/// about an error that there was not.
+pub(crate) fn kept(lab: &Lab) {
+    for refusal in ["CqInUse", "EqInUse", "MrInUse", "QpEnabled", "NoErrorData"] {
+        lab.expect_refusal(refusal);
+    }
+}
+
+/// Each call of close is refused. The port is closed all the same, and can be opened again. Nothing is left when
+/// the driver goes.
+pub(crate) fn of_close(lab: &Lab) -> Result<()> {
+    kept(lab);
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let open = lab.stats()?;
+    lab.sh(&format!("ip link set {name} down"))?;
+    let calls = all_made(&open, &lab.stats()?);
+    ensure!(
+        calls.contains_key("H_DISABLE_AND_GET_HEA") && calls.contains_key("H_FREE_RESOURCE"),
+        "close frees nothing: {calls:?}"
+    );
+    for (call, nth, code) in refusals(&calls) {
+        let round = || -> Result<()> {
+            lab.up(1, 1500)?;
+            lab.guest().inject_fault(&refusal(call, nth, code))?;
+            lab.sh(&format!("ip link set {name} down"))?;
+            fired(lab)
+        };
+        round().with_context(|| format!("call {nth} of {call} refused with {code}"))?;
+    }
+    lab.up(1, 1500)?;
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// Each call is refused that is made when the driver goes while a port is open. It goes, and nothing is left.
+pub(crate) fn of_remove(lab: &Lab) -> Result<()> {
+    kept(lab);
+    lab.load()?;
+    lab.up(1, 1500)?;
+    let open = lab.stats()?;
+    lab.unload()?;
+    let calls = all_made(&open, &lab.stats()?);
+    for (call, nth, code) in refusals(&calls) {
+        let round = || -> Result<()> {
+            lab.load()?;
+            lab.up(1, 1500)?;
+            lab.guest().inject_fault(&refusal(call, nth, code))?;
+            lab.unload()?;
+            fired(lab)
+        };
+        round().with_context(|| format!("call {nth} of {call} refused with {code}"))?;
+    }
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    works(lab, &name)?;
+    lab.unload()
+}
+
+/// Each call of a reset is refused. The port works again, at the latest after the next attempt.
+pub(crate) fn of_reset(lab: &Lab) -> Result<()> {
+    kept(lab);
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let resets = || -> Result<u64> {
+        let statistics = ethtool_statistics(lab, &name)?;
+        statistics
+            .get("port_resets")
+            .copied()
+            .context("no port_resets")
+    };
+    let error = json!({ "event": "queue_pair_error", "port": 1 });
+    let reset = || -> Result<()> {
+        let before = resets()?;
+        lab.guest().inject_fault(&error)?;
+        wait_until("the port is reset", || Ok(resets()? > before))?;
+        lab.carrier(&name, true)
+    };
+    let before = lab.stats()?;
+    reset()?;
+    lab.guest().clear_faults()?;
+    let after = lab.stats()?;
+    ensure!(before.live == after.live, "the reset leaves something");
+    for (call, nth, code) in refusals(&all_made(&before, &after)) {
+        let round = || -> Result<()> {
+            lab.guest().inject_fault(&refusal(call, nth, code))?;
+            reset()?;
+            let faults: Vec<ArmedFault> = lab.guest().faults()?;
+            ensure!(faults.iter().all(|fault| fault.fired > 0), "{faults:?}");
+            lab.guest().clear_faults()
+        };
+        round().with_context(|| format!("call {nth} of {call} refused with {code}"))?;
+    }
     works(lab, &name)?;
     lab.unload()
 }

@@ -11,6 +11,7 @@
 
 use crate::{
     abi::hcall::{
+        BcmcArgs,
         Held,
         Opcode,
         Regs,
@@ -18,7 +19,10 @@ use crate::{
     },
     kernel_ext::{
         crash,
-        dma::QueueMemory,
+        dma::{
+            Abandon,
+            QueueMemory, //
+        },
         hypercall,
         net::stats::Counter, //
     }, //
@@ -44,16 +48,58 @@ const PATIENCE_MS: u32 = 2_000;
 enum Owner {
     /// An object that gives the resource back.
     Alive,
+    /// No owner: a broadcast or multicast registration that firmware has refused to remove.
+    GoneFromGroup,
     /// No owner: a memory region that firmware has refused to take back.
     GoneFromRegion,
     /// No owner: a queue or queue pair that firmware has refused to take back. The adapter may still
-    /// write to its memory.
-    GoneFromQueue { _memory: KVec<Arc<QueueMemory>> },
+    /// reach its memory. A queue is not taken back by force: it is in use as long as its queue pair is there.
+    GoneFromQueue { memory: Memory, by_force: bool },
+}
+
+/// Memory that the adapter reaches because of a queue or queue pair.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Memory of the queues.
+    pub(super) queues: KVec<Arc<QueueMemory>>,
+    /// Buffers that are posted in them.
+    pub(super) buffers: Option<KBox<dyn Abandon>>,
+}
+
+impl Memory {
+    /// Gives the memory up: it is not mapped any more, and is never free.
+    fn abandon(self) {
+        for queue in self.queues {
+            // Its other owners were those who used the queue.
+            if let Some(mut queue) = Arc::into_unique_or_drop(queue) {
+                queue.abandon();
+            }
+        }
+        if let Some(mut buffers) = self.buffers {
+            buffers.abandon();
+        }
+    }
+}
+
+impl Owner {
+    /// Gives up what the adapter may still reach.
+    fn abandon(self) {
+        if let Self::GoneFromQueue { memory, .. } = self {
+            memory.abandon();
+        }
+    }
 }
 
 struct Entry {
     held: Held,
     owner: Owner,
+}
+
+impl Entry {
+    /// Checks whether this is the registration `held`, which nobody wanted any more.
+    fn is_given_up(&self, held: &Held) -> bool {
+        matches!(self.owner, Owner::GoneFromGroup) && self.held == *held
+    }
 }
 
 /// Ledger of the resources that firmware holds for an adapter.
@@ -86,7 +132,9 @@ impl Ledger {
         if let Some(held) = Held::taken(opcode, args, results) {
             let owner = Owner::Alive;
             let mut entries = self.entries.lock();
-            if entries.push(Entry { held, owner }, GFP_KERNEL).is_err() {
+            if let Some(entry) = entries.iter_mut().find(|entry| entry.is_given_up(&held)) {
+                entry.owner = owner;
+            } else if entries.push(Entry { held, owner }, GFP_KERNEL).is_err() {
                 self.missing.inc();
             }
         } else if let Some(back) = Held::given_back(opcode, args) {
@@ -123,12 +171,21 @@ impl Ledger {
         }
     }
 
+    /// Notes that firmware has refused to remove the registration `group`, and that nobody wants it any more.
+    pub(super) fn group_refused(&self, group: BcmcArgs) {
+        let mut entries = self.entries.lock();
+        let held = Held::Group(group);
+        if let Some(entry) = entries.iter_mut().rfind(|entry| entry.held == held) {
+            entry.owner = Owner::GoneFromGroup;
+        }
+    }
+
     /// Notes that firmware has refused to take a queue or queue pair back, and that its owner is
-    /// gone. `memory` is kept until firmware takes the resource.
-    pub(super) fn queue_refused(&self, resource: u64, memory: KVec<Arc<QueueMemory>>) {
-        if let Err(owner) = self.set_owner(resource, Owner::GoneFromQueue { _memory: memory }) {
-            // The adapter may still write to the memory: it can't be given back.
-            core::mem::forget(owner);
+    /// gone. `memory` is kept until firmware takes the resource, by force if `by_force`.
+    pub(super) fn queue_refused(&self, resource: u64, memory: Memory, by_force: bool) {
+        let owner = Owner::GoneFromQueue { memory, by_force };
+        if let Err(owner) = self.set_owner(resource, owner) {
+            owner.abandon();
         }
     }
 
@@ -142,25 +199,25 @@ impl Ledger {
         refused.wrapping_add(self.lost.get())
     }
 
-    /// Finds the last resource without an owner among the first `below` ones. Returns its place and
-    /// its handle.
-    fn ownerless(&self, below: usize) -> Option<(usize, u64)> {
+    /// Finds the last resource without an owner among the first `below` ones. Returns its place, and whether it
+    /// is to be given back by force.
+    fn ownerless(&self, below: usize) -> Option<(usize, Held, bool)> {
         let entries = self.entries.lock();
         let mut entries = entries.iter().enumerate().take(below).rev();
-        entries.find_map(|(index, entry)| match (&entry.owner, entry.held) {
-            (Owner::GoneFromRegion | Owner::GoneFromQueue { .. }, Held::Resource(resource)) => {
-                Some((index, resource))
-            }
-            _ => None,
+        entries.find_map(|(index, entry)| match entry.owner {
+            Owner::Alive => None,
+            Owner::GoneFromQueue { by_force, .. } => Some((index, entry.held, by_force)),
+            Owner::GoneFromGroup | Owner::GoneFromRegion => Some((index, entry.held, true)),
         })
     }
 
-    /// Calls `free` for each resource without an owner, the last one first, because later resources
-    /// depend on earlier ones. [`Ledger::note`] removes a resource that firmware takes back.
-    pub(super) fn free_again(&self, mut free: impl FnMut(u64)) {
+    /// Calls `give_back` for each resource without an owner, the last one first, because later resources
+    /// depend on earlier ones. The second argument says whether that is to be done by force. [`Ledger::note`]
+    /// removes a resource that firmware takes back.
+    pub(super) fn give_back_again(&self, mut give_back: impl FnMut(&Held, bool)) {
         let mut below = usize::MAX;
-        while let Some((index, resource)) = self.ownerless(below) {
-            free(resource);
+        while let Some((index, held, by_force)) = self.ownerless(below) {
+            give_back(&held, by_force);
             below = index;
         }
     }
@@ -168,7 +225,7 @@ impl Ledger {
     /// Gives a resource back. Returns whether firmware has taken it. Firmware may be busy for
     /// `patience` milliseconds.
     fn give_back(&self, held: &Held, patience: &mut u32) -> bool {
-        let (opcode, args) = held.give_back(self.adapter);
+        let (opcode, args) = held.give_back(self.adapter, true);
         loop {
             let answer = hypercall::hea_call9(opcode.0, args, hypercall::Memory::None);
             let code = ReturnCode(answer.status());
@@ -181,11 +238,12 @@ impl Ledger {
         }
     }
 
-    /// Leaks the memory of queues that firmware has not taken back, because the adapter may still
-    /// write to it. It is called when firmware will not be asked again.
+    /// Gives up the memory of queues that firmware has not taken back, because the adapter may still
+    /// reach it. It is called when firmware will not be asked again.
     pub(super) fn close(&self) {
-        for entry in self.entries.lock().drain_all() {
-            core::mem::forget(entry);
+        let entries = core::mem::take(&mut *self.entries.lock());
+        for entry in entries {
+            entry.owner.abandon();
         }
     }
 }

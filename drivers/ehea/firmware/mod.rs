@@ -206,9 +206,10 @@ impl Firmware {
 
     /// Asks firmware again to take back what it has refused to take. Process context.
     pub(crate) fn free_again(&self) {
-        self.ledger().free_again(|resource| {
+        self.ledger().give_back_again(|held, by_force| {
+            let (opcode, args) = held.give_back(self.caller.adapter(), by_force);
             // What it refuses stays in the book.
-            let _ = self.caller.free(resource, true, "resource without owner");
+            let _ = self.caller.call(opcode, args, "resource without owner");
         });
     }
 

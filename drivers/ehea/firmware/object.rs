@@ -2,7 +2,10 @@
 
 //! Common part of queues and queue pairs: a handle, and memory that the adapter reaches.
 
-use super::Firmware;
+use super::{
+    ledger::Memory,
+    Firmware, //
+};
 use crate::{
     abi::{
         hcall::{
@@ -22,6 +25,7 @@ use crate::{
     kernel_ext::{
         dma::{
             self,
+            Abandon,
             QueueMemory, //
         },
         hypercall::{
@@ -44,7 +48,9 @@ pub(super) struct Object {
     name: &'static str,
     handle: u64,
     is_queue_pair: bool,
-    memory: KVec<Arc<QueueMemory>>,
+    /// True if the adapter may use a queue pair until it is told to stop.
+    must_disable: bool,
+    memory: Memory,
 }
 
 impl Object {
@@ -67,7 +73,8 @@ impl Object {
             name,
             handle: handle(answer.registers()),
             is_queue_pair,
-            memory: KVec::new(),
+            must_disable: is_queue_pair,
+            memory: Memory::default(),
         };
         Ok((object, answer))
     }
@@ -93,7 +100,7 @@ impl Object {
     ) -> Result<Arc<QueueMemory>> {
         let memory = QueueMemory::new(self.firmware.access(), pages, entry_size)?;
         let memory = Arc::new(memory, GFP_KERNEL)?;
-        self.memory.push(memory.clone(), GFP_KERNEL)?;
+        self.memory.queues.push(memory.clone(), GFP_KERNEL)?;
 
         self.firmware
             .caller()
@@ -101,23 +108,32 @@ impl Object {
         Ok(memory)
     }
 
-    /// Makes the adapter stop to use a queue pair (eHEA ABI §3.11).
-    fn disable(&self) {
+    /// Makes the adapter stop to use a queue pair for good (eHEA ABI §3.11), unless it has stopped. Returns whether
+    /// it has.
+    pub(super) fn disable(&mut self) -> bool {
+        if !self.must_disable {
+            return true;
+        }
         let args = DisableAndGetHea {
             adapter: self.firmware.caller().adapter(),
             report: DisableAndGetHea::WQE_POINTERS,
             qp: self.handle,
         };
         let opcode = Opcode::DISABLE_AND_GET_HEA;
-        if let Err(error) = self.firmware.caller().call(opcode, args.pack(), self.name) {
-            dev_err!(self.firmware.dev(), "{}\n", Error::from(error));
+        match self.firmware.caller().call(opcode, args.pack(), self.name) {
+            Ok(_) => self.must_disable = false,
+            Err(error) => dev_err!(self.firmware.dev(), "{}\n", Error::from(error)),
         }
+        !self.must_disable
     }
 
-    fn free(&self, force: bool) -> core::result::Result<(), HcallError> {
-        if self.is_queue_pair {
-            self.disable();
-        }
+    /// Keeps buffers until the object is freed, because the adapter may reach them until then.
+    pub(super) fn keep(&mut self, buffers: KBox<dyn Abandon>) {
+        self.memory.buffers = Some(buffers);
+    }
+
+    fn free(&mut self, force: bool) -> core::result::Result<(), HcallError> {
+        self.disable();
         self.firmware.caller().free(self.handle, force, self.name)
     }
 
@@ -142,18 +158,21 @@ pub(super) fn registers(answer: &Answer, address: u64) -> Result<RegisterBlock> 
 }
 
 impl Drop for Object {
-    /// Frees the object, by force if firmware thinks that it is still in use (eHEA ABI §3.7).
+    /// Frees the object. A queue pair of which firmware thinks that it is still in use is freed by force (eHEA
+    /// ABI §3.7). A queue is not: if it is in use, its queue pair could not be freed, and the adapter writes to it.
     fn drop(&mut self) {
         let mut result = self.free(false);
-        if matches!(&result, Err(error) if error.code == ReturnCode::R_STATE) {
+        let in_use = matches!(&result, Err(error) if error.code == ReturnCode::R_STATE);
+        if in_use && self.is_queue_pair {
             self.log_error_data();
             result = self.free(true);
         }
         if let Err(error) = result {
             dev_err!(self.firmware.dev(), "{}\n", Error::from(error));
-            // The adapter may still write to the memory.
             let memory = core::mem::take(&mut self.memory);
-            self.firmware.ledger().queue_refused(self.handle, memory);
+            self.firmware
+                .ledger()
+                .queue_refused(self.handle, memory, self.is_queue_pair);
         }
     }
 }

@@ -247,13 +247,7 @@ impl PortCalls {
         register: bool,
     ) -> Result {
         let call = |scope, register| {
-            let args = BcmcArgs {
-                adapter: self.firmware.caller().adapter(),
-                port: self.number,
-                scope,
-                mac,
-                vlan: 0,
-            };
+            let args = self.group(scope, mac);
             let opcode = if register {
                 Opcode::REG_BCMC
             } else {
@@ -268,10 +262,29 @@ impl PortCalls {
             first?;
             return call(tagged, true).inspect_err(|_| {
                 // Its own failure would say nothing new.
-                let _ = call(untagged, false);
+                if call(untagged, false).is_err() {
+                    self.give_up_group(scopes, mac);
+                }
             });
         }
         // Both are taken back, whatever becomes of the first.
         call(tagged, false).and(first)
+    }
+
+    /// Leaves registrations of a group to firmware that it has refused to remove. It is asked again later.
+    pub(crate) fn give_up_group(&self, scopes: [BcmcScope; 2], mac: MacAddress) {
+        for scope in scopes {
+            self.firmware.ledger().group_refused(self.group(scope, mac));
+        }
+    }
+
+    fn group(&self, scope: BcmcScope, mac: MacAddress) -> BcmcArgs {
+        BcmcArgs {
+            adapter: self.firmware.caller().adapter(),
+            port: self.number,
+            scope,
+            mac,
+            vlan: 0,
+        }
     }
 }

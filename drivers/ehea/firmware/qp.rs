@@ -43,7 +43,10 @@ use crate::{
     },
     hcall::PROTECTION_DOMAIN,
     kernel_ext::{
-        dma::QueueMemory,
+        dma::{
+            Abandon,
+            QueueMemory, //
+        },
         io_be::BeMmio,
         page::ContiguousBuffer, //
     },
@@ -103,7 +106,7 @@ pub(crate) struct QpConfig {
 }
 
 /// Queue pair. Dropping it disables and frees it. Its completion queues, its event queue and the
-/// buffers in its receive queues must be freed after it.
+/// buffers in its queues must be freed after it, or be kept by it.
 pub(crate) struct Qp {
     object: Object,
     number: u32,
@@ -214,6 +217,17 @@ impl Qp {
         &self.receive
     }
 
+    /// Makes the adapter stop to use the queue pair for good, unless it has stopped. Returns whether it has. If
+    /// firmware refuses, it is asked again when the queue pair is dropped.
+    pub(crate) fn disable(&mut self) -> bool {
+        self.object.disable()
+    }
+
+    /// Keeps buffers until the queue pair is freed, because the adapter may reach them until then.
+    pub(crate) fn keep(&mut self, buffers: KBox<dyn Abandon>) {
+        self.object.keep(buffers);
+    }
+
     fn args(&self, select: u64) -> QpCall {
         QpCall {
             adapter: self.object.firmware().caller().adapter(),
@@ -275,6 +289,16 @@ impl Qp {
         let control = self.query()?;
         self.modify(control.same_state(enabled))?;
         self.query()?;
+        Ok(())
+    }
+
+    /// Makes the adapter stop to use the queue pair, unless it does not use it, for example after an error.
+    pub(crate) fn stop(&self) -> Result {
+        let control = self.query()?;
+        if control.is_enabled() {
+            self.modify(control.same_state(false))?;
+            self.query()?;
+        }
         Ok(())
     }
 }

@@ -123,6 +123,11 @@ impl Charged {
         self.ring.set_limit(limits.send_bytes);
     }
 
+    /// Returns the mappings of frames to be sent.
+    pub(super) fn mappings(&self) -> &Arc<MappingRing> {
+        &self.ring
+    }
+
     /// Maps the buffers that are missing. If the entitlement does not suffice for all, the rest is
     /// tried again later. Process context.
     pub(super) fn allocate(&mut self, access: &Access, counters: &QueueCounters) -> NewChunks {

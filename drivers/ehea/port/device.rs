@@ -34,6 +34,7 @@ use crate::{
     },
     shared::Adapter, //
 };
+use core::sync::atomic::AtomicBool;
 use kernel::{
     fmt,
     new_mutex,
@@ -56,6 +57,8 @@ pub(crate) struct Port {
     // Locked from before the port ceases to be open until nothing is left of it.
     #[pin]
     pub(super) closing: Mutex<()>,
+    /// True while somebody waits for `running` to close the port.
+    pub(super) leaving: AtomicBool,
     // What exists while the port is open.
     #[pin]
     pub(super) running: Mutex<Option<Running>>,
@@ -100,6 +103,7 @@ impl Port {
             queues: list,
             max_mtu,
             closing <- new_mutex!(()),
+            leaving: AtomicBool::new(false),
             running <- new_mutex!(None),
             link <- new_mutex!(()),
             counters: PortCounters::new(),

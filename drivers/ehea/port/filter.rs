@@ -90,9 +90,16 @@ pub(super) struct Filter {
     control: ReceiveControl,
 }
 
-/// Makes or removes the registration of broadcasts for the port's own address.
-fn set_broadcast(calls: &PortCalls, mac: MacAddress, on: bool) -> Result {
-    calls.set_group("broadcast", BcmcScope::BROADCAST, mac, on)
+/// Registers broadcasts for the port's own address.
+fn add_broadcast(calls: &PortCalls, mac: MacAddress) -> Result {
+    calls.set_group("broadcast", BcmcScope::BROADCAST, mac, true)
+}
+
+/// Removes the registration of broadcasts for the port's own address, or gives it up.
+fn remove_broadcast(calls: &PortCalls, mac: MacAddress) -> Result {
+    calls
+        .set_group("broadcast", BcmcScope::BROADCAST, mac, false)
+        .inspect_err(|_| calls.give_up_group(BcmcScope::BROADCAST, mac))
 }
 
 fn set_multicast(calls: &PortCalls, group: MacAddress, on: bool) -> Result {
@@ -137,7 +144,7 @@ impl Filter {
     /// [`Filter::is_incomplete`] says so.
     pub(super) fn start(&mut self, ctx: &Context, queue_pair: u32) -> Result {
         let mac = MacAddress(ctx.dev().mac_address().0);
-        set_broadcast(ctx.calls(), mac, true)?;
+        add_broadcast(ctx.calls(), mac)?;
         self.broadcast = Some(mac);
         self.active = true;
         // The port was opened so.
@@ -152,7 +159,7 @@ impl Filter {
         let multicast = self.clear_multicast(ctx);
         let unicast = self.set_default_unicast(ctx, 0);
         let broadcast = match self.broadcast.take() {
-            Some(mac) => set_broadcast(ctx.calls(), mac, false),
+            Some(mac) => remove_broadcast(ctx.calls(), mac),
             None => Ok(()),
         };
         if let Err(error) = multicast.and(unicast).and(broadcast) {
@@ -278,12 +285,18 @@ impl Filter {
         result
     }
 
-    /// Removes all registrations of multicast.
+    /// Removes all registrations of multicast, or gives them up.
     fn clear_multicast(&mut self, ctx: &Context) -> Result {
+        let calls = ctx.calls();
         let groups = self.drop_groups(ctx, |_| false);
+        for &group in &self.groups {
+            calls.give_up_group(BcmcScope::MULTICAST, group);
+        }
         self.groups.clear();
         let all = match core::mem::take(&mut self.all_multicast) {
-            true => set_all_multicast(ctx.calls(), false),
+            true => set_all_multicast(calls, false).inspect_err(|_| {
+                calls.give_up_group(BcmcScope::ALL_MULTICAST, MacAddress::default());
+            }),
             false => Ok(()),
         };
         groups.and(all)
@@ -330,8 +343,8 @@ impl Filter {
     /// Follows a change of the port's own address, of which firmware knows already.
     pub(super) fn set_mac_address(&mut self, ctx: &Context, mac: MacAddress) -> Result {
         if let Some(old) = self.broadcast {
-            set_broadcast(ctx.calls(), mac, true)?;
-            if let Err(error) = set_broadcast(ctx.calls(), old, false) {
+            add_broadcast(ctx.calls(), mac)?;
+            if let Err(error) = remove_broadcast(ctx.calls(), old) {
                 ctx.log_err(fmt!("{error}"));
             }
             self.broadcast = Some(mac);

@@ -7,6 +7,7 @@
 //! - [`open`]: opening, closing and resets; [`running`]: state of an open port; [`entitlement`]: its share in
 //!   a CMO partition.
 //! - [`queue_pair`]: a queue pair with everything that belongs to it.
+//! - [`posted`]: the buffers of a queue pair that firmware does not let go.
 //! - [`moving`]: the move of a queue pair from one memory map to another.
 //! - [`tx`]: transmission; [`rx`]: reception; [`poll`]: the NAPI instance; [`rings`]: queue memory.
 //! - [`charge`]: memory that a queue pair has mapped, in a CMO partition.
@@ -34,6 +35,7 @@ mod moving;
 mod open;
 mod operations;
 mod poll;
+mod posted;
 mod queue_pair;
 mod reset;
 mod rings;

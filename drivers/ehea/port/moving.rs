@@ -81,6 +81,9 @@ pub trait Pair {
     /// Sleeps for a moment, in which the adapter may send something.
     fn wait(&mut self);
 
+    /// Checks whether the port is about to be closed. Whoever closes it waits for the move.
+    fn is_leaving(&self) -> bool;
+
     /// Returns the error for a send queue that does not drain.
     fn not_drained(&self) -> Self::Error;
 
@@ -106,9 +109,9 @@ pub trait Pair {
         prepared: Self::Prepared,
     ) -> Result<Option<Self::Old>, ExchangeError<Self::Error>>;
 
-    /// Returns the place that says whether work requests are broken. If so, the queue pair pauses until
-    /// the port is reset.
-    fn broken(&mut self) -> &mut bool;
+    /// Returns the place that says whether the queue pair takes part in no move any more: its work requests are
+    /// broken, so that it pauses until the port is reset, or the port is about to be closed.
+    fn out_of_use(&mut self) -> &mut bool;
 
     /// Drops the owners of the map's region, while the queue pair pauses.
     fn release_keys(&mut self);
@@ -123,7 +126,7 @@ pub trait Pair {
 ///
 /// Those of [`Pair::allocate`].
 pub fn prepare<P: Pair>(pair: &mut P, to: &P::Generation) -> Result<(), P::Error> {
-    if !*pair.broken() && !pair.uses(to) {
+    if !*pair.out_of_use() && !pair.uses(to) {
         let prepared = pair.allocate(to)?;
         *pair.prepared() = Some(prepared);
     }
@@ -146,6 +149,9 @@ pub fn switch<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
         return Ok(());
     };
     pause(pair)?;
+    if *pair.out_of_use() {
+        return Ok(());
+    }
     let old = exchange(pair, prepared);
     resume(pair);
     // Dropped here, where it holds up nobody.
@@ -157,7 +163,7 @@ fn exchange<P: Pair>(pair: &mut P, prepared: P::Prepared) -> Result<Option<P::Ol
     pair.exchange(prepared).map_err(|error| match error {
         ExchangeError::Unchanged(error) => error,
         ExchangeError::Broken(error) => {
-            *pair.broken() = true;
+            *pair.out_of_use() = true;
             pair.give_up(&error);
             error
         }
@@ -165,22 +171,27 @@ fn exchange<P: Pair>(pair: &mut P, prepared: P::Prepared) -> Result<Option<P::Ol
 }
 
 /// Makes a queue pair pause. Frames that arrive meanwhile wait in the adapter, and frames to be
-/// sent wait in the stack.
+/// sent wait in the stack. A queue pair of a port that is about to be closed may not pause; the port is waited for.
 ///
 /// # Errors
 ///
 /// The send queue does not drain, or the adapter refuses. The queue pair carries traffic, or has
 /// given up.
 pub fn pause<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
-    if *pair.broken() {
+    if *pair.out_of_use() {
         return Ok(());
     }
     pair.hold_frames();
     match drain(pair) {
-        Some(how) => pair.drained(how),
-        None => {
+        Drain::Done(how) => pair.drained(how),
+        Drain::Stuck => {
             pair.take_frames();
             return Err(pair.not_drained());
+        }
+        // What it has not sent goes with the port.
+        Drain::Leaving => {
+            *pair.out_of_use() = true;
+            return Ok(());
         }
     }
     // It may have paused even if it fails.
@@ -189,14 +200,27 @@ pub fn pause<P: Pair>(pair: &mut P) -> Result<(), P::Error> {
     Ok(())
 }
 
-/// Waits until the send queue has drained. Returns `None` if it does not.
-fn drain<P: Pair>(pair: &mut P) -> Option<Drained> {
+/// End of the wait for a send queue that is to drain.
+enum Drain {
+    /// It has drained.
+    Done(Drained),
+    /// It does not.
+    Stuck,
+    /// The port is about to be closed, so it need not.
+    Leaving,
+}
+
+/// Waits until the send queue has drained.
+fn drain<P: Pair>(pair: &mut P) -> Drain {
     let mut how = Drained::ByInterrupt;
     let mut completed = pair.completed();
     let (mut idle, mut all) = (0, 0);
     while !pair.is_drained() {
+        if pair.is_leaving() {
+            return Drain::Leaving;
+        }
         if idle == IDLE_WAITS || all == ALL_WAITS {
-            return None;
+            return Drain::Stuck;
         }
         let looked = idle >= LOOK_AFTER;
         if looked {
@@ -214,7 +238,7 @@ fn drain<P: Pair>(pair: &mut P) -> Option<Drained> {
             idle = 0;
         }
     }
-    Some(how)
+    Drain::Done(how)
 }
 
 /// Resumes a queue pair that pauses, with the map `generation`. A queue pair that does not pause is
@@ -224,7 +248,7 @@ fn drain<P: Pair>(pair: &mut P) -> Option<Drained> {
 ///
 /// The queue pair still pauses. The port must be reset.
 pub fn go_on<P: Pair>(pair: &mut P, generation: &P::Generation) -> Result<(), P::Error> {
-    if !*pair.broken() && !pair.uses(generation) {
+    if !*pair.out_of_use() && !pair.uses(generation) {
         let prepared = pair.allocate(generation)?;
         drop(exchange(pair, prepared)?);
     }
@@ -234,7 +258,7 @@ pub fn go_on<P: Pair>(pair: &mut P, generation: &P::Generation) -> Result<(), P:
 
 /// Resumes a queue pair that pauses, or gives up. One that is broken has given up.
 fn resume<P: Pair>(pair: &mut P) {
-    if *pair.broken() {
+    if *pair.out_of_use() {
         return;
     }
     pair.start_polling();
@@ -268,6 +292,8 @@ mod tests {
         left: u32,
         interval: u32,
         waits: u32,
+        /// Number of waits after which somebody wants to close the port.
+        leaves_after: Option<u32>,
         completed: u32,
         how: Option<Drained>,
         /// Numbers of the steps that fail, counted from 1, and how many there were.
@@ -365,6 +391,10 @@ mod tests {
             }
         }
 
+        fn is_leaving(&self) -> bool {
+            self.leaves_after.is_some_and(|waits| self.waits >= waits)
+        }
+
         fn not_drained(&self) -> Failed {
             Failed
         }
@@ -397,7 +427,7 @@ mod tests {
             Ok(self.map.replace(prepared))
         }
 
-        fn broken(&mut self) -> &mut bool {
+        fn out_of_use(&mut self) -> &mut bool {
             &mut self.broken
         }
 
@@ -465,6 +495,23 @@ mod tests {
         assert_eq!(switch(&mut pair), Err(Failed));
         assert!(pair.carries_traffic() && pair.map == Some(1));
         assert_eq!((pair.waits, pair.how), (ALL_WAITS, None));
+    }
+
+    /// Frames that go with a port are not waited for by whoever closes it.
+    #[test]
+    fn a_port_that_is_closed_is_not_waited_for() {
+        let mut pair = Script::running(1);
+        (pair.busy, pair.leaves_after) = (IDLE_WAITS, Some(5));
+        prepare(&mut pair, &2).unwrap();
+        switch(&mut pair).unwrap();
+        assert_eq!((pair.waits, pair.steps, pair.map), (5, 0, Some(1)));
+        assert!(pair.holds && pair.enabled && pair.polled && !pair.gave_up);
+        // Nothing happens to it any more.
+        prepare(&mut pair, &3).unwrap();
+        switch(&mut pair).unwrap();
+        pause(&mut pair).unwrap();
+        go_on(&mut pair, &3).unwrap();
+        assert_eq!((pair.waits, pair.steps, pair.map), (5, 0, Some(1)));
     }
 
     #[test]

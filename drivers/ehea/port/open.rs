@@ -31,6 +31,7 @@ use crate::{
     },
     shared::Generation, //
 };
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     prelude::*,
     sync::Arc,
@@ -65,6 +66,8 @@ impl Port {
 
     /// Brings the port up with queues as in `plan`, or with smaller ones.
     fn open_as(&self, mut plan: Plan, dev: &PortDevice, lock: &ConfigLock<'_>) -> Result {
+        // What firmware has kept when the port was closed is in the way now.
+        self.calls.firmware().free_again();
         let mut attempts = 0;
         let mut map_attempts = 0;
         loop {
@@ -197,7 +200,10 @@ impl Port {
     pub(super) fn close(&self, dev: &PortDevice, lock: &ConfigLock<'_>) {
         // Whoever removes memory waits for this instead of finding nobody who has the memory mapped.
         let closing = self.closing.lock();
-        let Some(mut running) = self.running.lock().take() else {
+        self.leaving.store(true, Relaxed);
+        let running = self.running.lock().take();
+        self.leaving.store(false, Relaxed);
+        let Some(mut running) = running else {
             return;
         };
         for (queue_pair, queue) in running.queue_pairs.iter().zip(&self.queues) {
@@ -207,6 +213,9 @@ impl Port {
         let Running {
             ctx, queue_pairs, ..
         } = &mut running;
+        for queue_pair in queue_pairs.iter() {
+            queue_pair.stop();
+        }
         self.close_queues(ctx, queue_pairs, lock);
         drop(running);
         drop(closing);

@@ -30,7 +30,6 @@ use crate::{
         Transmit, //
     }, //
 };
-use core::sync::atomic::Ordering::Relaxed;
 use kernel::prelude::*;
 
 #[vtable]
@@ -95,9 +94,14 @@ impl net::Operations for PortOperations {
 
     fn tx_timeout(dev: &NetDevice<Self>, queue: u16) {
         let port = dev.data();
-        let queue_pair = port.queues.get(usize::from(queue));
-        // A pause lasts as long as firmware takes. What goes wrong in it has a reset of its own.
-        if queue_pair.is_some_and(|queue| queue.pauses.load(Relaxed)) {
+        let is_running = || {
+            let mut txq = dev.lock_tx_queue(queue)?;
+            let queue = port.queues.get(usize::from(queue))?;
+            Some(queue.sender.is_running(&mut txq))
+        };
+        // A queue that is held or closed waits for firmware: its queue pair moves, or its port is reset. What
+        // goes wrong in that has a reset of its own.
+        if is_running() != Some(true) {
             return;
         }
         port.request_reset(dev, ResetReason::Stuck { queue });

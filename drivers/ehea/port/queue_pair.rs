@@ -20,6 +20,7 @@ use super::{
         CompletionQueues,
         QueuePoll, //
     },
+    posted::Posted,
     reset::ResetReason,
     rings::ArmedRing,
     rx::{
@@ -117,8 +118,11 @@ pub(super) struct QueuePair {
     memory: BufferMemory,
     /// Memory that is mapped, in a CMO partition.
     charge: Charge,
-    /// True if work requests refer to memory that is gone. The queue pair pauses until the port is reset.
-    broken: bool,
+    /// Place for the buffers, if firmware does not let them go.
+    posted: Option<KBox<Posted>>,
+    /// True if work requests refer to memory that is gone, so that the queue pair pauses until the port is reset, or
+    /// if the port is about to be closed.
+    out_of_use: bool,
     /// Measurement of the pause, while the queue pair pauses.
     blackout: Option<Measurement>,
     /// Number of the network device's queues.
@@ -206,7 +210,8 @@ impl QueuePair {
                 ticket: Some(ticket),
                 memory: sides.receive,
                 charge: sides.charge,
-                broken: false,
+                posted: Some(KBox::new(Posted::default(), GFP_KERNEL)?),
+                out_of_use: false,
                 blackout: None,
                 index,
                 ctx: ctx.clone(),
@@ -279,7 +284,6 @@ impl QueuePair {
     /// [`QueuePair::run_queue`].
     pub(super) fn open_queue(&mut self, queue: &Queue) -> Result {
         let (sender, ticket) = self.sender().ok_or(EINVAL)?;
-        queue.pauses.store(false, Relaxed);
         let mut txq = self.ctx.dev().lock_tx_queue(self.index).ok_or(EINVAL)?;
         Ok(queue.sender.open(&mut txq, ticket, sender)?)
     }
@@ -296,6 +300,12 @@ impl QueuePair {
         if let Some(mut txq) = self.ctx.dev().lock_tx_queue(self.index) {
             queue.sender.hold(&mut txq);
         }
+    }
+
+    /// Makes the adapter stop to use the queue pair, which firmware may take its time for. Completions are handled
+    /// meanwhile. If firmware refuses, it is asked in another way on drop.
+    pub(super) fn stop(&self) {
+        let _ = self.qp.stop();
     }
 
     /// Ceases to handle completions, and closes the transmit queue.
@@ -367,7 +377,7 @@ impl QueuePair {
             return Ok(());
         };
         charged.set_limits(limits);
-        if self.broken || !charged.is_short() {
+        if self.out_of_use || !charged.is_short() {
             return Ok(());
         }
         let access = self.ctx.firmware().access();
@@ -423,14 +433,12 @@ impl Pair for Moving<'_> {
     }
 
     fn hold_frames(&mut self) {
-        self.queue.pauses.store(true, Relaxed);
         self.pair.blackout = Some(self.pair.ctx.adapter().begin_blackout());
         self.pair.hold_queue(self.queue);
     }
 
     fn take_frames(&mut self) {
         self.pair.run_queue(self.queue);
-        self.queue.pauses.store(false, Relaxed);
         if let Some(blackout) = self.pair.blackout.take() {
             self.pair.ctx.adapter().end_blackout(blackout);
         }
@@ -464,6 +472,10 @@ impl Pair for Moving<'_> {
 
     fn wait(&mut self) {
         fsleep(DRAIN_INTERVAL);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.pair.ctx.dev().data().leaving.load(Relaxed)
     }
 
     fn not_drained(&self) -> Error {
@@ -507,8 +519,8 @@ impl Pair for Moving<'_> {
         Ok(pair.keys.replace(prepared.keys))
     }
 
-    fn broken(&mut self) -> &mut bool {
-        &mut self.pair.broken
+    fn out_of_use(&mut self) -> &mut bool {
+        &mut self.pair.out_of_use
     }
 
     fn release_keys(&mut self) {
@@ -530,9 +542,31 @@ pub(super) struct Prepared {
     bounce: Arc<BouncePool>,
 }
 
+impl QueuePair {
+    /// Takes the buffers that the adapter may reach. Returns them in memory that there was before.
+    #[cold]
+    fn take_posted(&mut self) -> Option<KBox<Posted>> {
+        let mut posted = self.posted.take()?;
+        posted.receive = Some(self.napi.disabled().ok()?.receiver.take_buffers());
+        if let Charge::Charged(charged) = &self.charge {
+            posted.mappings = Some(charged.mappings().clone());
+        }
+        posted.frames = Some(self.ring.clone());
+        posted.copies = Some(self.bounce.clone());
+        posted.keys = self.keys.take();
+        Some(posted)
+    }
+}
+
 impl Drop for QueuePair {
     fn drop(&mut self) {
+        self.interrupt = None;
         // The queues are not looked at while they are taken apart.
         self.napi.disable();
+        if !self.qp.disable() {
+            if let Some(posted) = self.take_posted() {
+                self.qp.keep(posted);
+            }
+        }
     }
 }

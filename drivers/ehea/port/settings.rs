@@ -73,19 +73,25 @@ impl Settings {
 
     /// Restores the address, and the way in which the port receives.
     fn restore_attributes(&self) -> Result {
-        let (now, found) = (self.calls.attributes()?, &self.found);
+        let found = &self.found;
+        let now = self.calls.attributes();
+        // What is not known may have changed.
+        let differs = |differs: fn(&PortBlock0, &PortBlock0) -> bool| match &now {
+            Ok(now) => differs(now, found),
+            Err(_) => true,
+        };
         let fields = [
             (
                 PortBlock0::SELECT_MAC,
-                now.port_mac_addr != found.port_mac_addr,
+                differs(|now, found| now.port_mac_addr != found.port_mac_addr),
             ),
             (
                 PortBlock0::SELECT_RECEIVE_CONTROL,
-                now.port_rc != found.port_rc,
+                differs(|now, found| now.port_rc != found.port_rc),
             ),
             (
                 PortBlock0::SELECT_DEFAULT_QPNS,
-                now.default_qpn_arr != found.default_qpn_arr,
+                differs(|now, found| now.default_qpn_arr != found.default_qpn_arr),
             ),
         ];
         let changed = fields.iter().filter(|(_, changed)| *changed);
@@ -112,12 +118,14 @@ impl Settings {
 
 impl Drop for Settings {
     fn drop(&mut self) {
-        for result in [
-            self.restore_attributes(),
-            self.restore_speed(),
-            self.restore_jumbo_frames(),
-        ] {
-            if let Err(error) = result {
+        let restore: [fn(&Self) -> Result; 3] = [
+            Self::restore_attributes,
+            Self::restore_speed,
+            Self::restore_jumbo_frames,
+        ];
+        for restore in restore {
+            // Firmware is asked twice, because nobody does so later.
+            if let Err(error) = restore(self).or_else(|_| restore(self)) {
                 dev_err!(
                     self.calls.firmware().dev(),
                     "port {} is not left as it was found: {}\n",

@@ -57,6 +57,11 @@ impl DmaBuffer {
         })
     }
 
+    /// Gives the memory up, because the device can't be kept from it: it isn't mapped any more, and is never free.
+    pub fn abandon(self) {
+        core::mem::forget(self.memory);
+    }
+
     /// Returns the real address of the first byte.
     pub fn real_address(&self) -> u64 {
         self.memory.real_address()

@@ -101,6 +101,12 @@ impl Direction {
     }
 }
 
+/// Memory that a device may touch as long as it exists.
+pub trait Abandon: Send + Sync {
+    /// Gives the memory up, because the device can't be kept from it: it isn't mapped any more, and is never free.
+    fn abandon(&mut self);
+}
+
 /// Memory that the device may touch, by its real address. Good as long as what it was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reachable {

@@ -3,6 +3,7 @@
 //! The memory of queues.
 
 use super::{
+    Abandon,
     Access,
     DmaBuffer,
     Reachable, //
@@ -32,6 +33,17 @@ pub struct QueueMemory {
     entry_shift: u32,
     piece_shift: u32,
     pages: usize,
+}
+
+impl Abandon for QueueMemory {
+    fn abandon(&mut self) {
+        // INVARIANT: No pieces, no entries.
+        self.entries = 0;
+        self.pages = 0;
+        for piece in core::mem::take(&mut self.pieces) {
+            piece.abandon();
+        }
+    }
 }
 
 impl QueueMemory {

@@ -406,6 +406,11 @@ impl<T> TxState<T> {
         }
     }
 
+    /// Checks whether the queue is running.
+    pub fn is_running(&self, locked: &mut impl Locked) -> bool {
+        matches!(self.state(locked), Some(State::Running(_)))
+    }
+
     /// Returns the data of a running queue, for who is to send a frame.
     #[inline]
     pub fn sending<'a, L: Locked>(&'a self, locked: &'a mut L) -> Sending<'a, T, L> {

@@ -35,15 +35,15 @@ impl Held {
         }
     }
 
-    /// Returns the call that gives this back to the adapter with the handle `adapter`, even if
-    /// something depends on it.
-    pub const fn give_back(&self, adapter: u64) -> (Opcode, Regs) {
+    /// Returns the call that gives this back to the adapter with the handle `adapter`. A resource on which something
+    /// depends is given back only if `force`.
+    pub const fn give_back(&self, adapter: u64, force: bool) -> (Opcode, Regs) {
         match *self {
             Self::Resource(resource) => {
                 let call = FreeResource {
                     adapter,
                     resource,
-                    force: true,
+                    force,
                 };
                 (Opcode::FREE_RESOURCE, call.pack())
             }
@@ -65,7 +65,7 @@ mod tests {
     fn goes_back(opcode: Opcode, args: &Regs) -> (Opcode, Regs) {
         let held = Held::taken(opcode, args, &RESULTS).expect("it takes something");
         assert_eq!(Held::given_back(opcode, args), None);
-        let (back, args) = held.give_back(1);
+        let (back, args) = held.give_back(1, true);
         assert_eq!(Held::given_back(back, &args), Some(held));
         assert_eq!(Held::taken(back, &args, &RESULTS), None);
         (back, args)

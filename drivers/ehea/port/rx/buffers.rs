@@ -19,6 +19,7 @@ use crate::{
     },
     kernel_ext::{
         dma::{
+            Abandon,
             Access,
             DmaBuffer,
             Unrestricted, //
@@ -52,6 +53,25 @@ pub(crate) enum Buffers {
     Free(FreeBuffers),
     /// Buffers that stay with the driver.
     Charged(ChargedBuffers),
+}
+
+impl Buffers {
+    /// Takes all buffers out.
+    pub(super) fn take_all(&mut self) -> Self {
+        match self {
+            Self::Free(free) => Self::Free(free.take_all()),
+            Self::Charged(charged) => Self::Charged(charged.take_all()),
+        }
+    }
+}
+
+impl Abandon for Buffers {
+    fn abandon(&mut self) {
+        match self {
+            Self::Free(free) => free.abandon(),
+            Self::Charged(charged) => charged.abandon(),
+        }
+    }
 }
 
 /// RQ2 or RQ3 with its buffers.

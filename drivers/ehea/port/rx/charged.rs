@@ -22,6 +22,7 @@ use crate::{
     },
     kernel_ext::{
         dma::{
+            Abandon,
             Access,
             DmaBuffer, //
         },
@@ -107,6 +108,14 @@ pub(crate) struct ChargedBuffers {
     count: Arc<ChunkCount>,
 }
 
+impl Abandon for ChargedBuffers {
+    fn abandon(&mut self) {
+        for chunk in core::mem::take(&mut self.chunks).into_iter().flatten() {
+            chunk.memory.abandon();
+        }
+    }
+}
+
 impl ChargedBuffers {
     /// Makes the table for a ring with `slots` slots, without buffers.
     pub(crate) fn new(
@@ -133,6 +142,19 @@ impl ChargedBuffers {
             retiring: 0,
             count,
         })
+    }
+
+    /// Takes all buffers out.
+    pub(super) fn take_all(&mut self) -> Self {
+        Self {
+            kind: self.kind,
+            access: self.access.clone(),
+            chunks: core::mem::take(&mut self.chunks),
+            slots: core::mem::take(&mut self.slots),
+            per_chunk: self.per_chunk,
+            retiring: core::mem::take(&mut self.retiring),
+            count: self.count.clone(),
+        }
     }
 
     /// Allocates and maps a chunk. Process context.

@@ -13,7 +13,10 @@ use crate::{
         Result, //
     },
     kernel_ext::{
-        dma::Unrestricted,
+        dma::{
+            Abandon,
+            Unrestricted, //
+        },
         net::{
             skbuff::RxBuffer,
             Device, //
@@ -35,6 +38,14 @@ pub(crate) struct FreeBuffers {
     slots: KVec<Option<RxBuffer>>,
 }
 
+impl Abandon for FreeBuffers {
+    fn abandon(&mut self) {
+        core::mem::take(&mut self.slots)
+            .into_iter()
+            .for_each(core::mem::forget);
+    }
+}
+
 impl FreeBuffers {
     /// Makes the table for a ring with `slots` slots, without buffers.
     pub(super) fn new(kind: BufferKind, slots: usize, token: Unrestricted) -> Result<Self> {
@@ -47,6 +58,14 @@ impl FreeBuffers {
             len: kind.len,
             slots: buffers,
         })
+    }
+
+    /// Takes all buffers out.
+    pub(super) fn take_all(&mut self) -> Self {
+        Self {
+            slots: core::mem::take(&mut self.slots),
+            ..*self
+        }
     }
 
     /// Returns the adapter address of a buffer, or `None` if it is not in the map.

@@ -160,6 +160,12 @@ impl Receiver {
         frames.rq3.add(&mut chunks.rq3, &frames.translation)
     }
 
+    /// Takes all buffers of RQ2 and RQ3 out. Nothing can be received any more.
+    pub(crate) fn take_buffers(&mut self) -> [Buffers; 2] {
+        let frames = &mut self.frames;
+        [frames.rq2.buffers.take_all(), frames.rq3.buffers.take_all()]
+    }
+
     /// Announces all slots and buffers of a new queue pair to the adapter.
     pub(crate) fn start(&mut self, qp: &Qp) {
         // CAST: A ring has at most 2^15 slots.

@@ -11,6 +11,7 @@ use crate::{
     },
     kernel_ext::{
         dma::{
+            Abandon,
             Access,
             DmaBuffer,
             Reachable, //
@@ -39,6 +40,14 @@ pub(crate) struct BouncePool {
     pieces: KVec<DmaBuffer>,
     /// Number of slots, a power of two.
     slots: u32,
+}
+
+impl Abandon for BouncePool {
+    fn abandon(&mut self) {
+        for piece in core::mem::take(&mut self.pieces) {
+            piece.abandon();
+        }
+    }
 }
 
 impl BouncePool {

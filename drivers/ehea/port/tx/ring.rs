@@ -4,7 +4,10 @@
 
 use crate::{
     error::Result,
-    kernel_ext::net::skbuff::SkbSlot,
+    kernel_ext::{
+        dma::Abandon,
+        net::skbuff::SkbSlot, //
+    },
     queue::{
         SendProgress,
         WorkQueue, //
@@ -90,6 +93,14 @@ impl Extra {
 pub(crate) struct SendRing {
     pub(crate) slots: KVec<SendSlot>,
     pub(crate) progress: SendProgress,
+}
+
+impl Abandon for SendRing {
+    fn abandon(&mut self) {
+        for slot in &self.slots {
+            core::mem::forget(slot.skb.take());
+        }
+    }
 }
 
 impl SendRing {

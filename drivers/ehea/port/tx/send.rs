@@ -66,10 +66,7 @@ use crate::{
     },
     trace::Direction, //
 };
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering::Relaxed, //
-};
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -82,8 +79,6 @@ pub(crate) struct Queue {
     pub(crate) counters: Arc<QueueCounters>,
     /// Length in bytes of the longest packet that the port sends.
     max_mtu: u32,
-    /// True while the queue pair pauses to be moved.
-    pub(crate) pauses: AtomicBool,
 }
 
 impl Queue {
@@ -93,7 +88,6 @@ impl Queue {
             max_mtu,
             sender: TxState::new(index),
             counters: Arc::new(QueueCounters::default(), GFP_KERNEL)?,
-            pauses: AtomicBool::new(false),
         })
     }
 }

@@ -68,6 +68,10 @@ impl<'a> Pair for Port<'a> {
         self.guest.machine.borrow_mut().advance(1_000_000);
     }
 
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
     fn not_drained(&self) -> Stuck {
         Stuck
     }
@@ -86,7 +90,7 @@ impl<'a> Pair for Port<'a> {
         Ok(self.keys.replace(keys))
     }
 
-    fn broken(&mut self) -> &mut bool {
+    fn out_of_use(&mut self) -> &mut bool {
         &mut self.broken
     }
 
