@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Opening and closing of a port, and resets (eHEA ABI §1.3).
+//! Opening and closing of a port (eHEA ABI §1.3).
 
 use super::{
     context::{
@@ -8,6 +8,7 @@ use super::{
         Deferred,
         PortDevice, //
     },
+    deferred::STATISTICS_INTERVAL,
     device::Port,
     errors::AffiliatedEvents,
     queue_pair::QueuePair,
@@ -25,7 +26,6 @@ use crate::{
     },
     firmware::Eq,
     kernel_ext::net::lock::{
-        ConfigGuard,
         ConfigLock,
         InstanceLock, //
     },
@@ -47,10 +47,6 @@ const ENTITLEMENT_ATTEMPTS: u32 = 5;
 const ENTITLEMENT_INTERVAL: Delta = Delta::from_millis(10);
 /// Number of attempts to open a port whose buffers turn out not to be in the memory map.
 const MAP_ATTEMPTS: u32 = 3;
-/// Time after which a reset that failed is tried again.
-const RESET_RETRY: Delta = Delta::from_secs(1);
-/// Interval in which the adapter's counters are fetched.
-const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
 
 impl Port {
     /// Brings the port up for the MTU `mtu`.
@@ -222,54 +218,6 @@ impl Port {
         self.release_entitlement();
         // Nobody else does so while the port is down.
         self.update_counters(dev);
-    }
-
-    /// Takes the port down and up again. If it does not come up, the reset is tried again later.
-    ///
-    /// The reset is counted when it has ended.
-    fn reset(&self, dev: &PortDevice) {
-        let lock = ConfigGuard::new(dev);
-        if !dev.is_running() {
-            self.reset_failure.note(Ok(()));
-            return;
-        }
-        self.close(dev, &lock);
-        self.reopen(dev, dev.mtu(), &lock);
-        self.counters.resets.inc();
-    }
-
-    /// Brings a port up again that was closed. It keeps its carrier, unless the link went down meanwhile. If
-    /// the port does not come up, the carrier goes, and a reset is tried later.
-    pub(super) fn reopen(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) {
-        let opened = self.open(dev, mtu, lock);
-        match opened {
-            Ok(()) => {
-                self.check_link(dev);
-                self.log_info(dev, fmt!("reset"));
-                // When it is the stack that opens a port, it sets the filter once more of its own accord.
-                if self.filter.lock().is_incomplete() {
-                    lock.retry_rx_mode();
-                }
-            }
-            Err(_) => {
-                dev.carrier_off();
-                dev.defer_after(Deferred::RESET, RESET_RETRY);
-            }
-        }
-        if let Some(error) = self.reset_failure.note(opened) {
-            self.log_err(dev, fmt!("reset failed: {error}"));
-        }
-    }
-
-    /// Does deferred work.
-    pub(super) fn deferred(&self, dev: &PortDevice, events: u32) {
-        if events & Deferred::RESET != 0 {
-            self.reset(dev);
-        }
-        if events & Deferred::STATISTICS != 0 && dev.is_running() {
-            self.update_counters(dev);
-            dev.defer_after(Deferred::STATISTICS, STATISTICS_INTERVAL);
-        }
     }
 
     /// Returns the number of the queue pair that gets frames for all stations, if the port is open.
