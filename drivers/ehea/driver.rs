@@ -77,7 +77,7 @@ impl Ports {
             if !is_port(&child) {
                 continue;
             }
-            adapter.with_generation(|_| Ok(()))?;
+            adapter.make_map()?;
             if ports.0.len() == MAX_PORTS {
                 dev_warn!(dev, "more than {} ports: the rest is ignored\n", MAX_PORTS);
                 break;

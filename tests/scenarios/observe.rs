@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure, Context, Result};
 use ehea_model::fault::ArmedFault;
 use ehea_model::stats::Stats;
-use ehea_tests::checks::faults::fired;
+use ehea_tests::checks::faults::{fired, works};
 use ehea_tests::checks::memory::{prepare, send_from, start};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{port_address, wait_until, Lab};
@@ -527,7 +527,8 @@ pub(crate) fn devices_of_ports(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Users who look at counters are answered while the memory map is rebuilt, however long firmware takes.
+/// Users who look at counters are answered while the memory map is rebuilt, however long firmware takes. So are those
+/// who close a port and open it again. The port works when the rebuild has ended.
 pub(crate) fn during_rebuild(lab: &Lab) -> Result<()> {
     let [near, _] = prepare(lab)?;
     let (dimm, block) = plug(lab, "dimm3")?;
@@ -544,11 +545,14 @@ pub(crate) fn during_rebuild(lab: &Lab) -> Result<()> {
     lab.sh(&format!("ip -s link show {near}"))?;
     lab.sh(&format!("ethtool -S {near}"))?;
     lab.sh("cat /sys/kernel/debug/ehea/*/map")?;
+    lab.sh(&format!("ip link set {near} down && ip link set {near} up"))?;
     registered(&lab.stats()?, &dimm.range).context("answered after the rebuild")?;
     let output = removal.wait()?;
     ensure!(output.success(), "{output}");
     not_registered(&lab.stats()?, &dimm.range)?;
     lab.guest().clear_faults()?;
+    lab.carrier(&near, true)?;
+    works(lab, &near)?;
     dimm.unplug(lab)?;
     lab.unload()
 }

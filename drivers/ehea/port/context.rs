@@ -21,7 +21,8 @@ use kernel::{
     sync::{
         aref::ARef,
         Arc, //
-    }, //
+    },
+    time::Delta, //
 };
 
 /// Operations of a port's network device.
@@ -38,6 +39,10 @@ impl Deferred {
     pub(super) const RESET: u32 = 1 << 0;
     /// It is time to fetch the adapter's counters.
     pub(super) const STATISTICS: u32 = 1 << 1;
+    /// Interval in which they are fetched.
+    pub(super) const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
+    /// The port must be opened, which was put off.
+    pub(super) const OPEN: u32 = 1 << 2;
 }
 
 /// Logs an error of the port that `calls` are about. Any context.

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work of a port that is deferred: resets, and the adapter's counters.
+//! Work of a port that is deferred: resets, the adapter's counters, and opening a port while the memory map is rebuilt.
 
 use super::{
     context::{
         Deferred,
         PortDevice, //
     },
-    device::Port, //
+    device::Port,
+    opening::{
+        Occasion,
+        Opened, //
+    }, //
 };
 use crate::kernel_ext::net::lock::{
     ConfigGuard,
@@ -20,9 +24,6 @@ use kernel::{
 
 /// Time after which a reset that failed is tried again.
 const RESET_RETRY: Delta = Delta::from_secs(1);
-/// Interval in which the adapter's counters are fetched.
-pub(super) const STATISTICS_INTERVAL: Delta = Delta::from_secs(1);
-
 impl Port {
     /// Takes the port down and up again. If it does not come up, the reset is tried again later.
     ///
@@ -34,18 +35,42 @@ impl Port {
             return;
         }
         self.close(dev, &lock);
-        self.reopen(dev, dev.mtu(), &lock);
+        self.reopen(dev, dev.mtu(), &lock, Occasion::Reset);
         self.counters.resets.inc();
     }
 
-    /// Brings a port up again that was closed. It keeps its carrier, unless the link went down meanwhile. If
+    /// Opens the port, which was put off. Neither RTNL nor the instance lock is held while the memory map is waited
+    /// for, or rebuilt.
+    fn open_later(&self, dev: &PortDevice) {
+        match self.missing.take() {
+            // If this fails, opening the port fails as well, at least after some attempts.
+            Some(address) => drop(self.adapter.map_requested(address)),
+            None => self.adapter.wait_for_map(),
+        }
+        let lock = ConfigGuard::new(dev);
+        if dev.is_running() && self.first_queue_pair().is_none() {
+            self.reopen(dev, dev.mtu(), &lock, Occasion::Open);
+        }
+    }
+
+    /// Brings a port up that is closed. It keeps its carrier, if it has one, unless the link went down meanwhile. If
     /// the port does not come up, the carrier goes, and a reset is tried later.
-    pub(super) fn reopen(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) {
+    pub(super) fn reopen(
+        &self,
+        dev: &PortDevice,
+        mtu: u32,
+        lock: &ConfigLock<'_>,
+        occasion: Occasion,
+    ) {
         let opened = self.open(dev, mtu, lock);
         match opened {
-            Ok(()) => {
+            // This comes here again.
+            Ok(Opened::Later) => return,
+            Ok(Opened::Now) => {
                 self.check_link(dev);
-                self.log_info(dev, fmt!("reset"));
+                if occasion == Occasion::Reset {
+                    self.log_info(dev, fmt!("reset"));
+                }
                 // When it is the stack that opens a port, it sets the filter once more of its own accord.
                 if self.filter.lock().is_incomplete() {
                     lock.retry_rx_mode();
@@ -56,8 +81,12 @@ impl Port {
                 dev.defer_after(Deferred::RESET, RESET_RETRY);
             }
         }
-        if let Some(error) = self.reset_failure.note(opened) {
-            self.log_err(dev, fmt!("reset failed: {error}"));
+        if let Some(error) = self.reset_failure.note(opened.map(|_| ())) {
+            let what = match occasion {
+                Occasion::Reset => "reset",
+                Occasion::Open => "opening",
+            };
+            self.log_err(dev, fmt!("{what} failed: {error}"));
         }
     }
 
@@ -66,9 +95,12 @@ impl Port {
         if events & Deferred::RESET != 0 {
             self.reset(dev);
         }
+        if events & Deferred::OPEN != 0 {
+            self.open_later(dev);
+        }
         if events & Deferred::STATISTICS != 0 && dev.is_running() {
             self.update_counters(dev);
-            dev.defer_after(Deferred::STATISTICS, STATISTICS_INTERVAL);
+            dev.defer_after(Deferred::STATISTICS, Deferred::STATISTICS_INTERVAL);
         }
     }
 }

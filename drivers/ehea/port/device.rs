@@ -16,6 +16,7 @@ use super::{
         QueueCounters, //
     },
     filter::Filter,
+    opening::Missing,
     reset::ResetReason,
     running::Running,
     settings::Settings,
@@ -68,6 +69,7 @@ pub(crate) struct Port {
     /// block is taken.
     #[pin]
     link: Mutex<()>,
+    pub(super) missing: Missing,
     pub(super) counters: PortCounters,
     /// Counters of the adapter as they were fetched last. The lock is held while they are fetched, so that
     /// no older ones follow. Under it, the lock of the port's control block is taken.
@@ -106,6 +108,7 @@ impl Port {
             leaving: AtomicBool::new(false),
             running <- new_mutex!(None),
             link <- new_mutex!(()),
+            missing: Missing::new(),
             counters: PortCounters::new(),
             fetched <- new_mutex!(base),
             reset_failure: LastingFailure::new(),

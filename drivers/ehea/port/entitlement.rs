@@ -4,7 +4,8 @@
 
 use super::{
     context::PortDevice,
-    device::Port, //
+    device::Port,
+    opening::Occasion, //
 };
 use crate::{
     cmo::{
@@ -74,7 +75,7 @@ impl Port {
         };
         if dev.is_running() && Limits::large_frames(dev.mtu()) && !Limits::large_frames(mtu) {
             self.close(dev, lock);
-            self.reopen(dev, mtu, lock);
+            self.reopen(dev, mtu, lock, Occasion::Reset);
             return;
         }
         entitlement.set_mtu(self.number(), mtu);

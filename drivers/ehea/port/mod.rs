@@ -4,8 +4,8 @@
 //!
 //! - [`device`]: the port as a value; [`operations`]: operations for the network stack; [`ethtool`]: those
 //!   for ethtool; [`member`]: the port as a member of its adapter; [`settings`]: settings that firmware keeps.
-//! - [`open`]: opening and closing; [`deferred`]: resets, and other work that is deferred; [`running`]: state of
-//!   an open port; [`entitlement`]: its share in a CMO partition.
+//! - [`open`]: opening and closing; [`opening`]: when and why; [`deferred`]: resets, and other work that is
+//!   deferred; [`running`]: state of an open port; [`entitlement`]: its share in a CMO partition.
 //! - [`queue_pair`]: a queue pair with everything that belongs to it.
 //! - [`posted`]: the buffers of a queue pair that firmware does not let go.
 //! - [`moving`]: the move of a queue pair from one memory map to another.
@@ -34,6 +34,7 @@ mod member;
 #[allow(unreachable_pub, reason = "shared with host tests")]
 mod moving;
 mod open;
+mod opening;
 mod operations;
 mod poll;
 mod posted;

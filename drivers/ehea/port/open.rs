@@ -8,9 +8,9 @@ use super::{
         Deferred,
         PortDevice, //
     },
-    deferred::STATISTICS_INTERVAL,
     device::Port,
     errors::AffiliatedEvents,
+    opening::Opened,
     queue_pair::QueuePair,
     running::Running, //
 };
@@ -45,39 +45,44 @@ use kernel::{
 /// with the smallest queues.
 const ENTITLEMENT_ATTEMPTS: u32 = 5;
 const ENTITLEMENT_INTERVAL: Delta = Delta::from_millis(10);
-/// Number of attempts to open a port whose buffers turn out not to be in the memory map.
-const MAP_ATTEMPTS: u32 = 3;
 
 impl Port {
-    /// Brings the port up for the MTU `mtu`.
-    pub(super) fn open(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) -> Result {
+    /// Brings the port up for the MTU `mtu`, or puts that off until the memory map is not rebuilt any more.
+    pub(super) fn open(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) -> Result<Opened> {
         let result = self
             .plan(mtu)
             .and_then(|plan| self.open_as(plan, dev, lock));
-        if result.is_err() {
-            self.release_entitlement();
+        match result {
+            Ok(Opened::Now) => {}
+            Ok(Opened::Later) => {
+                self.release_entitlement();
+                dev.defer(Deferred::OPEN);
+            }
+            Err(_) => self.release_entitlement(),
         }
         result
     }
 
     /// Brings the port up with queues as in `plan`, or with smaller ones.
-    fn open_as(&self, mut plan: Plan, dev: &PortDevice, lock: &ConfigLock<'_>) -> Result {
+    fn open_as(&self, mut plan: Plan, dev: &PortDevice, lock: &ConfigLock<'_>) -> Result<Opened> {
         // What firmware has kept when the port was closed is in the way now.
         self.calls.firmware().free_again();
         let mut attempts = 0;
-        let mut map_attempts = 0;
         loop {
             // Takes the lock of processor hotplug, under which the memory notifier takes that of the map.
             lock.set_real_queues(plan.queue_pairs, plan.queue_pairs)?;
             let limits = self.limits();
-            match self
+            let opened = self
                 .adapter
-                .with_generation(|map| self.open_with(dev, map, &plan, &limits, lock))
-            {
+                .with_generation(|map| self.open_with(dev, map, &plan, &limits, lock));
+            // Others wait for the lock that is held.
+            let Some(opened) = opened else {
+                return Ok(Opened::Later);
+            };
+            match opened {
                 // Buffers are in memory that came after the map was made.
-                Err(Error::NotMapped(address)) if map_attempts < MAP_ATTEMPTS => {
-                    map_attempts += 1;
-                    self.adapter.map_requested(address)?;
+                Err(Error::NotMapped(address)) if self.missing.report(address) => {
+                    return Ok(Opened::Later);
                 }
                 // What other ports have too much takes its time to come back.
                 Err(Error::Kernel(error))
@@ -94,7 +99,10 @@ impl Port {
                         }
                     }
                 }
-                result => return result,
+                result => {
+                    self.missing.forget();
+                    return result.map(|()| Opened::Now);
+                }
             }
         }
     }
@@ -163,7 +171,7 @@ impl Port {
                 queue_pair.run_queue(queue);
             }
         }
-        dev.defer_after(Deferred::STATISTICS, STATISTICS_INTERVAL);
+        dev.defer_after(Deferred::STATISTICS, Deferred::STATISTICS_INTERVAL);
         Ok(())
     }
 

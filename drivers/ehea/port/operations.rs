@@ -40,10 +40,12 @@ impl net::Operations for PortOperations {
         let port = dev.data();
         // The link is there when the adapter says so.
         dev.carrier_off();
+        // If it is put off, the carrier comes when the port is open.
         port.open(dev, dev.mtu(), lock).map_err(|error| {
             port.log_err(dev, fmt!("{error}"));
             error.to_errno()
-        })
+        })?;
+        Ok(())
     }
 
     fn stop(dev: &NetDevice<Self>, lock: &ConfigLock<'_>) {

@@ -15,7 +15,17 @@ use core::ops::{
     Deref,
     DerefMut, //
 };
-use kernel::sync::MutexGuard;
+use kernel::{
+    sync::MutexGuard,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+
+/// Number of attempts to lock the memory map, and interval, for those who do not wait for a rebuild.
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_INTERVAL: Delta = Delta::from_millis(1);
 
 /// Memory map, locked. Users see what was done with it when this is dropped.
 pub(super) struct LockedMemory<'a> {
@@ -72,6 +82,18 @@ impl AdapterState {
             memory: self.memory.lock(),
             state: self,
         }
+    }
+
+    /// Locks the memory map as [`AdapterState::lock_memory`] does, unless others take long with it.
+    pub(super) fn lock_memory_soon(&self) -> Option<LockedMemory<'_>> {
+        for _ in 0..LOCK_ATTEMPTS {
+            if let Some(memory) = self.memory.try_lock() {
+                let state = self;
+                return Some(LockedMemory { memory, state });
+            }
+            fsleep(LOCK_INTERVAL);
+        }
+        None
     }
 
     /// Returns the state of the memory map. During a rebuild, it is that from before, except for the number of

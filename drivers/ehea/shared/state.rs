@@ -107,15 +107,25 @@ impl AdapterState {
         usize::try_from(self.limits.max_mc_mac.get().saturating_sub(1)).unwrap_or(usize::MAX)
     }
 
+    /// Makes and registers the memory map, if there is none.
+    pub(crate) fn make_map(&self) -> Result {
+        self.lock_memory().current()?;
+        Ok(())
+    }
+
     /// Calls `f` with the memory map in use. The map is made and registered if there is none. It
-    /// stays in use until `f` returns.
+    /// stays in use until `f` returns. Returns `None` if the map is being rebuilt.
     pub(crate) fn with_generation<T>(
         &self,
         f: impl FnOnce(&Arc<Generation>) -> Result<T>,
-    ) -> Result<T> {
-        let mut memory = self.lock_memory();
-        let generation = memory.current()?;
-        f(&generation)
+    ) -> Option<Result<T>> {
+        let mut memory = self.lock_memory_soon()?;
+        Some(memory.current().and_then(|generation| f(&generation)))
+    }
+
+    /// Waits for the end of a rebuild.
+    pub(crate) fn wait_for_map(&self) {
+        drop(self.lock_memory());
     }
 
     /// Returns the entitlement that the ports share, or `None` outside of CMO.
