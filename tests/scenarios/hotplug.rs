@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use ehea_tests::checks::memory::{prepare, send_from, start};
+use ehea_model::stats::Stats;
+use ehea_tests::checks::faults::fired;
+use ehea_tests::checks::memory::{prepare, send_by, send_from, start};
 use ehea_tests::counters::ethtool_statistics;
-use ehea_tests::lab::Lab;
+use ehea_tests::lab::{wait_until, Lab, Other};
 use ehea_tests::memory::{
     allocations, blocks, calls, not_registered, registered, settled, Dimm, LMB,
 };
+
+use crate::memory;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DIMM_BYTES: u64 = 512 << 20;
@@ -91,6 +95,55 @@ pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
     );
     lab.sh(&format!("echo online_movable >{block}/state"))?;
     dimm.unplug(lab)?;
+    lab.unload()
+}
+
+/// Two adapters follow memory that comes and goes. Each maps it when it needs it. It goes when both have let it go,
+/// and stays if one of them cannot; both work all the time.
+pub(crate) fn of_two_adapters(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    let third = lab.up(3, 9000)?;
+    lab.address(&third, 79)?;
+    let second = || lab.guest().stats_of::<Stats>(&Other::Adapter.id());
+    let (dimm, block) = memory::plug(lab, "dimm10")?;
+    let map = |stream: u32| -> Result<()> {
+        send_from(lab, &dimm, stream)?;
+        settled(lab, &dimm)?;
+        not_registered(&second()?, &dimm.range).context("the second adapter has no need of it")?;
+        send_by(lab, &dimm, "./ehea-net fragments 10.79.0.2 4000 1 99")?;
+        wait_until("the second adapter maps the memory", || {
+            lab.port(3)?.drain()?;
+            Ok(registered(&second()?, &dimm.range).is_ok())
+        })
+    };
+    map(90)?;
+    lab.sh(&format!("echo offline >{block}/state"))?;
+    not_registered(&lab.stats()?, &dimm.range)?;
+    not_registered(&second()?, &dimm.range).context("of the second adapter")?;
+    traffic.wait_progress(100, PATIENCE)?;
+
+    lab.sh(&format!("echo online_movable >{block}/state"))?;
+    map(91)?;
+    lab.guest().inject_fault(&serde_json::json!({
+        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr", "action": { "return": "H_HARDWARE" },
+    }))?;
+    ensure!(
+        !lab.run(&format!("echo offline >{block}/state"))?.success(),
+        "memory went although an adapter has it mapped"
+    );
+    fired(lab)?;
+    registered(&lab.stats()?, &dimm.range)?;
+    traffic.wait_progress(100, PATIENCE)?;
+    dimm.unplug(lab)?;
+    not_registered(&second()?, &dimm.range).context("of the second adapter")?;
+    traffic.stop()?.flawless()?;
+    reflector.stop()?;
+    let stats = second()?;
+    ensure!(
+        stats.refused_accesses == 0 && stats.refusals.is_empty(),
+        "the second adapter: {:?}",
+        stats.refusals
+    );
     lab.unload()
 }
 

@@ -37,12 +37,17 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ehea_harness::{Debug, PageSize, Variant};
 use ehea_tests::checks;
-use ehea_tests::lab::{Lab, Shape};
+use ehea_tests::lab::{Lab, Other, Shape};
 use ehea_tests::suite::{self, Kernel, Rough, Scenario};
 
 /// Several queue pairs for each port.
 const QUEUES: Shape = Shape {
     properties: &["num-queue-pairs=4"],
+    ..Shape::STANDARD
+};
+/// Another adapter with one port.
+const TWO_ADAPTERS: Shape = Shape {
+    others: &[Other::Adapter],
     ..Shape::STANDARD
 };
 /// Two ports, and two more for their partner.
@@ -150,6 +155,10 @@ const SCENARIOS: &[Scenario] = &[
     standard("settings::left_as_found", settings::left_as_found),
     standard("settings::counters", settings::counters),
     standard("settings::received_offloads", settings::received_offloads),
+    standard(
+        "settings::deferred_interrupts",
+        settings::deferred_interrupts,
+    ),
     standard("errors::carrier_kept", errors::carrier_kept),
     standard("errors::long_reset", errors::long_reset),
     standard("offload::checksums", checks::offload::checksums),
@@ -238,6 +247,12 @@ const SCENARIOS: &[Scenario] = &[
         name: "hotplug::of_queues",
         shape: QUEUES,
         run: hotplug::under_traffic,
+        known: None,
+    },
+    Scenario {
+        name: "hotplug::of_two_adapters",
+        shape: TWO_ADAPTERS,
+        run: hotplug::of_two_adapters,
         known: None,
     },
     Scenario {

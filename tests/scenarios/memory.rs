@@ -9,12 +9,10 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
 use ehea_tests::checks::faults::{fired, reported};
-use ehea_tests::checks::memory::{prepare, send_from, start};
+use ehea_tests::checks::memory::{prepare, send_by, send_from, start};
 use ehea_tests::counters::ethtool_statistics;
 use ehea_tests::lab::{wait_until, Lab};
-use ehea_tests::memory::{
-    allocations, blocks, not_registered, pages_inside, registered, settled, Dimm, LMB,
-};
+use ehea_tests::memory::{allocations, blocks, not_registered, registered, settled, Dimm, LMB};
 use ehea_tests::peer::Traffic;
 use serde_json::{json, Value};
 
@@ -322,11 +320,8 @@ pub(crate) fn tried_again(lab: &Lab) -> Result<()> {
     };
     lab.sh("dd if=/dev/zero of=/tmp/file bs=64K count=16 2>/dev/null")?;
     while failed()? < REFUSALS / 2 {
-        let output = lab.sh(&format!(
-            "./ehea-net senddatagrams /tmp/file 10.78.0.2 4000 2 {:#x} {:#x}",
-            dimm.range.start, dimm.range.end
-        ))?;
-        let (pages, inside) = pages_inside(&output)?;
+        let command = "./ehea-net senddatagrams /tmp/file 10.78.0.2 4000 2";
+        let (pages, inside) = send_by(lab, &dimm, command)?;
         ensure!(
             inside == pages,
             "{inside} of {pages} pages are in the added memory"

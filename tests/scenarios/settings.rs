@@ -332,3 +332,43 @@ pub(crate) fn received_offloads(lab: &Lab) -> Result<()> {
     lab.sh("ip link del vlan0")?;
     lab.unload()
 }
+
+/// Interrupts can be put off (`napi_defer_hard_irqs`, `gro_flush_timeout`): a steady stream causes less than half of
+/// them. A NAPI instance can have a thread of its own. No frame is lost.
+pub(crate) fn deferred_interrupts(lab: &Lab) -> Result<()> {
+    const FRAMES: u64 = 3000;
+    lab.load()?;
+    let name = lab.up(1, 1500)?;
+    let interrupts = || -> Result<u64> {
+        let sum = lab.sh(&format!(
+            "awk '/{name}-/ {{ for (i = 2; i < 4; i++) sum += $i }} END {{ print sum + 0 }}' /proc/interrupts"
+        ))?;
+        Ok(sum.trim().parse()?)
+    };
+    let reflector = lab.reflect(&name)?;
+    let caused = |stream: u32| -> Result<u64> {
+        let before = interrupts()?;
+        // Few frames are under way, so that most of them find nobody polling.
+        let plan = Plan::new(stream, FRAMES, |_| 200).window(4);
+        plan.to(port_address(1)).run(lab.port(1)?)?.flawless()?;
+        Ok(interrupts()? - before)
+    };
+    let at_once = caused(140)?;
+    lab.sh(&format!(
+        "cd /sys/class/net/{name} && echo 200 >napi_defer_hard_irqs && echo 2000000 >gro_flush_timeout"
+    ))?;
+    let put_off = caused(141)?;
+    ensure!(
+        at_once > FRAMES / 100 && put_off < at_once / 2,
+        "{put_off} interrupts when they are put off, {at_once} at first"
+    );
+    lab.sh(&format!(
+        "cd /sys/class/net/{name} && echo 0 >napi_defer_hard_irqs && echo 0 >gro_flush_timeout && echo 1 >threaded && \
+         pgrep napi/{name}-"
+    ))?;
+    caused(142)?;
+    lab.sh(&format!("cd /sys/class/net/{name} && echo 0 >threaded"))?;
+    caused(143)?;
+    reflector.stop()?;
+    lab.unload()
+}

@@ -114,6 +114,22 @@ impl<'a> Holder<'a> {
     }
 }
 
+/// Runs a command of the guest that sends from memory. It gets the addresses of added memory as its last arguments,
+/// and prints how many of its pages are there. Returns the number of pages, and of those in added memory. Fails if
+/// there are none.
+pub fn send_by(lab: &Lab, dimm: &Dimm, command: &str) -> Result<(u64, u64)> {
+    let output = lab.sh(&format!(
+        "{command} {:#x} {:#x}",
+        dimm.range.start, dimm.range.end
+    ))?;
+    let (pages, inside) = pages_inside(&output)?;
+    ensure!(
+        inside > 0,
+        "none of {pages} pages is in the added memory: nothing was tested"
+    );
+    Ok((pages, inside))
+}
+
 /// Sends datagrams on port 2 from anonymous memory, which comes from the movable zone if there is
 /// one, and thus from added memory. Fails if it does not, or if not all datagrams arrive unchanged.
 pub fn send_from(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<()> {
