@@ -73,7 +73,6 @@ pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
 
 /// A queue pair fails. The driver fetches the error data, understands them, and resets the port.
 pub(crate) fn failed_queue_pair(lab: &Lab) -> Result<()> {
-    lab.expect_ignored_mmio();
     let (name, reflector, traffic) = start(lab, 311)?;
     let live = lab.stats()?.live;
     for round in 1..=3 {

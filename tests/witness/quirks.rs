@@ -53,9 +53,18 @@ pub(crate) fn link_flap_of_many_queues(lab: &Lab) -> Result<()> {
     lab.guest().console().allow("NETDEV WATCHDOG");
     lab.load()?;
     let name = lab.up(1, 1500)?;
+    let old = lab.stats()?.qps;
     flap(lab, &name)?;
     wait_until("the watchdog resets the port", || {
         Ok(resets(lab, &name)? > 0)
+    })?;
+    // The driver counts the reset when it begins, and leaves the carrier as it is.
+    wait_until("there is another queue pair, which works", || {
+        let pairs = lab.stats()?.qps;
+        let mut new = pairs
+            .iter()
+            .filter(|pair| pair.port == 1 && old.iter().all(|old| old.qp != pair.qp));
+        Ok(new.any(|pair| pair.enabled && pair.state == "ReadyToSend"))
     })?;
     lab.carrier(&name, true)?;
     works(lab, &name)?;
