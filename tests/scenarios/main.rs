@@ -233,7 +233,6 @@ const SCENARIOS: &[Scenario] = &[
     standard("refusals::of_probe", refusals::of_probe),
     standard("refusals::of_open", refusals::of_open),
     standard("refusals::of_close", refusals::of_close),
-    standard("refusals::of_remove", refusals::of_remove),
     standard("refusals::long_busy", refusals::long_busy),
     standard("cmo_platform::off", cmo_platform::off),
     Scenario {
@@ -415,6 +414,7 @@ const SCENARIOS: &[Scenario] = &[
 /// Scenarios that take long and run only if that is asked for.
 const LONG: &[Scenario] = &[
     standard("leaving::sent_long_ago_50", leaving::sent_long_ago_50),
+    standard("refusals::of_remove", refusals::of_remove),
     standard("refusals::of_reset", refusals::of_reset),
     plenty("cmo::resets::flooded_200", cmo::resets::flooded_200),
 ];
