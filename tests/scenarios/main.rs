@@ -65,8 +65,11 @@ const CRASH: Shape = Shape {
     memory: MEMORY_FOR_CRASH,
     ..Shape::STANDARD
 };
+/// One processor: the kernel that is left lets its others go only for a moment before the next one overwrites what
+/// they wait in, which is not enough for a processor that the host does not run.
 const ANEW: Shape = Shape {
     memory: "2G,max=8G",
+    qemu_args: &["-smp", "1"],
     ..CRASH
 };
 const CRASH_OF_QUEUES: Shape = Shape {
