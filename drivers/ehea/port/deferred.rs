@@ -24,6 +24,7 @@ use kernel::{
 
 /// Time after which a reset that failed is tried again.
 const RESET_RETRY: Delta = Delta::from_secs(1);
+
 impl Port {
     /// Takes the port down and up again. If it does not come up, the reset is tried again later.
     ///

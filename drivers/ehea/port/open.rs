@@ -202,6 +202,7 @@ impl Port {
 
     /// Brings the port down, if it is up. The carrier stays as it is.
     pub(super) fn close(&self, dev: &PortDevice, lock: &ConfigLock<'_>) {
+        self.missing.forget();
         // Whoever removes memory waits for this instead of finding nobody who has the memory mapped.
         let closing = self.closing.lock();
         self.leaving.store(true, Relaxed);

@@ -58,7 +58,7 @@ impl Missing {
         attempts < MAP_ATTEMPTS
     }
 
-    /// Forgets what was reported, because the port is open or cannot be opened.
+    /// Forgets what was reported, because the port is open, is closed, or cannot be opened.
     pub(super) fn forget(&self) {
         self.attempts.store(0, Relaxed);
         self.address.store(Self::NONE, Relaxed);
