@@ -14,9 +14,10 @@ use crate::refusals::kept;
 /// Number of frames that the adapter receives for the queue pair. They are in buffers.
 const FRAMES: u64 = 20;
 
-/// Makes firmware refuse to disable and to free queue pairs.
+/// Makes firmware refuse to disable and to free queue pairs, in each of the ways that there are.
 fn refuse(lab: &Lab) -> Result<()> {
     for (opcode, resource) in [
+        ("H_MODIFY_HEA_QP", None),
         ("H_DISABLE_AND_GET_HEA", None),
         ("H_FREE_RESOURCE", Some("qp")),
     ] {
@@ -55,6 +56,8 @@ fn receive(lab: &Lab) -> Result<()> {
 /// left; if it never does, the driver can be removed all the same.
 pub(crate) fn not_let_go(lab: &Lab) -> Result<()> {
     kept(lab);
+    // Nobody looks at the completions of a queue pair whose port is closed.
+    lab.expect_reraise();
     lab.expect_left();
     lab.load()?;
     let name = lab.up(1, 1500)?;
