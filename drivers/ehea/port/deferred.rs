@@ -28,7 +28,7 @@ const RESET_RETRY: Delta = Delta::from_secs(1);
 impl Port {
     /// Takes the port down and up again. If it does not come up, the reset is tried again later.
     ///
-    /// The reset is counted when it has ended.
+    /// The reset is counted when it has ended, or when opening the port is put off.
     fn reset(&self, dev: &PortDevice) {
         let lock = ConfigGuard::new(dev);
         if !dev.is_running() {
