@@ -81,8 +81,6 @@ u64 rust_ext_skb_frag_phys(const skb_frag_t *frag);
 int rust_ext_skb_linearize(struct sk_buff *skb);
 void rust_ext_skb_tx_timestamp(struct sk_buff *skb);
 struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len);
-void *rust_ext_skb_put(struct sk_buff *skb, u32 len);
-void rust_ext_skb_record_rx_queue(struct sk_buff *skb, u16 queue);
 void rust_ext_vlan_hwaccel_put_tag(struct sk_buff *skb, u16 tci);
 void rust_ext_napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb);
 

@@ -33,16 +33,6 @@ __rust_helper struct sk_buff *rust_ext_skb_alloc(struct net_device *dev, u32 len
 	return __netdev_alloc_skb_ip_align(dev, len, GFP_KERNEL | __GFP_NOWARN);
 }
 
-__rust_helper void *rust_ext_skb_put(struct sk_buff *skb, u32 len)
-{
-	return __skb_put(skb, len);
-}
-
-__rust_helper void rust_ext_skb_record_rx_queue(struct sk_buff *skb, u16 queue)
-{
-	skb_record_rx_queue(skb, queue);
-}
-
 __rust_helper void rust_ext_vlan_hwaccel_put_tag(struct sk_buff *skb, u16 tci)
 {
 	__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), tci);

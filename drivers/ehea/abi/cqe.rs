@@ -261,11 +261,11 @@ impl Completion {
         Self::VLAN_TAG.get(self.0[2]) as u16
     }
 
-    /// Returns the Internet checksum of everything behind the Ethernet header, in the byte order of
-    /// memory. It is valid with [`CqeStatus::BLIND_CKSUM`].
-    pub const fn inet_checksum(&self) -> [u8; 2] {
+    /// Returns the Internet checksum of everything behind the Ethernet header. It is valid with
+    /// [`CqeStatus::BLIND_CKSUM`].
+    pub const fn inet_checksum(&self) -> u16 {
         // CAST: Has 16 bits.
-        (Self::CHECKSUM.get(self.0[2]) as u16).to_be_bytes()
+        Self::CHECKSUM.get(self.0[2]) as u16
     }
 
     /// Checks whether a TCP or UDP header was recognised.
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(completion.receive_queue(), Some(ReceiveQueue::Rq2));
         assert_eq!(completion.frame_length(), Some(1514));
         assert_eq!(completion.vlan_tag(), 0x0064);
-        assert_eq!(completion.inet_checksum(), [0xbe, 0xef]);
+        assert_eq!(completion.inet_checksum(), 0xbeef);
         assert!(completion.has_header());
     }
 

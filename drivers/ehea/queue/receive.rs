@@ -150,9 +150,9 @@ pub enum RxChecksum {
     /// The checksum of an IPv4, TCP or UDP header is wrong. The stack checks once more: it counts such
     /// packets itself, and passes them to listeners.
     Wrong,
-    /// The adapter gives the Internet checksum of everything behind the Ethernet header, in the
-    /// byte order of memory.
-    Complete([u8; 2]),
+    /// The adapter gives the Internet checksum of everything behind the Ethernet header. In memory, it
+    /// would be in network byte order.
+    Complete(u16),
 }
 
 /// A frame that arrived whole.
@@ -161,10 +161,37 @@ pub struct ReceivedFrame {
     /// Length in bytes, without CRC. The frame fits its buffer and is at least as long as an
     /// Ethernet header.
     pub len: usize,
-    /// Verdict of the adapter on the frame's checksum.
-    pub checksum: RxChecksum,
-    /// Tag control information of a VLAN tag that was stripped.
-    pub vlan: Option<u16>,
+    completion: Completion,
+}
+
+impl ReceivedFrame {
+    /// Returns the verdict of the adapter on the frame's checksum.
+    #[inline]
+    pub const fn checksum(&self) -> RxChecksum {
+        let status = self.completion.status();
+        // Without a TCP or UDP header, there is no checksum that could be wrong.
+        let has_header = self.completion.has_header();
+
+        if status.any_of(CqeStatus::ERR_IP) || (has_header && status.any_of(CqeStatus::ERR_TCP)) {
+            RxChecksum::Wrong
+        } else if status.any_of(CqeStatus::BLIND_CKSUM) {
+            RxChecksum::Complete(self.completion.inet_checksum())
+        } else if has_header {
+            RxChecksum::Verified
+        } else {
+            RxChecksum::None
+        }
+    }
+
+    /// Returns the tag control information of a VLAN tag that was stripped.
+    #[inline]
+    pub const fn vlan(&self) -> Option<u16> {
+        if self.completion.status().any_of(CqeStatus::VLAN_TAG_XTRACT) {
+            Some(self.completion.vlan_tag())
+        } else {
+            None
+        }
+    }
 }
 
 /// Reason why a frame is bad.
@@ -240,10 +267,6 @@ fn check_frame(
     status: CqeStatus,
     room: usize,
 ) -> Result<ReceivedFrame, BadFrame> {
-    // Without a TCP or UDP header, there is no checksum that could be wrong.
-    let has_header = completion.has_header();
-    let tcp_error = status.any_of(CqeStatus::ERR_TCP);
-
     if status.any_of(CqeStatus::ERR_CRC) {
         return Err(BadFrame::Crc);
     }
@@ -251,21 +274,8 @@ fn check_frame(
         .frame_length()
         .filter(|len| (ETHERNET_HEADER..=room).contains(len))
         .ok_or(BadFrame::Length)?;
-    let checksum = if status.any_of(CqeStatus::ERR_IP) || (tcp_error && has_header) {
-        RxChecksum::Wrong
-    } else if status.any_of(CqeStatus::BLIND_CKSUM) {
-        RxChecksum::Complete(completion.inet_checksum())
-    } else if has_header {
-        RxChecksum::Verified
-    } else {
-        RxChecksum::None
-    };
-    let vlan = status
-        .any_of(CqeStatus::VLAN_TAG_XTRACT)
-        .then(|| completion.vlan_tag());
     Ok(ReceivedFrame {
         len,
-        checksum,
-        vlan,
+        completion: *completion,
     })
 }

@@ -169,12 +169,15 @@ impl PollContext<'_> {
     #[inline]
     unsafe fn deliver_copy(&self, data: *const u8, meta: &RxMeta) -> Result {
         let buffer = self.alloc(meta.len).ok_or(ENOMEM)?;
-        if meta.len <= buffer.capacity() {
-            // SAFETY: By the safety requirement, and the buffer has the room. They are different memory. Any
-            // bytes make a valid `u8`; they are read once.
-            unsafe { core::ptr::copy_nonoverlapping(data, buffer.data(), meta.len as usize) };
+        if !buffer.has_room_for(meta.len) {
+            return Err(EMSGSIZE);
         }
-        self.receive(buffer, meta)
+        // SAFETY: By the safety requirement, and the buffer has the room. They are different memory. Any bytes
+        // make a valid `u8`; they are read once.
+        unsafe { core::ptr::copy_nonoverlapping(data, buffer.data(), meta.len as usize) };
+        // SAFETY: The instance is valid, and we are in its poll function. The length was checked.
+        unsafe { buffer.deliver_checked(self.napi.as_ptr(), meta) };
+        Ok(())
     }
 
     /// Frees a buffer after it has been sent, with all of its pages; cheaper than [`SkBuff::consume`].

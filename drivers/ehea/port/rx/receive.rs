@@ -437,18 +437,15 @@ fn meta(frame: &ReceivedFrame, reporting: Reporting, counters: &QueueCounters) -
     RxMeta {
         // CAST: Fits a buffer.
         len: frame.len as u32,
-        checksum: match frame.checksum {
+        checksum: match frame.checksum() {
             queue::RxChecksum::Wrong => unverified(counters),
             _ if !reporting.checksums => RxChecksum::None,
             queue::RxChecksum::None => RxChecksum::None,
             queue::RxChecksum::Verified => RxChecksum::Unnecessary,
-            // The stack wants the sum itself, not its complement. As both are sums of what stands
-            // in memory, the byte order doesn't matter.
-            queue::RxChecksum::Complete(checksum) => {
-                RxChecksum::Complete(!u16::from_ne_bytes(checksum))
-            }
+            // The stack wants the sum itself, not its complement, of what stands in memory.
+            queue::RxChecksum::Complete(checksum) => RxChecksum::Complete(!checksum.to_be()),
         },
-        vlan: frame.vlan,
+        vlan: frame.vlan(),
         queue: reporting.queue,
     }
 }
