@@ -59,6 +59,8 @@ void rust_ext_netdev_put(struct net_device *dev);
 void rust_ext_eth_hw_addr_set(struct net_device *dev, const u8 *addr);
 u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 features);
 void rust_ext_assert_rtnl(void);
+void rust_ext_local_bh_disable(void);
+void rust_ext_local_bh_enable(void);
 
 /* queue.c */
 void rust_ext_netif_tx_stop_queue(struct netdev_queue *txq);

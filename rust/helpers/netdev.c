@@ -2,6 +2,7 @@
 /*
  * Network devices; their transmit queues are in queue.c.
  */
+#include <linux/bottom_half.h>
 #include <linux/etherdevice.h>
 #include <linux/if_vlan.h>
 #include <linux/netdevice.h>
@@ -32,4 +33,14 @@ __rust_helper u64 rust_ext_netdev_vlan_features_check(struct sk_buff *skb, u64 f
 __rust_helper void rust_ext_assert_rtnl(void)
 {
 	ASSERT_RTNL();
+}
+
+__rust_helper void rust_ext_local_bh_disable(void)
+{
+	local_bh_disable();
+}
+
+__rust_helper void rust_ext_local_bh_enable(void)
+{
+	local_bh_enable();
 }

@@ -369,6 +369,8 @@ impl<T: Poll> Napi<T> {
     /// Gives the bits back, and has the instance polled once, because events may have passed unseen. It is
     /// added, and the bits are ours.
     fn release(&self) {
+        let _polled_on_drop = BottomHalvesOff::new();
+
         self.bits().fetch_and(!NPSVC, Release);
         // SAFETY: The instance is added. The other bit is given to whoever polls it now.
         unsafe { bindings::__napi_schedule(self.raw.get()) };
@@ -459,6 +461,7 @@ impl<T: Poll> Napi<T> {
         state.added = true;
         // INVARIANT: As the state says.
         if state.is_free() {
+            let _polled_on_drop = BottomHalvesOff::new();
             self.schedule();
         } else {
             self.seize();
@@ -495,6 +498,27 @@ impl<T: Poll> Napi<T> {
         // INVARIANT: The bits stay set.
         state.added = false;
         Ok(())
+    }
+}
+
+/// Guard. Bottom halves are off on this processor until it is dropped. Process context.
+///
+/// An instance that is scheduled meanwhile is polled when the guard is dropped. Without one, a thread has to be
+/// woken for that, so that the instance stays scheduled for as long as that takes, and whoever seizes it waits.
+struct BottomHalvesOff(NotThreadSafe);
+
+impl BottomHalvesOff {
+    fn new() -> Self {
+        // SAFETY: May be called in any context; undone on drop, on the same processor.
+        unsafe { bindings::rust_ext_local_bh_disable() };
+        Self(NotThreadSafe)
+    }
+}
+
+impl Drop for BottomHalvesOff {
+    fn drop(&mut self) {
+        // SAFETY: They were turned off in `new()`. This is process context, with interrupts on.
+        unsafe { bindings::rust_ext_local_bh_enable() };
     }
 }
 
