@@ -413,9 +413,11 @@ impl Pair for Moving<'_> {
         let pair = &*self.pair;
         let map = generation.map();
         let keys = Keys::new(generation)?;
-        let counts = pair.napi.disabled()?.receiver.unmapped(map);
         let access = pair.ctx.firmware().access();
-        let spares = Spares::new(counts, &pair.memory, pair.ctx.dev(), map)?;
+        let [_, rq2, rq3] = pair.qp.receive_memory();
+        let mut spares = Spares::new(&pair.memory, [rq2.entries(), rq3.entries()])?;
+        pair.napi.disabled()?.receiver.look_up(map, &mut spares);
+        spares.allocate(&pair.memory, pair.ctx.dev(), map)?;
         let bounce = if pair.bounce.is_mapped(map) {
             pair.bounce.clone()
         } else {

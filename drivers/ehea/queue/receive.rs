@@ -25,6 +25,8 @@ pub struct PostedBuffers {
     capacity: usize,
     /// Number of buffers that are posted and not used up.
     posted: usize,
+    /// Number of buffers that were ever posted, modulo 2^32.
+    posts: u32,
 }
 
 impl PostedBuffers {
@@ -45,6 +47,7 @@ impl PostedBuffers {
             buffer_len,
             capacity: queue.receive_capacity(),
             posted: 0,
+            posts: 0,
         }
     }
 
@@ -58,6 +61,12 @@ impl PostedBuffers {
     #[cfg(test)]
     pub const fn posted(&self) -> usize {
         self.posted
+    }
+
+    /// Returns the number of buffers that were ever posted, modulo 2^32.
+    #[inline]
+    pub const fn posts(&self) -> u32 {
+        self.posts
     }
 
     /// Returns the size of each buffer in bytes.
@@ -85,6 +94,7 @@ impl PostedBuffers {
         self.position.advance();
         // There are not more than there are slots.
         self.posted = self.posted.wrapping_add(1);
+        self.posts = self.posts.wrapping_add(1);
         Ok(())
     }
 

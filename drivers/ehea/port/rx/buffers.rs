@@ -8,7 +8,10 @@ use super::{
         ChunkCount,
         ChunkSpares, //
     },
-    free::FreeBuffers,
+    free::{
+        FreeBuffers,
+        FreeSpares, //
+    },
     ring::Ring, //
 };
 use crate::{
@@ -24,10 +27,7 @@ use crate::{
             DmaBuffer,
             Unrestricted, //
         },
-        net::{
-            skbuff::RxBuffer,
-            Device, //
-        }, //
+        net::Device, //
     },
     shared::{
         Map,
@@ -131,16 +131,22 @@ impl BufferRing {
         Ok(())
     }
 
-    /// Returns the number of buffers or chunks of the ring that are not in `map`.
-    pub(super) fn unmapped(&self, map: &Map) -> usize {
-        match &self.buffers {
-            Buffers::Free(free) => free.unmapped(map),
-            Buffers::Charged(charged) => charged.unmapped(map),
+    /// Finds out which buffers or chunks are not in `map`, for which `spares` are.
+    pub(super) fn look_up(&self, map: &Map, spares: &mut RingSpares) {
+        match (&self.buffers, spares) {
+            (Buffers::Free(free), RingSpares::Free(spares)) => {
+                free.look_up(&self.ring, map, spares);
+            }
+            (Buffers::Charged(charged), RingSpares::Charged(spares)) => {
+                spares.missing = charged.unmapped(map);
+            }
+            // They were made for this ring.
+            _ => {}
         }
     }
 
-    /// Writes all work requests again for another memory map. Buffers that are not in it are
-    /// replaced by `spares`, and their contents are copied.
+    /// Writes all work requests again for the memory map of the last [`BufferRing::look_up`]. Buffers that are not in
+    /// it are replaced by `spares`, and their contents are copied.
     pub(super) fn rewrite(&mut self, translation: &Translation, spares: &mut RingSpares) -> Result {
         match (&mut self.buffers, spares) {
             (Buffers::Free(free), RingSpares::Free(spares)) => {
@@ -157,32 +163,42 @@ impl BufferRing {
 
 /// Reserve of buffers for a rewrite of a ring.
 pub(super) enum RingSpares {
-    Free(KVec<RxBuffer>),
+    Free(FreeSpares),
     Charged(ChunkSpares),
 }
 
 impl RingSpares {
-    /// Allocates `count` buffers or chunks of `memory`, in `map`.
-    fn new(
-        count: usize,
+    /// Makes a reserve without buffers, of `memory`, for a ring with `slots` slots.
+    fn new(memory: &BufferMemory, slots: usize) -> Result<Self> {
+        Ok(match memory {
+            BufferMemory::Free(_) => Self::Free(FreeSpares::new(slots)?),
+            BufferMemory::Charged(..) => Self::Charged(ChunkSpares::default()),
+        })
+    }
+
+    /// Allocates a buffer or chunk in `map` for each that is not in it.
+    fn allocate(
+        &mut self,
         kind: BufferKind,
         memory: &BufferMemory,
         dev: &Device,
         map: &Map,
-    ) -> Result<Self> {
-        Ok(match memory {
-            BufferMemory::Free(token) => {
-                Self::Free(FreeBuffers::spares(kind, *token, count, dev, map)?)
+    ) -> Result {
+        match (self, memory) {
+            (Self::Free(spares), BufferMemory::Free(token)) => {
+                spares.allocate(kind, *token, dev, map)
             }
-            BufferMemory::Charged(..) => Self::Charged(ChargedBuffers::spares(kind, count, map)?),
-        })
+            (Self::Charged(spares), _) => spares.allocate(kind, map),
+            // It was made of this memory.
+            (Self::Free(_), BufferMemory::Charged(..)) => Err(Error::Kernel(EINVAL)),
+        }
     }
 
-    /// Returns the number of buffers or chunks.
-    pub(super) fn len(&self) -> usize {
+    /// Checks whether there is a buffer or chunk for each that is not in the map.
+    fn suffice(&self) -> bool {
         match self {
-            Self::Free(spares) => spares.len(),
-            Self::Charged(spares) => spares.len(),
+            Self::Free(spares) => spares.suffice(),
+            Self::Charged(spares) => spares.suffice(),
         }
     }
 }
@@ -194,19 +210,24 @@ pub(crate) struct Spares {
 }
 
 impl Spares {
-    /// Allocates buffers of `memory` for RQ2 and RQ3, in the numbers `counts`, in `map`. Process
-    /// context.
-    pub(crate) fn new(
-        counts: [usize; 2],
-        memory: &BufferMemory,
-        dev: &Device,
-        map: &Map,
-    ) -> Result<Self> {
-        let [rq2, rq3] = counts;
+    /// Makes a reserve without buffers, of `memory`, for RQ2 and RQ3 with so many slots. Process context.
+    pub(crate) fn new(memory: &BufferMemory, [rq2, rq3]: [usize; 2]) -> Result<Self> {
         Ok(Self {
-            rq2: RingSpares::new(rq2, BufferKind::RQ2, memory, dev, map)?,
-            rq3: RingSpares::new(rq3, BufferKind::RQ3, memory, dev, map)?,
+            rq2: RingSpares::new(memory, rq2)?,
+            rq3: RingSpares::new(memory, rq3)?,
         })
+    }
+
+    /// Allocates what is missing in `map` since [`Receiver::look_up`](super::receive::Receiver::look_up). Process
+    /// context.
+    pub(crate) fn allocate(&mut self, memory: &BufferMemory, dev: &Device, map: &Map) -> Result {
+        self.rq2.allocate(BufferKind::RQ2, memory, dev, map)?;
+        self.rq3.allocate(BufferKind::RQ3, memory, dev, map)
+    }
+
+    /// Checks whether there is a buffer or chunk for each that is not in the map.
+    pub(super) fn suffice(&self) -> bool {
+        self.rq2.suffice() && self.rq3.suffice()
     }
 }
 

@@ -293,24 +293,6 @@ impl ChargedBuffers {
             .count()
     }
 
-    /// Allocates memory for `count` chunks, in `map`. Process context.
-    pub(crate) fn spares(kind: BufferKind, count: usize, map: &Map) -> Result<ChunkSpares> {
-        let mut spares = ChunkSpares {
-            memory: KVec::with_capacity(count, GFP_KERNEL)?,
-            mapped: KVec::with_capacity(count, GFP_KERNEL)?,
-        };
-        let bytes = kind.chunk_bytes(PAGE_SIZE);
-        for _ in 0..count {
-            let memory = ContiguousBuffer::new(bytes)?;
-            let address = memory.real_address();
-            if map.translate(address, bytes as u64).is_none() {
-                return Err(Error::NotMapped(address));
-            }
-            spares.memory.push(memory, GFP_KERNEL)?;
-        }
-        Ok(spares)
-    }
-
     /// Writes all work requests again for another memory map. Chunks that are not in it are
     /// replaced by `spares`, to which the frames in them are copied. The queue pair must pause.
     ///
@@ -368,8 +350,11 @@ impl ChargedBuffers {
     }
 }
 
-/// Memory for chunks that replace others.
+/// Memory for chunks that replace others which are not in another memory map.
+#[derive(Default)]
 pub(crate) struct ChunkSpares {
+    /// Number of chunks that are not in the map.
+    pub(super) missing: usize,
     /// Memory that is not mapped.
     memory: KVec<ContiguousBuffer>,
     /// Memory that is mapped. There is room for all.
@@ -377,9 +362,25 @@ pub(crate) struct ChunkSpares {
 }
 
 impl ChunkSpares {
-    /// Returns the number of chunks.
-    pub(crate) fn len(&self) -> usize {
-        self.memory.len().saturating_add(self.mapped.len())
+    /// Allocates memory in `map` for each chunk of `kind` that is not in it. Process context.
+    pub(super) fn allocate(&mut self, kind: BufferKind, map: &Map) -> Result {
+        self.memory.reserve(self.missing, GFP_KERNEL)?;
+        self.mapped.reserve(self.missing, GFP_KERNEL)?;
+        let bytes = kind.chunk_bytes(PAGE_SIZE);
+        for _ in 0..self.missing {
+            let memory = ContiguousBuffer::new(bytes)?;
+            let address = memory.real_address();
+            if map.translate(address, bytes as u64).is_none() {
+                return Err(Error::NotMapped(address));
+            }
+            self.memory.push(memory, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Checks whether there is memory for each chunk that is not in the map.
+    pub(super) fn suffice(&self) -> bool {
+        self.missing <= self.memory.len().saturating_add(self.mapped.len())
     }
 
     /// Maps as much as there is room for in the entitlement.

@@ -30,6 +30,68 @@ use crate::{
 };
 use kernel::prelude::*;
 
+/// Place of the buffer of a slot in a memory map.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The slot has no buffer.
+    Empty,
+    /// The buffer is not in the map.
+    Missing,
+    /// The buffer has this adapter address.
+    At(u64),
+}
+
+/// Reserve for a rewrite of a ring for another memory map.
+pub(crate) struct FreeSpares {
+    /// Buffers that are in the map.
+    buffers: KVec<RxBuffer>,
+    /// Places of the buffers of all slots.
+    places: KVec<Place>,
+    /// Number of buffers that are not in the map.
+    missing: usize,
+    /// Number of buffers that had been posted by the time of the look-up. `None` before the first one.
+    posts: Option<u32>,
+}
+
+impl FreeSpares {
+    /// Makes a reserve without buffers for a ring with `slots` slots. Process context.
+    pub(super) fn new(slots: usize) -> Result<Self> {
+        let mut places = KVec::with_capacity(slots, GFP_KERNEL)?;
+        places.resize(slots, Place::Empty, GFP_KERNEL)?;
+        Ok(Self {
+            buffers: KVec::new(),
+            places,
+            missing: 0,
+            posts: None,
+        })
+    }
+
+    /// Allocates a buffer of `kind`, in `map`, for each that is not in it. Process context.
+    pub(super) fn allocate(
+        &mut self,
+        kind: BufferKind,
+        token: Unrestricted,
+        dev: &Device,
+        map: &Map,
+    ) -> Result {
+        self.buffers.reserve(self.missing, GFP_KERNEL)?;
+        for _ in 0..self.missing {
+            let buffer = RxBuffer::new(dev, kind.len)?;
+            let memory = token.reach(&buffer).first(kind.len.into()).ok_or(EINVAL)?;
+            if map.adapter_address(memory).is_none() {
+                return Err(Error::NotMapped(buffer.address()));
+            }
+            self.buffers.push(buffer, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Checks whether there is a buffer for each that is not in the map.
+    pub(super) fn suffice(&self) -> bool {
+        self.missing <= self.buffers.len()
+    }
+}
+
 /// Buffers of RQ2 or RQ3, with the right to post them.
 pub(crate) struct FreeBuffers {
     token: Unrestricted,
@@ -128,59 +190,64 @@ impl FreeBuffers {
         Ok(())
     }
 
-    /// Returns the number of buffers that are not in `map`.
-    pub(super) fn unmapped(&self, map: &Map) -> usize {
-        let buffers = self.slots.iter().flatten();
-        buffers
-            .filter(|buffer| self.address(buffer, map).is_none())
-            .count()
-    }
-
-    /// Allocates `count` buffers, in `map`. Process context.
-    pub(super) fn spares(
-        kind: BufferKind,
-        token: Unrestricted,
-        count: usize,
-        dev: &Device,
-        map: &Map,
-    ) -> Result<KVec<RxBuffer>> {
-        let mut spares = KVec::with_capacity(count, GFP_KERNEL)?;
-        for _ in 0..count {
-            let buffer = RxBuffer::new(dev, kind.len)?;
-            let memory = token.reach(&buffer).first(kind.len.into()).ok_or(EINVAL)?;
-            if map.adapter_address(memory).is_none() {
-                return Err(Error::NotMapped(buffer.address()));
-            }
-            spares.push(buffer, GFP_KERNEL)?;
+    /// Finds out where the buffers are in `map`, for which `spares` are. After the first time, that is only done for
+    /// buffers that were posted since.
+    pub(super) fn look_up(&self, ring: &Ring, map: &Map, spares: &mut FreeSpares) {
+        let slots = self.slots.len();
+        let posts = ring.posted.posts();
+        let new = match spares.posts.replace(posts) {
+            Some(before) => slots.min(posts.wrapping_sub(before) as usize),
+            None => slots,
+        };
+        let mut index = ring.posted.next_slot();
+        for _ in 0..new {
+            index = index.checked_sub(1).unwrap_or(slots.saturating_sub(1));
+            let (Some(buffer), Some(place)) = (self.slots.get(index), spares.places.get_mut(index))
+            else {
+                continue;
+            };
+            let now = match buffer {
+                None => Place::Empty,
+                Some(buffer) => self.address(buffer, map).map_or(Place::Missing, Place::At),
+            };
+            let before = core::mem::replace(place, now);
+            // Never more than there are slots, nor less than none.
+            spares.missing = spares
+                .missing
+                .wrapping_add((now == Place::Missing).into())
+                .wrapping_sub((before == Place::Missing).into());
         }
-        Ok(spares)
     }
 
-    /// Writes all work requests again for another memory map. Buffers that are not in it are
-    /// replaced by `spares`, and their contents are copied, because a frame may be in them that
-    /// nobody has looked at yet.
+    /// Writes all work requests again for another memory map, in which [`FreeBuffers::look_up`] has found out where the
+    /// buffers are. Those that are not in it are replaced by `spares`, and their contents are copied, because a frame
+    /// may be in them that nobody has looked at yet.
     pub(super) fn rewrite(
         &mut self,
         ring: &Ring,
         translation: &Translation,
-        spares: &mut KVec<RxBuffer>,
+        spares: &mut FreeSpares,
     ) -> Result {
         let (token, len) = (self.token, self.len.into());
-        let address = |buffer: &RxBuffer| {
-            let memory = token.reach(buffer).first(len)?;
-            translation.map.adapter_address(memory)
-        };
-        for (index, place) in self.slots.iter_mut().enumerate() {
-            let Some(buffer) = place else {
+        let slots = self.slots.iter_mut().zip(&spares.places);
+        for (index, (slot, place)) in slots.enumerate() {
+            // A buffer that has been used up since the look-up is in a slot without a buffer.
+            let Some(buffer) = slot else {
                 continue;
             };
-            if address(buffer).is_none() {
-                let old = Error::NotMapped(buffer.address());
-                let mut spare = spares.pop().ok_or(old)?;
-                spare.copy_from(buffer);
-                *buffer = spare;
-            }
-            let address = address(buffer).ok_or(Error::NotMapped(buffer.address()))?;
+            let address = match place {
+                Place::At(address) => *address,
+                Place::Missing | Place::Empty => {
+                    let old = Error::NotMapped(buffer.address());
+                    let mut spare = spares.buffers.pop().ok_or(old)?;
+                    spare.copy_from(buffer);
+                    *buffer = spare;
+                    let memory = token.reach(buffer).first(len);
+                    memory
+                        .and_then(|memory| translation.map.adapter_address(memory))
+                        .ok_or(Error::NotMapped(buffer.address()))?
+                }
+            };
             ring.rewrite(index, address, translation)
                 .map_err(|Lost| EINVAL)?;
         }

@@ -186,9 +186,10 @@ impl Receiver {
         }
     }
 
-    /// Returns the numbers of buffers of RQ2 and RQ3 that are not in `map`.
-    pub(crate) fn unmapped(&self, map: &Map) -> [usize; 2] {
-        [self.frames.rq2.unmapped(map), self.frames.rq3.unmapped(map)]
+    /// Finds out which buffers of RQ2 and RQ3 are not in `map`, for which `spares` are.
+    pub(crate) fn look_up(&self, map: &Map, spares: &mut Spares) {
+        self.frames.rq2.look_up(map, &mut spares.rq2);
+        self.frames.rq3.look_up(map, &mut spares.rq3);
     }
 
     /// Makes the receiver use another memory map. Returns the one before. The queue pair must
@@ -203,8 +204,8 @@ impl Receiver {
         translation: Translation,
         spares: &mut Spares,
     ) -> core::result::Result<Translation, ExchangeError<Error>> {
-        let [rq2, rq3] = self.unmapped(&translation.map);
-        if rq2 > spares.rq2.len() || rq3 > spares.rq3.len() {
+        self.look_up(&translation.map, spares);
+        if !spares.suffice() {
             return Err(ExchangeError::Unchanged(Error::Kernel(EAGAIN)));
         }
         let frames = &mut self.frames;
