@@ -549,7 +549,12 @@ impl QueuePair {
     #[cold]
     fn take_posted(&mut self) -> Option<KBox<Posted>> {
         let mut posted = self.posted.take()?;
-        posted.receive = Some(self.napi.disabled().ok()?.receiver.take_buffers());
+        match self.napi.disabled() {
+            Ok(mut poll) => posted.receive = Some(poll.receiver.take_buffers()),
+            // The state is borrowed by users of the queue pair only, of which there are none any more. If that is ever
+            // wrong, the buffers are leaked.
+            Err(_) => core::mem::forget(self.napi.clone()),
+        }
         if let Charge::Charged(charged) = &self.charge {
             posted.mappings = Some(charged.mappings().clone());
         }
