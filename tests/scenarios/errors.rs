@@ -10,27 +10,20 @@ use ehea_model::fault::ArmedFault;
 use ehea_tests::background::Reflector;
 use ehea_tests::checks::faults::{fired, reported, works};
 use ehea_tests::checks::filters::receives;
-use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::counters::{ethtool_counter, ethtool_statistics};
 use ehea_tests::lab::{port_address, text, wait_until, Lab};
 use ehea_tests::peer::{Plan, Traffic};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns a counter of `ethtool -S`.
-fn counter(lab: &Lab, name: &str, counter: &str) -> Result<u64> {
-    let statistics = ethtool_statistics(lab, name)?;
-    let value = statistics.get(counter).copied();
-    value.with_context(|| format!("{name} has no counter {counter}"))
-}
-
 /// Waits until a port was reset `times` times since the driver was loaded and has its carrier.
 fn reset(lab: &Lab, name: &str, times: u64) -> Result<()> {
     wait_until("the port is reset", || {
-        Ok(counter(lab, name, "port_resets")? >= times)
+        Ok(ethtool_counter(lab, name, "port_resets")? >= times)
     })?;
     lab.carrier(name, true)?;
-    let resets = counter(lab, name, "port_resets")?;
+    let resets = ethtool_counter(lab, name, "port_resets")?;
     ensure!(resets == times, "{resets} resets instead of {times}");
     Ok(())
 }
@@ -98,14 +91,14 @@ pub(crate) fn bad_completions(lab: &Lab) -> Result<()> {
         traffic.wait_progress(100, PATIENCE)?;
     }
     ensure!(
-        counter(lab, &name, "port_resets")? == 0,
+        ethtool_counter(lab, &name, "port_resets")? == 0,
         "a bad frame caused a reset"
     );
     for (round, status) in (1..).zip([0x0001, 0x0002, 0x000f]) {
         // One: a second may come only after the reset that the first causes, and cause another.
         lab.guest().inject_fault(&fault(status, 1))?;
         wait_until("the port is reset", || {
-            Ok(counter(lab, &name, "port_resets")? >= round)
+            Ok(ethtool_counter(lab, &name, "port_resets")? >= round)
         })?;
         lab.guest().clear_faults()?;
         reset(lab, &name, round)?;
@@ -260,7 +253,7 @@ pub(crate) fn carrier_kept(lab: &Lab) -> Result<()> {
     reported(lab, position, "queue pair 0", "resetting")?;
     lab.guest().set_port_link(1, false)?;
     wait_until("the port is reset", || {
-        Ok(counter(lab, &name, "port_resets")? == 4)
+        Ok(ethtool_counter(lab, &name, "port_resets")? == 4)
     })?;
     lab.guest().clear_faults()?;
     lab.carrier(&name, false)?;
@@ -297,7 +290,7 @@ pub(crate) fn long_reset(lab: &Lab) -> Result<()> {
     // Time for another reset that was requested meanwhile.
     lab.sh("sleep 1")?;
     ensure!(
-        counter(lab, &name, "port_resets")? == 1,
+        ethtool_counter(lab, &name, "port_resets")? == 1,
         "there was another reset"
     );
     reflector.stop()?;
@@ -417,12 +410,12 @@ pub(crate) fn said_once(lab: &Lab) -> Result<()> {
         lab.sh("sleep 2")?;
     }
     let position = lab.guest().console().position();
-    let resets = counter(lab, &name, "port_resets")?;
+    let resets = ethtool_counter(lab, &name, "port_resets")?;
     lab.guest().inject_fault(&fault("H_ALLOC_HEA_RESOURCE"))?;
     lab.guest()
         .inject_fault(&json!({ "event": "port_malfunction", "port": 1 }))?;
     wait_until("the reset is repeated", || {
-        Ok(counter(lab, &name, "port_resets")? >= resets + 4)
+        Ok(ethtool_counter(lab, &name, "port_resets")? >= resets + 4)
     })?;
     let count = lines(lab, position, "reset failed");
     ensure!(count == 1, "{count} lines about the reset");
@@ -462,7 +455,7 @@ pub(crate) fn filter_refused(lab: &Lab) -> Result<()> {
         lab.sh(&format!("ip link set {name} promisc off"))?;
     }
     lab.sh(&format!("ip link set {name} promisc on"))?;
-    let resets = counter(lab, &name, "port_resets")?;
+    let resets = ethtool_counter(lab, &name, "port_resets")?;
     // The first of these calls is made when the port is closed, the second when it is opened, and the
     // third is the filter's.
     lab.guest().inject_fault(
@@ -478,7 +471,7 @@ pub(crate) fn filter_refused(lab: &Lab) -> Result<()> {
         stream += 1;
         receives(lab, STATION, port_address(1), stream)
     })?;
-    let resets_now = counter(lab, &name, "port_resets")?;
+    let resets_now = ethtool_counter(lab, &name, "port_resets")?;
     ensure!(resets_now == resets + 1, "{resets_now} resets");
     reflector.stop()?;
     lab.unload()

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{bail, ensure, Context, Result};
 use ehea_model::fault::ArmedFault;
 use ehea_model::stats::Stats;
-use ehea_tests::checks::faults::{fired, works};
+use ehea_tests::checks::faults::{fired, reported, works};
 use ehea_tests::checks::memory::{prepare, send_from, start};
-use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::counters::{ethtool_counter, ethtool_statistics};
 use ehea_tests::lab::{port_address, wait_until, Lab};
 use ehea_tests::memory::{blocks, not_registered, online_bytes, registered, Dimm};
 use ehea_tests::observe::{allocations_of_module, Event, MapFile, Trace, DEBUGFS};
@@ -528,11 +528,13 @@ pub(crate) fn devices_of_ports(lab: &Lab) -> Result<()> {
 }
 
 /// Users who look at counters are answered while the memory map is rebuilt, however long firmware takes. So are those
-/// who close a port and open it again. The port works when the rebuild has ended.
+/// who close a port and open it again. The port works when the rebuild has ended, and so does one that was reset
+/// meanwhile; the log says when.
 pub(crate) fn during_rebuild(lab: &Lab) -> Result<()> {
-    let [near, _] = prepare(lab)?;
+    let [near, far] = prepare(lab)?;
     let (dimm, block) = plug(lab, "dimm3")?;
     memory::map(lab, &dimm, 130)?;
+    let position = lab.guest().console().position();
     lab.guest().inject_fault(&json!({
         "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr",
         "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_10_SEC", "times": 1 } },
@@ -546,6 +548,11 @@ pub(crate) fn during_rebuild(lab: &Lab) -> Result<()> {
     lab.sh(&format!("ethtool -S {near}"))?;
     lab.sh("cat /sys/kernel/debug/ehea/*/map")?;
     lab.sh(&format!("ip link set {near} down && ip link set {near} up"))?;
+    lab.guest()
+        .inject_fault(&json!({ "event": "port_malfunction", "port": 2 }))?;
+    wait_until("the other port is closed, to be reset", || {
+        Ok(ethtool_counter(lab, &far, "port_resets")? == 1)
+    })?;
     registered(&lab.stats()?, &dimm.range).context("answered after the rebuild")?;
     let output = removal.wait()?;
     ensure!(output.success(), "{output}");
@@ -553,6 +560,7 @@ pub(crate) fn during_rebuild(lab: &Lab) -> Result<()> {
     lab.guest().clear_faults()?;
     lab.carrier(&near, true)?;
     works(lab, &near)?;
+    reported(lab, position, &far, ": reset")?;
     dimm.unplug(lab)?;
     lab.unload()
 }

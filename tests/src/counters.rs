@@ -108,6 +108,13 @@ impl fmt::Display for Counters {
     }
 }
 
+/// Returns a counter of `ethtool -S`.
+pub fn ethtool_counter(lab: &Lab, name: &str, counter: &str) -> Result<u64> {
+    let statistics = ethtool_statistics(lab, name)?;
+    let value = statistics.get(counter).copied();
+    value.with_context(|| format!("{name} has no counter {counter}"))
+}
+
 /// Returns the counters that `ethtool -S` shows for an interface.
 pub fn ethtool_statistics(lab: &Lab, name: &str) -> Result<BTreeMap<String, u64>> {
     let text = lab.sh(&format!("ethtool -S {name}"))?;

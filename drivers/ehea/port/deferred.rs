@@ -41,16 +41,19 @@ impl Port {
     }
 
     /// Opens the port, which was put off. Neither RTNL nor the instance lock is held while the memory map is waited
-    /// for, or rebuilt.
+    /// for, or rebuilt, nor while the bus is waited for.
     fn open_later(&self, dev: &PortDevice) {
-        match self.missing.take() {
+        if let Some(entitlement) = self.adapter.entitlement() {
+            entitlement.wait_for_minimum();
+        }
+        match self.put_off.take_address() {
             // If this fails, opening the port fails as well, at least after some attempts.
             Some(address) => drop(self.adapter.map_requested(address)),
             None => self.adapter.wait_for_map(),
         }
         let lock = ConfigGuard::new(dev);
         if dev.is_running() && self.first_queue_pair().is_none() {
-            self.reopen(dev, dev.mtu(), &lock, Occasion::Open);
+            self.reopen(dev, dev.mtu(), &lock, self.put_off.occasion());
         }
     }
 
@@ -66,7 +69,10 @@ impl Port {
         let opened = self.open(dev, mtu, lock);
         match opened {
             // This comes here again.
-            Ok(Opened::Later) => return,
+            Ok(Opened::Later) => {
+                self.put_off.remember(occasion);
+                return;
+            }
             Ok(Opened::Now) => {
                 self.check_link(dev);
                 if occasion == Occasion::Reset {
@@ -83,11 +89,7 @@ impl Port {
             }
         }
         if let Some(error) = self.reset_failure.note(opened.map(|_| ())) {
-            let what = match occasion {
-                Occasion::Reset => "reset",
-                Occasion::Open => "opening",
-            };
-            self.log_err(dev, fmt!("{what} failed: {error}"));
+            self.log_err(dev, fmt!("{occasion} failed: {error}"));
         }
     }
 

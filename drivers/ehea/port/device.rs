@@ -16,7 +16,7 @@ use super::{
         QueueCounters, //
     },
     filter::Filter,
-    opening::Missing,
+    opening::PutOff,
     reset::ResetReason,
     running::Running,
     settings::Settings,
@@ -69,7 +69,7 @@ pub(crate) struct Port {
     /// block is taken.
     #[pin]
     link: Mutex<()>,
-    pub(super) missing: Missing,
+    pub(super) put_off: PutOff,
     pub(super) counters: PortCounters,
     /// Counters of the adapter as they were fetched last. The lock is held while they are fetched, so that
     /// no older ones follow. Under it, the lock of the port's control block is taken.
@@ -108,7 +108,7 @@ impl Port {
             leaving: AtomicBool::new(false),
             running <- new_mutex!(None),
             link <- new_mutex!(()),
-            missing: Missing::new(),
+            put_off: PutOff::new(),
             counters: PortCounters::new(),
             fetched <- new_mutex!(base),
             reset_failure: LastingFailure::new(),

@@ -26,20 +26,22 @@ impl Port {
         self.queues.len() as u16
     }
 
-    /// Plans the layout of the queues of the port, which is being opened for the MTU `mtu`.
-    pub(super) fn plan(&self, mtu: u32) -> Result<Plan> {
+    /// Plans the layout of the queues of the port, which is being opened for the MTU `mtu`. Returns `None` if the bus
+    /// has not given the adapter any entitlement yet, which it is worth to wait for.
+    pub(super) fn plan(&self, mtu: u32) -> Result<Option<Plan>> {
         let queue_pairs = self.wanted_queue_pairs();
         let Some(entitlement) = self.adapter.entitlement() else {
-            return Ok(if crash::is_dump_kernel() {
+            return Ok(Some(if crash::is_dump_kernel() {
                 Plan::SMALLEST
             } else {
                 Plan::full(queue_pairs)
-            });
+            }));
         };
         let plan = entitlement.opening(self.number(), queue_pairs, mtu)?;
         // The others have less from now on.
         self.adapter.entitlement_changed();
-        Ok(plan)
+        let waits = entitlement.is_below_minimum() && self.put_off.try_again();
+        Ok((!waits).then_some(plan))
     }
 
     /// Returns a smaller plan after there was not enough entitlement for `plan`, or `None` if there

@@ -47,18 +47,23 @@ const ENTITLEMENT_ATTEMPTS: u32 = 5;
 const ENTITLEMENT_INTERVAL: Delta = Delta::from_millis(10);
 
 impl Port {
-    /// Brings the port up for the MTU `mtu`, or puts that off until the memory map is not rebuilt any more.
+    /// Brings the port up for the MTU `mtu`, or puts that off until the memory map is not rebuilt any more and the bus
+    /// has given the adapter its entitlement.
     pub(super) fn open(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) -> Result<Opened> {
-        let result = self
-            .plan(mtu)
-            .and_then(|plan| self.open_as(plan, dev, lock));
+        let result = self.plan(mtu).and_then(|plan| match plan {
+            Some(plan) => self.open_as(plan, dev, lock),
+            None => Ok(Opened::Later),
+        });
         match result {
-            Ok(Opened::Now) => {}
+            Ok(Opened::Now) => self.put_off.forget(),
             Ok(Opened::Later) => {
                 self.release_entitlement();
                 dev.defer(Deferred::OPEN);
             }
-            Err(_) => self.release_entitlement(),
+            Err(_) => {
+                self.put_off.forget();
+                self.release_entitlement();
+            }
         }
         result
     }
@@ -81,7 +86,7 @@ impl Port {
             };
             match opened {
                 // Buffers are in memory that came after the map was made.
-                Err(Error::NotMapped(address)) if self.missing.report(address) => {
+                Err(Error::NotMapped(address)) if self.put_off.needs(address) => {
                     return Ok(Opened::Later);
                 }
                 // What other ports have too much takes its time to come back.
@@ -99,10 +104,7 @@ impl Port {
                         }
                     }
                 }
-                result => {
-                    self.missing.forget();
-                    return result.map(|()| Opened::Now);
-                }
+                result => return result.map(|()| Opened::Now),
             }
         }
     }
@@ -202,7 +204,7 @@ impl Port {
 
     /// Brings the port down, if it is up. The carrier stays as it is.
     pub(super) fn close(&self, dev: &PortDevice, lock: &ConfigLock<'_>) {
-        self.missing.forget();
+        self.put_off.forget();
         // Whoever removes memory waits for this instead of finding nobody who has the memory mapped.
         let closing = self.closing.lock();
         self.leaving.store(true, Relaxed);

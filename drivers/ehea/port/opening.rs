@@ -3,20 +3,22 @@
 //! Times and occasions at which a port is opened, and what may be in the way.
 
 use core::sync::atomic::{
+    AtomicBool,
     AtomicU32,
     AtomicU64,
     Ordering::Relaxed, //
 };
+use kernel::fmt;
 
-/// Number of attempts to open a port whose buffers turn out not to be in the memory map.
-const MAP_ATTEMPTS: u32 = 3;
+/// Number of attempts to open a port for which memory is not in the map, or for which the bus has no entitlement yet.
+const ATTEMPTS: u32 = 3;
 
 /// Time at which a port is opened.
 #[derive(Clone, Copy)]
 pub(super) enum Opened {
     /// It is open.
     Now,
-    /// It will be opened when the memory map is not rebuilt any more.
+    /// It will be opened when what is in the way has been waited for.
     Later,
 }
 
@@ -29,43 +31,75 @@ pub(super) enum Occasion {
     Open,
 }
 
-/// Memory that is not in the map, and that a port needs to be opened. It changes under the instance lock, except
-/// for being taken.
-pub(super) struct Missing {
-    /// Real address, or [`Missing::NONE`].
-    address: AtomicU64,
-    /// Number of attempts that have failed because of such memory.
-    attempts: AtomicU32,
+impl fmt::Display for Occasion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reset => "reset",
+            Self::Open => "opening",
+        })
+    }
 }
 
-impl Missing {
+/// Record of a port whose opening was put off. It changes under the instance lock, except for the address being
+/// taken.
+pub(super) struct PutOff {
+    /// Real address of memory that is not in the map, and that the port needs; or [`PutOff::NONE`].
+    address: AtomicU64,
+    /// Number of attempts that have failed.
+    attempts: AtomicU32,
+    /// True if the port is being reset.
+    resets: AtomicBool,
+}
+
+impl PutOff {
     /// Value that is no address.
     const NONE: u64 = u64::MAX;
 
-    /// Returns the value for nothing.
+    /// Returns the value for a port of which nothing was put off.
     pub(super) fn new() -> Self {
         Self {
             address: AtomicU64::new(Self::NONE),
             attempts: AtomicU32::new(0),
+            resets: AtomicBool::new(false),
         }
     }
 
-    /// Reports memory that is not in the map. Returns false if that was done so often that it is of no use.
-    pub(super) fn report(&self, address: u64) -> bool {
+    /// Counts an attempt that has failed. Returns false if there were so many that another one is of no use.
+    pub(super) fn try_again(&self) -> bool {
         let attempts = self.attempts.load(Relaxed);
         self.attempts.store(attempts.saturating_add(1), Relaxed);
-        self.address.store(address, Relaxed);
-        attempts < MAP_ATTEMPTS
+        attempts < ATTEMPTS
     }
 
-    /// Forgets what was reported, because the port is open, is closed, or cannot be opened.
+    /// Counts an attempt that has failed because memory is not in the map, as [`PutOff::try_again`] does.
+    pub(super) fn needs(&self, address: u64) -> bool {
+        self.address.store(address, Relaxed);
+        self.try_again()
+    }
+
+    /// Remembers on which occasion the port is opened.
+    pub(super) fn remember(&self, occasion: Occasion) {
+        self.resets.store(occasion == Occasion::Reset, Relaxed);
+    }
+
+    /// Returns the occasion on which the port is opened.
+    pub(super) fn occasion(&self) -> Occasion {
+        if self.resets.load(Relaxed) {
+            Occasion::Reset
+        } else {
+            Occasion::Open
+        }
+    }
+
+    /// Forgets everything, because the port is open, is closed, or cannot be opened.
     pub(super) fn forget(&self) {
         self.attempts.store(0, Relaxed);
         self.address.store(Self::NONE, Relaxed);
+        self.resets.store(false, Relaxed);
     }
 
-    /// Takes what was reported last.
-    pub(super) fn take(&self) -> Option<u64> {
+    /// Takes the address of memory that is not in the map.
+    pub(super) fn take_address(&self) -> Option<u64> {
         let address = self.address.swap(Self::NONE, Relaxed);
         (address != Self::NONE).then_some(address)
     }

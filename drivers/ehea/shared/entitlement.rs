@@ -27,7 +27,8 @@ use kernel::{
 /// Number of steps in which the bus may distribute its entitlement anew. If nothing has changed
 /// after them, the bus probably has nothing to give.
 const BALANCE_STEPS: u32 = 20;
-/// Number of steps in which it may do so for the first time, when it has to give the minimum.
+/// Number of steps in which it may do so for the first time, when it has to give the minimum. The bus waits for a second
+/// if another device had memory mapped just before.
 const FIRST_BALANCE_STEPS: u32 = 5000;
 const BALANCE_STEP: Delta = Delta::from_millis(1);
 
@@ -93,21 +94,29 @@ impl Entitlement {
         let desired = desired(open);
         // CAST: `usize` has 64 bits.
         self.mapper.set_desired(desired as usize);
-        let mut steps = 0;
-        loop {
-            let entitled = self.entitled();
-            let limit = if entitled < cmo::MIN_ENTITLEMENT {
-                FIRST_BALANCE_STEPS
-            } else {
-                BALANCE_STEPS
-            };
-            if entitled >= desired.max(cmo::MIN_ENTITLEMENT) || steps >= limit {
+        self.wait_for(desired.max(cmo::MIN_ENTITLEMENT), BALANCE_STEPS);
+        desired
+    }
+
+    /// Waits until the adapter is entitled to `bytes` bytes, for `steps` steps at most.
+    fn wait_for(&self, bytes: u64, steps: u32) {
+        for _ in 0..steps {
+            if self.entitled() >= bytes {
                 break;
             }
-            steps += 1;
             fsleep(BALANCE_STEP);
         }
-        desired
+    }
+
+    /// Checks whether the bus has not given the adapter any entitlement yet.
+    pub(crate) fn is_below_minimum(&self) -> bool {
+        self.entitled() < cmo::MIN_ENTITLEMENT
+    }
+
+    /// Waits until the bus has given the adapter the least that it gives to each device, for 5 s at most. No locks may
+    /// be held that others wait for.
+    pub(crate) fn wait_for_minimum(&self) {
+        self.wait_for(cmo::MIN_ENTITLEMENT, FIRST_BALANCE_STEPS);
     }
 
     /// Adds port `number`, which is being opened. Returns the layout of its queues. Process
