@@ -11,10 +11,10 @@ pub(crate) mod shares;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{ensure, Result};
 use ehea_tests::checks::cmo::fill;
 use ehea_tests::cmo::{balanced, Bus, Device, MINIMUM};
-use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::counters::ethtool_counter;
 use ehea_tests::lab::{port_address, Lab, Other, Shape};
 use ehea_tests::peer::Plan;
 
@@ -56,8 +56,7 @@ pub(crate) const THREE: Shape = Shape {
 fn counter(lab: &Lab, name: &str) -> Result<u64> {
     let mut sum = 0;
     for port in 1..=2 {
-        let statistics = ethtool_statistics(lab, &lab.interface(port)?)?;
-        sum += statistics.get(name).with_context(|| name.to_owned())?;
+        sum += ethtool_counter(lab, &lab.interface(port)?, name)?;
     }
     Ok(sum)
 }

@@ -7,7 +7,7 @@ use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
 use ehea_tests::checks::faults::fired;
 use ehea_tests::checks::memory::{prepare, send_by, send_from, start};
-use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::counters::ethtool_counter;
 use ehea_tests::lab::{wait_until, Lab, Other};
 use ehea_tests::memory::{
     allocations, blocks, calls, not_registered, registered, settled, Dimm, LMB,
@@ -187,13 +187,7 @@ pub(crate) fn idle(lab: &Lab) -> Result<()> {
         "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr",
         "action": { "long_busy": { "code": "H_LONG_BUSY_ORDER_1_SEC", "times": 1 } },
     }))?;
-    let count = |name: &str| -> Result<u64> {
-        let statistics = ethtool_statistics(lab, &far)?;
-        statistics
-            .get(name)
-            .copied()
-            .with_context(|| format!("no {name}"))
-    };
+    let count = |name: &str| -> Result<u64> { ethtool_counter(lab, &far, name) };
     for stream in 120..123 {
         // The datagrams come from whichever of the two the kernel finds pages in first.
         let both = Dimm::spanning(used);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
 use ehea_tests::checks::memory::{prepare, send_by, start, Holder};
-use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::counters::ethtool_counter;
 use ehea_tests::lab::{text, wait_until, Lab};
 use ehea_tests::memory::{allocations, calls, not_registered, settled, Dimm};
 use ehea_tests::peer::PEER_ADDRESS;
@@ -28,11 +28,7 @@ fn let_go(lab: &Lab, dimm: &Dimm, block: &str) -> Result<Stats> {
 }
 
 fn sent_by_copy(lab: &Lab) -> Result<u64> {
-    let statistics = ethtool_statistics(lab, &lab.interface(2)?)?;
-    statistics
-        .get("tx_bounced")
-        .copied()
-        .context("no tx_bounced")
+    ethtool_counter(lab, &lab.interface(2)?, "tx_bounced")
 }
 
 /// A block cannot go offline because pages in it cannot move.

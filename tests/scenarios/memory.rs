@@ -10,7 +10,7 @@ use anyhow::{ensure, Context, Result};
 use ehea_model::stats::Stats;
 use ehea_tests::checks::faults::{fired, reported};
 use ehea_tests::checks::memory::{prepare, send_by, send_from, start};
-use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::counters::{ethtool_counter, ethtool_statistics};
 use ehea_tests::lab::{wait_until, Lab};
 use ehea_tests::memory::{allocations, blocks, not_registered, registered, settled, Dimm, LMB};
 use ehea_tests::peer::Traffic;
@@ -36,8 +36,7 @@ pub(crate) fn map(lab: &Lab, dimm: &Dimm, stream: u32) -> Result<Stats> {
 pub(crate) fn resets(lab: &Lab) -> Result<u64> {
     let mut sum = 0;
     for port in 1..=2 {
-        let statistics = ethtool_statistics(lab, &lab.interface(port)?)?;
-        sum += statistics.get("port_resets").context("no port_resets")?;
+        sum += ethtool_counter(lab, &lab.interface(port)?, "port_resets")?;
     }
     Ok(sum)
 }
@@ -200,11 +199,7 @@ pub(crate) fn region_not_freed(lab: &Lab) -> Result<()> {
 pub(crate) fn one_region(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let near = lab.interface(1)?;
-    let break_first = || -> Result<u64> {
-        let statistics = ethtool_statistics(lab, &near)?;
-        let count = statistics.get("mr_rebuilds_break_first");
-        count.copied().context("no mr_rebuilds_break_first")
-    };
+    let break_first = || -> Result<u64> { ethtool_counter(lab, &near, "mr_rebuilds_break_first") };
     let live = lab.stats()?.live;
     let (dimm, block) = plug(lab, "dimm5")?;
     map(lab, &dimm, 96)?;
@@ -273,11 +268,7 @@ fn remove_without_interrupts(lab: &Lab, near: &str, blocked: &AtomicBool) -> Res
 pub(crate) fn without_interrupts(lab: &Lab) -> Result<()> {
     lab.expect_reraise();
     let [near, _] = prepare(lab)?;
-    let polled = || -> Result<u64> {
-        let statistics = ethtool_statistics(lab, &near)?;
-        let count = statistics.get("drained_by_poll");
-        count.copied().context("no drained_by_poll")
-    };
+    let polled = || -> Result<u64> { ethtool_counter(lab, &near, "drained_by_poll") };
     ensure!(polled()? == 0, "drained by poll without a rebuild");
     let port = Arc::clone(lab.port(1)?);
     let (blocked, stop) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -313,11 +304,7 @@ pub(crate) fn tried_again(lab: &Lab) -> Result<()> {
         "action": { "return": "H_HARDWARE" },
     }))?;
     let position = lab.guest().console().position();
-    let failed = || -> Result<u64> {
-        let statistics = ethtool_statistics(lab, &near)?;
-        let count = statistics.get("mr_rebuilds_failed");
-        count.copied().context("no mr_rebuilds_failed")
-    };
+    let failed = || -> Result<u64> { ethtool_counter(lab, &near, "mr_rebuilds_failed") };
     lab.sh("dd if=/dev/zero of=/tmp/file bs=64K count=16 2>/dev/null")?;
     while failed()? < REFUSALS / 2 {
         let command = "./ehea-net senddatagrams /tmp/file 10.78.0.2 4000 2";

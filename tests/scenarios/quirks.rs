@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{ensure, Result};
 use ehea_tests::checks::faults::{fired, reported, works};
 use ehea_tests::checks::quirks::{self, flap, SHORT_PACKETS};
 use ehea_tests::checks::traffic::flows;
-use ehea_tests::counters::{ethtool_statistics, resets};
+use ehea_tests::counters::{ethtool_counter, resets};
 use ehea_tests::lab::{wait_until, Lab};
 use ehea_tests::memory::{allocations, not_registered, registered};
 use serde_json::json;
@@ -96,9 +96,8 @@ pub(crate) fn many_fragments(lab: &Lab) -> Result<()> {
     lab.load()?;
     let name = lab.up(1, 9000)?;
     quirks::many_fragments(lab, &name, 332, PATIENCE)?.flawless()?;
-    let statistics = ethtool_statistics(lab, &name)?;
-    let linearized = statistics.get("tx_linearized").context("tx_linearized")?;
-    ensure!(*linearized > 0, "no frame had too many pieces");
+    let linearized = ethtool_counter(lab, &name, "tx_linearized")?;
+    ensure!(linearized > 0, "no frame had too many pieces");
     lab.unload()
 }
 

@@ -7,7 +7,7 @@ use anyhow::{ensure, Context, Result};
 use ehea_model::fault::ArmedFault;
 use ehea_model::stats::{Live, Stats};
 use ehea_tests::checks::faults::{fired, reported, works};
-use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::counters::ethtool_counter;
 use ehea_tests::lab::{wait_until, Lab};
 use serde_json::{json, Value};
 
@@ -238,13 +238,7 @@ pub(crate) fn of_reset(lab: &Lab) -> Result<()> {
     kept(lab);
     lab.load()?;
     let name = lab.up(1, 1500)?;
-    let resets = || -> Result<u64> {
-        let statistics = ethtool_statistics(lab, &name)?;
-        statistics
-            .get("port_resets")
-            .copied()
-            .context("no port_resets")
-    };
+    let resets = || -> Result<u64> { ethtool_counter(lab, &name, "port_resets") };
     let error = json!({ "event": "queue_pair_error", "port": 1 });
     let reset = || -> Result<()> {
         let before = resets()?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use ehea_tests::counters::ethtool_statistics;
+use ehea_tests::counters::ethtool_counter;
 use ehea_tests::lab::{wait_until, Lab};
 use ehea_tests::peer::{collect, pattern, Checker, ETHERNET_HEADER, TEST_ETHERTYPE};
 
@@ -28,10 +28,7 @@ pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
     const FRAMES: u64 = 20_000;
     lab.load()?;
     let name = lab.up(1, 1500)?;
-    let stopped = || -> Result<u64> {
-        let statistics = ethtool_statistics(lab, &name)?;
-        statistics.get("tx_stopped").copied().context("tx_stopped")
-    };
+    let stopped = || -> Result<u64> { ethtool_counter(lab, &name, "tx_stopped") };
     // Without this, the stack stops the queue because of its byte limit, long before the ring is
     // full.
     lab.sh(&format!(
@@ -70,10 +67,7 @@ pub(crate) fn byte_limit(lab: &Lab) -> Result<()> {
     let limits = format!("/sys/class/net/{name}/queues/tx-0/byte_queue_limits");
     lab.sh(&format!("echo {LIMIT} >{limits}/limit_max"))?;
     let inflight = || -> Result<u64> { Ok(lab.sh(&format!("cat {limits}/inflight"))?.parse()?) };
-    let stopped = || -> Result<u64> {
-        let statistics = ethtool_statistics(lab, &name)?;
-        statistics.get("tx_stopped").copied().context("tx_stopped")
-    };
+    let stopped = || -> Result<u64> { ethtool_counter(lab, &name, "tx_stopped") };
     let before = stopped()?;
     let job = lab.guest().spawn(&format!(
         "./ehea-net blast {name} {FRAMES} {LENGTH} {STREAM}"
