@@ -217,6 +217,13 @@ impl FreeBuffers {
                 .wrapping_add((now == Place::Missing).into())
                 .wrapping_sub((before == Place::Missing).into());
         }
+        if !spares.suffice() {
+            // Some may have been used up since they were counted.
+            let slots = self.slots.iter().zip(&spares.places);
+            spares.missing = slots
+                .filter(|(slot, place)| slot.is_some() && **place == Place::Missing)
+                .count();
+        }
     }
 
     /// Writes all work requests again for another memory map, in which [`FreeBuffers::look_up`] has found out where the
