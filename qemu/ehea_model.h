@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EHEA_MODEL_ABI 5
+#define EHEA_MODEL_ABI 6
 #define EHEA_MODEL_PORTS_MAX 16
 #define EHEA_MODEL_HCALL_ARGS 9
 /* One register block per slot; the guest may have 64 KiB pages. */
@@ -48,6 +48,8 @@ struct ehea_model_config {
     uint8_t disabled_drops;     /* 1: frames for a disabled queue pair are lost; 0: they wait for it */
     uint8_t temper;             /* enum ehea_temper */
     uint32_t temper_seed;       /* determines the behaviour of a rough adapter */
+    uint32_t reraise_ms;        /* time until a completion event that nobody heeds is raised again, not 0 */
+    uint32_t reserved;          /* 0 */
     uint8_t mac[EHEA_MODEL_PORTS_MAX][8]; /* six octets each, then two zero octets */
 };
 

@@ -309,6 +309,7 @@ static struct ehea_model *ehea_create_model(SpaprEhea *s, hwaddr mmio_base)
         .disabled_drops = s->disabled_drops,
         .temper = spapr_ehea_temper(s),
         .temper_seed = s->temper_seed,
+        .reraise_ms = s->reraise_ms,
         .cmo = s->sdev.tcet != NULL,
     };
 

@@ -58,6 +58,7 @@ struct SpaprEhea {
     uint32_t num_queue_pairs;
     bool flow_control;
     bool disabled_drops;
+    uint32_t reraise_ms;
     char *temper;               /* "calm" or "rough" */
     char *temper_busy;          /* "anywhere" or "sleeping" */
     uint32_t temper_seed;

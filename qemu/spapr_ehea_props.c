@@ -293,6 +293,7 @@ static const Property ehea_properties[] = {
     DEFINE_PROP_STRING("temper", SpaprEhea, temper),
     DEFINE_PROP_STRING("temper-busy", SpaprEhea, temper_busy),
     DEFINE_PROP_UINT32("temper-seed", SpaprEhea, temper_seed, 1),
+    DEFINE_PROP_UINT32("reraise-ms", SpaprEhea, reraise_ms, 20),
     DEFINE_PROP_SIZE32("dma-window-size", SpaprEhea, dma_window_size, 1 * GiB),
     DEFINE_PROP_BOOL("ibmebus", SpaprEhea, ibmebus, false),
     DEFINE_PROP_UINT32("max-queue-pairs", SpaprEhea, max_queue_pairs, 64),
@@ -328,6 +329,8 @@ static const struct {
       "(default), or sleeping: only in calls that Linux 6.12's driver makes "
       "where it may sleep" },
     { "temper-seed", "what temper=rough does depends on it" },
+    { "reraise-ms", "milliseconds until a completion event that nobody heeds "
+      "is raised again, as if an interrupt had been lost" },
     { "dma-window-size", "bytes of the DMA window that the adapter has in a "
       "CMO partition, a multiple of 4 KiB" },
     { "ibmebus", "on: the device tree node is a child of the root, as on "

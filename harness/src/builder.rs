@@ -457,6 +457,10 @@ impl Builder {
         for property in &self.adapter_properties {
             write!(device, ",{property}")?;
         }
+        if self.variant.debug.is_some() {
+            let patience = format!("spapr-ehea.reraise-ms={}", Debug::RERAISE_MS);
+            command.args(["-global", &patience]);
+        }
         command.args(["-device", &device]);
         // Each refusal becomes a line with its reason in QEMU's log.
         command.args(["-trace", "ehea_trace_refused", "-trace", "ehea_trace_event"]);

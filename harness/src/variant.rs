@@ -83,6 +83,11 @@ impl Debug {
         }
     }
 
+    /// Time in milliseconds after which the adapter raises a completion event again that nobody heeds. With the checkers,
+    /// a driver may take longer than the usual 20 ms to close a queue pair. An interrupt that is lost is noticed
+    /// all the same.
+    pub(crate) const RERAISE_MS: u32 = 500;
+
     /// Returns the maximum number of bytes that the checkers take in a guest with 8 GiB: for the
     /// shadow of all memory and the quarantine, or for tables. A guest gets this much in addition
     /// to the memory that was asked for.

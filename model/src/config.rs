@@ -36,6 +36,9 @@ pub struct Config {
     pub disabled_drops: bool,
     /// Temper of the adapter towards its driver.
     pub temper: Temper,
+    /// Time in milliseconds after which a completion event is raised again, if the driver has neither consumed entries
+    /// nor armed the queue, a queue pair is enabled that uses it, and the guest has nothing else to do (M10).
+    pub reraise_ms: u32,
     /// True in a CMO partition, where the adapter reaches only memory that TCEs map for it.
     pub cmo: bool,
     /// MAC addresses of the ports. Logical port numbers count from 1 in this order.
@@ -83,7 +86,15 @@ impl Config {
         if self.num_default_qps == 0 || self.num_default_qps > MAX_DEFAULT_QPS as u32 {
             return Err(InvalidConfig("num_default_qps is not between 1 and 16"));
         }
+        if self.reraise_ms == 0 {
+            return Err(InvalidConfig("reraise_ms is 0"));
+        }
         Ok(())
+    }
+
+    /// Returns [`Config::reraise_ms`] in nanoseconds.
+    pub(crate) fn reraise_ns(&self) -> u64 {
+        u64::from(self.reraise_ms).saturating_mul(1_000_000)
     }
 
     /// Completion queues that there can be.
@@ -107,7 +118,8 @@ mod tests {
     fn refuses_what_the_model_cannot_do() {
         let good = TestMachine::default_config();
         assert_eq!(good.validate(), Ok(()));
-        let cases: [fn(&mut Config); 8] = [
+        let cases: [fn(&mut Config); 9] = [
+            |config| config.reraise_ms = 0,
             |c| c.adapter_handle = 0,
             |c| c.macs = vec![MacAddress([2, 0, 0, 0, 0, 1]); 17],
             |c| c.macs = vec![MacAddress([1, 0, 0, 0, 0, 1])],

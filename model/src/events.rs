@@ -7,7 +7,6 @@ use ehea_abi::eqe::{Eqe, NeqEntry, NeqEvent, VALID};
 use ehea_abi::hcall::EqKind;
 
 use crate::host::{DmaError, Env, TraceLevel};
-use crate::object::cq::RERAISE_NS;
 use crate::object::eq::Eq;
 use crate::object::state::State;
 
@@ -70,11 +69,12 @@ impl Eq {
 impl State {
     /// Raises completion events again that the driver seems to have missed (M10).
     pub(crate) fn reraise(&mut self, env: &mut Env<'_>) {
+        let patience = self.config.reraise_ns();
         for handle in self.cqs.handles() {
             let Some(cq) = self.cqs.get_mut(handle) else {
                 continue;
             };
-            let Some(deadline) = cq.reraise_at() else {
+            let Some(deadline) = cq.reraise_at(patience) else {
                 continue;
             };
             if deadline > self.now {
@@ -84,16 +84,16 @@ impl State {
             let mut users = self.qps.values().filter(|qp| qp.completes_to(handle));
             if !users.any(|qp| qp.enabled) {
                 cq.rests(self.now);
-                self.agenda.recheck_by(self.now.saturating_add(RERAISE_NS));
+                self.agenda.recheck_by(self.now.saturating_add(patience));
                 continue;
             }
             if !env.host.guest_is_idle() && cq.waits(self.now) {
-                self.agenda.recheck_by(self.now.saturating_add(RERAISE_NS));
+                self.agenda.recheck_by(self.now.saturating_add(patience));
                 continue;
             }
             cq.reraised(self.now);
             env.counters.reraised();
-            self.agenda.recheck_by(self.now.saturating_add(RERAISE_NS));
+            self.agenda.recheck_by(self.now.saturating_add(patience));
             if let Some(eq) = self.eqs.get_mut(cq.eq) {
                 eq.interrupt(env);
             }
@@ -106,7 +106,7 @@ impl State {
             return;
         };
         let event = cq.completed(self.now);
-        if let Some(at) = cq.reraise_at() {
+        if let Some(at) = cq.reraise_at(self.config.reraise_ns()) {
             self.agenda.recheck_by(at);
         }
         if !event {

@@ -48,7 +48,10 @@ impl State {
             .then(|| self.now.saturating_add(self.agenda.longest_delay()));
         let flights = self.qps.values().filter_map(|qp| qp.in_flight.front());
         let arrivals = flights.map(|flight| flight.due);
-        let events = self.cqs.values().filter_map(|cq| cq.reraise_at());
+        let events = self
+            .cqs
+            .values()
+            .filter_map(|cq| cq.reraise_at(self.config.reraise_ns()));
         events.chain(arrivals).chain(work).min()
     }
 }

@@ -43,7 +43,7 @@ pub struct Stats {
     /// Number of interrupts raised.
     pub interrupts: u64,
     /// Number of completion events that were raised once more, because the driver left completions
-    /// alone for 20 ms while its machine had nothing to do, or for a second. An interrupt was lost
+    /// alone for 20 ms (`reraise-ms`) while its machine had nothing to do, or for a second. An interrupt was lost
     /// in these cases.
     pub reraised: u64,
     /// Number of frames in the largest turn of work, sent and received. Work requests without

@@ -30,7 +30,7 @@ use crate::MAX_PORTS;
 use host::{CHost, CallbackHost, Callbacks};
 
 /// Value of `EHEA_MODEL_ABI`.
-const ABI_VERSION: u32 = 5;
+const ABI_VERSION: u32 = 6;
 
 /// The C type `struct ehea_model_config`.
 #[repr(C)]
@@ -50,15 +50,18 @@ pub struct CConfig {
     disabled_drops: u8,
     temper: u8,
     temper_seed: u32,
+    reraise_ms: u32,
+    reserved: u32,
     mac: [[u8; 8]; MAX_PORTS],
 }
 
 const _: () = {
-    assert!(size_of::<CConfig>() == 184);
+    assert!(size_of::<CConfig>() == 192);
     assert!(offset_of!(CConfig, adapter_handle) == 8);
     assert!(offset_of!(CConfig, num_default_qps) == 44);
     assert!(offset_of!(CConfig, temper_seed) == 52);
-    assert!(offset_of!(CConfig, mac) == 56);
+    assert!(offset_of!(CConfig, reraise_ms) == 56);
+    assert!(offset_of!(CConfig, mac) == 64);
     assert!(size_of::<CHost>() == size_of::<[usize; 15]>());
 };
 
@@ -197,6 +200,7 @@ pub unsafe extern "C" fn ehea_model_create(
         cmo: config.cmo != 0,
         disabled_drops: config.disabled_drops != 0,
         temper,
+        reraise_ms: config.reraise_ms,
         macs: macs
             .iter()
             .map(|&[a, b, c, d, e, f, _, _]| MacAddress([a, b, c, d, e, f]))

@@ -142,6 +142,8 @@ fn config() -> CConfig {
         disabled_drops: 0,
         temper: 0,
         temper_seed: 0,
+        reraise_ms: 20,
+        reserved: 0,
         mac,
     }
 }

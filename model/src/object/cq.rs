@@ -7,11 +7,6 @@ use ehea_abi::ring::{CQES_PER_PAGE, CQE_SIZE};
 use crate::object::ring::{Cursor, QueuePages};
 use crate::refusal::Violation;
 
-/// Time in nanoseconds after which the interrupt is raised again, if the driver has neither
-/// consumed entries nor armed the queue, a queue pair is enabled that uses it, and the guest has
-/// nothing else to do (M10).
-pub(crate) const RERAISE_NS: u64 = 20_000_000;
-
 /// A completion queue.
 #[derive(Debug)]
 pub(crate) struct Cq {
@@ -141,12 +136,12 @@ impl Cq {
         self.waited = 0;
     }
 
-    /// Returns the time at which the event is due once more if the driver does nothing until then.
-    pub(crate) fn reraise_at(&self) -> Option<u64> {
+    /// Returns the time at which the event is due once more if the driver does nothing for `patience` nanoseconds.
+    pub(crate) fn reraise_at(&self, patience: u64) -> Option<u64> {
         if self.unconsumed == 0 {
             return None;
         }
-        self.raised_ns.map(|at| at.saturating_add(RERAISE_NS))
+        self.raised_ns.map(|at| at.saturating_add(patience))
     }
 
     /// Waits once more for a guest that is busy. Returns false if it was waited for long enough.

@@ -45,6 +45,7 @@ impl TestMachine {
             flow_control: true,
             disabled_drops: false,
             temper: Temper::Calm,
+            reraise_ms: 20,
             cmo: false,
             macs: vec![MacAddress([0x02, 0, 0, 0, 0, 1])],
         }
