@@ -82,7 +82,7 @@ impl net::Operations for PortOperations {
         })
     }
 
-    fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64<'_>) {
+    fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64) {
         dev.data().fill_stats64(stats);
     }
 

@@ -76,7 +76,7 @@ impl Port {
     }
 
     /// Fills in the standard counters.
-    pub(super) fn fill_stats64(&self, stats: &mut Stats64<'_>) {
+    pub(super) fn fill_stats64(&self, stats: &mut Stats64) {
         let sum = |counter: fn(&QueueCounters) -> &Counter| -> u64 {
             self.queue_counters()
                 .map(|queue| counter(queue).get())

@@ -136,7 +136,7 @@ pub trait Operations: Sized + 'static {
     }
 
     /// Reports the standard counters. RCU, must not sleep; may be called several times at once.
-    fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64<'_>) {
+    fn get_stats64(dev: &NetDevice<Self>, stats: &mut Stats64) {
         let _ = (dev, stats);
         build_error!(VTABLE_DEFAULT_ERROR)
     }

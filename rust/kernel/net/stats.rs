@@ -68,12 +68,12 @@ pub struct TxQueueStats {
     pub stop: u64,
 }
 
-/// The standard counters of a network device, to be filled in; those not set are 0.
-pub struct Stats64<'a>(pub(super) &'a mut bindings::rtnl_link_stats64);
+/// The standard counters of a network device; those not set are 0.
+pub struct Stats64(pub(super) bindings::rtnl_link_stats64);
 
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident => $field:ident;)*) => {
-        impl Stats64<'_> {
+        impl Stats64 {
             $(
                 $(#[$doc])*
                 pub fn $name(&mut self, value: u64) -> &mut Self {

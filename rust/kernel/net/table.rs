@@ -263,17 +263,19 @@ impl<T: Operations> Table<T> {
 
     /// # Safety
     ///
-    /// `dev` is a registered device that the table was set for; `stats` is valid and unique.
+    /// `dev` is a registered device that the table was set for; `stats` is valid and unique, but perhaps not
+    /// aligned: rtnetlink passes a place in a message, on processors that don't mind.
     unsafe extern "C" fn get_stats64(
         dev: *mut bindings::net_device,
         stats: *mut bindings::rtnl_link_stats64,
     ) {
         // SAFETY: By the safety requirement.
         let dev = unsafe { NetDevice::from_raw(dev) };
-        // SAFETY: The counters are valid and, during the call, ours; the stack has zeroed them.
-        let stats = unsafe { &mut *stats };
+        let mut counted = Stats64(pin_init::zeroed());
 
-        T::get_stats64(dev, &mut Stats64(stats));
+        T::get_stats64(dev, &mut counted);
+        // SAFETY: By the safety requirement. The stack has zeroed the counters.
+        unsafe { stats.write_unaligned(counted.0) };
     }
 
     /// # Safety
