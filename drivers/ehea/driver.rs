@@ -10,8 +10,10 @@ use crate::{
     },
     firmware::Firmware,
     kernel_ext::{
+        binding,
         debugfs,
         dma::Access,
+        ibmebus,
         memory_hotplug::MemoryNotifier,
         net::Registered,
         of::Node,
@@ -33,15 +35,21 @@ use crate::{
     vio_device_table, //
 };
 use kernel::{
-    device::Core,
+    device::{
+        Core,
+        Device, //
+    },
+    of::DeviceId,
+    of_device_table,
     prelude::*,
     str::CString,
     sync::Arc, //
 };
 
-vio_device_table!(IDS, [(c"network", c"IBM,lhea")]);
+vio_device_table!(VIO_IDS, [(c"network", c"IBM,lhea")]);
+of_device_table!(IBMEBUS_IDS, (), [(DeviceId::new(c"IBM,lhea"), ())]);
 
-/// Driver of adapters on the VIO bus.
+/// Driver of adapters, on the VIO bus and on the ibmebus.
 pub(crate) struct EheaDriver;
 
 /// Checks whether a node below that of an adapter is that of a port.
@@ -140,13 +148,13 @@ pub(crate) struct AdapterData {
 }
 
 impl AdapterData {
-    fn new(dev: &vio::Device<Core<'_>>, access: &Access) -> Result<Self> {
-        let node = dev.of_node().ok_or(ENODEV)?;
+    fn new(dev: &Device<Core<'_>>, access: &Access) -> Result<Self> {
+        let node = Node::of(dev).ok_or(ENODEV)?;
         let handle = node.read_u64(c"ibm,hea-handle").unwrap_or(0);
         if handle == 0 {
             return Err(Error::Invalid("ibm,hea-handle"));
         }
-        let firmware = Firmware::new(handle, dev.as_ref(), access)?;
+        let firmware = Firmware::new(handle, dev, access)?;
         let adapter = Adapter::new(firmware, count_ports(&node))?;
         // Listens before memory is registered, so that no removal goes unseen.
         let hotplug = KBox::pin_init(
@@ -159,7 +167,7 @@ impl AdapterData {
         let neq = Notifications::allocate(adapter.firmware())?;
         let ports = Ports::new(&adapter, &node)?;
         // Events that the ports have caused by now wait in the queue.
-        let name = CString::try_from_fmt(fmt!("ehea-{:x}-neq", dev.unit_address()))?;
+        let name = CString::try_from_fmt(fmt!("ehea-{}-neq", dev.name()))?;
         let notifications = Notifications::new(&adapter, neq, name)?;
         let file = MapFile {
             adapter: adapter.clone(),
@@ -182,34 +190,45 @@ impl AdapterData {
 // There is no `shutdown`: without one, the bus removes the device before kexec, which leaves nothing
 // behind in firmware; and a reset of the machine resets the adapter. For a crash see `firmware::ledger`.
 #[vtable]
-impl vio::Driver for EheaDriver {
+impl binding::Driver for EheaDriver {
     type Data = AdapterData;
 
     const NAME: &'static CStr = c"ehea";
-    const ID_TABLE: vio::IdTable = &IDS;
 
     fn probe(
-        dev: &vio::Device<Core<'_>>,
+        dev: &Device<Core<'_>>,
         access: &Access,
     ) -> impl PinInit<AdapterData, kernel::error::Error> {
         AdapterData::new(dev, access).map_err(|error| {
-            dev_err!(dev.as_ref(), "probe failed: {}\n", error);
+            dev_err!(dev, "probe failed: {}\n", error);
             error.to_errno()
         })
     }
 
     /// Refuses. A partition that was suspended would find its adapter with handles that mean nothing (eHEA ABI §1).
-    fn prepare_sleep(dev: &vio::Device<Core<'_>>) -> kernel::error::Result {
+    fn prepare_sleep(dev: &Device<Core<'_>>) -> kernel::error::Result {
         dev_err!(
-            dev.as_ref(),
+            dev,
             "the partition cannot be suspended with this adapter: remove the driver first\n"
         );
         Err(EBUSY)
     }
+}
+
+#[vtable]
+impl vio::Driver for EheaDriver {
+    const ID_TABLE: vio::IdTable = &VIO_IDS;
 
     fn desired_dma(dev: &vio::Device<Core<'_>>) -> usize {
         let ports = dev.of_node().map_or(0, |node| count_ports(&node));
         // CAST: `usize` has 64 bits.
         default_desired(ports, port::ETHERNET_MTU) as usize
     }
+}
+
+impl ibmebus::Driver for EheaDriver {
+    const ID_TABLE: kernel::of::IdTable<()> = &IBMEBUS_IDS;
+
+    /// Memory can be added and removed.
+    const CAPABILITIES: u32 = 2 | 4;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Driver of eHEA Ethernet adapters on the VIO bus of pseries.
+//! Driver of eHEA Ethernet adapters on pseries, on the VIO bus and on the ibmebus.
 //!
 //! The adapter sees all kernel memory through one memory region, so that a packet costs no mapping
 //! call; a table, the busmap, turns real addresses into those of the adapter. Both follow memory
@@ -11,7 +11,7 @@
 //! A module imports from its own row and from rows below it. What must go up is a trait. No file
 //! imports another one in a circle. `cargo xtask test` enforces both.
 //!
-//! - [`driver`]: probe and remove; the only file that knows all layers.
+//! - [`driver`]: probe and remove, on either bus; the only file that knows all layers.
 //! - [`port`]: a logical port as a network device.
 //! - [`shared`]: what the ports of an adapter share: the memory map, the entitlement, events. It knows
 //!   ports as a trait.
@@ -66,9 +66,37 @@ mod sync;
 mod trace;
 
 use driver::EheaDriver;
+use kernel::{
+    prelude::*,
+    InPlaceModule, //
+};
+use kernel_ext::{
+    ibmebus,
+    vio, //
+};
 
-module_vio_driver! {
-    type: EheaDriver,
+/// The loaded module.
+#[pin_data]
+struct EheaModule {
+    #[pin]
+    _vio: vio::Registration<EheaDriver>,
+    /// `None` if the bus cannot be had.
+    _ibmebus: Option<Pin<KBox<ibmebus::Registration<EheaDriver>>>>,
+}
+
+impl InPlaceModule for EheaModule {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _vio <- vio::Registration::new(module),
+            _ibmebus: KBox::pin_init(ibmebus::Registration::new(module), GFP_KERNEL)
+                .inspect_err(|error| pr_warn!("no ibmebus: {:?}\n", error))
+                .ok(),
+        })
+    }
+}
+
+module! {
+    type: EheaModule,
     name: "ehea",
     authors: ["The eHEA driver project"],
     description: "IBM eHEA Ethernet driver",

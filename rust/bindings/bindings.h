@@ -15,10 +15,15 @@
 #include <linux/kexec.h>
 #include <linux/memory.h>
 #include <linux/netdevice.h>
+#include <linux/of_platform.h>
 #include <linux/rtnetlink.h>
 #include <net/netdev_queues.h>
 #include <asm/hvcall.h>
 #include <asm/vio.h>
+
+#ifdef CONFIG_IBMEBUS
+#include <asm/ibmebus.h>
+#endif
 
 #include "../helpers/helpers.h"
 #include "../testing/testing.h"

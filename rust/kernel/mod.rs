@@ -5,12 +5,15 @@
 //! The only place of the module with `unsafe` code; the C side is in `rust/helpers`. See
 //! `rust/README.md` for rules, contexts and locks.
 
+mod attribute;
+pub mod binding;
 mod callback;
 pub mod crash;
 pub mod debugfs;
 pub mod dma;
 pub mod ethtool;
 pub mod hypercall;
+pub mod ibmebus;
 pub mod io_be;
 pub mod irq;
 pub mod memory;

@@ -9,7 +9,14 @@
 
 use super::bindings;
 use core::ptr::NonNull;
-use kernel::prelude::*;
+use kernel::{
+    device::{
+        Device,
+        DeviceContext, //
+    },
+    fmt,
+    prelude::*, //
+};
 
 /// A counted reference to a device-tree node.
 ///
@@ -39,6 +46,30 @@ impl Node {
 
     pub(super) fn as_ptr(&self) -> *mut bindings::device_node {
         self.raw.as_ptr().cast()
+    }
+
+    /// Returns the root of the device tree.
+    pub fn root() -> Option<Self> {
+        Self::at(c"/")
+    }
+
+    /// Returns the node with the path `path`, if there is one.
+    pub fn at(path: &CStr) -> Option<Self> {
+        // SAFETY: The path is a string; no options are asked for. What is returned is a counted reference or NULL.
+        unsafe {
+            Self::from_raw(bindings::of_find_node_opts_by_path(
+                path.as_char_ptr(),
+                core::ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// Returns the node of a device, if it has one.
+    pub fn of<Ctx: DeviceContext>(dev: &Device<Ctx>) -> Option<Self> {
+        let raw = core::ptr::from_ref(dev).cast::<bindings::device>();
+        // SAFETY: `Device` is a transparent wrapper of the C type, and the device is valid; what is returned is a
+        // counted reference or NULL.
+        unsafe { Self::from_raw(bindings::of_node_get((*raw).of_node)) }
     }
 
     /// Checks whether `compatible` is in the node's list of the same name.
@@ -111,6 +142,15 @@ impl Node {
     pub fn read_u64(&self, name: &CStr) -> Result<u64> {
         let data = self.property(name).ok_or(ENOENT)?;
         Ok(u64::from_be_bytes(data.try_into().map_err(|_| EINVAL)?))
+    }
+}
+
+/// The name of the node, with its unit address.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: The node is valid as long as it is borrowed; its name is a string, which isn't changed.
+        let name = unsafe { CStr::from_char_ptr((*self.raw.as_ptr()).full_name) };
+        fmt::Display::fmt(name, f)
     }
 }
 

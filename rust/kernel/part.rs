@@ -5,6 +5,11 @@
 //! C header: `include/linux/platform_device.h`
 
 use super::{
+    attribute::{
+        group,
+        Constant,
+        DEVSPEC, //
+    },
     bindings,
     of::Node, //
 };
@@ -12,8 +17,7 @@ use core::ptr::NonNull;
 use kernel::{
     device,
     error::to_result,
-    prelude::*,
-    str::as_char_ptr_in_const_context, //
+    prelude::*, //
 };
 
 /// A device for a part of another device that has a device-tree node of its own. No driver is bound to it.
@@ -83,50 +87,10 @@ impl Drop for Part {
     }
 }
 
-/// A constant that consists of pointers to other constants.
-#[repr(transparent)]
-struct Constant<T>(T);
-
-// SAFETY: Nobody writes to the value, nor to what it points to.
-unsafe impl<T> Sync for Constant<T> {}
-
-#[allow(clippy::needless_update, reason = "lockdep adds fields")]
-static DEVSPEC: Constant<bindings::device_attribute> = Constant(bindings::device_attribute {
-    attr: bindings::attribute {
-        name: as_char_ptr_in_const_context(c"devspec"),
-        mode: 0o444,
-        ..pin_init::zeroed()
-    },
-    __bindgen_anon_1: bindings::device_attribute__bindgen_ty_1 {
-        show: Some(show_devspec),
-    },
-    ..pin_init::zeroed()
-});
-
 static ATTRIBUTES: Constant<[*const bindings::attribute; 2]> =
     Constant([&raw const DEVSPEC.0.attr, core::ptr::null()]);
 
-static GROUP: Constant<bindings::attribute_group> = Constant(bindings::attribute_group {
-    __bindgen_anon_2: bindings::attribute_group__bindgen_ty_2 {
-        attrs_const: ATTRIBUTES.0.as_ptr(),
-    },
-    ..pin_init::zeroed()
-});
+static GROUP: Constant<bindings::attribute_group> = Constant(group(&ATTRIBUTES.0));
 
 static GROUPS: Constant<[*const bindings::attribute_group; 2]> =
     Constant([&raw const GROUP.0, core::ptr::null()]);
-
-/// # Safety
-///
-/// `dev` is a device that [`Part::new`] has made; `buf` has room for a page.
-unsafe extern "C" fn show_devspec(
-    dev: *mut bindings::device,
-    _attribute: *mut bindings::device_attribute,
-    buf: *mut c_char,
-) -> isize {
-    // SAFETY: The device has a node as long as it exists. `buf` has room for a page, and the format takes a
-    // pointer to a node.
-    let len = unsafe { bindings::sysfs_emit(buf, c"%pOF\n".as_char_ptr(), (*dev).of_node) };
-    // CAST: At most a page.
-    len as isize
-}

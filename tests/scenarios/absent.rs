@@ -8,8 +8,8 @@ use ehea_tests::lab::Lab;
 pub(crate) fn no_adapter(lab: &Lab) -> Result<()> {
     for _ in 0..3 {
         lab.load()?;
-        let bound = lab.sh("ls -d /sys/bus/vio/drivers/ehea/[0-9]* 2>/dev/null | wc -l")?;
-        ensure!(bound == "0", "{bound} devices without an adapter");
+        let bound = lab.bound()?;
+        ensure!(bound.is_empty(), "devices without an adapter: {bound:?}");
         lab.sh("rmmod ehea")?;
     }
     Ok(())

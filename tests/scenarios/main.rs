@@ -37,8 +37,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ehea_harness::{Debug, PageSize, Variant};
 use ehea_tests::checks;
-use ehea_tests::lab::{Lab, Other, Shape};
-use ehea_tests::suite::{self, Kernel, Rough, Scenario};
+use ehea_tests::lab::{Bus, Lab, Other, Shape};
+use ehea_tests::suite::{self, Kernel, Scenario, Variation};
 
 /// Several queue pairs for each port.
 const QUEUES: Shape = Shape {
@@ -426,7 +426,7 @@ const LONG: &[Scenario] = &[
 const COUNTS_CALLS: &str = "it counts calls, which a rough adapter's firmware lets a driver repeat";
 
 /// Scenarios that have most to do with the behaviour of a rough adapter.
-const ROUGH: Rough = Rough {
+const ROUGH: Variation = Variation {
     sample: &[
         // All rings are used many times, through all receive queues.
         "traffic::ring_wraps",
@@ -439,6 +439,27 @@ const ROUGH: Rough = Rough {
         ("observe::map_and_events", COUNTS_CALLS),
         ("observe::break_first", COUNTS_CALLS),
     ],
+    ..suite::ROUGH
+};
+
+/// Scenarios in which the bus of the adapter matters, with an adapter on the ibmebus.
+const IBMEBUS: Variation = Variation {
+    of: |shape| {
+        // In a CMO partition, adapters are on the VIO bus.
+        let possible = shape.adapter.is_some() && shape.cmo.is_none();
+        possible.then_some(Shape {
+            bus: Bus::Ibmebus,
+            ..shape
+        })
+    },
+    sample: &[
+        // The driver is unbound and bound again, and unloaded.
+        "settings::left_as_found",
+        "observe::devices_of_ports",
+        // Memory comes and goes.
+        "hotplug::of_two_adapters",
+    ],
+    never: &[],
 };
 
 const fn kernel(
@@ -479,7 +500,7 @@ fn main() -> ExitCode {
         "scenarios",
         SCENARIOS,
         LONG,
-        ROUGH,
+        &[ROUGH, IBMEBUS],
         &KERNELS,
         |scenario, kernel| {
             let module = scenario.name.split("::").next();

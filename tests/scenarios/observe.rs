@@ -296,7 +296,7 @@ pub(crate) fn break_first(lab: &Lab) -> Result<()> {
 
 /// The driver is unbound from the adapter while the file is read and while it is open.
 pub(crate) fn unbound_while_read(lab: &Lab) -> Result<()> {
-    let driver = "/sys/bus/vio/drivers/ehea";
+    let driver = lab.driver_directory();
     lab.load()?;
     lab.up(1, 1500)?;
     let device = lab.sh(&format!("cd {DEBUGFS} && echo *"))?;
@@ -514,7 +514,7 @@ pub(crate) fn devices_of_ports(lab: &Lab) -> Result<()> {
         ensure!(link.ends_with(&node), "{name}: {link} instead of {node}");
         ensure!(
             lab.sh(&format!("readlink -f {device}/.."))?
-                .contains("/vio/"),
+                .contains(&format!("/{}/", lab.bus().name())),
             "the device of {name} is not below that of the adapter"
         );
         names.insert(lab.sh(&format!("readlink -f {device}"))?);

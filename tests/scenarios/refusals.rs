@@ -117,8 +117,7 @@ pub(crate) fn of_probe(lab: &Lab) -> Result<()> {
             lab.load()?;
             fired(lab)?;
             reported(lab, position, call, code)?;
-            let bound = lab.run("ls -d /sys/bus/vio/drivers/ehea/[0-9]*")?.success();
-            if !bound {
+            if lab.bound()?.is_empty() {
                 lab.nothing_left()?;
             }
             lab.unload()

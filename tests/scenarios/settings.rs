@@ -120,7 +120,7 @@ fn expect_permanent_address(lab: &Lab, name: &str, port: usize) -> Result<()> {
 /// Settings in firmware are those that the driver found when it goes, whether a port was opened or not, and
 /// whether the driver is unbound or unloaded. The permanent address stays the same.
 pub(crate) fn left_as_found(lab: &Lab) -> Result<()> {
-    const BUS: &str = "/sys/bus/vio/drivers/ehea";
+    let driver = lab.driver_directory();
     let found = lab.settings()?;
     let as_found = |how: &str| -> Result<()> {
         let left = lab.settings()?;
@@ -138,12 +138,15 @@ pub(crate) fn left_as_found(lab: &Lab) -> Result<()> {
     expect_permanent_address(lab, &open, 1)?;
     expect_permanent_address(lab, &closed, 2)?;
     ensure!(lab.settings()? != found, "nothing is changed");
-    lab.sh(&format!(
-        "cd {BUS} && for dev in [0-9]*; do echo $dev >unbind && echo $dev >/run/unbound; done"
-    ))?;
+    let bound = lab.bound()?;
+    for device in &bound {
+        lab.sh(&format!("echo {device} >{driver}/unbind"))?;
+    }
     as_found("unbound")?;
 
-    lab.sh(&format!("cat /run/unbound >{BUS}/bind"))?;
+    for device in &bound {
+        lab.sh(&format!("echo {device} >{driver}/bind"))?;
+    }
     let name = lab.up(1, 1500)?;
     expect_permanent_address(lab, &name, 1)?;
     Link::expect(lab, &name, ["10000Mb/s", "Full", "on"])?;

@@ -40,6 +40,36 @@ pub struct Shape {
     pub qemu_args: &'static [&'static str],
     /// Temper of the adapters towards the driver.
     pub temper: Temper,
+    /// Bus of the adapters.
+    pub bus: Bus,
+}
+
+/// Bus on which the driver finds its adapters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bus {
+    /// The VIO bus.
+    #[default]
+    Vio,
+    /// The ibmebus, where POWER6 and POWER7 machines have them.
+    Ibmebus,
+}
+
+impl Bus {
+    /// Returns the name of the bus.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vio => "vio",
+            Self::Ibmebus => "ibmebus",
+        }
+    }
+
+    /// Returns the adapter's properties for this bus.
+    const fn properties(self) -> &'static [&'static str] {
+        match self {
+            Self::Vio => &[],
+            Self::Ibmebus => &["ibmebus=on"],
+        }
+    }
 }
 
 /// Temper of an adapter towards its driver, within what the interface allows
@@ -89,6 +119,7 @@ impl Shape {
         others: &[],
         qemu_args: &[],
         temper: Temper::Calm,
+        bus: Bus::Vio,
     };
 
     /// A guest with this driver, two ports and room for memory.
@@ -111,13 +142,16 @@ pub enum Other {
 impl Other {
     /// Returns the value of QEMU's option `-device`. `port` is the number of the port among all
     /// ports, and `netdev` its netdev.
-    fn device(self, port: usize, netdev: &str, temper: Temper) -> String {
+    fn device(self, port: usize, netdev: &str, shape: &Shape) -> String {
         let (mac, id, unit) = (text(port_address(port)), self.id(), self.unit());
         match self {
             Self::Adapter => {
                 let mut device =
                     format!("spapr-ehea,id={id},reg=0x{unit},ports=1,netdev0={netdev},mac0={mac}");
-                for property in temper.properties() {
+                for property in shape.temper.properties() {
+                    device = format!("{device},{property}");
+                }
+                for property in shape.bus.properties() {
                     device = format!("{device},{property}");
                 }
                 device
@@ -144,6 +178,7 @@ impl Other {
 #[derive(Debug)]
 pub struct Lab {
     system: System,
+    bus: Bus,
     guest: Guest,
     ports: Vec<Arc<Port>>,
     /// Interfaces and network namespaces of the booted guest.
@@ -243,7 +278,7 @@ impl Lab {
                 for property in shape.temper.properties() {
                     builder = builder.adapter_property(&property);
                 }
-                for property in shape.properties {
+                for property in shape.bus.properties().iter().chain(shape.properties) {
                     builder = builder.adapter_property(property);
                 }
             }
@@ -255,13 +290,14 @@ impl Lab {
             builder = builder
                 .other_netdev(&netdev, socket)
                 .qemu_arg("-device")
-                .qemu_arg(&other.device(ports.len(), &netdev, shape.temper));
+                .qemu_arg(&other.device(ports.len(), &netdev, shape));
         }
         let guest = special(builder).boot()?;
         // Added memory is for movable pages, so that it can be removed again.
         guest.sh("echo auto-movable >/sys/module/memory_hotplug/parameters/online_policy")?;
         let mut lab = Self {
             system: shape.system,
+            bus: shape.bus,
             guest,
             ports,
             networks: String::new(),
@@ -322,6 +358,25 @@ impl Lab {
     /// Loads the driver.
     pub fn load(&self) -> Result<()> {
         self.sh("modprobe ehea").map(drop)
+    }
+
+    /// Returns the bus of the adapters.
+    pub fn bus(&self) -> Bus {
+        self.bus
+    }
+
+    /// Returns the directory of the driver in sysfs, on the bus of the adapters.
+    pub fn driver_directory(&self) -> String {
+        format!("/sys/bus/{}/drivers/ehea", self.bus.name())
+    }
+
+    /// Returns the names of the devices that are bound to the driver on the bus of the adapters.
+    pub fn bound(&self) -> Result<Vec<String>> {
+        let names = self.sh(&format!(
+            "cd {} && for name in *; do [ ! -L $name ] || [ $name = module ] || echo $name; done",
+            self.driver_directory()
+        ))?;
+        Ok(names.lines().map(str::to_owned).collect())
     }
 
     /// Removes the driver. Nothing of it may be left in the adapter.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Scenarios as tests. Scenarios of the same shape share a guest, but a guest in which one failed
-//! is not used again. Some also run with other kernels. All run with a rough adapter (`rough::…`)
-//! if that is asked for (`--include-ignored`), and a few of these always do.
+//! is not used again. Some also run with other kernels. All run in each variation (`rough::…`) if that is asked for
+//! (`--include-ignored`), and a few of these always do.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use ehea_harness::Variant;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::known::Known;
-use crate::lab::{Lab, Shape, Temper};
+use crate::lab::{Bus, Lab, Shape, Temper};
 use crate::system::System;
 use crate::totals::Totals;
 
@@ -56,32 +56,40 @@ impl Scenario {
     }
 }
 
-impl Scenario {
-    /// Returns the same scenario with a rough adapter.
-    fn rough(self) -> Self {
-        let shape = Shape {
-            temper: Temper::Rough,
-            ..self.shape
-        };
-        Self { shape, ..self }
-    }
-}
-
-/// Selection of the scenarios that run with a rough adapter.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rough {
-    /// Names of scenarios that always do. The others do if that is asked for.
+/// Variation of the guests of scenarios.
+#[derive(Clone, Copy, Debug)]
+pub struct Variation {
+    /// Function that changes the shape of a guest. Returns `None` if scenarios with this shape do not run so.
+    pub of: fn(Shape) -> Option<Shape>,
+    /// Names of scenarios that always run so. The others do if that is asked for.
     pub sample: &'static [&'static str],
     /// Names of scenarios that never do, each with the reason.
     pub never: &'static [(&'static str, &'static str)],
 }
 
-impl Rough {
-    fn has(&self, scenario: &Scenario) -> bool {
+impl Variation {
+    /// Returns the variation of a scenario, if there is one.
+    fn of(&self, scenario: &Scenario) -> Option<Scenario> {
         let never = |&(name, _): &(&str, &str)| name == scenario.name;
-        scenario.shape.adapter.is_some() && !self.never.iter().any(never)
+        if self.never.iter().any(never) {
+            return None;
+        }
+        let shape = (self.of)(scenario.shape)?;
+        Some(Scenario { shape, ..*scenario })
     }
 }
+
+/// Variation with a rough adapter, of which no scenario is excepted.
+pub const ROUGH: Variation = Variation {
+    of: |shape| {
+        shape.adapter.map(|_| Shape {
+            temper: Temper::Rough,
+            ..shape
+        })
+    },
+    sample: &[],
+    never: &[],
+};
 
 /// The kernel in a guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,7 +169,11 @@ impl Pool {
 fn trial(scenario: Scenario, kernel: Kernel, always: bool, pool: &Arc<Mutex<Pool>>) -> Trial {
     let pool = Arc::clone(pool);
     let mut name = scenario.name.to_owned();
-    for prefix in [scenario.shape.temper.name(), kernel.name] {
+    let bus = match scenario.shape.bus {
+        Bus::Vio => "",
+        bus @ Bus::Ibmebus => bus.name(),
+    };
+    for prefix in [scenario.shape.temper.name(), bus, kernel.name] {
         if !prefix.is_empty() {
             name = format!("{prefix}::{name}");
         }
@@ -180,8 +192,8 @@ fn trial(scenario: Scenario, kernel: Kernel, always: bool, pool: &Arc<Mutex<Pool
 
 /// Runs scenarios, with those of one shape next to each other, as the command line asks. `name` is
 /// for the guests' logs.
-pub fn main(name: &'static str, scenarios: &[Scenario], rough: Rough) -> ExitCode {
-    main_with(name, scenarios, &[], rough, &[], |_, _| false)
+pub fn main(name: &'static str, scenarios: &[Scenario], variations: &[Variation]) -> ExitCode {
+    main_with(name, scenarios, &[], variations, &[], |_, _| false)
 }
 
 /// Runs scenarios as [`main`] does. Those in `long` run only if that is asked for. Scenarios for which
@@ -190,7 +202,7 @@ pub fn main_with(
     name: &'static str,
     scenarios: &[Scenario],
     long: &[Scenario],
-    rough: Rough,
+    variations: &[Variation],
     kernels: &[Kernel],
     others: impl Fn(&Scenario, &Kernel) -> bool,
 ) -> ExitCode {
@@ -207,9 +219,14 @@ pub fn main_with(
         .collect();
     let long = long.iter();
     trials.extend(long.map(|&scenario| trial(scenario, Kernel::default(), false, &pool)));
-    for scenario in scenarios.iter().filter(|scenario| rough.has(scenario)) {
-        let always = rough.sample.contains(&scenario.name);
-        trials.push(trial(scenario.rough(), Kernel::default(), always, &pool));
+    for variation in variations {
+        for scenario in scenarios
+            .iter()
+            .filter_map(|scenario| variation.of(scenario))
+        {
+            let always = variation.sample.contains(&scenario.name);
+            trials.push(trial(scenario, Kernel::default(), always, &pool));
+        }
     }
     for &kernel in kernels {
         let scenarios = scenarios

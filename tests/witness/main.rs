@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ehea_tests::checks;
 use ehea_tests::lab::{Lab, Shape};
-use ehea_tests::suite::{self, Rough, Scenario};
+use ehea_tests::suite::{self, Scenario, ROUGH};
 use ehea_tests::system::System;
 
 /// Two ports and room for memory.
@@ -120,5 +120,5 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 fn main() -> ExitCode {
-    suite::main("witness", SCENARIOS, Rough::default())
+    suite::main("witness", SCENARIOS, &[ROUGH])
 }

@@ -176,9 +176,8 @@ impl Access {
     /// For a device that is being bound; see [`Access::close`].
     pub(super) fn of(vdev: &vio::Device<device::CoreInternal<'_>>) -> Result<Self> {
         if !Self::is_charged(vdev) {
-            // SAFETY: The bus doesn't charge the device, and nobody else gets the token but its
-            // driver.
-            return Ok(Self::Unrestricted(unsafe { Unrestricted::new() }));
+            // SAFETY: As just checked.
+            return Ok(unsafe { Self::free() });
         }
         let vdev: &vio::Device = vdev;
         let inner = Inner {
@@ -190,6 +189,16 @@ impl Access {
         Ok(Self::Charged(Mapper {
             inner: Arc::new(inner, GFP_KERNEL)?,
         }))
+    }
+
+    /// For a device whose accesses are not charged.
+    ///
+    /// # Safety
+    ///
+    /// They are not.
+    pub(super) unsafe fn free() -> Self {
+        // SAFETY: By the safety requirement. Nobody else gets the token but the device's driver.
+        Self::Unrestricted(unsafe { Unrestricted::new() })
     }
 
     /// Returns whether the bus charges the device, as `vio_cmo_bus_probe()` decides.

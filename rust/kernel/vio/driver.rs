@@ -4,13 +4,16 @@
 
 use super::Device;
 use crate::kernel_ext::{
+    binding::{
+        self,
+        Binding, //
+    },
     bindings,
     callback::optional,
     dma::Access, //
 };
 use core::marker::PhantomData;
 use kernel::{
-    container_of,
     device,
     device_id::RawDeviceId,
     error::{
@@ -18,10 +21,7 @@ use kernel::{
         to_result, //
     },
     prelude::*,
-    types::{
-        ForeignOwnable,
-        Opaque, //
-    }, //
+    types::Opaque, //
 };
 
 /// A pair of `device_type` and `compatible` that a driver supports.
@@ -85,40 +85,9 @@ macro_rules! vio_device_table {
 
 /// A driver of VIO devices.
 #[vtable]
-pub trait Driver: 'static {
-    /// Data of the driver for each device.
-    type Data: Send + Sync + 'static;
-
-    /// The name of the driver on the bus.
-    const NAME: &'static CStr;
-
+pub trait Driver: binding::Driver {
     /// The supported devices; see `vio_device_table!`.
     const ID_TABLE: IdTable;
-
-    /// Called when a device was found; starts to drive it. What the device is to read and write
-    /// must be made reachable by `access`.
-    ///
-    /// # Errors
-    ///
-    /// Any; `ENODEV` and `ENXIO` are not logged by the bus.
-    fn probe(dev: &Device<device::Core<'_>>, access: &Access) -> impl PinInit<Self::Data, Error>;
-
-    /// Called before `data` is dropped, for what needs the device; also before another kernel is started
-    /// without a crash (kexec). The drop follows at once, still inside of the bus's own remove; so does
-    /// waiting for the last mapping, so that all DMA memory is returned before CMO looks.
-    fn remove(dev: &Device<device::Core<'_>>, data: Pin<&Self::Data>) {
-        let _ = (dev, data);
-    }
-
-    /// Called before the machine is suspended or hibernates, while user space is frozen already.
-    ///
-    /// # Errors
-    ///
-    /// Any; the machine keeps running then, and who wanted to suspend it gets the error.
-    fn prepare_sleep(dev: &Device<device::Core<'_>>) -> Result {
-        let _ = dev;
-        build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
 
     /// Returns the number of bytes that the driver would like to map for DMA in its default
     /// configuration. The bus asks once before it probes, and only under CMO.
@@ -126,14 +95,6 @@ pub trait Driver: 'static {
         let _ = dev;
         build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
     }
-}
-
-/// Data that are kept for a bound device.
-#[pin_data]
-struct Bound<D> {
-    #[pin]
-    data: D,
-    access: Access,
 }
 
 /// The registration of a driver with the bus, undone on drop; removes all its devices then.
@@ -155,12 +116,6 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
-    /// Operations for power management.
-    const PM: bindings::dev_pm_ops = bindings::dev_pm_ops {
-        prepare: optional!(T::HAS_PREPARE_SLEEP, Self::prepare_sleep_callback),
-        ..pin_init::zeroed()
-    };
-
     /// Registers the driver. Process context.
     ///
     /// # Errors
@@ -173,7 +128,7 @@ impl<T: Driver> Registration<T> {
                 id_table: T::ID_TABLE.as_ptr().cast(),
                 probe: Some(Self::probe_callback),
                 remove: Some(Self::remove_callback),
-                pm: &Self::PM,
+                pm: &Binding::<T>::PM,
                 get_desired_dma: optional!(T::HAS_DESIRED_DMA, Self::desired_dma_callback),
                 ..pin_init::zeroed()
             };
@@ -203,29 +158,7 @@ impl<T: Driver> Registration<T> {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
 
-        from_result(|| {
-            let access = Access::of(vdev)?;
-            let (shown, kept) = (&access, access.clone());
-            let result = vdev.as_ref().set_drvdata(try_pin_init!(Bound {
-                data <- T::probe(vdev, shown),
-                access: kept,
-            }));
-            if result.is_err() {
-                // CMO looks when this returns.
-                access.close();
-            }
-            result.map(|()| 0)
-        })
-    }
-
-    /// Returns the data of a device that is bound to this driver.
-    fn data<'a>(vdev: &'a Device<device::CoreInternal<'_>>) -> Pin<&'a T::Data> {
-        // SAFETY: Called from callbacks that the bus makes for a bound device only, hence after
-        // `probe_callback()` has stored data of this type, and before `remove_callback()` takes
-        // them out, under the same device lock.
-        let bound = unsafe { vdev.as_ref().drvdata_borrow::<Bound<T::Data>>() };
-        // SAFETY: The field is pinned with the structure.
-        unsafe { bound.map_unchecked(|bound| &bound.data) }
+        from_result(|| Binding::<T>::probe(vdev.as_ref(), Access::of(vdev)?).map(|()| 0))
     }
 
     /// # Safety
@@ -235,35 +168,8 @@ impl<T: Driver> Registration<T> {
         // SAFETY: The bus passes a valid device, which it keeps until the callback returns.
         let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
 
-        T::remove(vdev, Self::data(vdev));
-
-        let dev = core::ptr::from_ref::<device::Device<_>>(vdev.as_ref())
-            .cast_mut()
-            .cast::<bindings::device>();
-        // SAFETY: `device::Device` is a transparent wrapper of the C type, and the device is valid.
-        let data = unsafe { bindings::dev_get_drvdata(dev) };
-        // SAFETY: As above. Nobody finds the data from now on.
-        unsafe { bindings::dev_set_drvdata(dev, core::ptr::null_mut()) };
-        // SAFETY: `set_drvdata()` has stored a box of this type in the probe that preceded this
-        // removal; it was taken out just now, so nobody else drops it, and the borrow for
-        // `T::remove()` has ended.
-        let bound = unsafe { Pin::<KBox<Bound<T::Data>>>::from_foreign(data.cast()) };
-        let access = bound.access.clone();
-        drop(bound);
-        access.close();
-    }
-
-    /// # Safety
-    ///
-    /// `dev` is the device in a valid `vio_dev`.
-    unsafe extern "C" fn prepare_sleep_callback(dev: *mut bindings::device) -> c_int {
-        // SAFETY: By the safety requirement, as the bus has no other devices.
-        let vdev = unsafe { container_of!(dev, bindings::vio_dev, dev) };
-        // SAFETY: The core passes a valid device, which it keeps, and whose lock it holds, until the callback
-        // returns.
-        let vdev = unsafe { &*vdev.cast::<Device<device::CoreInternal<'_>>>() };
-
-        from_result(|| T::prepare_sleep(vdev).map(|()| 0))
+        // SAFETY: By the safety requirement. The bus holds the device's lock.
+        unsafe { Binding::<T>::remove(vdev.as_ref()) };
     }
 
     /// # Safety
@@ -283,41 +189,4 @@ impl<T: Driver> PinnedDrop for Registration<T> {
         // SAFETY: By the type invariant the driver is registered; it is unregistered only here.
         unsafe { bindings::vio_unregister_driver(self.driver.get()) };
     }
-}
-
-/// Declares a module that has one VIO driver.
-///
-/// ```ignore
-/// module_vio_driver! {
-///     type: MyDriver,
-///     name: "my_driver",
-///     authors: ["Name"],
-///     description: "My driver",
-///     license: "GPL",
-/// }
-/// ```
-#[macro_export]
-macro_rules! module_vio_driver {
-    (type: $driver:ty, $($rest:tt)*) => {
-        #[::kernel::prelude::pin_data]
-        struct DriverModule {
-            #[pin]
-            _registration: $crate::kernel_ext::vio::Registration<$driver>,
-        }
-
-        impl ::kernel::InPlaceModule for DriverModule {
-            fn init(
-                module: &'static ::kernel::ThisModule,
-            ) -> impl ::pin_init::PinInit<Self, ::kernel::error::Error> {
-                ::kernel::try_pin_init!(Self {
-                    _registration <- $crate::kernel_ext::vio::Registration::new(module),
-                })
-            }
-        }
-
-        ::kernel::prelude::module! {
-            type: DriverModule,
-            $($rest)*
-        }
-    };
 }
