@@ -86,7 +86,6 @@ int cmd_receive(int argc, char **argv);
 int cmd_soak(int argc, char **argv);
 int cmd_await(int argc, char **argv);
 int cmd_mark(int argc, char **argv);
-int cmd_release(int argc, char **argv);
 int cmd_queues(int argc, char **argv);
 
 #endif /* EHEA_NET_H */

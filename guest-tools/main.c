@@ -36,7 +36,6 @@ static const struct {
 	{ "soak", cmd_soak, 1, "COMMAND" },
 	{ "await", cmd_await, 2, "INTERFACE READY" },
 	{ "mark", cmd_mark, 1, "NUMBER" },
-	{ "release", cmd_release, 1, "CONNECTOR" },
 	{ "queues", cmd_queues, 1, "INTERFACE" },
 };
 

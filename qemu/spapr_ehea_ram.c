@@ -74,10 +74,8 @@ static uint32_t (*ehea_lmb_unisolate_next)(SpaprDrc *drc);
 
 /*
  * The guest gives back one LMB of a DIMM. From now on, the LMB must not be
- * touched, though it stays in the memory map until the whole DIMM is removed.
- * It stays for good if only the guest itself wanted it removed: the machine
- * then refuses, but Linux has already removed the LMB from its memory and
- * ignores the answer.
+ * touched, though it stays in the memory map until the whole DIMM is removed,
+ * or until the guest takes it back.
  */
 static uint32_t ehea_lmb_isolate(SpaprDrc *drc)
 {

@@ -12,6 +12,7 @@ mod cmo;
 mod cmo_platform;
 mod crash;
 mod cycles;
+mod dlpar;
 mod drops;
 mod errors;
 mod filters;
@@ -184,6 +185,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("odd::wrong_segments", odd::wrong_segments),
     standard("odd::too_long", odd::too_long),
     standard("odd::anything", odd::anything),
+    standard("dlpar::memory", dlpar::memory),
     standard("cycles::down_and_up", cycles::down_and_up),
     standard("cycles::suspended", cycles::suspended),
     standard("cycles::link_flaps", cycles::link_flaps),

@@ -89,35 +89,21 @@ impl Dimm {
         lab.guest().unplug_memory(&self.id)
     }
 
-    /// Makes the guest remove the DIMM's LMBs by its own wish, one by one, as `drmgr` does, and
-    /// then removes the DIMM from the machine.
-    ///
-    /// POWER's firmware takes an LMB whenever it is given back. QEMU refuses unless it has asked
-    /// for the LMB, which does not matter to the guest's kernel. The LMB is therefore given back
-    /// again after QEMU has asked.
-    ///
-    /// While a module named ehea is loaded, `drmgr` checks in sysfs whether that module supports
-    /// this, below the bus that only big-endian kernels have. The module is therefore hidden from
-    /// `drmgr`.
+    /// Removes the DIMM's LMBs by the guest's own wish, one by one, with `drmgr`, and then the DIMM from the machine.
     pub fn unplug_by_drmgr(&self, lab: &Lab) -> Result<()> {
-        for connector in self.connectors() {
+        for number in self.range.start / LMB..self.range.end / LMB {
             lab.sh(&format!(
-                "touch /run/lsmod && chmod +x /run/lsmod && \
-                 unshare -m sh -c 'mount --bind /run/lsmod /sbin/lsmod && \
-                 drmgr -c mem -r -s {connector:#x}'"
+                "drmgr -c mem -r -s {:#x}",
+                connector(number * LMB)
             ))?;
         }
-        lab.guest().request_unplug(&self.id)?;
-        for connector in self.connectors() {
-            lab.sh(&format!("./ehea-net release {connector:#x}"))?;
-        }
-        lab.guest().wait_unplugged(&self.id)
+        self.unplug(lab)
     }
+}
 
-    /// Returns the indices of the dynamic-reconfiguration connectors of the DIMM's LMBs.
-    fn connectors(&self) -> impl Iterator<Item = u64> {
-        (self.range.start / LMB..self.range.end / LMB).map(|number| LMB_CONNECTOR | number)
-    }
+/// Returns the index of the dynamic-reconfiguration connector of the LMB at `address`.
+pub const fn connector(address: u64) -> u64 {
+    (address / LMB) | LMB_CONNECTOR
 }
 
 /// Returns the sysfs directories of the memory blocks of a range.
