@@ -32,12 +32,17 @@ use crate::{
     }, //
 };
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     sync::Arc, //
 };
 
 // The policy counts in pages as the bus does.
 const _: () = assert!(cmo::IOMMU_PAGE_SIZE == dma::IOMMU_PAGE_SIZE as u64);
+
+/// Number of pages that the longest frame takes.
+// CAST: `usize` has 64 bits.
+const PIECES: usize = (BufferKind::RQ3.len as usize).div_ceil(PAGE_SIZE);
 
 /// Way in which the adapter reaches frames to be sent.
 pub(super) enum SendAccess {
@@ -87,8 +92,10 @@ impl Sides {
             });
         }
         let mapper = access.mapper().ok_or(EINVAL)?;
-        // Frames of one piece, as a rule. Where others come, the ring is full before the queue is.
-        let (producer, consumer) = MappingRing::pair(mapper, slots, limits.send_bytes)?;
+        // Frames have as many pieces as they take pages, as a rule. Where others come, the ring is full before the
+        // queue is.
+        let capacity = slots.checked_mul(PIECES).ok_or(EINVAL)?;
+        let (producer, consumer) = MappingRing::pair(mapper, capacity, limits.send_bytes)?;
         let charged = Charged {
             counts: ChunkCounts::new()?,
             ring: producer.ring().clone(),
