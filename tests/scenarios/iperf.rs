@@ -11,7 +11,8 @@ use serde_json::Value;
 
 const BYTES: u64 = 64 << 20;
 
-/// iperf3 runs from port 1 to port 2 and back. The second port is in its own network namespace.
+/// iperf3 runs from port 1 to port 2 and back, and once more while it polls busily. The second port is in its own network
+/// namespace.
 pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
     lab.load()?;
     let cable = Cable::new(Arc::clone(lab.port(1)?), Arc::clone(lab.port(2)?));
@@ -38,7 +39,16 @@ pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
     wait_until("iperf3 listens", || {
         Ok(lab.run("test -s /run/iperf3.pid")?.success())
     })?;
-    for option in ["", "-R"] {
+    let poll_busily = |microseconds: u32| {
+        lab.sh(&format!(
+            "cd /proc/sys/net/core && echo {microseconds} >busy_read && echo {microseconds} >busy_poll"
+        ))
+    };
+    for (option, busy) in [("", false), ("-R", false), ("-R", true)] {
+        let before = polled_busily(lab)?;
+        if busy {
+            poll_busily(50)?;
+        }
         let text = lab.sh(&format!("iperf3 -c 10.77.0.2 -n {BYTES} -J {option}"))?;
         let result: Value = serde_json::from_str(&text).context("output of iperf3")?;
         let bytes = result["end"]["sum_received"]["bytes"]
@@ -49,7 +59,13 @@ pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
             bytes >= BYTES * 9 / 10,
             "iperf3 {option}: {bytes} of {BYTES} bytes came"
         );
+        let polled = polled_busily(lab)? - before;
+        ensure!(
+            busy == (polled > 0),
+            "{polled} packets were received by busy polling, which is on: {busy}"
+        );
     }
+    poll_busily(0)?;
     lab.sh("kill $(tr -d '\\0' </run/iperf3.pid)")?;
 
     for carried in comparison.agree(lab, &cable)? {
@@ -62,4 +78,13 @@ pub(crate) fn both_directions(lab: &Lab) -> Result<()> {
     lab.sh("ip netns del far")?;
     cable.pull()?;
     Ok(())
+}
+
+/// Returns the number of packets that sockets have received by polling busily.
+fn polled_busily(lab: &Lab) -> Result<u64> {
+    let count = lab.sh(
+        "awk '$1 == \"TcpExt:\" { if (n) print $n; for (i = 1; i <= NF; i++) if ($i == \"BusyPollRxPackets\") n = i }' \
+         /proc/net/netstat",
+    )?;
+    count.trim().parse().context("BusyPollRxPackets")
 }
