@@ -45,25 +45,9 @@ impl<Ctx: device::DeviceContext> Device<Ctx> {
         self.0.get()
     }
 
-    /// Returns the unit address: the number in the node's name and in the device's.
-    pub fn unit_address(&self) -> u32 {
-        // SAFETY: The device is valid.
-        unsafe { (*self.as_raw()).unit_address }
-    }
-
-    /// Returns the kernel's number of the first interrupt in the device's node, if there is one.
-    pub fn irq(&self) -> Option<u32> {
-        // SAFETY: The device is valid.
-        match unsafe { (*self.as_raw()).irq } {
-            0 => None,
-            irq => Some(irq),
-        }
-    }
-
     /// Returns the device's node in the device tree.
     pub fn of_node(&self) -> Option<of::Node> {
-        // SAFETY: The device is valid; what is returned is a counted reference or NULL.
-        unsafe { of::Node::from_raw(bindings::of_node_get((*self.as_raw()).dev.of_node)) }
+        of::Node::of(self.as_ref())
     }
 }
 
