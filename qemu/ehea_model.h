@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EHEA_MODEL_ABI 6
+#define EHEA_MODEL_ABI 7
 #define EHEA_MODEL_PORTS_MAX 16
 #define EHEA_MODEL_HCALL_ARGS 9
 /* One register block per slot; the guest may have 64 KiB pages. */
@@ -112,6 +112,15 @@ bool ehea_model_rx_frame(struct ehea_model *model, uint32_t port, const void *fr
 void ehea_model_tx_ready(struct ehea_model *model, uint32_t port);
 /* Sets the link. A link that goes down ends every wait for tx_ready(), and that of the backend for rx_flush(). */
 void ehea_model_set_link(struct ehea_model *model, uint32_t port, bool up);
+
+/* Returns whether there is any object, or in a CMO partition any mapping: the guest cannot give the adapter back then. */
+bool ehea_model_in_use(struct ehea_model *model);
+/*
+ * Take a port from the guest, and return it. After that of a port, firmware refuses all calls about it. Returns false, as
+ * from inside the model, if the guest uses the port: it has queue pairs, or addresses are registered for it.
+ */
+bool ehea_model_port_give_back(struct ehea_model *model, uint32_t port);
+void ehea_model_port_take_back(struct ehea_model *model, uint32_t port);
 
 /* Notes that the guest gave this range back, or that it left the machine. */
 void ehea_model_ram_removed(struct ehea_model *model, uint64_t gpa, uint64_t len);

@@ -51,7 +51,7 @@ static target_ulong ehea_hcall(PowerPCCPU *cpu, SpaprMachineState *spapr,
         return H_FUNCTION;
     }
     QLIST_FOREACH(s, &spapr_ehea_adapters, next) {
-        if (s->adapter_handle == args[0]) {
+        if (s->adapter_handle == args[0] && s->owned) {
             break;
         }
     }
@@ -182,28 +182,6 @@ static void ehea_watch_window(SpaprEhea *s, const SpaprTceWatch *watch)
  * Device tree
  */
 
-static int ehea_port_devnode(void *fdt, int parent, uint32_t port_no)
-{
-    g_autofree char *name = g_strdup_printf("port@%x", port_no);
-    int off, ret;
-
-    off = fdt_add_subnode(fdt, parent, name);
-    if (off < 0) {
-        return off;
-    }
-    ret = fdt_setprop_cell(fdt, off, "reg", port_no);
-    if (!ret) {
-        ret = fdt_setprop_string(fdt, off, "device_type", "network");
-    }
-    if (!ret) {
-        ret = fdt_setprop_string(fdt, off, "compatible", "IBM,lhea-ethernet");
-    }
-    if (!ret) {
-        ret = fdt_setprop_cell(fdt, off, "ibm,hea-port-no", port_no);
-    }
-    return ret;
-}
-
 static int ehea_adapter_properties(SpaprEhea *s, void *fdt, int off)
 {
     int ret;
@@ -215,11 +193,7 @@ static int ehea_adapter_properties(SpaprEhea *s, void *fdt, int off)
     if (!ret) {
         ret = fdt_setprop_cell(fdt, off, "#size-cells", 0);
     }
-    /* libfdt puts a new node in front of its siblings. */
-    for (uint32_t port_no = s->num_ports; !ret && port_no; port_no--) {
-        ret = ehea_port_devnode(fdt, off, port_no);
-    }
-    return ret;
+    return ret ? ret : spapr_ehea_dt_ports(s, fdt, off);
 }
 
 /*
@@ -247,21 +221,27 @@ static int ehea_ibmebus_devnode(SpaprEhea *s, void *fdt, int vio_off)
         ret = fdt_setprop_string(fdt, off, "compatible", "IBM,lhea");
     }
     if (!ret) {
+        ret = spapr_dt_my_drc(fdt, off, s->sdev.drc);
+    }
+    if (!ret) {
         ret = ehea_adapter_properties(s, fdt, off);
     }
-    return ret;
+    return ret ? ret : off;
 }
 
 /*
  * Called at reset and again when the guest negotiates its options, so it must
  * always make the same node. Both events give the guest all memory that is in
- * the machine now, though the guest says nothing about single LMBs.
+ * the machine now, though the guest says nothing about single LMBs. It is also
+ * called when a guest that runs takes the adapter, which changes no memory.
  */
 static int ehea_devnode(SpaprVioDevice *sdev, void *fdt, int off)
 {
     SpaprEhea *s = SPAPR_EHEA(sdev);
 
-    spapr_ehea_ram_settled(s);
+    if (sdev->drc->state == SPAPR_DRC_STATE_LOGICAL_CONFIGURED) {
+        spapr_ehea_ram_settled(s);
+    }
     if (s->ibmebus) {
         return ehea_ibmebus_devnode(s, fdt, off);
     }
@@ -284,6 +264,7 @@ static void ehea_reset(SpaprVioDevice *sdev)
      * Frames that wait to be received are offered again, since nothing holds
      * them back now.
      */
+    s->owned = true;
     spapr_ehea_enter(s);
     timer_del(s->timer);
     spapr_ehea_net_purge(s);
@@ -355,22 +336,50 @@ static void ehea_realize(SpaprVioDevice *sdev, Error **errp)
     spapr_ehea_net_init(s);
     QLIST_INSERT_HEAD(&spapr_ehea_adapters, s, next);
     spapr_ehea_ram_init(s);
+    spapr_ehea_ports_init(s);
 }
 
-static void ehea_unrealize(DeviceState *dev)
+static void ehea_unrealize(SpaprVioDevice *sdev)
 {
-    SpaprEhea *s = SPAPR_EHEA(dev);
+    SpaprEhea *s = SPAPR_EHEA(sdev);
 
+    spapr_ehea_ports_cleanup(s);
     spapr_ehea_ram_cleanup(s);
     ehea_watch_window(s, NULL);
     QLIST_REMOVE(s, next);
-    ehea_reset(&s->sdev);
+    ehea_reset(sdev);
     spapr_ehea_net_cleanup(s);
     memory_region_del_subregion(get_system_memory(), &s->mmio);
     timer_free(s->timer);
     ehea_model_destroy(s->model);
     s->model = NULL;
     spapr_ehea_irq_cleanup(s);
+}
+
+/*
+ * Slots
+ */
+
+static const char *ehea_drc_type(SpaprVioDevice *sdev)
+{
+    return SPAPR_EHEA(sdev)->ibmebus ? TYPE_SPAPR_DRC_HEA : TYPE_SPAPR_DRC_VIO;
+}
+
+static bool ehea_is_in_use(SpaprVioDevice *sdev)
+{
+    SpaprEhea *s = SPAPR_EHEA(sdev);
+    bool in_use;
+
+    spapr_ehea_enter(s);
+    in_use = ehea_model_in_use(s->model);
+    spapr_ehea_leave(s);
+    return in_use;
+}
+
+/* An adapter that the guest has given back does not answer. */
+static void ehea_owned(SpaprVioDevice *sdev, bool owned)
+{
+    SPAPR_EHEA(sdev)->owned = owned;
 }
 
 static void ehea_class_init(ObjectClass *klass, void *data)
@@ -387,12 +396,15 @@ static void ehea_class_init(ObjectClass *klass, void *data)
     k->reset = ehea_reset;
     k->devnode = ehea_devnode;
     k->get_rtce_window_size = ehea_window_size;
+    k->get_drc_type = ehea_drc_type;
+    k->is_in_use = ehea_is_in_use;
+    k->owned = ehea_owned;
+    k->unrealize = ehea_unrealize;
     k->dt_name = "ethernet";
     k->dt_type = "network";
     k->dt_compatible = "IBM,lhea";
-    dc->unrealize = ehea_unrealize;
     dc->desc = "eHEA Ethernet adapter";
-    dc->hotpluggable = false;
+    dc->hotpluggable = true;
     dc->vmsd = &vmstate;
     set_bit(DEVICE_CATEGORY_NETWORK, dc->categories);
     spapr_ehea_add_properties(klass);

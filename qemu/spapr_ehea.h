@@ -40,6 +40,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(SpaprEhea, SPAPR_EHEA)
 typedef struct SpaprEheaPort {
     NICConf conf;
     NICState *nic;              /* NULL without a netdev */
+    SpaprDrc *drc;              /* NULL until the adapter is realized */
     /* QEMU's network layer holds one frame of this port for a busy peer. */
     bool tx_busy;
     /* A frame of the model was refused; the model waits to be called. */
@@ -67,6 +68,7 @@ struct SpaprEhea {
     SpaprEheaPort port[EHEA_MODEL_PORTS_MAX];
 
     struct ehea_model *model;   /* NULL until realized */
+    bool owned;                 /* the guest has not given it back */
     MemoryRegion mmio;
     uint32_t window;            /* index of its MMIO window and interrupts */
     MemoryListener listener;
@@ -130,6 +132,12 @@ void spapr_ehea_ram_settled(SpaprEhea *s);
 bool spapr_ehea_tx_frame(void *ctx, uint32_t port, const void *frame,
                          size_t len);
 void spapr_ehea_rx_flush(void *ctx, uint32_t port);
+
+/* Make the connectors of the ports, and remove them. */
+void spapr_ehea_ports_init(SpaprEhea *s);
+void spapr_ehea_ports_cleanup(SpaprEhea *s);
+/* Describes the ports in the adapter's node. Returns 0, or an error of libfdt. */
+int spapr_ehea_dt_ports(SpaprEhea *s, void *fdt, int off);
 
 void spapr_ehea_net_init(SpaprEhea *s);
 void spapr_ehea_net_cleanup(SpaprEhea *s);

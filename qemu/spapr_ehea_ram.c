@@ -13,6 +13,7 @@
 
 #include "qemu/osdep.h"
 #include "exec/address-spaces.h"
+#include "hw/boards.h"
 #include "hw/ppc/spapr_drc.h"
 #include "trace.h"
 #include "spapr_ehea.h"
@@ -120,6 +121,24 @@ static void ehea_wrap_lmb_isolation(void)
     }
 }
 
+/* Tells an adapter that comes late of the LMBs that the guest has given back. */
+static void ehea_catch_up(SpaprEhea *s)
+{
+    DeviceMemoryState *dm = MACHINE(qdev_get_machine())->device_memory;
+    hwaddr lmb = dm ? QEMU_ALIGN_DOWN(dm->base, SPAPR_MEMORY_BLOCK_SIZE) : 0;
+    hwaddr end = dm ? dm->base + memory_region_size(&dm->mr) : 0;
+
+    for (; lmb < end; lmb += SPAPR_MEMORY_BLOCK_SIZE) {
+        SpaprDrc *drc = spapr_drc_by_id(TYPE_SPAPR_DRC_LMB,
+                                        lmb / SPAPR_MEMORY_BLOCK_SIZE);
+
+        if (drc && drc->dev && (drc->state == SPAPR_DRC_STATE_LOGICAL_UNUSABLE ||
+                                drc->state == SPAPR_DRC_STATE_LOGICAL_AVAILABLE)) {
+            ehea_ram_removed(s, lmb, SPAPR_MEMORY_BLOCK_SIZE);
+        }
+    }
+}
+
 void spapr_ehea_ram_init(SpaprEhea *s)
 {
     ehea_wrap_lmb_isolation();
@@ -129,6 +148,9 @@ void spapr_ehea_ram_init(SpaprEhea *s)
         .region_del = ehea_region_del,
     };
     memory_listener_register(&s->listener, &address_space_memory);
+    if (spapr_drc_hotplugged(DEVICE(s))) {
+        ehea_catch_up(s);
+    }
 }
 
 void spapr_ehea_ram_cleanup(SpaprEhea *s)

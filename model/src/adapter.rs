@@ -142,6 +142,42 @@ impl Adapter {
         Ok(())
     }
 
+    /// Checks whether the guest uses the adapter: there is any object, or any mapping in a CMO partition.
+    pub fn is_in_use(&self) -> bool {
+        let mapped = self.mappings.as_ref().map_or(0, Mappings::mapped);
+        self.state.has_objects() || mapped != 0
+    }
+
+    /// Takes the port index `port` from the guest. Returns false, and takes nothing, if the guest uses it. From then on,
+    /// firmware refuses all calls about the port.
+    pub fn give_back_port(&mut self, host: &mut dyn Host, port: usize) -> bool {
+        self.enter(host, |state, env| {
+            let in_use = state.is_port_in_use(port);
+            if let Some(item) = state.ports.get_mut(port) {
+                item.owned = in_use;
+                let what = if in_use {
+                    "is in use"
+                } else {
+                    "was given back"
+                };
+                env.trace(
+                    TraceLevel::Event,
+                    format_args!("port {} {what}", item.number),
+                );
+            }
+            !in_use
+        })
+    }
+
+    /// Returns the port index `port` to the guest, as it is after a reset. It has no effect if the guest has the port.
+    pub fn take_back_port(&mut self, host: &mut dyn Host, port: usize) {
+        self.enter(host, |state, _| {
+            if state.ports.get(port).is_some_and(|port| !port.owned) {
+                state.renew_port(port);
+            }
+        });
+    }
+
     /// Notes that a range of guest memory left the machine or was given back by the guest. The
     /// adapter does not touch it again before [`Adapter::ram_returned`], even if the machine still
     /// has it.

@@ -76,14 +76,21 @@ impl State {
         for handle in self.eqs.handles() {
             self.remove_eq(env, handle);
         }
-        for (port, &mac) in self.ports.iter_mut().zip(&self.config.macs) {
+        for index in 0..self.ports.len() {
+            self.renew_port(index);
+        }
+        self.agenda.clear();
+        env.trace(TraceLevel::Event, format_args!("reset"));
+    }
+
+    /// Makes a port as new, except that its link keeps its state, and its counters count on. It belongs to the guest.
+    pub(crate) fn renew_port(&mut self, index: usize) {
+        if let (Some(port), Some(&mac)) = (self.ports.get_mut(index), self.config.macs.get(index)) {
             let fresh = Port::new(port.number, mac, self.config.flow_control);
             let old = std::mem::replace(port, fresh);
             port.link = old.link;
             port.counters = old.counters;
         }
-        self.agenda.clear();
-        env.trace(TraceLevel::Event, format_args!("reset"));
     }
 
     pub(crate) fn remove_eq(&mut self, env: &mut Env<'_>, handle: u64) {

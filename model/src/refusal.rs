@@ -53,6 +53,7 @@ refusals! {
     ReadOnlyAttribute => ATTR_PARM, "a selected attribute cannot be modified";
     AttributeValue => ATTR_PARM, "the value of an attribute is not valid";
     PortNumber => PORT_PARM, "there is no such port";
+    PortNotOwned => AUTHORITY, "the guest has given the port back";
     PortCategory => PARAMETER, "the port control block is not supported";
     EqOptions => PARAMETER, "the options of the event queue are not valid";
     EqSize => PARAMETER, "the event queue is empty or too large";

@@ -151,6 +151,8 @@ pub struct MrStats {
 pub struct PortStats {
     /// Logical port number.
     pub port: u16,
+    /// True if the guest has the port, and has not given it back.
+    pub owned: bool,
     /// True if the external link is up.
     pub link: bool,
     /// Number of frames given to the driver.

@@ -30,7 +30,7 @@ use crate::MAX_PORTS;
 use host::{CHost, CallbackHost, Callbacks};
 
 /// Value of `EHEA_MODEL_ABI`.
-const ABI_VERSION: u32 = 6;
+const ABI_VERSION: u32 = 7;
 
 /// The C type `struct ehea_model_config`.
 #[repr(C)]
@@ -381,6 +381,41 @@ pub unsafe extern "C" fn ehea_model_set_link(model: *mut CModel, port: u32, up: 
             m.adapter.set_link(&mut m.host, port as usize, up)
         })
     };
+}
+
+/// Checks whether the guest uses the adapter.
+///
+/// # Safety
+///
+/// `model` is null or a live pointer from [`ehea_model_create`].
+#[no_mangle]
+pub unsafe extern "C" fn ehea_model_in_use(model: *mut CModel) -> bool {
+    // SAFETY: this function's contract.
+    unsafe { enter(model, "a question for objects", |m| m.adapter.is_in_use()) }.unwrap_or(true)
+}
+
+/// Takes a port from the guest, unless the guest uses it. Returns whether it was taken.
+///
+/// # Safety
+///
+/// `model` is null or a live pointer from [`ehea_model_create`].
+#[no_mangle]
+pub unsafe extern "C" fn ehea_model_port_give_back(model: *mut CModel, port: u32) -> bool {
+    let call = |m: &mut Inner| m.adapter.give_back_port(&mut m.host, port as usize);
+    // SAFETY: this function's contract.
+    unsafe { enter(model, "the loss of a port", call) }.unwrap_or(false)
+}
+
+/// Returns a port to the guest.
+///
+/// # Safety
+///
+/// `model` is null or a live pointer from [`ehea_model_create`].
+#[no_mangle]
+pub unsafe extern "C" fn ehea_model_port_take_back(model: *mut CModel, port: u32) {
+    let call = |m: &mut Inner| m.adapter.take_back_port(&mut m.host, port as usize);
+    // SAFETY: this function's contract.
+    unsafe { enter(model, "the return of a port", call) };
 }
 
 /// Notes that guest memory left the machine or was given back by the guest.

@@ -24,6 +24,9 @@ fn null_pointers() {
         ehea_model_tce_put(none, 0, 1);
         ehea_model_tce_clear(none);
         assert!(ehea_model_tce_hcall(none, 0x20) < 0);
+        assert!(ehea_model_in_use(none));
+        assert!(!ehea_model_port_give_back(none, 0));
+        ehea_model_port_take_back(none, 0);
         assert!(ehea_model_stats_json(none).is_null());
         assert_eq!(refusal(ehea_model_fault_add(none, ptr::null())), BUSY_TEXT);
         assert_eq!(

@@ -141,7 +141,7 @@ impl State {
             Some(eq) if eq.kind == EqKind::Affiliated => {}
             _ => return Err(Refusal::EqHandle),
         }
-        let port = self.port_index(call.port)?;
+        let port = self.owned_port(call.port)?;
         let queue = |size: &mut u8, slot: u8, smallest: SlotSize| {
             QueueSize::from_code(*size)?;
             let less = size.saturating_sub(u8::try_from(fewer).unwrap_or(u8::MAX));

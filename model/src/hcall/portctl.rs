@@ -43,7 +43,7 @@ impl State {
     ) -> Result<(), Refusal> {
         let gpa = env.block_address(call.block)?;
         let default_qps = self.config.num_default_qps.saturating_sub(fewer);
-        let index = self.port_index(call.port)?;
+        let index = self.owned_port(call.port)?;
         let port = self.ports.get(index).ok_or(Refusal::PortNumber)?;
         let select = call.select;
         match call.category {
@@ -89,7 +89,7 @@ impl State {
         call: &PortCall,
     ) -> Result<(), Refusal> {
         let gpa = env.block_address(call.block)?;
-        let index = self.port_index(call.port)?;
+        let index = self.owned_port(call.port)?;
         let port = self.ports.get_mut(index).ok_or(Refusal::PortNumber)?;
         let select = call.select;
         match call.category {
@@ -122,7 +122,7 @@ impl State {
 
     pub(crate) fn register_bcmc(&mut self, regs: &Regs) -> Result<(), Refusal> {
         let call = BcmcArgs::unpack(regs);
-        let index = self.port_index(call.port)?;
+        let index = self.owned_port(call.port)?;
         let port = self.ports.get_mut(index).ok_or(Refusal::PortNumber)?;
         let entry = Registration::new(&call)?;
         let fits = if call.scope.all_addresses {
@@ -142,7 +142,7 @@ impl State {
     /// error (M15).
     pub(crate) fn deregister_bcmc(&mut self, regs: &Regs) -> Result<(), Refusal> {
         let call = BcmcArgs::unpack(regs);
-        let index = self.port_index(call.port)?;
+        let index = self.owned_port(call.port)?;
         let port = self.ports.get_mut(index).ok_or(Refusal::PortNumber)?;
         let entry = Registration::new(&call)?;
         port.bcmc.remove(entry);

@@ -33,6 +33,8 @@ pub(crate) struct Port {
     /// Number or handle of the queue pair for frames to other stations; 0 if there is none.
     pub(crate) def_uc_qpn: u64,
     pub(crate) bcmc: Registrations,
+    /// True if the guest has the port. Firmware refuses all calls about a port that was given back.
+    pub(crate) owned: bool,
     /// True if the physical link is up.
     pub(crate) link: bool,
     /// True if a queue pair can receive, or could if it were enabled.
@@ -62,6 +64,7 @@ impl Port {
             jumbo: 0,
             def_uc_qpn: 0,
             bcmc: Registrations::default(),
+            owned: true,
             link: true,
             operational: false,
             tx_busy: false,

@@ -123,6 +123,7 @@ fn cq_stats(cq: &Cq) -> CqStats {
 fn port_stats(port: &Port) -> PortStats {
     PortStats {
         port: port.number,
+        owned: port.owned,
         link: port.link,
         rx_frames: port.counters.rx_frames,
         rx_bytes: port.counters.rx_bytes,

@@ -118,6 +118,36 @@ impl State {
             .ok_or(Refusal::PortNumber)
     }
 
+    /// Returns the index of the port with the logical number `number`, if it is the guest's.
+    pub(crate) fn owned_port(&self, number: u16) -> Result<usize, Refusal> {
+        let index = self.port_index(number)?;
+        match self.ports.get(index) {
+            Some(port) if port.owned => Ok(index),
+            _ => Err(Refusal::PortNotOwned),
+        }
+    }
+
+    /// Checks whether the guest has objects.
+    pub(crate) fn has_objects(&self) -> bool {
+        let live = [
+            self.eqs.live(),
+            self.cqs.live(),
+            self.qps.live(),
+            self.mrs.live(),
+            self.smrs.live(),
+        ];
+        live.iter().any(|&live| live != 0)
+    }
+
+    /// Checks whether the guest uses the port index `index`: it has queue pairs there, or has addresses registered.
+    pub(crate) fn is_port_in_use(&self, index: usize) -> bool {
+        self.qps.values().any(|qp| qp.port == index)
+            || self
+                .ports
+                .get(index)
+                .is_some_and(|port| port.bcmc.len() != 0)
+    }
+
     pub(crate) fn neqs(&self) -> usize {
         let neq = |eq: &&Eq| eq.kind == EqKind::Notification;
         self.eqs.values().filter(neq).count()

@@ -13,6 +13,7 @@ mod link;
 mod liveness;
 mod memory;
 mod offload;
+mod owned;
 mod receive;
 mod stats;
 mod strict;

@@ -182,6 +182,12 @@ impl Case<'_> {
                 self.port(Opcode::MODIFY_HEA_PORT, |_| ())
             }
             R::PortNumber => self.port(Opcode::QUERY_HEA_PORT, |c| c.port = 2),
+            R::PortNotOwned => {
+                self.guest.close(0);
+                let machine = &mut self.guest.machine;
+                assert!(machine.adapter.give_back_port(&mut machine.host, 0));
+                self.port(Opcode::QUERY_HEA_PORT, |_| ())
+            }
             R::PortCategory => self.port(Opcode::QUERY_HEA_PORT, |c| c.category = PortCategory(3)),
             R::EqOptions => (CALL, [adapter, 0x8100_8000_0000_0003, 20, 0, 0, 0, 0, 0, 0]),
             R::EqSize => (CALL, alloc_eq(EqKind::Affiliated, 0)),
