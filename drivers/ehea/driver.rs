@@ -2,8 +2,10 @@
 
 //! Probe and remove.
 
+mod ports;
+
+use self::ports::Ports;
 use crate::{
-    abi::cb::port::MAX_PORTS,
     error::{
         Error,
         Result, //
@@ -11,25 +13,22 @@ use crate::{
     firmware::Firmware,
     kernel_ext::{
         binding,
+        command::Command,
         debugfs,
         dma::Access,
         ibmebus,
         memory_hotplug::MemoryNotifier,
-        net::Registered,
         of::Node,
-        part::Part,
         vio, //
     },
     port::{
         self,
-        MapFile,
-        PortOperations, //
+        MapFile, //
     },
     shared::{
         default_desired,
         Adapter,
         Hotplug,
-        Membership,
         Notifications, //
     },
     vio_device_table, //
@@ -52,81 +51,6 @@ of_device_table!(IBMEBUS_IDS, (), [(DeviceId::new(c"IBM,lhea"), ())]);
 /// Driver of adapters, on the VIO bus and on the ibmebus.
 pub(crate) struct EheaDriver;
 
-/// Checks whether a node below that of an adapter is that of a port.
-fn is_port(node: &Node) -> bool {
-    node.is_compatible(c"IBM,lhea-ethernet")
-}
-
-/// Counts the ports of an adapter.
-fn count_ports(node: &Node) -> usize {
-    node.children().filter(is_port).count().min(MAX_PORTS)
-}
-
-/// Port that is registered. The membership is dropped first, so that the shared part of the adapter
-/// does not use the port any more when its network device is unregistered. The device for the port's node,
-/// below which the network device is, goes last.
-struct RegisteredPort {
-    _membership: Membership,
-    _dev: Registered<PortOperations>,
-    _part: Part,
-}
-
-/// Ports of an adapter.
-struct Ports(KVec<RegisteredPort>);
-
-impl Ports {
-    /// Sets up all ports that the device tree has below `node`. A port that fails is left out.
-    ///
-    /// Memory is registered if there is any.
-    fn new(adapter: &Arc<Adapter>, node: &Node) -> Result<Self> {
-        let mut ports = Self(KVec::new());
-        let dev = adapter.firmware().dev();
-        for child in node.children() {
-            if !is_port(&child) {
-                continue;
-            }
-            adapter.make_map()?;
-            if ports.0.len() == MAX_PORTS {
-                dev_warn!(dev, "more than {} ports: the rest is ignored\n", MAX_PORTS);
-                break;
-            }
-            let number = match child.read_u32(c"ibm,hea-port-no") {
-                Ok(number) => number,
-                Err(_) => {
-                    dev_err!(dev, "a port has no valid ibm,hea-port-no\n");
-                    continue;
-                }
-            };
-            if let Err(error) = ports.add(adapter, number, &child) {
-                dev_err!(dev, "port {}: {}\n", number, error);
-            }
-        }
-        if ports.0.is_empty() {
-            dev_info!(dev, "no ports\n");
-        }
-        Ok(ports)
-    }
-
-    fn add(&mut self, adapter: &Arc<Adapter>, number: u32, node: &Node) -> Result {
-        let number = u16::try_from(number).map_err(|_| Error::Invalid("port number"))?;
-        if adapter.members().contains(number) {
-            return Err(Error::Invalid("port number, used twice"));
-        }
-        self.0.reserve(1, GFP_KERNEL)?;
-        let parent = adapter.firmware().dev();
-        let name = CString::try_from_fmt(fmt!("{}-port{number}", parent.name()))?;
-        let part = Part::new(&name, parent, node)?;
-        let dev = port::register(adapter, number, part.as_ref())?;
-        let port = RegisteredPort {
-            _membership: adapter.join(port::member(&dev)?)?,
-            _dev: dev,
-            _part: part,
-        };
-        // There is room for it.
-        Ok(self.0.push(port, GFP_KERNEL)?)
-    }
-}
-
 /// Work of an adapter. It ends on drop, when no port is left that could request more.
 struct Worker(Arc<Adapter>);
 
@@ -140,7 +64,7 @@ impl Drop for Worker {
 pub(crate) struct AdapterData {
     _map_file: Pin<KBox<debugfs::File<MapFile>>>,
     _notifications: Notifications,
-    _ports: Ports,
+    ports: Pin<KBox<Ports>>,
     _worker: Worker,
     _hotplug: Pin<KBox<MemoryNotifier<Hotplug>>>,
     // The memory region goes with the last reference.
@@ -155,7 +79,7 @@ impl AdapterData {
             return Err(Error::Invalid("ibm,hea-handle"));
         }
         let firmware = Firmware::new(handle, dev, access)?;
-        let adapter = Adapter::new(firmware, count_ports(&node))?;
+        let adapter = Adapter::new(firmware, ports::count(&node))?;
         // Listens before memory is registered, so that no removal goes unseen.
         let hotplug = KBox::pin_init(
             MemoryNotifier::new(Hotplug {
@@ -165,7 +89,7 @@ impl AdapterData {
         )?;
         let worker = Worker(adapter.clone());
         let neq = Notifications::allocate(adapter.firmware())?;
-        let ports = Ports::new(&adapter, &node)?;
+        let ports = Ports::new(&adapter, node)?;
         // Events that the ports have caused by now wait in the queue.
         let name = CString::try_from_fmt(fmt!("ehea-{}-neq", dev.name()))?;
         let notifications = Notifications::new(&adapter, neq, name)?;
@@ -179,13 +103,18 @@ impl AdapterData {
         Ok(Self {
             _map_file: map_file,
             _notifications: notifications,
-            _ports: ports,
+            ports,
             _worker: worker,
             _hotplug: hotplug,
             _adapter: adapter,
         })
     }
 }
+
+static PROBE_PORT: Command<AdapterData> =
+    Command::new(c"probe_port", |data, text| Ok(data.ports.probe(text)?));
+static REMOVE_PORT: Command<AdapterData> =
+    Command::new(c"remove_port", |data, text| Ok(data.ports.remove(text)?));
 
 // There is no `shutdown`: without one, the bus removes the device before kexec, which leaves nothing
 // behind in firmware; and a reset of the machine resets the adapter. For a crash see `firmware::ledger`.
@@ -194,6 +123,9 @@ impl binding::Driver for EheaDriver {
     type Data = AdapterData;
 
     const NAME: &'static CStr = c"ehea";
+
+    /// `drmgr` writes the number of a port to them.
+    const COMMANDS: &'static [&'static Command<AdapterData>] = &[&PROBE_PORT, &REMOVE_PORT];
 
     fn probe(
         dev: &Device<Core<'_>>,
@@ -220,7 +152,7 @@ impl vio::Driver for EheaDriver {
     const ID_TABLE: vio::IdTable = &VIO_IDS;
 
     fn desired_dma(dev: &vio::Device<Core<'_>>) -> usize {
-        let ports = dev.of_node().map_or(0, |node| count_ports(&node));
+        let ports = dev.of_node().map_or(0, |node| ports::count(&node));
         // CAST: `usize` has 64 bits.
         default_desired(ports, port::ETHERNET_MTU) as usize
     }
@@ -229,6 +161,6 @@ impl vio::Driver for EheaDriver {
 impl ibmebus::Driver for EheaDriver {
     const ID_TABLE: kernel::of::IdTable<()> = &IBMEBUS_IDS;
 
-    /// Memory can be added and removed.
-    const CAPABILITIES: u32 = 2 | 4;
+    /// Ports can be added and removed, memory can be added, and memory can be removed.
+    const CAPABILITIES: u32 = 1 | 2 | 4;
 }

@@ -3,8 +3,17 @@
 //! Drivers of devices, whatever bus these are on.
 
 use super::{
+    attribute::{
+        group,
+        Constant, //
+    },
     bindings,
+    bound::Bound,
     callback::optional,
+    command::{
+        self,
+        Command, //
+    },
     dma::Access, //
 };
 use core::marker::PhantomData;
@@ -27,6 +36,9 @@ pub trait Driver: 'static {
 
     /// The name of the driver on its buses.
     const NAME: &'static CStr;
+
+    /// Files of a bound device to which users write.
+    const COMMANDS: &'static [&'static Command<Self::Data>] = &[];
 
     /// Called when a device was found; starts to drive it. What the device is to read and write
     /// must be made reachable by `access`.
@@ -54,18 +66,18 @@ pub trait Driver: 'static {
     }
 }
 
-/// Data that are kept for a bound device.
-#[pin_data]
-struct Bound<D> {
-    #[pin]
-    data: D,
-    access: Access,
-}
-
 /// Binding of devices and the driver `T`, for the abstractions of buses.
 pub(super) struct Binding<T: Driver>(PhantomData<T>);
 
 impl<T: Driver> Binding<T> {
+    const COMMANDS: &'static Constant<command::List> = &Constant(command::list(T::COMMANDS));
+
+    const FILES: &'static Constant<bindings::attribute_group> = &Constant(group(&Self::COMMANDS.0));
+
+    /// Files of a bound device.
+    pub(super) const GROUPS: &'static Constant<[*const bindings::attribute_group; 2]> =
+        &Constant([&raw const Self::FILES.0, core::ptr::null()]);
+
     /// Operations for power management.
     pub(super) const PM: bindings::dev_pm_ops = bindings::dev_pm_ops {
         prepare: optional!(T::HAS_PREPARE_SLEEP, Self::prepare_sleep_callback),

@@ -7,7 +7,9 @@
 
 mod attribute;
 pub mod binding;
+mod bound;
 mod callback;
+pub mod command;
 pub mod crash;
 pub mod debugfs;
 pub mod dma;

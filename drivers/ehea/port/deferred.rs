@@ -17,6 +17,7 @@ use crate::kernel_ext::net::lock::{
     ConfigGuard,
     ConfigLock, //
 };
+use core::sync::atomic::Ordering::Relaxed;
 use kernel::{
     prelude::*,
     time::Delta, //
@@ -26,12 +27,17 @@ use kernel::{
 const RESET_RETRY: Delta = Delta::from_secs(1);
 
 impl Port {
+    /// Checks whether the stack has opened the port, and it is not about to be removed.
+    fn is_to_be_open(&self, dev: &PortDevice) -> bool {
+        dev.is_running() && !self.retired.load(Relaxed)
+    }
+
     /// Takes the port down and up again. If it does not come up, the reset is tried again later.
     ///
     /// The reset is counted when it has ended, or when opening the port is put off.
     fn reset(&self, dev: &PortDevice) {
         let lock = ConfigGuard::new(dev);
-        if !dev.is_running() {
+        if !self.is_to_be_open(dev) {
             self.reset_failure.note(Ok(()));
             return;
         }
@@ -52,7 +58,7 @@ impl Port {
             None => self.adapter.wait_for_map(),
         }
         let lock = ConfigGuard::new(dev);
-        if dev.is_running() && self.first_queue_pair().is_none() {
+        if self.is_to_be_open(dev) && self.first_queue_pair().is_none() {
             self.reopen(dev, dev.mtu(), &lock, self.put_off.occasion());
         }
     }

@@ -60,6 +60,8 @@ pub(crate) struct Port {
     pub(super) closing: Mutex<()>,
     /// True while somebody waits for `running` to close the port.
     pub(super) leaving: AtomicBool,
+    /// True if the port is not opened any more. It changes under the instance lock.
+    pub(super) retired: AtomicBool,
     // What exists while the port is open.
     #[pin]
     pub(super) running: Mutex<Option<Running>>,
@@ -106,6 +108,7 @@ impl Port {
             max_mtu,
             closing <- new_mutex!(()),
             leaving: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             running <- new_mutex!(None),
             link <- new_mutex!(()),
             put_off: PutOff::new(),

@@ -188,3 +188,8 @@ pub(crate) fn register(
     dev.carrier_off();
     Ok(dev.register()?)
 }
+
+/// Closes a port for good. This comes before its membership in the adapter ends, and before it is removed.
+pub(crate) fn retire(dev: &Registered<PortOperations>) {
+    dev.data().retire(dev);
+}

@@ -26,6 +26,7 @@ use crate::{
     },
     firmware::Eq,
     kernel_ext::net::lock::{
+        ConfigGuard,
         ConfigLock,
         InstanceLock, //
     },
@@ -49,7 +50,14 @@ const ENTITLEMENT_INTERVAL: Delta = Delta::from_millis(10);
 impl Port {
     /// Brings the port up for the MTU `mtu`, or puts that off until the memory map is not rebuilt any more and the bus
     /// has given the adapter its entitlement.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the port is about to be removed; there is too little memory or entitlement; firmware refuses.
     pub(super) fn open(&self, dev: &PortDevice, mtu: u32, lock: &ConfigLock<'_>) -> Result<Opened> {
+        if self.retired.load(Relaxed) {
+            return Err(Error::Kernel(ENODEV));
+        }
         let result = self.plan(mtu).and_then(|plan| match plan {
             Some(plan) => self.open_as(plan, dev, lock),
             None => Ok(Opened::Later),
@@ -229,6 +237,14 @@ impl Port {
         self.release_entitlement();
         // Nobody else does so while the port is down.
         self.update_counters(dev);
+    }
+
+    /// Closes the port for good, because it is about to be removed. It is still a member of its adapter, so that whoever
+    /// removes memory waits for it. Process context.
+    pub(super) fn retire(&self, dev: &PortDevice) {
+        let lock = ConfigGuard::new(dev);
+        self.retired.store(true, Relaxed);
+        self.close(dev, &lock);
     }
 
     /// Returns the number of the queue pair that gets frames for all stations, if the port is open.

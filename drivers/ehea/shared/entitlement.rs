@@ -13,6 +13,10 @@ use crate::{
     error::Result,
     kernel_ext::dma::Mapper, //
 };
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::Relaxed, //
+};
 use kernel::{
     new_mutex,
     page::PAGE_SIZE,
@@ -46,7 +50,7 @@ struct OpenPort {
 pub(crate) struct Entitlement {
     mapper: Mapper,
     /// Number of ports of the adapter, open or not.
-    ports: usize,
+    ports: AtomicUsize,
     #[pin]
     open: Mutex<KVec<OpenPort>>,
 }
@@ -74,9 +78,14 @@ impl Entitlement {
     pub(super) fn new(mapper: Mapper, ports: usize) -> impl PinInit<Self, kernel::error::Error> {
         try_pin_init!(Self {
             mapper,
-            ports,
+            ports: AtomicUsize::new(ports),
             open <- new_mutex!(KVec::new()),
         })
+    }
+
+    /// Sets the number of ports that the adapter has now, open or not.
+    pub(crate) fn set_ports(&self, ports: usize) {
+        self.ports.store(ports, Relaxed);
     }
 
     fn entitled(&self) -> u64 {
@@ -134,7 +143,12 @@ impl Entitlement {
             GFP_KERNEL,
         )?;
         let desired = self.announce_for(&open);
-        let plan = cmo::plan(queue_pairs, self.ports, self.entitled(), desired);
+        let plan = cmo::plan(
+            queue_pairs,
+            self.ports.load(Relaxed),
+            self.entitled(),
+            desired,
+        );
         if let Some(port) = open.iter_mut().find(|port| port.number == number) {
             port.plan = plan;
         }
@@ -182,7 +196,7 @@ impl Entitlement {
         };
         // Closed ports count only where there isn't enough for the open ones.
         let closed = if entitled < desired(&open) {
-            self.ports.saturating_sub(open.len())
+            self.ports.load(Relaxed).saturating_sub(open.len())
         } else {
             0
         };

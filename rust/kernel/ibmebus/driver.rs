@@ -97,6 +97,7 @@ impl<T: Driver> Registration<T> {
                     mod_name: T::NAME.as_char_ptr(),
                     of_match_table: T::ID_TABLE.as_ptr(),
                     groups: Self::GROUPS.0.as_ptr().cast_mut(),
+                    dev_groups: Binding::<T>::GROUPS.0.as_ptr().cast_mut(),
                     pm: &Binding::<T>::PM,
                     ..pin_init::zeroed()
                 },

@@ -129,6 +129,10 @@ impl<T: Driver> Registration<T> {
                 probe: Some(Self::probe_callback),
                 remove: Some(Self::remove_callback),
                 pm: &Binding::<T>::PM,
+                driver: bindings::device_driver {
+                    dev_groups: Binding::<T>::GROUPS.0.as_ptr().cast_mut(),
+                    ..pin_init::zeroed()
+                },
                 get_desired_dma: optional!(T::HAS_DESIRED_DMA, Self::desired_dma_callback),
                 ..pin_init::zeroed()
             };

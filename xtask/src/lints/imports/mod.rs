@@ -44,6 +44,8 @@ const CRATES: &[Crate] = &[
             &["../../rust/trace"],
             &["../../rust/kernel/vio/driver", "../../rust/kernel/ibmebus"],
             &["../../rust/kernel/binding"],
+            &["../../rust/kernel/command"],
+            &["../../rust/kernel/bound"],
             &["../../rust/kernel/net/registration"],
             &["../../rust/kernel/ethtool"],
             &["../../rust/kernel/net/table"],
