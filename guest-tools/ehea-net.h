@@ -67,6 +67,7 @@ FILE *open_report(const char *path);
 extern volatile sig_atomic_t stopped;
 
 /* Subcommands; argv[0] is the subcommand's name. They return the exit status. */
+int cmd_connector(int argc, char **argv);
 int cmd_reflect(int argc, char **argv);
 int cmd_blast(int argc, char **argv);
 int cmd_fragments(int argc, char **argv);

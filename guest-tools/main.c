@@ -37,6 +37,7 @@ static const struct {
 	{ "await", cmd_await, 2, "INTERFACE READY" },
 	{ "mark", cmd_mark, 1, "NUMBER" },
 	{ "queues", cmd_queues, 1, "INTERFACE" },
+	{ "connector", cmd_connector, 2, "take|give-back CONNECTOR" },
 };
 
 void die(const char *format, ...)

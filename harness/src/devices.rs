@@ -101,28 +101,33 @@ impl Guest {
         self.wait_unplugged(id)
     }
 
-    /// Asks the guest to give a DIMM back.
+    /// Asks for a device. It goes when the guest has given it back.
     pub fn request_unplug(&self, id: &str) -> Result<()> {
         self.qmp("device_del", json!({ "id": id })).map(drop)
     }
 
     /// Waits until the guest has given back a DIMM that it was asked for, or has refused.
     pub fn wait_unplugged(&self, id: &str) -> Result<()> {
+        self.wait_deleted(id)?;
+        self.qmp("object-del", json!({ "id": format!("{id}-ram") }))
+            .map(drop)
+    }
+
+    /// Waits until a device is gone that was asked for, or the guest has refused.
+    pub fn wait_deleted(&self, id: &str) -> Result<()> {
         let deadline = Instant::now() + self.silence;
         loop {
-            ensure!(Instant::now() < deadline, "DIMM {id} was not given back");
+            ensure!(Instant::now() < deadline, "{id} was not given back");
             let is_it = |data: &Value| data["device"] == id;
             if self.qmp.wait_event("DEVICE_DELETED", TICK, is_it).is_ok() {
-                break;
+                return Ok(());
             }
             for refusal in ["DEVICE_UNPLUG_GUEST_ERROR", "MEM_UNPLUG_ERROR"] {
                 if self.qmp.wait_event(refusal, Duration::ZERO, is_it).is_ok() {
-                    bail!("the guest refuses to give DIMM {id} back");
+                    bail!("the guest refuses to give {id} back");
                 }
             }
             self.check("unplug", &mut Instant::now())?;
         }
-        self.qmp("object-del", json!({ "id": format!("{id}-ram") }))
-            .map(drop)
     }
 }

@@ -298,6 +298,12 @@ impl Guest {
         self.qmp.execute(command, arguments)
     }
 
+    /// Runs a command of the human monitor and returns what it prints.
+    pub fn human_monitor(&self, command: &str) -> Result<String> {
+        let answer = self.qmp("human-monitor-command", json!({ "command-line": command }))?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
     /// Reads a property of an object in QEMU.
     pub fn qom_get(&self, path: &str, property: &str) -> Result<Value> {
         self.qmp("qom-get", json!({ "path": path, "property": property }))

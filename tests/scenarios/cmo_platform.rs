@@ -21,7 +21,7 @@ const WINDOWS: u64 = 2;
 
 /// Returns the smallest entitlement with which the guest's bus keeps its spare, if `windows`
 /// devices have a DMA window.
-const fn floor(windows: u64) -> u64 {
+pub(crate) const fn floor(windows: u64) -> u64 {
     (windows + 1) * MINIMUM
 }
 
@@ -81,7 +81,7 @@ fn ping(lab: &Lab) -> Result<()> {
 
 /// Sets the entitlement from within the guest, so that the guest's bus and the hypervisor agree on
 /// it.
-fn set(lab: &Lab, bytes: u64) -> Result<()> {
+pub(crate) fn set(lab: &Lab, bytes: u64) -> Result<()> {
     ensure!(
         set_lparcfg(lab, "entitled_memory", bytes)?,
         "{bytes} refused"

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Dynamic logical partitioning with the tools that administrators use.
 
+pub(crate) mod adapters;
+pub(crate) mod cores;
+pub(crate) mod ports;
+
 use std::ops::Range;
 use std::time::Duration;
 

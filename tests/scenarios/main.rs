@@ -139,6 +139,12 @@ const fn cmo(name: &'static str, run: fn(&Lab) -> Result<()>) -> Scenario {
     }
 }
 
+/// Adapters on the ibmebus, where the tools expect ports.
+const IBMEBUS_ONLY: Shape = Shape {
+    bus: Bus::Ibmebus,
+    ..Shape::STANDARD
+};
+
 /// All scenarios, with those of one shape next to each other.
 const SCENARIOS: &[Scenario] = &[
     standard("traffic::every_length", checks::traffic::every_length),
@@ -186,6 +192,7 @@ const SCENARIOS: &[Scenario] = &[
     standard("odd::too_long", odd::too_long),
     standard("odd::anything", odd::anything),
     standard("dlpar::memory", dlpar::memory),
+    standard("dlpar::ports::by_files", dlpar::ports::by_files),
     standard("cycles::down_and_up", cycles::down_and_up),
     standard("cycles::suspended", cycles::suspended),
     standard("cycles::link_flaps", cycles::link_flaps),
@@ -414,6 +421,37 @@ const SCENARIOS: &[Scenario] = &[
         run: absent::no_adapter,
         known: None,
     },
+    Scenario {
+        name: "dlpar::ports::come_and_go",
+        shape: IBMEBUS_ONLY,
+        run: dlpar::ports::come_and_go,
+        known: None,
+    },
+    Scenario {
+        name: "dlpar::ports::by_drmgr",
+        shape: IBMEBUS_ONLY,
+        run: dlpar::ports::by_drmgr,
+        known: None,
+    }
+    .fails_by("D1", "buffer overflow detected"),
+    Scenario {
+        name: "dlpar::adapters::in_cmo",
+        shape: dlpar::adapters::CMO,
+        run: dlpar::adapters::in_cmo,
+        known: None,
+    },
+    Scenario {
+        name: "dlpar::cores::come_and_go",
+        shape: dlpar::cores::SHAPE,
+        run: dlpar::cores::come_and_go,
+        known: None,
+    },
+    Scenario {
+        name: "dlpar::adapters::come_and_go",
+        shape: dlpar::adapters::SHAPE,
+        run: dlpar::adapters::come_and_go,
+        known: None,
+    },
 ];
 
 /// Scenarios that take long and run only if that is asked for.
@@ -460,8 +498,14 @@ const IBMEBUS: Variation = Variation {
         "observe::devices_of_ports",
         // Memory comes and goes.
         "hotplug::of_two_adapters",
+        // Ports and adapters come and go.
+        "dlpar::ports::by_files",
+        "dlpar::adapters::come_and_go",
     ],
-    never: &[],
+    never: &[
+        ("dlpar::ports::by_drmgr", "the adapter is there anyway"),
+        ("dlpar::ports::come_and_go", "likewise"),
+    ],
 };
 
 const fn kernel(

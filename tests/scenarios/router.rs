@@ -47,14 +47,14 @@ fn send(port: &Port, frames: impl IntoIterator<Item = Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-/// A router with a port on each side, which have the interfaces `names`.
-struct Router<'a> {
+/// Router with a port on each side, which have the interfaces `names`.
+pub(crate) struct Router<'a> {
     lab: &'a Lab,
     names: [String; 2],
 }
 
 impl<'a> Router<'a> {
-    fn new(lab: &'a Lab, mtu: usize) -> Result<Self> {
+    pub(crate) fn new(lab: &'a Lab, mtu: usize) -> Result<Self> {
         lab.load()?;
         let names = [lab.interface(1)?, lab.interface(2)?];
         lab.sh(&format!(
@@ -80,7 +80,7 @@ impl<'a> Router<'a> {
         self.lab.sh(&format!("ip netns exec {ROUTER} {command}"))
     }
 
-    fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         for name in &self.names {
             self.lab
                 .sh(&format!("ip -n {ROUTER} link set {name} netns 1"))?;
@@ -153,42 +153,60 @@ pub(crate) fn gro_in_tso_out(lab: &Lab) -> Result<()> {
     router.remove()
 }
 
-/// Many flows are received by all queues and forwarded unchanged.
-pub(crate) fn all_queues(lab: &Lab) -> Result<()> {
+/// Number of frames that [`forward_on_all_queues`] sends.
+const SPREAD: u64 = 1280;
+
+/// Sends many flows through the router. Fails unless all frames arrive, unchanged, and each of the four receive queues gets
+/// its share.
+pub(crate) fn forward_on_all_queues(router: &Router<'_>, stream: u32) -> Result<()> {
     const FLOWS: u64 = 64;
-    const COUNT: u64 = 20 * FLOWS;
-    const STREAM: u32 = 242;
-    let router = Router::new(lab, 1500)?;
+    let lab = router.lab;
+    let received = || -> Result<Vec<u64>> {
+        let text = router.sh(&format!("./ehea-net queues {}", router.names[0]))?;
+        let (queues, _) = parse_queues(&text)?;
+        let received = queues.iter().filter(|queue| queue.kind == "rx");
+        Ok(received.map(|queue| queue.frames).collect())
+    };
+    let before = received()?;
     let port = Arc::clone(lab.port(1)?);
     let sender = thread::spawn(move || {
         let datagram = |number: u64| {
             let from = 5000 + (number % FLOWS) as u16;
             let length = 18 + (number as usize * 61) % 1400;
-            flow(from, UDP_PORT).numbered(STREAM, number, length)
+            flow(from, UDP_PORT).numbered(stream, number, length)
         };
-        send(&port, (0..COUNT).map(datagram))
+        send(&port, (0..SPREAD).map(datagram))
     });
-    let mut checker = Checker::new(STREAM);
-    collect(lab.port(2)?, &mut checker, COUNT, PATIENCE, |frame| {
+    let mut checker = Checker::new(stream);
+    collect(lab.port(2)?, &mut checker, SPREAD, PATIENCE, |frame| {
         udp_payload(frame, UDP_PORT)
     })?;
     match sender.join() {
         Ok(sent) => sent?,
         Err(_) => bail!("the sender panicked"),
     }
-    let summary = checker.finish(COUNT);
+    let summary = checker.finish(SPREAD);
     // Queues overtake each other.
     ensure!(
         summary.lost + summary.duplicated + summary.corrupted == 0,
         "{summary}"
     );
-    let text = router.sh(&format!("./ehea-net queues {}", router.names[0]))?;
-    let (queues, _) = parse_queues(&text)?;
-    let received: Vec<_> = queues.iter().filter(|queue| queue.kind == "rx").collect();
+    let after = received()?;
     ensure!(
-        received.len() == 4 && received.iter().all(|queue| queue.frames > COUNT / 16),
-        "not on all queues: {received:?}"
+        after.len() == 4
+            && after
+                .iter()
+                .zip(&before)
+                .all(|(after, before)| after - before > SPREAD / 16),
+        "not on all queues: {before:?}, then {after:?}"
     );
+    Ok(())
+}
+
+/// Many flows are received by all queues and forwarded unchanged.
+pub(crate) fn all_queues(lab: &Lab) -> Result<()> {
+    let router = Router::new(lab, 1500)?;
+    forward_on_all_queues(&router, 242)?;
     router.remove()
 }
 

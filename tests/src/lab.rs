@@ -135,6 +135,8 @@ impl Shape {
 pub enum Other {
     /// Another adapter.
     Adapter,
+    /// An adapter that is not there when the guest is booted, and that [`Lab::plug`] plugs in. There are two at most.
+    Later(u8),
     /// A virtual Ethernet of the VIO bus, for ibmveth.
     Veth,
 }
@@ -145,7 +147,7 @@ impl Other {
     fn device(self, port: usize, netdev: &str, shape: &Shape) -> String {
         let (mac, id, unit) = (text(port_address(port)), self.id(), self.unit());
         match self {
-            Self::Adapter => {
+            Self::Adapter | Self::Later(_) => {
                 let mut device =
                     format!("spapr-ehea,id={id},reg=0x{unit},ports=1,netdev0={netdev},mac0={mac}");
                 for property in shape.temper.properties() {
@@ -164,6 +166,8 @@ impl Other {
     pub const fn unit(self) -> &'static str {
         match self {
             Self::Adapter => "71000002",
+            Self::Later(0) => "71000003",
+            Self::Later(_) => "71000004",
             Self::Veth => "71000010",
         }
     }
@@ -179,6 +183,8 @@ impl Other {
 pub struct Lab {
     system: System,
     bus: Bus,
+    /// Descriptions of the adapters that are plugged in later.
+    later: Vec<(Other, String)>,
     guest: Guest,
     ports: Vec<Arc<Port>>,
     /// Interfaces and network namespaces of the booted guest.
@@ -262,6 +268,7 @@ impl Lab {
             builder = builder.qemu_arg(argument);
         }
         let mut ports = Vec::new();
+        let mut later = Vec::new();
         match shape.adapter {
             None => builder = builder.no_adapter(),
             Some(count) => {
@@ -287,10 +294,12 @@ impl Lab {
             let (port, socket) = Port::new()?;
             ports.push(Arc::new(port));
             let netdev = format!("other{}", ports.len());
-            builder = builder
-                .other_netdev(&netdev, socket)
-                .qemu_arg("-device")
-                .qemu_arg(&other.device(ports.len(), &netdev, shape));
+            builder = builder.other_netdev(&netdev, socket);
+            let device = other.device(ports.len(), &netdev, shape);
+            match other {
+                Other::Later(_) => later.push((*other, device)),
+                _ => builder = builder.qemu_arg("-device").qemu_arg(&device),
+            }
         }
         let guest = special(builder).boot()?;
         // Added memory is for movable pages, so that it can be removed again.
@@ -298,6 +307,7 @@ impl Lab {
         let mut lab = Self {
             system: shape.system,
             bus: shape.bus,
+            later,
             guest,
             ports,
             networks: String::new(),
@@ -368,6 +378,26 @@ impl Lab {
     /// Returns the directory of the driver in sysfs, on the bus of the adapters.
     pub fn driver_directory(&self) -> String {
         format!("/sys/bus/{}/drivers/ehea", self.bus.name())
+    }
+
+    /// Plugs in an adapter that comes later. The guest does not take it by itself.
+    pub fn plug(&self, adapter: Other) -> Result<()> {
+        let mut descriptions = self.later.iter();
+        let found = descriptions.find(|(other, _)| *other == adapter);
+        let (_, device) = found.context("no such adapter is to come")?;
+        let answer = self.guest.human_monitor(&format!("device_add {device}"))?;
+        ensure!(answer.trim().is_empty(), "device_add {device}: {answer}");
+        Ok(())
+    }
+
+    /// Asks for an adapter that has come later. It goes when the guest has given it back.
+    pub fn request_unplug(&self, adapter: Other) -> Result<()> {
+        self.guest.request_unplug(&adapter.id())
+    }
+
+    /// Waits until an adapter is gone that was asked for.
+    pub fn wait_unplugged(&self, adapter: Other) -> Result<()> {
+        self.guest.wait_deleted(&adapter.id())
     }
 
     /// Returns the names of the devices that are bound to the driver on the bus of the adapters.

@@ -34,7 +34,7 @@ impl Counts {
 }
 
 /// Starts TCP traffic that runs in the background until it is stopped.
-fn background<'a>(lab: &'a Lab, story: &Story) -> Result<Job<'a>> {
+pub(super) fn background<'a>(lab: &'a Lab, story: &Story) -> Result<Job<'a>> {
     lab.sh(&format!(
         "ip netns exec {FAR} iperf3 -s -D -1 -I /run/iperf3.pid"
     ))?;
@@ -47,7 +47,7 @@ fn background<'a>(lab: &'a Lab, story: &Story) -> Result<Job<'a>> {
 }
 
 /// Ends the background traffic and returns the number of bytes that it sent.
-fn stop(lab: &Lab, job: Job<'_>) -> Result<u64> {
+pub(super) fn stop(lab: &Lab, job: Job<'_>) -> Result<u64> {
     job.signal("INT")?;
     let output = job.wait()?;
     let result: Value = serde_json::from_str(&output.out()).context("output of iperf3")?;
@@ -65,7 +65,7 @@ fn stop(lab: &Lab, job: Job<'_>) -> Result<u64> {
 
 /// Writes a file whose pages are in the added memory, and sends it from there. Returns the number
 /// of its pages that are in that memory.
-fn send_file(lab: &Lab, story: &Story, dimm: &Dimm) -> Result<u64> {
+pub(super) fn send_file(lab: &Lab, story: &Story, dimm: &Dimm) -> Result<u64> {
     story.run(
         lab,
         &format!("dd if=/dev/urandom of=/tmp/file bs=1M count={FILE_MIB} 2>/dev/null"),

@@ -3,6 +3,7 @@
 
 mod bringup;
 mod cmo;
+mod dlpar;
 mod hotplug;
 mod story;
 mod traffic;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::lab::{Lab, Shape};
+use crate::lab::{Lab, Other, Shape};
 use crate::peer::Cable;
 
 use story::Story;
@@ -21,8 +22,12 @@ use story::Story;
 const SHAPE: Shape = Shape {
     memory: "2G,max=16G",
     adapter: Some(2),
+    others: &[Other::Later(0)],
     ..Shape::STANDARD
 };
+
+/// Number of the port of the adapter that is plugged in later.
+const LATER_PORT: usize = 3;
 
 /// Name of the network namespace at the other end of the cable.
 const FAR: &str = "far";
@@ -64,6 +69,7 @@ pub fn run() -> Result<()> {
     traffic::ping(&mut demo)?;
     traffic::iperf3(&mut demo)?;
     hotplug::grow_and_shrink(&mut demo)?;
+    dlpar::by_drmgr(&mut demo)?;
     traffic::link(&mut demo)?;
     bringup::unload(&mut demo)?;
     let Demo {
