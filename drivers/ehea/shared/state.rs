@@ -71,8 +71,10 @@ impl AdapterState {
         };
         if let Some(entitlement) = &entitlement {
             // Before anything is mapped: until the bus has looked at the device for the first time,
-            // it isn't entitled to anything.
+            // it isn't entitled to anything. If another device has had memory mapped just before, that takes
+            // the bus a second.
             entitlement.announce();
+            entitlement.wait_for_minimum();
         }
         let firmware = Arc::new(firmware, GFP_KERNEL)?;
         let rebuilds = Arc::new(RebuildCounters::default(), GFP_KERNEL)?;
