@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{ensure, Context, Result};
 use ehea_model::stats::{Live, Stats};
 use ehea_tests::checks::memory::start;
-use ehea_tests::cmo::{balanced, Bus as Accounts, MINIMUM};
+use ehea_tests::cmo::{balanced, Bus as Accounts, Device, MINIMUM};
 use ehea_tests::lab::{port_address, wait_until, Bus, Lab, Other, Shape};
 use ehea_tests::peer::{Plan, Traffic};
 
@@ -171,12 +171,18 @@ pub(crate) fn in_cmo(lab: &Lab) -> Result<()> {
         lab.wait_unplugged(adapter)?;
         traffic.wait_progress(20, PATIENCE)?;
     }
+    // The bus notices that they are gone when it balances.
+    let wish = Device::read(lab, UNITS[0])?.desired;
+    lab.sh(&format!(
+        "echo {wish} >/sys/bus/vio/devices/{}/cmo_desired",
+        UNITS[0]
+    ))?;
+    balanced(lab, &UNITS[..1], 1)?;
     set(lab, floor(1))?;
     wait_until("the bus has as much to spare as before", || {
         let accounts = Accounts::read(lab)?;
         Ok(accounts.entitled == floor(1) && accounts.spare == MINIMUM)
     })?;
-    balanced(lab, &UNITS[..1], 1)?;
     traffic.stop()?.flawless()?;
     reflector.stop()?;
     lab.unload()
