@@ -18,6 +18,7 @@ pub mod kernel_ext;
 pub mod testing;
 
 mod busmap;
+mod common;
 mod crash;
 mod device;
 mod hypercall;

@@ -17,7 +17,6 @@ use crate::{
         debugfs,
         dma::Access,
         ibmebus,
-        memory_hotplug::MemoryNotifier,
         of::Node,
         vio, //
     },
@@ -28,7 +27,8 @@ use crate::{
     shared::{
         default_desired,
         Adapter,
-        Hotplug,
+        Following,
+        MapUser,
         Notifications, //
     },
     vio_device_table, //
@@ -66,7 +66,7 @@ pub(crate) struct AdapterData {
     _notifications: Notifications,
     ports: Pin<KBox<Ports>>,
     _worker: Worker,
-    _hotplug: Pin<KBox<MemoryNotifier<Hotplug>>>,
+    _following: Following,
     // The memory region goes with the last reference.
     _adapter: Arc<Adapter>,
 }
@@ -79,14 +79,10 @@ impl AdapterData {
             return Err(Error::Invalid("ibm,hea-handle"));
         }
         let firmware = Firmware::new(handle, dev, access)?;
-        let adapter = Adapter::new(firmware, ports::count(&node))?;
-        // Listens before memory is registered, so that no removal goes unseen.
-        let hotplug = KBox::pin_init(
-            MemoryNotifier::new(Hotplug {
-                adapter: adapter.clone(),
-            }),
-            GFP_KERNEL,
-        )?;
+        let user = MapUser::new()?;
+        let adapter = Adapter::new(firmware, ports::count(&node), user.map())?;
+        // Follows before memory is registered, so that no removal goes unseen.
+        let following = Following::new(user, &adapter)?;
         let worker = Worker(adapter.clone());
         let neq = Notifications::allocate(adapter.firmware())?;
         let ports = Ports::new(&adapter, node)?;
@@ -105,7 +101,7 @@ impl AdapterData {
             _notifications: notifications,
             ports,
             _worker: worker,
-            _hotplug: hotplug,
+            _following: following,
             _adapter: adapter,
         })
     }

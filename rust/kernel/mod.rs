@@ -10,6 +10,7 @@ pub mod binding;
 mod bound;
 mod callback;
 pub mod command;
+pub mod common;
 pub mod crash;
 pub mod debugfs;
 pub mod dma;

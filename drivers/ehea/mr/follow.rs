@@ -4,23 +4,29 @@
 //!
 //! [`Policy`](super::Policy) decides what to do, [`replace`] does it.
 
-use super::memory::{Backend, Memory, Obstacle};
+use super::adapters::{each, replace, Adapter};
+use super::memory::{Memory, Source};
+use super::obstacle::{Failure, Obstacle};
 use super::policy::{Action, MemoryEvent, Rebuild, Replaced};
-use super::replace::{move_ports, replace, Port, Ports};
+use super::registration::Backend;
 use crate::bmap::RealRange;
 
-impl<B: Backend> Memory<B> {
+impl<S: Source> Memory<S> {
     /// Maps the memory at real address `address`, which a buffer has missed, unless it is mapped or is not
     /// to be mapped now. After fruitless attempts, a number of misses is ignored.
     ///
     /// # Errors
     ///
     /// Those of [`replace`].
-    pub fn map_missed<P>(&mut self, ports: &P, address: u64) -> Result<Replaced, B::Error>
+    pub fn map_missed<A>(
+        &mut self,
+        adapters: &[A],
+        address: u64,
+    ) -> Result<Replaced, Failure<S::Error>>
     where
-        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+        A: Adapter<Backend: Backend<Map = S::Map, Error = S::Error>>,
     {
-        self.map_for(ports, address, MemoryEvent::Miss)
+        self.map_for(adapters, address, MemoryEvent::Miss)
     }
 
     /// Maps the memory at real address `address`, which somebody waits for, unless it is mapped or is not to
@@ -29,21 +35,25 @@ impl<B: Backend> Memory<B> {
     /// # Errors
     ///
     /// Those of [`replace`].
-    pub fn map_requested<P>(&mut self, ports: &P, address: u64) -> Result<Replaced, B::Error>
+    pub fn map_requested<A>(
+        &mut self,
+        adapters: &[A],
+        address: u64,
+    ) -> Result<Replaced, Failure<S::Error>>
     where
-        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+        A: Adapter<Backend: Backend<Map = S::Map, Error = S::Error>>,
     {
-        self.map_for(ports, address, MemoryEvent::Request)
+        self.map_for(adapters, address, MemoryEvent::Request)
     }
 
-    fn map_for<P>(
+    fn map_for<A>(
         &mut self,
-        ports: &P,
+        adapters: &[A],
         address: u64,
         event: fn(RealRange) -> MemoryEvent,
-    ) -> Result<Replaced, B::Error>
+    ) -> Result<Replaced, Failure<S::Error>>
     where
-        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+        A: Adapter<Backend: Backend<Map = S::Map, Error = S::Error>>,
     {
         let Some(range) = RealRange::new(address, 1) else {
             return Ok(Replaced::Unchanged);
@@ -57,7 +67,7 @@ impl<B: Backend> Memory<B> {
             return Ok(Replaced::Unchanged);
         }
         match self.policy.begin_queued() {
-            Some(rebuild) => self.rebuild(ports, rebuild),
+            Some(rebuild) => self.rebuild(adapters, rebuild),
             None => Ok(Replaced::Unchanged),
         }
     }
@@ -69,9 +79,13 @@ impl<B: Backend> Memory<B> {
     ///
     /// Those of [`replace`], or an [`Obstacle`]. In either case, memory that is about to go offline
     /// must not go.
-    pub fn follow<P>(&mut self, ports: &P, event: MemoryEvent) -> Result<Replaced, B::Error>
+    pub fn follow<A>(
+        &mut self,
+        adapters: &[A],
+        event: MemoryEvent,
+    ) -> Result<Replaced, Failure<S::Error>>
     where
-        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+        A: Adapter<Backend: Backend<Map = S::Map, Error = S::Error>>,
     {
         let map = self.map().clone();
         let action = self.policy.handle(event, &map);
@@ -81,65 +95,49 @@ impl<B: Backend> Memory<B> {
                 MemoryEvent::GoingOffline(range) | MemoryEvent::Offline(range),
             ) => match self.policy.begin_removal(range, &map) {
                 Some(rebuild) => {
-                    let replaced = self.rebuild(ports, rebuild)?;
-                    self.check_reach(ports)?;
+                    let replaced = self.rebuild(adapters, rebuild)?;
+                    check_reach(adapters)?;
                     Ok(replaced)
                 }
                 None => Ok(Replaced::Unchanged),
             },
             (Ok(_), MemoryEvent::GoingOffline(_)) => {
-                self.check_reach(ports)?;
+                check_reach(adapters)?;
                 Ok(Replaced::Unchanged)
             }
             (Ok(_), _) => Ok(Replaced::Unchanged),
-            (Err(_), _) => Err(Obstacle::TooManyRanges.into()),
+            (Err(_), _) => Err(Failure::of_all(Obstacle::TooManyRanges)),
         }
     }
 
-    /// Moves ports that use an older map to the one in use, and waits for ports that are just being closed.
-    /// Ports that cannot be moved are reset.
-    pub fn settle<P>(&self, ports: &P)
+    /// Does a rebuild and tells the adapters and the policy how it ended.
+    fn rebuild<A>(
+        &mut self,
+        adapters: &[A],
+        rebuild: Rebuild,
+    ) -> Result<Replaced, Failure<S::Error>>
     where
-        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
+        A: Adapter<Backend: Backend<Map = S::Map, Error = S::Error>>,
     {
-        if self.is_only() {
-            return;
+        for adapter in adapters {
+            adapter.with(|registration, _| registration.begin(&rebuild));
         }
-        if let Some(current) = self.published() {
-            let _ = move_ports(ports, current, current);
-        }
-        // A port that is being closed cannot be moved any more, and still uses its map.
-        if !self.is_only() {
-            ports.with(|ports| ports.iter().for_each(Port::wait_closed));
-        }
-    }
-
-    /// Fails if the adapter may reach memory that is not in the map. This is so if a port still
-    /// uses an older map, or if firmware has not taken a region back.
-    fn check_reach<P>(&mut self, ports: &P) -> Result<(), B::Error>
-    where
-        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
-    {
-        self.settle(ports);
-        let leftovers = self.backend.has_leftovers();
-        if leftovers || !self.is_only() {
-            return Err(Obstacle::InReach.into());
-        }
-        Ok(())
-    }
-
-    /// Does a rebuild and tells the policy how it ended.
-    fn rebuild<P>(&mut self, ports: &P, rebuild: Rebuild) -> Result<Replaced, B::Error>
-    where
-        P: Ports<Port: Port<Generation = B::Generation, Error = B::Error>>,
-    {
-        self.backend.rebuild_begins(&rebuild);
-        let result = replace(self, ports, &rebuild);
+        let result = replace(self, adapters, &rebuild);
         let outcome = result.as_ref().ok().copied();
-        let published = self.published().cloned();
-        self.backend
-            .rebuild_ends(&rebuild, outcome, published.as_ref());
+        for adapter in adapters {
+            adapter.with(|registration, _| registration.end(&rebuild, outcome));
+        }
         self.policy.finish(rebuild, outcome);
         result
     }
+}
+
+/// Fails if an adapter may reach memory that is not in the map.
+fn check_reach<S, A>(adapters: &[A]) -> Result<(), Failure<S>>
+where
+    A: Adapter<Backend: Backend<Error = S>>,
+{
+    each(adapters, |registration, ports| {
+        registration.check_reach(ports)
+    })
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
+mod together;
+mod world;
+
 use std::format;
 use std::string::ToString as _;
 use std::vec::Vec;

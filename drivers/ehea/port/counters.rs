@@ -163,6 +163,7 @@ table! {
     c"mr_register_hcalls" => Source::Map(|map| map.register_calls);
     c"mr_alive" => Source::Map(|map| map.regions.into());
     c"mr_not_freed" => Source::Adapter(|adapter| adapter.firmware().not_freed());
+    c"mr_walks" => Source::Map(|map| map.walks);
     c"mr_rebuilds_lazy" => Source::Adapter(|adapter| adapter.rebuilds.lazy.get());
     c"mr_rebuilds_immediate" => Source::Adapter(|adapter| adapter.rebuilds.immediate.get());
     c"mr_rebuilds_refused" => Source::Adapter(|adapter| adapter.rebuilds.refused.get());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Memory maps of the kernel's memory, and their regions.
+//!
+//! [`Ram`] makes the maps, one for all adapters. A [`Registrar`] registers them with an adapter.
 
 use super::{
     counters::{
@@ -38,6 +40,7 @@ use crate::{
             self,
             for_each_online_section, //
         },
+        net::stats::Counter,
         page::ContiguousBuffer, //
     },
     mr::{
@@ -119,15 +122,41 @@ fn errno(error: BuildError) -> kernel::error::Error {
     }
 }
 
-/// Memory map of an adapter.
-pub(super) type Memory = mr::Memory<Registrar>;
+/// Memory map of all adapters.
+pub(super) type Memory = mr::Memory<Ram>;
 
-/// Returns the memory map before anything is registered.
-pub(super) fn new_memory(
+/// Returns a map of no memory.
+pub(super) fn empty_map() -> Result<Arc<Map>> {
+    let map = Builder::new(Runs::default(), &[]).finish().map_err(errno)?;
+    Ok(Arc::new(map, GFP_KERNEL)?)
+}
+
+/// Memory of the kernel, and the number of times that it was walked.
+pub(super) struct Ram(pub(super) Arc<Counter>);
+
+impl mr::Source for Ram {
+    type Runs = Runs;
+    type Map = Arc<Map>;
+    type Error = Error;
+
+    fn walk(&mut self, excluded: &[RealRange]) -> Result<Arc<Map>> {
+        self.0.inc();
+        let mut builder = Builder::new(Runs::default(), excluded);
+        for_each_online_section(|range| builder.add(range.base, range.len).map_err(errno))?;
+        let map = builder.finish().map_err(errno)?;
+        Ok(Arc::new(map, GFP_KERNEL)?)
+    }
+}
+
+/// Registration of the memory map with an adapter.
+pub(super) type Registration = mr::Registration<Registrar>;
+
+/// Returns the registration before anything is registered.
+pub(super) fn new_registration(
     firmware: &Arc<Firmware>,
     rebuilds: &Arc<RebuildCounters>,
     page_sizes: PageSizes,
-) -> Result<Memory> {
+) -> Result<Registration> {
     let registrar = Registrar {
         list: List(control_block()?),
         page_sizes,
@@ -135,16 +164,11 @@ pub(super) fn new_memory(
         measurement: None,
         firmware: firmware.clone(),
     };
-    let empty = Builder::new(Runs::default(), &[]).finish().map_err(errno)?;
-    Ok(Memory::new(
-        registrar,
-        Arc::new(empty, GFP_KERNEL)?,
-        Arc::new(AliveCount::new(), GFP_KERNEL)?,
-    ))
+    let alive = Arc::new(AliveCount::new(), GFP_KERNEL)?;
+    Ok(Registration::new(registrar, alive))
 }
 
-/// Means by which memory maps are made of the kernel's memory and registered with firmware. It logs,
-/// counts and traces what is done.
+/// Means by which memory maps are registered with firmware. It logs, counts and traces what is done.
 pub(super) struct Registrar {
     list: List,
     page_sizes: PageSizes,
@@ -155,19 +179,11 @@ pub(super) struct Registrar {
 }
 
 impl mr::Backend for Registrar {
-    type Runs = Runs;
     type Map = Arc<Map>;
     type Region = Region;
     type Count = Arc<AliveCount>;
     type Generation = Arc<Generation>;
     type Error = Error;
-
-    fn walk(&mut self, excluded: &[RealRange]) -> Result<Arc<Map>> {
-        let mut builder = Builder::new(Runs::default(), excluded);
-        for_each_online_section(|range| builder.add(range.base, range.len).map_err(errno))?;
-        let map = builder.finish().map_err(errno)?;
-        Ok(Arc::new(map, GFP_KERNEL)?)
-    }
 
     fn register(&mut self, map: &Arc<Map>) -> Result<Region> {
         let caller = self.firmware.caller();
@@ -228,7 +244,10 @@ impl mr::Backend for Registrar {
             None => (RebuildResult::Failed, blackout),
         };
         match (outcome, published) {
-            (Some(Replaced::Published), Some(new)) => self.log(rebuild, new),
+            (Some(Replaced::Published), Some(new)) => {
+                self.count(rebuild);
+                self.log(rebuild, new);
+            }
             (None, _) => self.rebuilds.failed.inc(),
             _ => {}
         }
@@ -250,6 +269,15 @@ impl mr::Backend for Registrar {
 }
 
 impl Registrar {
+    /// Counts a rebuild that has made a generation.
+    fn count(&self, rebuild: &Rebuild) {
+        let rebuilds = &self.rebuilds;
+        match rebuild.is_removal() {
+            true => rebuilds.immediate.inc(),
+            false => rebuilds.lazy.inc(),
+        }
+    }
+
     /// Logs the generation that a rebuild has made.
     fn log(&self, rebuild: &Rebuild, new: &Generation) {
         dev_info!(

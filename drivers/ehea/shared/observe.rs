@@ -7,58 +7,19 @@ use super::{
         Cost,
         Measurement, //
     },
-    memory::Memory,
     snapshot::Snapshot,
     state::AdapterState, //
 };
-use core::ops::{
-    Deref,
-    DerefMut, //
-};
-use kernel::{
-    sync::MutexGuard,
-    time::{
-        delay::fsleep,
-        Delta, //
-    }, //
-};
-
-/// Number of attempts to lock the memory map, and interval, for those who do not wait for a rebuild.
-const LOCK_ATTEMPTS: u32 = 100;
-const LOCK_INTERVAL: Delta = Delta::from_millis(1);
-
-/// Memory map, locked. Users see what was done with it when this is dropped.
-pub(super) struct LockedMemory<'a> {
-    memory: MutexGuard<'a, Memory>,
-    state: &'a AdapterState,
-}
-
-impl Deref for LockedMemory<'_> {
-    type Target = Memory;
-
-    fn deref(&self) -> &Memory {
-        &self.memory
-    }
-}
-
-impl DerefMut for LockedMemory<'_> {
-    fn deref_mut(&mut self) -> &mut Memory {
-        &mut self.memory
-    }
-}
-
-impl Drop for LockedMemory<'_> {
-    fn drop(&mut self) {
-        let now = Snapshot::of(&self.memory);
-        let before = core::mem::replace(&mut *self.state.snapshot.lock(), now);
-        // Freed here, not under the lock.
-        drop(before);
-    }
-}
+use crate::mr::Exclusions;
+use core::ops::Deref;
 
 /// State of the memory map, as users see it.
 pub(crate) struct MapState {
     snapshot: Snapshot,
+    /// Ranges that are going offline.
+    pub(crate) excluded: Exclusions,
+    /// Number of walks of memory, which are for all adapters.
+    pub(crate) walks: u64,
     /// Number of memory regions that exist.
     pub(crate) regions: u32,
     /// Blackout of the last rebuild.
@@ -76,32 +37,14 @@ impl Deref for MapState {
 }
 
 impl AdapterState {
-    /// Locks the memory map, to do something with it.
-    pub(super) fn lock_memory(&self) -> LockedMemory<'_> {
-        LockedMemory {
-            memory: self.memory.lock(),
-            state: self,
-        }
-    }
-
-    /// Locks the memory map as [`AdapterState::lock_memory`] does, unless others take long with it.
-    pub(super) fn lock_memory_soon(&self) -> Option<LockedMemory<'_>> {
-        for _ in 0..LOCK_ATTEMPTS {
-            if let Some(memory) = self.memory.try_lock() {
-                let state = self;
-                return Some(LockedMemory { memory, state });
-            }
-            fsleep(LOCK_INTERVAL);
-        }
-        None
-    }
-
-    /// Returns the state of the memory map. During a rebuild, it is that from before, except for the number of
-    /// regions. Nothing is waited for.
+    /// Returns the state of the memory map. During a rebuild, it is that from before, except for the numbers of
+    /// regions and walks. Nothing is waited for.
     pub(crate) fn map_state(&self) -> MapState {
         MapState {
-            snapshot: self.snapshot.lock().clone(),
-            regions: self.alive.get(),
+            snapshot: self.follower().snapshot(),
+            excluded: self.map().excluded(),
+            walks: self.map().walks(),
+            regions: self.follower().regions(),
             blackout: self.rebuilds.last_blackout.cost(),
             longest_blackout: self.rebuilds.longest_blackout.cost(),
         }

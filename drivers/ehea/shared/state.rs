@@ -5,13 +5,10 @@
 use super::{
     counters::RebuildCounters,
     entitlement::Entitlement,
+    follower::Follower,
+    map::MemoryMap,
     members::Members,
-    memory::{
-        new_memory,
-        Generation,
-        Memory, //
-    },
-    snapshot::Snapshot, //
+    memory::Generation, //
 };
 use crate::{
     abi::cb::adapter::{
@@ -20,33 +17,18 @@ use crate::{
     },
     error::Result,
     firmware::Firmware,
-    mr::{
-        AliveCount,
-        MissReport, //
-    }, //
+    mr::MissReport, //
 };
 use kernel::{
-    new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    }, //
+    sync::Arc, //
 };
 
 /// State that the ports of an adapter share.
-#[pin_data]
 pub(crate) struct AdapterState {
     limits: AdapterBlock,
-    #[pin]
-    pub(super) memory: Mutex<Memory>,
-    // What users see of the map. Locked for a moment only.
-    #[pin]
-    pub(super) snapshot: Mutex<Snapshot>,
-    // Number of regions.
-    pub(super) alive: Arc<AliveCount>,
-    #[pin]
-    pub(super) members: Members,
+    map: Arc<MemoryMap>,
+    follower: Arc<Follower>,
     // In a CMO partition.
     entitlement: Option<Pin<KBox<Entitlement>>>,
     pub(super) missed: MissReport,
@@ -56,11 +38,9 @@ pub(crate) struct AdapterState {
 }
 
 impl AdapterState {
-    /// Queries the adapter, which has `ports` ports. Registers no memory yet.
-    pub(super) fn new(
-        firmware: Firmware,
-        ports: usize,
-    ) -> Result<impl PinInit<Self, kernel::error::Error>> {
+    /// Queries the adapter, which has `ports` ports and will follow the memory map `map`. Registers no memory
+    /// yet.
+    pub(super) fn new(firmware: Firmware, ports: usize, map: &Arc<MemoryMap>) -> Result<Self> {
         let limits = firmware.query_adapter()?;
         let entitlement = match firmware.access().mapper() {
             Some(mapper) => Some(KBox::pin_init(
@@ -79,18 +59,16 @@ impl AdapterState {
         let firmware = Arc::new(firmware, GFP_KERNEL)?;
         let rebuilds = Arc::new(RebuildCounters::default(), GFP_KERNEL)?;
         let page_sizes = PageSizes(limits.mr_page_size.get());
-        let memory = new_memory(&firmware, &rebuilds, page_sizes)?;
-        Ok(try_pin_init!(Self {
-            firmware,
+        let follower = Follower::new(&firmware, &rebuilds, page_sizes, map.empty())?;
+        Ok(Self {
             limits,
-            snapshot <- new_mutex!(Snapshot::of(&memory)),
-            alive: memory.alive().clone(),
-            memory <- new_mutex!(memory),
-            members <- Members::new(),
+            map: map.clone(),
+            follower,
             entitlement,
             missed: MissReport::new(),
             rebuilds,
-        }? kernel::error::Error))
+            firmware,
+        })
     }
 
     /// Returns the access to firmware.
@@ -100,7 +78,17 @@ impl AdapterState {
 
     /// Returns the ports.
     pub(crate) fn members(&self) -> &Members {
-        &self.members
+        self.follower.members()
+    }
+
+    /// Returns the memory map of all adapters.
+    pub(super) fn map(&self) -> &MemoryMap {
+        &self.map
+    }
+
+    /// Returns the adapter, as the memory map sees it.
+    pub(super) fn follower(&self) -> &Arc<Follower> {
+        &self.follower
     }
 
     /// Returns the maximum number of multicast addresses that can be registered.
@@ -109,25 +97,24 @@ impl AdapterState {
         usize::try_from(self.limits.max_mc_mac.get().saturating_sub(1)).unwrap_or(usize::MAX)
     }
 
-    /// Makes and registers the memory map, if there is none.
+    /// Registers the memory map, if it is not. The map is made if there is none.
     pub(crate) fn make_map(&self) -> Result {
-        self.lock_memory().current()?;
-        Ok(())
+        self.map.register(&self.follower)
     }
 
-    /// Calls `f` with the memory map in use. The map is made and registered if there is none. It
-    /// stays in use until `f` returns. Returns `None` if the map is being rebuilt.
+    /// Calls `f` with the memory map in use, which stays in use until `f` returns. The map is registered if it is
+    /// not. Returns `None` if the map is being rebuilt.
     pub(crate) fn with_generation<T>(
         &self,
         f: impl FnOnce(&Arc<Generation>) -> Result<T>,
     ) -> Option<Result<T>> {
-        let mut memory = self.lock_memory_soon()?;
-        Some(memory.current().and_then(|generation| f(&generation)))
+        self.map.with_generation(&self.follower, f)
     }
 
     /// Waits for the end of a rebuild.
     pub(crate) fn wait_for_map(&self) {
-        drop(self.lock_memory());
+        drop(self.map.lock());
+        drop(self.follower.lock());
     }
 
     /// Returns the entitlement that the ports share, or `None` outside of CMO.

@@ -4,6 +4,7 @@
 
 use super::{
     entitlement::Entitlement,
+    map::MemoryMap,
     members::Member,
     state::AdapterState, //
 };
@@ -98,7 +99,6 @@ pub(crate) struct Adapter {
 /// Work item of an adapter.
 #[pin_data]
 pub(crate) struct AdapterWork {
-    #[pin]
     state: AdapterState,
     /// True if the ports have to follow the entitlement.
     entitlement_changed: AtomicBool,
@@ -120,13 +120,14 @@ impl Deref for Adapter {
 }
 
 impl Adapter {
-    /// Queries the adapter, which has `ports` ports. Registers no memory yet.
-    pub(crate) fn new(firmware: Firmware, ports: usize) -> Result<Arc<Self>> {
-        let state = AdapterState::new(firmware, ports)?;
+    /// Queries the adapter, which has `ports` ports and will follow the memory map `map`. Registers no memory
+    /// yet.
+    pub(crate) fn new(firmware: Firmware, ports: usize, map: &Arc<MemoryMap>) -> Result<Arc<Self>> {
+        let state = AdapterState::new(firmware, ports, map)?;
         Ok(Arc::pin_init(
             try_pin_init!(Self {
                 work <- Work::new(try_pin_init!(AdapterWork {
-                    state <- state,
+                    state,
                     entitlement_changed: AtomicBool::new(false),
                     followed <- new_mutex!(Instant::now()),
                     retry <- new_mutex!(None),
@@ -139,7 +140,7 @@ impl Adapter {
     /// Adds a port. It follows the memory map from now on, and gets events.
     pub(crate) fn join(self: &Arc<Self>, member: KBox<dyn Member>) -> Result<Membership> {
         let number = member.number();
-        self.members.add(member)?;
+        self.members().add(member)?;
         let membership = Membership {
             adapter: self.clone(),
             number,
@@ -181,7 +182,7 @@ pub(crate) struct Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.adapter.members.remove(self.number);
+        self.adapter.members().remove(self.number);
     }
 }
 
@@ -190,12 +191,12 @@ impl AdapterWork {
     /// is logged. Returns the time until the next attempt.
     fn map_missed(&self) -> Option<Delta> {
         let mut retry = self.retry.lock();
-        if let Some((address, error)) = self.state.rebuild_for_miss() {
+        if let Some((address, refusal)) = self.state.rebuild_for_miss() {
             if retry.is_none() {
                 dev_err!(
-                    self.state.firmware().dev(),
+                    refusal.dev().unwrap_or(self.state.firmware().dev()),
                     "memory map not rebuilt: {}\n",
-                    error
+                    refusal.error
                 );
                 *retry = Some(Retry::new(address));
             }
@@ -213,16 +214,16 @@ impl AdapterWork {
 
     /// Makes all ports follow the entitlement, one after the other.
     ///
-    /// The memory map is locked for one port at a time, and not while the table of shares is waited for,
+    /// The adapter's registration of the memory map is locked for one port at a time, and not while the table of shares is waited for,
     /// so that whoever opens a port, or removes memory, waits for one port only.
     fn follow(&self, entitlement: &Entitlement) {
         let mut first = Some(0);
-        while let Some(number) = first.and_then(|first| self.state.members.next_number(first)) {
+        while let Some(number) = first.and_then(|first| self.state.members().next_number(first)) {
             let limits = entitlement.limits(number);
             // Not while queue pairs move to another memory map. Without one, they are about to be reset.
-            let memory = self.state.memory.lock();
-            if memory.published().is_some() {
-                if let Some(member) = self.state.members.get(number) {
+            let registration = self.state.follower().lock();
+            if registration.published().is_some() {
+                if let Some(member) = self.state.members().get(number) {
                     member.follow_entitlement(&limits);
                 }
             }

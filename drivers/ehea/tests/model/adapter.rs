@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::slice;
 
 use ehea_core::abi::cb::adapter::PageSizes;
 use ehea_core::abi::cb::port::MacAddress;
@@ -15,7 +16,8 @@ use ehea_core::bmap::{RealRange, SECTION_SIZE};
 use ehea_core::hcall::HcallError;
 use ehea_core::moving::{self, Pair as _};
 use ehea_core::mr::{
-    self, AliveCount, Backend, MemoryEvent, MissReport, Obstacle, Rebuild, RegisterError, Replaced,
+    self, AliveCount, Backend, Failure, MemoryEvent, MissReport, Obstacle, Rebuild, RegisterError,
+    Registration, Replaced, Source,
 };
 use ehea_model::testkit::TestMachine;
 use ehea_model::Temper;
@@ -80,15 +82,12 @@ impl From<Obstacle> for Error {
 }
 
 /// The memory of the machine, of which maps are made.
-pub(crate) struct Machine<'a> {
-    guest: &'a Guest,
-    sizes: PageSizes,
+pub(crate) struct Machine {
     /// Numbers of the blocks that are online.
     pub(crate) online: BTreeSet<u64>,
-    pub(crate) broke_first: u64,
 }
 
-impl Machine<'_> {
+impl Machine {
     /// Returns all memory, as start and length of ranges.
     fn ranges(&self) -> Vec<(u64, u64)> {
         let blocks = self.online.iter().map(|&block| block_range(block));
@@ -97,17 +96,29 @@ impl Machine<'_> {
     }
 }
 
-impl<'a> Backend for Machine<'a> {
+impl Source for Machine {
     type Runs = Runs;
     type Map = Rc<Map>;
-    type Region = Region<'a>;
-    type Count = Rc<AliveCount>;
-    type Generation = Rc<Generation<'a>>;
     type Error = Error;
 
     fn walk(&mut self, excluded: &[RealRange]) -> Result<Rc<Map>, Error> {
         Ok(Rc::new(map_of(&self.ranges(), excluded)))
     }
+}
+
+/// The firmware with which maps are registered.
+pub(crate) struct Registrar<'a> {
+    guest: &'a Guest,
+    sizes: PageSizes,
+    pub(crate) broke_first: u64,
+}
+
+impl<'a> Backend for Registrar<'a> {
+    type Map = Rc<Map>;
+    type Region = Region<'a>;
+    type Count = Rc<AliveCount>;
+    type Generation = Rc<Generation<'a>>;
+    type Error = Error;
 
     fn register(&mut self, map: &Rc<Map>) -> Result<Region<'a>, Error> {
         register(self.guest, self.sizes, map).map_err(Error::Register)
@@ -140,20 +151,15 @@ impl<'a> Backend for Machine<'a> {
 
     fn rebuild_ends(
         &mut self,
-        rebuild: &Rebuild,
-        outcome: Option<Replaced>,
-        published: Option<&Rc<Generation<'a>>>,
+        _rebuild: &Rebuild,
+        _outcome: Option<Replaced>,
+        _published: Option<&Rc<Generation<'a>>>,
     ) {
-        if outcome == Some(Replaced::Published) {
-            // The map has all that there is, and nothing else.
-            let expected = map_of(&self.ranges(), rebuild.excluded());
-            assert!(**published.unwrap().map() == expected);
-        }
     }
 }
 
-/// The memory map of the adapter.
-pub(crate) type Memory<'a> = mr::Memory<Machine<'a>>;
+/// The memory map.
+pub(crate) type Memory = mr::Memory<Machine>;
 
 /// A port of the adapter.
 pub(crate) struct Member<'a> {
@@ -256,11 +262,26 @@ impl<'a> mr::Ports for Members<'a> {
     }
 }
 
+/// The adapter, as the memory map sees it.
+pub(crate) struct Follower<'a> {
+    registration: RefCell<Registration<Registrar<'a>>>,
+    pub(crate) members: Members<'a>,
+}
+
+impl<'a> mr::Adapter for Follower<'a> {
+    type Backend = Registrar<'a>;
+    type Ports = Members<'a>;
+
+    fn with<T>(&self, f: impl FnOnce(&mut Registration<Registrar<'a>>, &Members<'a>) -> T) -> T {
+        f(&mut self.registration.borrow_mut(), &self.members)
+    }
+}
+
 /// The adapter.
 pub(crate) struct Adapter<'a> {
     pub(crate) guest: &'a Guest,
-    pub(crate) memory: Memory<'a>,
-    pub(crate) members: Members<'a>,
+    pub(crate) memory: Memory,
+    follower: Follower<'a>,
     missed: MissReport,
     /// True if the worker is queued.
     pub(crate) queued: bool,
@@ -269,38 +290,58 @@ pub(crate) struct Adapter<'a> {
 impl<'a> Adapter<'a> {
     /// Opens both ports.
     pub(crate) fn new(guest: &'a Guest, online: impl IntoIterator<Item = u64>) -> Self {
-        let sizes = guest.machine.borrow().config().mr_page_sizes;
-        let adapter = Self {
+        let registrar = Registrar {
             guest,
-            memory: Memory::new(
-                Machine {
-                    guest,
-                    sizes,
-                    online: online.into_iter().collect(),
-                    broke_first: 0,
-                },
-                Rc::new(map_of(&[], &[])),
-                Rc::default(),
-            ),
-            members: Members([1, 2].map(|number| Member {
-                number,
-                port: RefCell::new(None),
-                closing: RefCell::new(None),
-                // The ports come up in the same way as after an error.
-                reset: Cell::new(true),
-            })),
+            sizes: guest.machine.borrow().config().mr_page_sizes,
+            broke_first: 0,
+        };
+        let machine = Machine {
+            online: online.into_iter().collect(),
+        };
+        let mut adapter = Self {
+            guest,
+            memory: Memory::new(machine, Rc::new(map_of(&[], &[]))),
+            follower: Follower {
+                registration: RefCell::new(Registration::new(registrar, Rc::default())),
+                members: Members([1, 2].map(|number| Member {
+                    number,
+                    port: RefCell::new(None),
+                    closing: RefCell::new(None),
+                    // The ports come up in the same way as after an error.
+                    reset: Cell::new(true),
+                })),
+            },
             missed: MissReport::new(),
             queued: false,
         };
-        let mut adapter = adapter;
         adapter.reset_ports();
-        assert!(adapter.members.0.iter().all(Member::is_up));
+        assert!(adapter.are_all_up());
         adapter
+    }
+
+    /// Returns the ports.
+    pub(crate) fn members(&self) -> &[Member<'a>] {
+        &self.follower.members.0
+    }
+
+    /// Checks whether all ports carry traffic.
+    pub(crate) fn are_all_up(&self) -> bool {
+        self.members().iter().all(Member::is_up)
+    }
+
+    /// Returns the generation in use.
+    pub(crate) fn published(&self) -> Option<Rc<Generation<'a>>> {
+        self.follower.registration.borrow().published().cloned()
+    }
+
+    /// Returns how often a region had to be freed before another one could be registered.
+    pub(crate) fn broke_first(&self) -> u64 {
+        self.follower.registration.borrow().backend.broke_first
     }
 
     /// Resets the ports that asked for it. A port stays closed if firmware does not let it open.
     pub(crate) fn reset_ports(&mut self) {
-        for member in &self.members.0 {
+        for member in &self.follower.members.0 {
             if !member.is_to_be_reset() && member.port().is_some() {
                 continue;
             }
@@ -309,7 +350,8 @@ impl<'a> Adapter<'a> {
             }
             member.end_close();
             member.reset.set(true);
-            if let Ok(generation) = self.memory.current() {
+            let mut registration = self.follower.registration.borrow_mut();
+            if let Ok(generation) = self.memory.current(&mut registration) {
                 let size = QueueSize::MIN;
                 let port = Port::open_with(self.guest, member.number, size, &generation);
                 *member.port.borrow_mut() = Some(port);
@@ -331,26 +373,40 @@ impl<'a> Adapter<'a> {
         if !std::mem::take(&mut self.queued) {
             return Ok(());
         }
-        let missed = &self.missed;
-        let (memory, members) = (&mut self.memory, &self.members);
-        let result = missed.take(|address| memory.map_missed(members, address));
-        result.expect("queued for nothing").map(drop)
+        let adapters = slice::from_ref(&self.follower);
+        let memory = &mut self.memory;
+        let result = self
+            .missed
+            .take(|address| memory.map_missed(adapters, address));
+        self.followed(result.expect("queued for nothing"))
     }
 
     /// Maps memory that a port waits for while it is opened.
     pub(crate) fn request(&mut self, address: u64) -> Result<(), Error> {
-        let result = self.memory.map_requested(&self.members, address);
-        result.map(drop)
+        let adapters = slice::from_ref(&self.follower);
+        let result = self.memory.map_requested(adapters, address);
+        self.followed(result)
     }
 
     /// Notifies the driver of what happens to memory.
     pub(crate) fn notify(&mut self, event: MemoryEvent) -> Result<(), Error> {
-        self.memory.follow(&self.members, event).map(drop)
+        let adapters = slice::from_ref(&self.follower);
+        let result = self.memory.follow(adapters, event);
+        self.followed(result)
+    }
+
+    fn followed(&self, result: Result<Replaced, Failure<Error>>) -> Result<(), Error> {
+        if result.map_err(|failure| failure.error)? == Replaced::Published {
+            // The map has all that there is, and nothing else.
+            let excluded = self.memory.excluded().as_slice();
+            assert!(**self.memory.map() == map_of(&self.memory.source.ranges(), excluded));
+        }
+        Ok(())
     }
 
     /// Returns the numbers of the blocks that are online.
     pub(crate) fn online(&self) -> &BTreeSet<u64> {
-        &self.memory.backend.online
+        &self.memory.source.online
     }
 
     /// Returns the numbers of the blocks in the map.
@@ -364,7 +420,7 @@ impl<'a> Adapter<'a> {
 
     /// Closes everything.
     pub(crate) fn close(self) {
-        for member in self.members.0 {
+        for member in self.follower.members.0 {
             if let Some(port) = member.port.take() {
                 port.shut();
             }
@@ -383,7 +439,7 @@ impl<'a> Adapter<'a> {
             bus += run.len();
             sections += run.len() / SECTION_SIZE;
         }
-        let base = u64::from(self.memory.published().is_some()) * BASE / SECTION_SIZE;
+        let base = u64::from(!map.is_empty()) * BASE / SECTION_SIZE;
         let blocks = self.mapped().len() as u64 * BLOCK / SECTION_SIZE;
         assert_eq!(sections, base + blocks, "mapped without being there");
 
@@ -392,7 +448,8 @@ impl<'a> Adapter<'a> {
         assert_eq!(stats.refused_accesses, 0);
         assert_eq!(stats.removed_while_registered, 0);
         if self.guest.not_freed.borrow().is_empty() {
-            assert_eq!(stats.mrs.len(), self.memory.alive().get() as usize);
+            let registration = self.follower.registration.borrow();
+            assert_eq!(stats.mrs.len(), registration.alive().get() as usize);
             for run in stats.mrs.iter().flat_map(|mr| &mr.runs) {
                 let run = RealRange::new(run.0, run.1).unwrap();
                 for &block in leaving {
@@ -400,13 +457,13 @@ impl<'a> Adapter<'a> {
                 }
             }
         }
-        if let Some(generation) = self.memory.published() {
+        if let Some(generation) = self.published() {
             let region = stats.mrs.iter();
             let mut region = region.filter(|mr| mr.handle == generation.region().handle());
             let runs: Vec<_> = map.runs().iter().map(|r| (r.real(), r.len())).collect();
             assert_eq!(region.next().expect("no region").runs, runs);
         }
-        for port in self.members.0.iter().filter_map(Member::port) {
+        for port in self.members().iter().filter_map(Member::port) {
             let Some(handle) = port.region() else {
                 continue;
             };

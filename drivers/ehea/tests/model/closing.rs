@@ -5,7 +5,7 @@
 
 use ehea_core::abi::hcall::ReturnCode;
 
-use super::adapter::{block_range, machine, Member};
+use super::adapter::{block_range, machine};
 use super::guest::{Guest, Refusal};
 use super::hotplug::{large_pages, Step, Watch};
 
@@ -15,7 +15,7 @@ fn remove_while_closing(max_mrs: u32, closing: &[usize]) {
     let mut watch = Watch::new(&guest, [0, 1]);
     watch.step(Step::Use(Some(0)));
     for &port in closing {
-        watch.adapter.members.0[port].begin_close();
+        watch.adapter.members()[port].begin_close();
     }
     watch.step(Step::GoingOffline(0));
     assert!(watch.leaving.contains(&0), "the removal was refused");
@@ -60,6 +60,6 @@ fn a_port_that_opens_gets_its_memory() {
     assert!(!watch.adapter.mapped().contains(&1), "misses are put off");
     watch.adapter.request(address).unwrap();
     assert!(watch.adapter.mapped().contains(&1));
-    assert!(watch.adapter.members.0.iter().all(Member::is_up));
+    assert!(watch.adapter.are_all_up());
     watch.recover();
 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use ehea_core::abi::hcall::{Opcode, ReturnCode};
 
-use super::adapter::{machine, Member};
+use super::adapter::machine;
 use super::guest::{Guest, Refusal};
 use super::hotplug::{large_pages, Step, Watch};
 
@@ -108,7 +108,7 @@ fn refused_run(what: What, max_mrs: u32, calls: RangeInclusive<u64>, code: Retur
     let done = what.is_done(&watch);
     if is_busy(code) && calls.end() - calls.start() < 50 {
         // Busy firmware needs nothing but patience.
-        assert!(done && watch.adapter.members.0.iter().all(Member::is_up));
+        assert!(done && watch.adapter.are_all_up());
     }
     // Ports that are not to be reset carry traffic, with the old map or the new one.
     watch.traffic();

@@ -69,13 +69,13 @@ impl<'a> Watch<'a> {
     }
 
     fn online(&mut self) -> &mut BTreeSet<u64> {
-        &mut self.adapter.memory.backend.online
+        &mut self.adapter.memory.source.online
     }
 
     /// Makes buffers come from `source` from now on.
     fn allocate_at(&mut self, source: Option<u64>) {
         self.source = source;
-        for member in &self.adapter.members.0 {
+        for member in self.adapter.members() {
             if let Some(mut port) = member.port() {
                 port.allocate_at(source.map(|block| block_range(block).start()));
             }
@@ -88,7 +88,7 @@ impl<'a> Watch<'a> {
         // A port that was closed in between does not remember the source.
         self.allocate_at(self.source);
         let mut missed = Vec::new();
-        for member in &self.adapter.members.0 {
+        for member in self.adapter.members() {
             if member.is_up() {
                 exchange_frames(self.adapter.guest, member, &mut self.frames);
                 missed.extend(member.port().and_then(|port| port.missed.take()));
@@ -124,7 +124,7 @@ impl<'a> Watch<'a> {
                 });
             }
         }
-        if !mapped && !published.is_empty() && self.adapter.members.0.iter().all(Member::is_up) {
+        if !mapped && !published.is_empty() && self.adapter.are_all_up() {
             let now = self.guest().calls.borrow().len();
             assert_eq!(now, calls, "memory that is not mapped is free");
         }
@@ -184,7 +184,7 @@ impl<'a> Watch<'a> {
     pub(crate) fn recover(mut self) {
         self.step(Step::Work);
         self.step(Step::Reset);
-        assert!(self.adapter.members.0.iter().all(Member::is_up));
+        assert!(self.adapter.are_all_up());
         for block in self.leaving.clone() {
             self.step(Step::Offline(block));
         }
@@ -342,7 +342,7 @@ fn one_rebuild_each_way() {
         assert_eq!(hcalls(&watch) - before, REBUILD);
         watch.step(Step::Offline(3));
         assert_eq!(hcalls(&watch) - before, REBUILD);
-        let generation = watch.adapter.memory.published().unwrap();
+        let generation = watch.adapter.published().unwrap();
         assert_eq!(generation.number().get(), 2 * round);
     }
     watch.recover();
@@ -359,7 +359,7 @@ fn no_room_for_a_second_region() {
     watch.step(Step::Use(Some(1)));
     watch.step(Step::GoingOffline(0));
     watch.step(Step::Offline(0));
-    assert_eq!(watch.adapter.memory.backend.broke_first, 2);
+    assert_eq!(watch.adapter.broke_first(), 2);
     assert_eq!(guest.most_regions.get(), 1);
     watch.recover();
 }
