@@ -35,6 +35,23 @@ impl Guest {
         self.qom_set(ADAPTER, "fault", serde_json::to_string(fault)?.into())
     }
 
+    /// Arms a fault in another adapter, given its name in QEMU.
+    pub fn inject_fault_of(&self, id: &str, fault: &impl Serialize) -> Result<()> {
+        let path = format!("/machine/peripheral/{id}");
+        self.qom_set(&path, "fault", serde_json::to_string(fault)?.into())
+    }
+
+    /// Returns the armed faults of another adapter, by its name in QEMU.
+    pub fn faults_of<T: DeserializeOwned>(&self, id: &str) -> Result<T> {
+        self.json(&format!("/machine/peripheral/{id}"), "fault")
+    }
+
+    /// Disarms all faults of another adapter, by its name in QEMU.
+    pub fn clear_faults_of(&self, id: &str) -> Result<()> {
+        let path = format!("/machine/peripheral/{id}");
+        self.qom_set(&path, "fault-clear", true.into())
+    }
+
     /// Returns the armed faults, with the number of times that each has happened.
     pub fn faults<T: DeserializeOwned>(&self) -> Result<T> {
         self.adapter_json("fault")

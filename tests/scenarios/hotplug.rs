@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Memory that comes and goes while frames flow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use ehea_model::fault::ArmedFault;
 use ehea_model::stats::Stats;
-use ehea_tests::checks::faults::fired;
 use ehea_tests::checks::memory::{prepare, send_by, send_from, start};
 use ehea_tests::counters::ethtool_counter;
-use ehea_tests::lab::{wait_until, Lab, Other};
+use ehea_tests::lab::{port_address, wait_until, Lab, Other};
 use ehea_tests::memory::{
     allocations, blocks, calls, not_registered, registered, settled, Dimm, LMB,
 };
+use ehea_tests::peer::Plan;
 
 use crate::memory;
 
@@ -98,52 +100,207 @@ pub(crate) fn block_offline(lab: &Lab) -> Result<()> {
     lab.unload()
 }
 
-/// Two adapters follow memory that comes and goes. Each maps it when it needs it. It goes when both have let it go,
-/// and stays if one of them cannot; both work all the time.
+/// Memory of two adapters, and the number of walks of memory that the driver has made for both.
+#[derive(Debug)]
+struct Both<'a> {
+    lab: &'a Lab,
+    /// Interfaces of the two adapters.
+    names: [String; 2],
+    dimm: Dimm,
+    block: String,
+}
+
+impl<'a> Both<'a> {
+    fn second(&self) -> Result<Stats> {
+        self.lab.guest().stats_of(&Other::Adapter.id())
+    }
+
+    fn walks(&self) -> Result<u64> {
+        let [first, second] = &self.names;
+        let walks = ethtool_counter(self.lab, first, "mr_walks")?;
+        ensure!(
+            ethtool_counter(self.lab, second, "mr_walks")? == walks,
+            "the adapters have two maps"
+        );
+        Ok(walks)
+    }
+
+    /// Fails if `event` does not cost one walk for both adapters.
+    fn one_walk(&self, what: &str, event: impl FnOnce() -> Result<()>) -> Result<()> {
+        let before = self.walks()?;
+        event()?;
+        let walks = self.walks()? - before;
+        ensure!(walks == 1, "{what}: {walks} walks");
+        Ok(())
+    }
+
+    /// Waits until both adapters have the memory in their regions, and no other region.
+    fn mapped(&self) -> Result<()> {
+        settled(self.lab, &self.dimm)?;
+        wait_until("the second adapter has the memory, too", || {
+            let stats = self.second()?;
+            Ok(registered(&stats, &self.dimm.range).is_ok() && stats.mrs.len() == 1)
+        })
+    }
+
+    fn not_mapped(&self) -> Result<()> {
+        not_registered(&self.lab.stats()?, &self.dimm.range)?;
+        not_registered(&self.second()?, &self.dimm.range).context("of the second adapter")
+    }
+
+    fn offline(&self) -> Result<bool> {
+        let block = &self.block;
+        let output = self.lab.run(&format!("echo offline >{block}/state"))?;
+        Ok(output.success())
+    }
+
+    fn online(&self) -> Result<()> {
+        let block = &self.block;
+        self.lab
+            .sh(&format!("echo online_movable >{block}/state"))
+            .map(drop)
+    }
+
+    /// Fails if firmware has refused anything to the second adapter.
+    fn flawless(&self) -> Result<()> {
+        let stats = self.second()?;
+        ensure!(
+            stats.refused_accesses == 0 && stats.refusals.is_empty(),
+            "the second adapter: {:?}",
+            stats.refusals
+        );
+        Ok(())
+    }
+}
+
+/// Two adapters have one memory map. Memory that one of them needs is mapped for both, and goes from both, with one
+/// walk of memory each time. One that is bound later costs no walk.
 pub(crate) fn of_two_adapters(lab: &Lab) -> Result<()> {
     let (reflector, traffic) = start(lab)?;
     let third = lab.up(3, 9000)?;
     lab.address(&third, 79)?;
-    let second = || lab.guest().stats_of::<Stats>(&Other::Adapter.id());
     let (dimm, block) = memory::plug(lab, "dimm10")?;
-    let map = |stream: u32| -> Result<()> {
-        send_from(lab, &dimm, stream)?;
-        settled(lab, &dimm)?;
-        not_registered(&second()?, &dimm.range).context("the second adapter has no need of it")?;
-        send_by(lab, &dimm, "./ehea-net fragments 10.79.0.2 4000 1 99")?;
-        wait_until("the second adapter maps the memory", || {
-            lab.port(3)?.drain()?;
-            Ok(registered(&second()?, &dimm.range).is_ok())
-        })
+    let both = Both {
+        lab,
+        names: [lab.interface(1)?, third.clone()],
+        dimm,
+        block,
     };
-    map(90)?;
-    lab.sh(&format!("echo offline >{block}/state"))?;
-    not_registered(&lab.stats()?, &dimm.range)?;
-    not_registered(&second()?, &dimm.range).context("of the second adapter")?;
-    traffic.wait_progress(100, PATIENCE)?;
+    ensure!(both.walks()? == 1, "the second adapter has cost a walk");
+    for round in 0..2 {
+        both.one_walk("a miss of the first adapter", || {
+            send_from(lab, &both.dimm, 90 + round)?;
+            both.mapped()
+        })?;
+        send_from(lab, &both.dimm, 94 + round)?;
+        traffic.wait_progress(100, PATIENCE)?;
+        both.one_walk("a removal", || {
+            ensure!(both.offline()?, "the memory does not go");
+            both.not_mapped()
+        })?;
+        both.online()?;
+        both.one_walk("a miss of the second adapter", || {
+            send_by(lab, &both.dimm, "./ehea-net fragments 10.79.0.2 4000 1 99")?;
+            both.mapped()
+        })?;
+        lab.port(3)?.drain()?;
+        traffic.wait_progress(100, PATIENCE)?;
+        both.one_walk("another removal", || {
+            ensure!(both.offline()?, "the memory does not go");
+            both.not_mapped()
+        })?;
+        both.online()?;
+    }
 
-    lab.sh(&format!("echo online_movable >{block}/state"))?;
-    map(91)?;
-    lab.guest().inject_fault(&serde_json::json!({
-        "opcode": "H_ALLOC_HEA_RESOURCE", "resource": "mr", "action": { "return": "H_HARDWARE" },
-    }))?;
-    ensure!(
-        !lab.run(&format!("echo offline >{block}/state"))?.success(),
-        "memory went although an adapter has it mapped"
-    );
-    fired(lab)?;
-    registered(&lab.stats()?, &dimm.range)?;
+    // One that goes takes nothing with it, and one that comes uses the map that there is.
+    let (directory, unit) = (lab.driver_directory(), Other::Adapter.unit());
+    let mut devices = lab.bound()?.into_iter();
+    let device = devices
+        .find(|name| name.contains(unit))
+        .context("the second adapter is not bound")?;
+    let walks = both.walks()?;
+    lab.sh(&format!("echo {device} >{directory}/unbind"))?;
     traffic.wait_progress(100, PATIENCE)?;
-    dimm.unplug(lab)?;
-    not_registered(&second()?, &dimm.range).context("of the second adapter")?;
+    send_from(lab, &both.dimm, 98)?;
+    settled(lab, &both.dimm)?;
+    lab.sh(&format!("echo {device} >{directory}/bind"))?;
+    lab.up(3, 9000)?;
+    ensure!(both.walks()? == walks + 1, "binding has cost a walk");
+    both.mapped()?;
+    both.dimm.unplug(lab)?;
+    both.not_mapped()?;
     traffic.stop()?.flawless()?;
     reflector.stop()?;
-    let stats = second()?;
-    ensure!(
-        stats.refused_accesses == 0 && stats.refusals.is_empty(),
-        "the second adapter: {:?}",
-        stats.refusals
-    );
+    both.flawless()?;
+    lab.unload()
+}
+
+/// Firmware of one of two adapters refuses each kind of call that a removal needs. The memory stays for both, with one
+/// walk, and both carry all frames. It goes when firmware no longer refuses.
+pub(crate) fn refused_by_one_adapter(lab: &Lab) -> Result<()> {
+    let (reflector, traffic) = start(lab)?;
+    let third = lab.up(3, 9000)?;
+    let other_reflector = lab.reflect(&third)?;
+    let plan = Plan::new(51, u64::MAX, |n| 60 + (n as usize * 61) % 8955);
+    let plan = plan.to(port_address(3)).patience(PATIENCE);
+    let other_traffic = plan.start(Arc::clone(lab.port(3)?));
+    let (dimm, block) = memory::plug(lab, "dimm11")?;
+    let both = Both {
+        lab,
+        names: [lab.interface(1)?, third],
+        dimm,
+        block,
+    };
+    send_from(lab, &both.dimm, 90)?;
+    both.mapped()?;
+    let (first, second) = ("ehea0".to_owned(), Other::Adapter.id());
+    for (adapter, call) in [
+        // Nothing has moved yet.
+        (&second, "H_ALLOC_HEA_RESOURCE"),
+        (&first, "H_ALLOC_HEA_RESOURCE"),
+        // One of them has moved, and returns.
+        (&second, "H_REGISTER_SMR"),
+        (&second, "H_MODIFY_HEA_QP"),
+        (&first, "H_MODIFY_HEA_QP"),
+    ] {
+        let fault = serde_json::json!({ "opcode": call, "action": { "return": "H_HARDWARE" } });
+        lab.guest().inject_fault_of(adapter, &fault)?;
+        let refused = || -> Result<()> {
+            ensure!(!both.offline()?, "the memory went");
+            both.mapped()
+        };
+        both.one_walk("a refused removal", refused)
+            .with_context(|| format!("{adapter} refuses {call}"))?;
+        let faults: Vec<ArmedFault> = lab.guest().faults_of(adapter)?;
+        ensure!(faults.iter().all(|fault| fault.fired == 1), "{faults:?}");
+        lab.guest().clear_faults_of(adapter)?;
+        traffic.wait_progress(100, PATIENCE)?;
+        other_traffic.wait_progress(100, PATIENCE)?;
+        for name in &both.names {
+            let resets = ethtool_counter(lab, name, "port_resets")?;
+            ensure!(resets == 0, "{name} was reset: {adapter} refuses {call}");
+        }
+    }
+    for name in &both.names {
+        ensure!(
+            ethtool_counter(lab, name, "mr_rebuilds_refused")? == 5,
+            "not all refusals are counted by {name}"
+        );
+    }
+    both.one_walk("a removal", || {
+        ensure!(both.offline()?, "the memory does not go");
+        both.not_mapped()
+    })?;
+    traffic.wait_progress(100, PATIENCE)?;
+    other_traffic.wait_progress(100, PATIENCE)?;
+    both.online()?;
+    both.dimm.unplug(lab)?;
+    for traffic in [traffic, other_traffic] {
+        traffic.stop()?.flawless()?;
+    }
+    reflector.stop()?;
+    other_reflector.stop()?;
+    both.flawless()?;
     lab.unload()
 }
 

@@ -267,6 +267,12 @@ const SCENARIOS: &[Scenario] = &[
         known: None,
     },
     Scenario {
+        name: "hotplug::refused_by_one_adapter",
+        shape: TWO_ADAPTERS,
+        run: hotplug::refused_by_one_adapter,
+        known: None,
+    },
+    Scenario {
         name: "observe::queues_and_interrupts",
         shape: QUEUES,
         run: observe::queues_and_interrupts,
