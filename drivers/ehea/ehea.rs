@@ -13,8 +13,8 @@
 //!
 //! - [`driver`]: probe and remove, on either bus; the only file that knows all layers.
 //! - [`port`]: a logical port as a network device.
-//! - [`shared`]: what the ports of an adapter share: the memory map, the entitlement, events. It knows
-//!   ports as a trait.
+//! - [`shared`]: what the ports of an adapter share: the entitlement, events; and the memory map, which all
+//!   adapters share. It knows ports as a trait.
 //! - [`firmware`]: hypercalls as functions, firmware's objects as owned values.
 //! - [`error`]: what can go wrong.
 //! - [`mr`]: registration of memory and the policy for hotplug; [`cmo`]: what to make of an

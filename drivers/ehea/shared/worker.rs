@@ -214,8 +214,8 @@ impl AdapterWork {
 
     /// Makes all ports follow the entitlement, one after the other.
     ///
-    /// The adapter's registration of the memory map is locked for one port at a time, and not while the table of shares is waited for,
-    /// so that whoever opens a port, or removes memory, waits for one port only.
+    /// The registration of the memory map is locked for one port at a time, and not while the table of shares is
+    /// waited for, so that whoever opens a port, or removes memory, waits for one port only.
     fn follow(&self, entitlement: &Entitlement) {
         let mut first = Some(0);
         while let Some(number) = first.and_then(|first| self.state.members().next_number(first)) {
