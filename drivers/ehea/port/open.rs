@@ -181,6 +181,13 @@ impl Port {
                 queue_pair.run_queue(queue);
             }
         }
+        // Queues that were in use before may be more.
+        let others = self.queues.iter().skip(plan.queue_pairs.into());
+        for (index, queue) in (plan.queue_pairs..).zip(others) {
+            if let Some(mut txq) = dev.lock_tx_queue(index) {
+                queue.sender.leave_out(&mut txq);
+            }
+        }
         dev.defer_after(Deferred::STATISTICS, Deferred::STATISTICS_INTERVAL);
         Ok(())
     }

@@ -508,6 +508,18 @@ impl<T> TxState<T> {
         }
     }
 
+    /// Tells the stack not to wait for a closed queue, which the device does not use: it would count as stuck. No effect
+    /// on a queue that is open.
+    pub fn leave_out(&self, locked: &mut TxQueueGuard<'_>) {
+        let queue = Queue {
+            // INVARIANT: The same queue.
+            ..locked.queue
+        };
+        if let Some(State::Closed) = self.state(locked) {
+            queue.wake();
+        }
+    }
+
     /// Tells the stack not to send, unless a look afterwards says that there is room. Returns whether it
     /// is told so. To be called with a queue that is running, by who finds no room; whoever makes room tells
     /// [`Completions::completed`] afterwards.
