@@ -186,10 +186,22 @@ pub(crate) fn kept(lab: &Lab) {
 pub(crate) fn of_close(lab: &Lab) -> Result<()> {
     kept(lab);
     lab.load()?;
-    let name = lab.up(1, 1500)?;
-    let open = lab.stats()?;
-    lab.sh(&format!("ip link set {name} down"))?;
-    let calls = all_made(&open, &lab.stats()?);
+    let name = lab.interface(1)?;
+    let close = || -> Result<BTreeMap<String, u64>> {
+        lab.up(1, 1500)?;
+        let open = lab.stats()?;
+        lab.sh(&format!("ip link set {name} down"))?;
+        Ok(all_made(&open, &lab.stats()?))
+    };
+    // An open port fetches its counters now and then, which is no part of closing it.
+    let mut calls = close()?;
+    for _ in 0..3 {
+        let again = close()?;
+        for (name, count) in &mut calls {
+            *count = again.get(name).map_or(0, |&other| other.min(*count));
+        }
+    }
+    calls.retain(|_, count| *count > 0);
     ensure!(
         calls.contains_key("H_DISABLE_AND_GET_HEA") && calls.contains_key("H_FREE_RESOURCE"),
         "close frees nothing: {calls:?}"
