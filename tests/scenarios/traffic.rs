@@ -21,6 +21,13 @@ fn numbered(frame: &[u8]) -> Result<Option<&[u8]>> {
         .then_some(payload))
 }
 
+/// Waits until the wire takes no more frames, because the peer accepts none. No command runs in the guest.
+fn blocked(lab: &Lab) -> Result<()> {
+    wait_until("the wire takes no more", || {
+        Ok(lab.stats()?.ports.iter().any(|port| port.tx_busy))
+    })
+}
+
 /// The peer accepts nothing until the transmit ring is full and the driver has stopped the stack's
 /// queue. Then it accepts everything.
 pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
@@ -39,11 +46,16 @@ pub(crate) fn queue_full_and_wake(lab: &Lab) -> Result<()> {
         "./ehea-net blast {name} {FRAMES} {} {STREAM}",
         ETHERNET_HEADER + pattern::HEADER + 46
     ))?;
+    // One command from here until the peer accepts frames: after ten seconds without progress, the watchdog has the
+    // port reset, and a guest with a debug kernel takes seconds for each command.
+    blocked(lab)?;
+    let mut full = false;
     wait_until("the queue is stopped", || {
-        Ok(stopped()? > before || job.finished()?)
+        full = stopped()? > before;
+        Ok(full || job.finished()?)
     })?;
     ensure!(
-        stopped()? > before && !job.finished()?,
+        full,
         "{FRAMES} frames went out to a peer that takes none: the ring was never full"
     );
     let mut checker = Checker::new(STREAM);
