@@ -74,6 +74,7 @@ pub(crate) fn byte_limit(lab: &Lab) -> Result<()> {
     const FRAMES: u64 = 4000;
     const LENGTH: u64 = 1514;
     const LIMIT: u64 = 20_000;
+    const READINGS: usize = 50;
     lab.load()?;
     let name = lab.up(1, 1500)?;
     let limits = format!("/sys/class/net/{name}/queues/tx-0/byte_queue_limits");
@@ -84,30 +85,30 @@ pub(crate) fn byte_limit(lab: &Lab) -> Result<()> {
     let job = lab.guest().spawn(&format!(
         "./ehea-net blast {name} {FRAMES} {LENGTH} {STREAM}"
     ))?;
-    wait_until("the limit is reached", || {
-        ensure!(
-            !job.finished()?,
-            "{FRAMES} frames went out to a peer that takes none"
-        );
-        Ok(inflight()? >= LIMIT)
-    })?;
-    // Few readings: after ten seconds without progress, the watchdog has the port reset.
-    for _ in 0..3 {
-        let bytes = inflight()?;
-        ensure!(
-            bytes <= LIMIT + LENGTH,
-            "{bytes} bytes at a limit of {LIMIT}"
-        );
-    }
-    ensure!(
-        stopped()? == before,
-        "the ring was full before the limit was reached"
-    );
+    // One command from here until the peer accepts frames, as above. It gives up only after far more readings than
+    // the limit takes to be reached.
+    blocked(lab)?;
+    let readings = lab.sh(&format!(
+        "n=0; all=0; while [ $n -lt {READINGS} ] && [ $((all += 1)) -lt 20000 ]; do \
+         read -r bytes <{limits}/inflight; [ $bytes -lt {LIMIT} ] || {{ echo $bytes; n=$((n + 1)); }}; done"
+    ))?;
     let mut checker = Checker::new(STREAM);
     collect(lab.port(1)?, &mut checker, FRAMES, PATIENCE, numbered)?;
     checker.finish(FRAMES).flawless()?;
     let output = job.wait()?;
     ensure!(output.success(), "{output}");
+    ensure!(
+        readings.lines().count() == READINGS,
+        "the limit was never reached: {readings:?}"
+    );
+    for bytes in readings.lines() {
+        let bytes: u64 = bytes.parse()?;
+        ensure!(
+            bytes <= LIMIT + LENGTH,
+            "{bytes} bytes at a limit of {LIMIT}"
+        );
+    }
+    ensure!(stopped()? == before, "the ring was full");
     wait_until("everything is accounted for", || Ok(inflight()? == 0))?;
     lab.unload()
 }
